@@ -1,0 +1,139 @@
+"""Everything that can go wrong here, as one tree; the docstring of a class is its default message.
+
+The web layer maps these to statuses in one table (`chatserver/web/base.py`); nothing in here knows HTTP.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Sequence
+from typing import Literal, NamedTuple
+
+
+class ChatServerError(Exception):
+    """Internal server error"""
+
+    def __init__(self, message: str | None = None) -> None:
+        super().__init__(message or inspect.cleandoc(type(self).__doc__ or "").partition("\n")[0])
+
+    @property
+    def message(self) -> str:
+        return str(self.args[0])
+
+
+# --- what a client did wrong ------------------------------------------------------------------------------
+
+
+class Problem(NamedTuple):
+    """One thing wrong with a body or query: where (dotted path, camelCase) and what."""
+
+    path: str
+    message: str
+
+
+class ValidationError(ChatServerError):
+    """Validation error"""
+
+    def __init__(self, problems: Sequence[Problem] = (), message: str | None = None) -> None:
+        super().__init__(message)
+        self.problems = tuple(problems)
+
+
+class MalformedError(ChatServerError):
+    """Malformed request"""
+
+
+class NotSignedInError(ChatServerError):
+    """Sign in first"""
+
+
+class ForbiddenError(ChatServerError):
+    """Not allowed"""
+
+
+class NotFoundError(ChatServerError):
+    """Not found"""
+
+
+class ConflictError(ChatServerError):
+    """Conflicts with what is going on"""
+
+
+class BodyTooLargeError(ChatServerError):
+    """Request body is too large"""
+
+
+class UnsupportedMediaTypeError(ChatServerError):
+    """Content-Type must be application/json"""
+
+
+class UnprocessableError(ChatServerError):
+    """The request cannot be carried out"""
+
+
+# --- what passes ------------------------------------------------------------------------------------------
+
+
+class TryLaterError(ChatServerError):
+    """Try again later"""
+
+    def __init__(self, message: str | None = None, *, retry_after_seconds: int = 1) -> None:
+        super().__init__(message)
+        self.retry_after_seconds = retry_after_seconds
+
+
+class RateLimitedError(TryLaterError):
+    """Too many requests"""
+
+
+class UnavailableError(TryLaterError):
+    """Temporarily unavailable"""
+
+
+class DatabaseUnavailableError(UnavailableError):
+    """The database is not available"""
+
+
+# --- what a model did wrong -------------------------------------------------------------------------------
+
+ErrorCode = Literal[
+    "rate_limited",
+    "unauthorized",
+    "unavailable",
+    "timeout",
+    "interrupted",
+    "bad_response",
+    "answer_too_long",
+    "internal",
+]
+
+RETRYABLE: frozenset[ErrorCode] = frozenset(
+    {"rate_limited", "unavailable", "timeout", "interrupted", "bad_response", "internal"}
+)
+
+
+class ProviderError(ChatServerError):
+    """The model could not answer
+
+    `code` says how it failed; the message goes to clients and so holds no key, no URL and nothing of a
+    provider's own text.
+    """
+
+    def __init__(self, code: ErrorCode, message: str) -> None:
+        super().__init__(message)
+        self.code: ErrorCode = code
+
+    @property
+    def retryable(self) -> bool:
+        """Whether the same question may well be answered later."""
+        return self.code in RETRYABLE
+
+
+# --- what the operator has to mend ------------------------------------------------------------------------
+
+
+class ConfigurationError(ChatServerError):
+    """The server cannot start as it is configured
+
+    The message is the one line that a failed start prints.
+    """

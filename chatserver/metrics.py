@@ -1,0 +1,91 @@
+"""What Prometheus is told, as one object that is built once and handed in.
+
+Names begin with `chatserver_`. Requests are labelled by handler, never by path: the number of series is bounded.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Info, ProcessCollector
+from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
+
+Outcome = Literal["done", "stopped", "error", "dropped"]
+OUTCOMES: tuple[Outcome, ...] = ("done", "stopped", "error", "dropped")
+
+_METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
+_HOP_BUCKETS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 10, 30)
+_REQUEST_BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 60)
+_FIRST_TOKEN_BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120)
+
+
+class Metrics:
+    """All metrics of one process, in a registry of their own; safe to use from any thread.
+
+    The public attributes are prometheus-client's own objects without labels: call `inc`, `dec`, `observe` on them.
+    """
+
+    def __init__(self, version: str) -> None:
+        registry = self.registry = CollectorRegistry()
+        self.streams = Gauge("chatserver_streams", "Open event streams.", registry=registry)
+        self.runs = Gauge("chatserver_runs", "Answers being generated.", registry=registry)
+        self.tokens = Counter("chatserver_tokens", "Pieces of answers taken from models.", registry=registry)
+        self.first_token_seconds = Histogram(
+            "chatserver_first_token_seconds",
+            "From the start of an answer to its first piece.",
+            buckets=_FIRST_TOKEN_BUCKETS,
+            registry=registry,
+        )
+        self.slow_readers = Counter(
+            "chatserver_slow_readers", "Streams cut because their reader took nothing.", registry=registry
+        )
+        self.database_seconds = Histogram(
+            "chatserver_database_seconds",
+            "One visit to the database, the wait for a thread included.",
+            buckets=_HOP_BUCKETS,
+            registry=registry,
+        )
+        self.database_errors = Counter(
+            "chatserver_database_errors", "Visits to the database that failed.", registry=registry
+        )
+        # not `chatserver_runs_total`: its family would be the gauge's
+        ended = Counter("chatserver_runs_ended", "Answers that ended, by outcome.", ["outcome"], registry=registry)
+        self._runs_ended = {outcome: ended.labels(outcome) for outcome in OUTCOMES}
+        self._requests = Counter(
+            "chatserver_requests", "Requests served.", ["handler", "method", "status"], registry=registry
+        )
+        self._request_children: dict[tuple[str, str, int], Counter] = {}
+        self._request_seconds = Histogram(
+            "chatserver_request_seconds",
+            "From a request to the end of its answer, event streams left out.",
+            ["handler"],
+            buckets=_REQUEST_BUCKETS,
+            registry=registry,
+        )
+        self._request_seconds_children: dict[str, Histogram] = {}
+        Info("chatserver_build", "What is running.", registry=registry).info({"version": version})
+        ProcessCollector(namespace="chatserver", registry=registry)
+
+    def request(self, handler: str, method: str, status: int, seconds: float | None) -> None:
+        """Count a served request; `handler` is its class's name, `seconds` None where its duration says nothing
+        (a stream's is its reader's choice)."""
+        method = method if method in _METHODS else "other"
+        key = (handler, method, status)
+        counter = self._request_children.get(key)
+        if counter is None:
+            counter = self._request_children[key] = self._requests.labels(handler, method, str(status))
+        counter.inc()
+        if seconds is None:
+            return
+        histogram = self._request_seconds_children.get(handler)
+        if histogram is None:
+            histogram = self._request_seconds_children[handler] = self._request_seconds.labels(handler)
+        histogram.observe(seconds)
+
+    def run_ended(self, outcome: Outcome) -> None:
+        """Count an answer that came to its end."""
+        self._runs_ended[outcome].inc()
+
+    def render(self) -> tuple[bytes, str]:
+        """All of it in Prometheus's text format, and the content type of that."""
+        return generate_latest(self.registry), CONTENT_TYPE_LATEST

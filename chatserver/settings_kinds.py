@@ -1,0 +1,177 @@
+"""The kinds of values that settings have: what each takes, and the one form in which it is kept.
+
+Their errors never quote the value, which may hold a password; pydantic makes one line of them.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import json
+import re
+from pathlib import Path
+from typing import Annotated
+from urllib.parse import SplitResult, urlsplit
+from uuid import UUID
+
+from pydantic import AfterValidator, BeforeValidator
+from pydantic_settings import NoDecode
+
+from chatserver.schemas import parse_uuid
+
+_HOST_NAME = re.compile(r"(?!-)[a-z0-9_-]{1,63}(?:\.(?!-)[a-z0-9_-]{1,63})*")
+
+
+def _not_bool(value: object) -> object:
+    if value is True or value is False:  # pydantic would read `port = true` as 1
+        raise ValueError("should be a number, not a boolean")
+    return value
+
+
+def _split_list(value: object) -> object:
+    """A list as one string, as it stands in the environment: JSON, or separated by commas."""
+    if not isinstance(value, str):
+        return value
+    if value.lstrip().startswith("["):
+        try:
+            return json.loads(value)
+        except (ValueError, RecursionError):
+            pass  # `[::1],localhost` also starts with a bracket
+    return [item.strip() for item in value.split(",") if item.strip()]
+
+
+def decode_table(value: object) -> object:
+    """A table, or as one string, as it stands in the environment, a JSON object."""
+    if isinstance(value, str):
+        try:
+            value = json.loads(value)
+        except (ValueError, RecursionError):
+            value = None
+    if not isinstance(value, dict):
+        raise ValueError("should be a table, in the environment a JSON object")
+    return value
+
+
+def _normal_host(value: str) -> str:
+    """A host as it is compared: lower case, an IPv6 address shortest and without brackets."""
+    host = value.strip().lower().rstrip(".")
+    bare = host.removeprefix("[").removesuffix("]")
+    try:
+        return str(ipaddress.ip_address(bare))
+    except ValueError:
+        if not _HOST_NAME.fullmatch(host):
+            raise ValueError("should be a host name or an IP address, without scheme or port") from None
+        return host
+
+
+def _split_url(value: str) -> SplitResult:
+    """`urlsplit` that refuses what it would quietly repair; its errors quote the URL, ours do not."""
+    if any(not character.isprintable() or character.isspace() for character in value):
+        raise ValueError("should hold no spaces and no control characters")
+    try:
+        parts = urlsplit(value)
+        _ = parts.port
+    except ValueError:
+        raise ValueError("is not a valid URL") from None
+    return parts
+
+
+def _normal_origin(value: str) -> str:
+    """An origin as browsers send it (RFC 6454): `scheme://host`, and the port if it is not the default one."""
+    parts = _split_url(value.strip())
+    plain = not (parts.username or parts.password or parts.query or parts.fragment) and parts.path in ("", "/")
+    if parts.scheme not in ("http", "https") or not parts.hostname or not plain:
+        raise ValueError("should be an origin such as https://chat.example.org")
+    host = _normal_host(parts.hostname)
+    host = f"[{host}]" if ":" in host else host
+    default_port = {"http": 80, "https": 443}[parts.scheme]
+    return f"{parts.scheme}://{host}" + (f":{parts.port}" if parts.port not in (None, default_port) else "")
+
+
+def _normal_network(value: object) -> object:
+    if isinstance(value, str):
+        try:
+            return ipaddress.ip_network(value.strip(), strict=False)
+        except ValueError:
+            raise ValueError("should be an IP address or a network such as 10.0.0.0/8") from None
+    return value
+
+
+def _normal_database_url(value: str) -> str:
+    from psycopg import ProgrammingError  # here, since the commands that need no database start faster without
+    from psycopg.conninfo import conninfo_to_dict
+
+    scheme, separator, rest = value.strip().partition("://")
+    if not separator or scheme.lower() not in ("postgresql", "postgres"):
+        raise ValueError("should be a URL that begins with postgresql://")
+    url = f"postgresql://{rest}"
+    if any(not character.isprintable() for character in url):
+        raise ValueError("should hold no control characters")
+    try:
+        conninfo_to_dict(url)
+    except ProgrammingError:  # its text quotes the URL, and with it the password
+        raise ValueError("is not a valid PostgreSQL URL") from None
+    return url
+
+
+def _normal_folder(value: object) -> object:
+    if value == "" or (isinstance(value, str) and "\0" in value):
+        raise ValueError("should name a folder")
+    return value
+
+
+def _absolute(path: Path) -> Path:
+    try:
+        return path.expanduser().absolute()
+    except (RuntimeError, OSError):  # no such user, or the current folder is gone
+        raise ValueError("cannot be made an absolute path") from None
+
+
+def _model_url(value: str) -> str:
+    parts = _split_url(value)
+    if parts.scheme not in ("http", "https") or not parts.hostname or not value.isascii():
+        raise ValueError("should be a URL in ASCII that begins with http:// or https://")
+    if parts.username is not None or parts.password is not None:
+        raise ValueError("should hold no user and no password; a key belongs in the variable that api_key_env names")
+    if parts.query or parts.fragment:
+        raise ValueError("should have no query and no fragment")
+    return value.rstrip("/")
+
+
+def _provider_name(value: str) -> str:
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}", value):
+        raise ValueError("should be a name of at most 64 letters, digits, dots, hyphens and underscores")
+    return value
+
+
+def _variable_name(value: str) -> str:
+    if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", value):
+        raise ValueError("should be the name of an environment variable, not the key itself")
+    return value
+
+
+def _company_id(value: object) -> object:
+    return parse_uuid(value) if isinstance(value, str) else value
+
+
+Whole = Annotated[int, BeforeValidator(_not_bool)]
+Number = Annotated[float, BeforeValidator(_not_bool)]
+HostName = Annotated[str, AfterValidator(_normal_host)]
+Origin = Annotated[str, AfterValidator(_normal_origin)]
+Network = Annotated[ipaddress.IPv4Network | ipaddress.IPv6Network, BeforeValidator(_normal_network)]
+DatabaseUrl = Annotated[str, AfterValidator(_normal_database_url)]
+ModelUrl = Annotated[str, AfterValidator(_model_url)]
+VariableName = Annotated[str, AfterValidator(_variable_name)]
+CompanyId = Annotated[UUID, BeforeValidator(_company_id)]
+HostNames = Annotated[tuple[HostName, ...], NoDecode, BeforeValidator(_split_list)]
+Origins = Annotated[tuple[Origin, ...], NoDecode, BeforeValidator(_split_list)]
+Networks = Annotated[tuple[Network, ...], NoDecode, BeforeValidator(_split_list)]
+Folder = Annotated[Path, BeforeValidator(_normal_folder), AfterValidator(_absolute)]
+ProviderName = Annotated[str, AfterValidator(_provider_name)]
+
+
+def is_loopback(host: str) -> bool:
+    """Whether a host, name or address, is this machine and nothing else."""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
