@@ -1,0 +1,13 @@
+"""How alembic runs here: on the connection that chatserver.storage.migrate hands over, all in one transaction."""
+
+from alembic import context
+
+from chatserver.storage.tables import metadata
+
+connection = context.config.attributes.get("connection")
+if connection is None:
+    raise SystemExit("Run `chatserver migrate`: it takes the lock that keeps two migrations apart.")
+
+context.configure(connection=connection, target_metadata=metadata, transaction_per_migration=False)
+with context.begin_transaction():
+    context.run_migrations()

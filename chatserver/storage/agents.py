@@ -1,0 +1,129 @@
+"""Agents. What is deleted is found by nobody, but stays, so that old answers have an author."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime
+from functools import cache
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import ColumnElement, Connection, Row, Select, bindparam, func, insert, select, tuple_, update
+
+from chatserver.ids import uuid7
+from chatserver.storage import cursors
+from chatserver.storage.scope import Companies, companies_parameter, in_scope
+from chatserver.storage.tables import agents
+
+_KEY = ("created_at", "id")
+
+
+def _visible() -> ColumnElement[bool]:
+    return (agents.c.id == bindparam("agent")) & in_scope(agents.c.company_id) & agents.c.deleted_at.is_(None)
+
+
+_INSERT = (
+    insert(agents)
+    .values(
+        id=bindparam("new_id"),
+        company_id=bindparam("company"),
+        name=bindparam("new_name"),
+        adapter_type=bindparam("new_adapter_type"),
+        adapter_config=bindparam("new_adapter_config"),
+        created_at=func.now(),
+        updated_at=func.now(),
+    )
+    .returning(agents)
+)
+_GET = select(agents).where(_visible())
+_LOCK = _GET.with_for_update()
+_FIND = select(agents).where(
+    agents.c.id == bindparam("agent"), agents.c.company_id == bindparam("company"), agents.c.deleted_at.is_(None)
+)
+_UPDATE = (
+    update(agents)
+    .where(_visible())
+    .values(
+        name=bindparam("new_name"),
+        adapter_type=bindparam("new_adapter_type"),
+        adapter_config=bindparam("new_adapter_config"),
+        updated_at=func.clock_timestamp(),
+    )
+    .returning(agents)
+)
+_SOFT_DELETE = update(agents).where(_visible()).values(deleted_at=func.clock_timestamp()).returning(agents.c.id)
+
+
+@cache
+def _page(*, resumed: bool) -> Select[Any]:
+    page = (
+        select(agents)
+        .where(agents.c.company_id == bindparam("company"), agents.c.deleted_at.is_(None))
+        .order_by(*(agents.c[name] for name in _KEY))
+        .limit(bindparam("rows"))
+    )
+    if resumed:
+        values = (bindparam(f"after_{name}", type_=agents.c[name].type) for name in _KEY)
+        page = page.where(tuple_(*(agents.c[name] for name in _KEY)) > tuple_(*values))
+    return page
+
+
+def create(
+    connection: Connection, *, company_id: UUID, name: str, adapter_type: str, adapter_config: Mapping[str, Any]
+) -> Row[Any]:
+    values = {
+        "new_id": uuid7(),
+        "company": company_id,
+        "new_name": name,
+        "new_adapter_type": adapter_type,
+        "new_adapter_config": adapter_config,
+    }
+    return connection.execute(_INSERT, values).one()
+
+
+def get(connection: Connection, companies: Companies, agent_id: UUID) -> Row[Any] | None:
+    return connection.execute(_GET, _named(companies, agent_id)).one_or_none()
+
+
+def lock(connection: Connection, companies: Companies, agent_id: UUID) -> Row[Any] | None:
+    """`get`, and keep others from changing the agent until the transaction ends."""
+    return connection.execute(_LOCK, _named(companies, agent_id)).one_or_none()
+
+
+def find(connection: Connection, company_id: UUID, agent_id: UUID) -> Row[Any] | None:
+    """The agent of that id if it belongs to that company: who answers in one of its conversations."""
+    return connection.execute(_FIND, {"company": company_id, "agent": agent_id}).one_or_none()
+
+
+def change(
+    connection: Connection,
+    companies: Companies,
+    agent_id: UUID,
+    *,
+    name: str,
+    adapter_type: str,
+    adapter_config: Mapping[str, Any],
+) -> Row[Any] | None:
+    values = {"new_name": name, "new_adapter_type": adapter_type, "new_adapter_config": adapter_config}
+    row: Row[Any] | None = connection.execute(_UPDATE, _named(companies, agent_id) | values).one_or_none()
+    return row
+
+
+def soft_delete(connection: Connection, companies: Companies, agent_id: UUID) -> bool:
+    """Whether there was something to delete."""
+    return connection.execute(_SOFT_DELETE, _named(companies, agent_id)).one_or_none() is not None
+
+
+def list_page(connection: Connection, *, company_id: UUID, limit: int, cursor: str | None = None) -> cursors.Slice:
+    """A page of a company's agents, the oldest first. Raises ValidationError for a cursor of another list."""
+    kind, filters = "agents", (company_id,)
+    values: dict[str, Any] = {"company": company_id, "rows": limit + 1}
+    if cursor is not None:
+        key = cursors.decode(kind, filters, cursor, (datetime, UUID))
+        values |= {f"after_{name}": value for name, value in zip(_KEY, key, strict=True)}
+    rows = connection.execute(_page(resumed=cursor is not None), values).all()
+    return cursors.cut(rows, limit, kind, filters, _KEY)
+
+
+def _named(companies: Companies, agent_id: UUID) -> dict[str, Any]:
+    return {"agent": agent_id, "companies": companies_parameter(companies)}

@@ -1,0 +1,214 @@
+"""Conversations. What is deleted is found by nobody but `restore`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime
+from functools import cache
+from typing import Any, Literal
+from uuid import UUID
+
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    FromClause,
+    Row,
+    Select,
+    bindparam,
+    func,
+    insert,
+    literal_column,
+    select,
+    tuple_,
+    update,
+)
+
+from chatserver.ids import uuid7
+from chatserver.storage import cursors
+from chatserver.storage.scope import Companies, companies_parameter, in_scope
+from chatserver.storage.tables import conversations, runs
+
+Archived = Literal["false", "true", "all"]
+
+
+def moved() -> ColumnElement[datetime]:
+    """The next `updated_at` of a conversation: now, and later than the one before whatever the clock says."""
+    return func.greatest(func.clock_timestamp(), conversations.c.updated_at + literal_column("interval '1 ms'"))
+
+
+def visible() -> ColumnElement[bool]:
+    """The criterion that picks the conversation in the parameters `conversation` and `companies`."""
+    return _named() & conversations.c.deleted_at.is_(None)
+
+
+def _named() -> ColumnElement[bool]:
+    return (conversations.c.id == bindparam("conversation")) & in_scope(conversations.c.company_id)
+
+
+def active_run() -> ColumnElement[bool]:
+    """True for a run that is being generated; its owner is alive."""
+    # written out, not a parameter: the planner then sees that the partial index fits
+    return (runs.c.status == literal_column("'active'")) & (runs.c.lease_until > func.clock_timestamp())
+
+
+def _with_run(source: FromClause) -> Select[Any]:
+    """Rows of conversations with what `activeRun` says."""
+    return select(
+        source,
+        runs.c.id.label("run_id"),
+        runs.c.trigger_message_id.label("run_trigger_id"),
+        runs.c.started_at.label("run_started_at"),
+    ).select_from(source.outerjoin(runs, (runs.c.conversation_id == source.c.id) & active_run()))
+
+
+def _changed(criterion: ColumnElement[bool], values: Mapping[str, Any]) -> Select[Any]:
+    return _with_run(update(conversations).where(criterion).values(values).returning(conversations).cte("changed"))
+
+
+# --- statements -------------------------------------------------------------------------------------------
+
+_INSERT = _with_run(
+    insert(conversations)
+    .values(
+        id=bindparam("new_id"),
+        company_id=bindparam("company"),
+        title=bindparam("new_title"),
+        agent_id=bindparam("new_agent_id"),
+        created_at=func.now(),
+        updated_at=func.now(),
+    )
+    .returning(conversations)
+    .cte("created")
+)
+_FIND = _with_run(conversations).where(visible())
+_SOFT_DELETE = (
+    update(conversations).where(visible()).values(deleted_at=func.clock_timestamp()).returning(conversations.c.id)
+)
+_RESTORE = _changed(_named(), {"deleted_at": None})
+_ARCHIVE = _changed(visible(), {"archived_at": func.coalesce(conversations.c.archived_at, func.clock_timestamp())})
+_UNARCHIVE = _changed(visible(), {"archived_at": None})
+_PIN = _changed(visible(), {"pinned_at": func.coalesce(conversations.c.pinned_at, func.clock_timestamp())})
+_UNPIN = _changed(visible(), {"pinned_at": None})
+
+
+@cache
+def _update(names: frozenset[str]) -> Select[Any]:
+    return _changed(visible(), {"updated_at": moved(), **{name: bindparam(f"new_{name}") for name in names}})
+
+
+@cache
+def _page(archived: Archived, *, by_agent: bool, by_title: bool, resumed: bool) -> Select[Any]:
+    pinned = conversations.c.pinned_at.is_not(None)
+    order = (pinned, conversations.c.updated_at, conversations.c.id)
+    page = (
+        _with_run(conversations)
+        .add_columns(pinned.label("pinned"))
+        .where(conversations.c.company_id == bindparam("company"), conversations.c.deleted_at.is_(None))
+        .order_by(*(column.desc() for column in order))
+        .limit(bindparam("rows"))
+    )
+    if archived != "all":
+        column = conversations.c.archived_at
+        page = page.where(column.is_(None) if archived == "false" else column.is_not(None))
+    if by_agent:
+        page = page.where(conversations.c.agent_id == bindparam("agent"))
+    if by_title:
+        page = page.where(conversations.c.title.ilike(bindparam("title_pattern")))
+    if resumed:
+        values = (bindparam(f"after_{name}", type_=column.type) for name, column in zip(_KEY, order, strict=True))
+        page = page.where(tuple_(*order) < tuple_(*values))
+    return page
+
+
+_KEY = ("pinned", "updated_at", "id")
+
+
+# --- functions --------------------------------------------------------------------------------------------
+
+
+def create(connection: Connection, *, company_id: UUID, title: str | None, agent_id: UUID | None) -> Row[Any]:
+    values = {"new_id": uuid7(), "company": company_id, "new_title": title, "new_agent_id": agent_id}
+    return connection.execute(_INSERT, values).one()
+
+
+def find(connection: Connection, companies: Companies, conversation_id: UUID) -> Row[Any] | None:
+    return _one(connection, _FIND, companies, conversation_id)
+
+
+def change(
+    connection: Connection, companies: Companies, conversation_id: UUID, changes: Mapping[str, Any]
+) -> Row[Any] | None:
+    """Set `title`, `agent_id` or both to what `changes` says; `updated_at` moves even where it says nothing."""
+    values = {f"new_{name}": value for name, value in changes.items()}
+    return _one(connection, _update(frozenset(changes)), companies, conversation_id, values)
+
+
+def soft_delete(connection: Connection, companies: Companies, conversation_id: UUID) -> bool:
+    """Whether there was something to delete."""
+    return _one(connection, _SOFT_DELETE, companies, conversation_id) is not None
+
+
+def restore(connection: Connection, companies: Companies, conversation_id: UUID) -> Row[Any] | None:
+    return _one(connection, _RESTORE, companies, conversation_id)
+
+
+def archive(connection: Connection, companies: Companies, conversation_id: UUID) -> Row[Any] | None:
+    return _one(connection, _ARCHIVE, companies, conversation_id)
+
+
+def unarchive(connection: Connection, companies: Companies, conversation_id: UUID) -> Row[Any] | None:
+    return _one(connection, _UNARCHIVE, companies, conversation_id)
+
+
+def pin(connection: Connection, companies: Companies, conversation_id: UUID) -> Row[Any] | None:
+    return _one(connection, _PIN, companies, conversation_id)
+
+
+def unpin(connection: Connection, companies: Companies, conversation_id: UUID) -> Row[Any] | None:
+    return _one(connection, _UNPIN, companies, conversation_id)
+
+
+def list_page(
+    connection: Connection,
+    *,
+    company_id: UUID,
+    limit: int,
+    cursor: str | None = None,
+    archived: Archived = "false",
+    agent_id: UUID | None = None,
+    title_contains: str | None = None,
+) -> cursors.Slice:
+    """A page of a company's conversations: pinned first, then the newest by `updated_at`.
+
+    Raises ValidationError for a cursor of another list.
+    """
+    kind, filters = "conversations", (company_id, archived, agent_id, title_contains)
+    values: dict[str, Any] = {"company": company_id, "rows": limit + 1}
+    if agent_id is not None:
+        values["agent"] = agent_id
+    if title_contains is not None:
+        values["title_pattern"] = f"%{_literal_pattern(title_contains)}%"
+    if cursor is not None:
+        key = cursors.decode(kind, filters, cursor, (bool, datetime, UUID))
+        values |= {f"after_{name}": value for name, value in zip(_KEY, key, strict=True)}
+    statement = _page(
+        archived, by_agent=agent_id is not None, by_title=title_contains is not None, resumed=cursor is not None
+    )
+    return cursors.cut(connection.execute(statement, values).all(), limit, kind, filters, _KEY)
+
+
+def _one(
+    connection: Connection,
+    statement: Any,
+    companies: Companies,
+    conversation_id: UUID,
+    values: Mapping[str, Any] | None = None,
+) -> Row[Any] | None:
+    parameters = {"conversation": conversation_id, "companies": companies_parameter(companies), **(values or {})}
+    row: Row[Any] | None = connection.execute(statement, parameters).one_or_none()
+    return row
+
+
+def _literal_pattern(text: str) -> str:
+    """`text` as a LIKE pattern that matches itself."""
+    return text.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_")

@@ -1,0 +1,193 @@
+"""The connections to PostgreSQL, the threads that block on them, and what a driver's error means here.
+
+There are as many threads as connections, so nobody ever waits for a connection inside a thread. A use case is one
+function `f(connection, …)` and one hop: `autocommit` for a single statement, `transaction` for several that belong
+together.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import select
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, Concatenate, ParamSpec, TypeVar
+
+import psycopg
+from sqlalchemy import Connection, Engine, create_engine, event, make_url
+from sqlalchemy.exc import DBAPIError, DisconnectionError, InterfaceError, OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
+
+from chatserver.errors import ChatServerError, ConfigurationError, DatabaseUnavailableError
+from chatserver.metrics import Metrics
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+logger = logging.getLogger(__name__)
+
+# A connection attempt that takes longer is given up (libpq rounds to whole seconds, 2 at least).
+CONNECT_SECONDS = 3
+# Requests that wait for a thread; past this the database is too slow for what is asked of it.
+MAX_WAITING = 2_000
+# A transaction that PostgreSQL broke off because of another one is run again.
+TRANSACTION_ATTEMPTS = 4
+RETRYABLE_SQLSTATES = frozenset({"40001", "40P01"})  # serialization_failure, deadlock_detected
+READ_ONLY_SQLSTATE = "25006"  # a primary that was demoted while we were connected
+
+
+def make_engine(
+    url: str, *, connections: int = 1, statement_timeout_seconds: float | None = None, pooled: bool = False
+) -> Engine:
+    """An engine whose connections are in autocommit; nothing is connected yet.
+
+    `url` is a libpq URL. With `pooled` a transaction pooler stands in between: no prepared statements and no
+    session settings are used. Raises ConfigurationError for a URL that cannot be read.
+    """
+    connect_args: dict[str, Any] = {
+        "connect_timeout": CONNECT_SECONDS,
+        "application_name": "chatserver",
+        # A peer that vanished without a word is noticed within about 15 s.
+        "keepalives_idle": 10,
+        "keepalives_interval": 3,
+        "keepalives_count": 2,
+        "tcp_user_timeout": 15_000,
+        "prepare_threshold": None if pooled else 3,
+    }
+    if not pooled and statement_timeout_seconds is not None:
+        connect_args["options"] = f"-c statement_timeout={int(statement_timeout_seconds * 1000)}"
+    try:
+        parsed = make_url(url).set(drivername="postgresql+psycopg")
+        engine = create_engine(
+            parsed,
+            isolation_level="AUTOCOMMIT",
+            skip_autocommit_rollback=True,
+            pool_size=connections,
+            max_overflow=0,
+            pool_timeout=CONNECT_SECONDS,
+            connect_args=connect_args,
+            # Errors are logged; what a user wrote does not belong into a log.
+            hide_parameters=True,
+        )
+    except Exception as error:
+        raise ConfigurationError("database_url is not a PostgreSQL URL") from error
+    event.listen(engine, "checkout", _refuse_dead_connection)
+    return engine
+
+
+def _refuse_dead_connection(connection: psycopg.Connection[Any], _record: object, _proxy: object) -> None:
+    """Have the pool replace a connection that the server closed while it was idle.
+
+    An idle connection has nothing to read, unless the server said farewell; to look costs no round trip.
+    """
+    poll = select.poll()
+    poll.register(connection.fileno(), select.POLLIN | select.POLLHUP | select.POLLERR)
+    if poll.poll(0):
+        raise DisconnectionError("the server closed the connection")
+
+
+def translate(error: Exception) -> ChatServerError | None:
+    """What a driver's error means to a use case; None where it is a defect of ours."""
+    if isinstance(error, OperationalError | InterfaceError | PoolTimeoutError):
+        return DatabaseUnavailableError()
+    if isinstance(error, DBAPIError) and (error.connection_invalidated or sqlstate(error) == READ_ONLY_SQLSTATE):
+        return DatabaseUnavailableError()
+    return None
+
+
+def sqlstate(error: DBAPIError) -> str | None:
+    return getattr(error.orig, "sqlstate", None)
+
+
+class Database:
+    """PostgreSQL, for coroutines."""
+
+    def __init__(
+        self,
+        url: str,
+        *,
+        connections: int,
+        statement_timeout_seconds: float,
+        metrics: Metrics,
+        pooled: bool = False,
+    ) -> None:
+        self._engine = make_engine(
+            url, connections=connections, statement_timeout_seconds=statement_timeout_seconds, pooled=pooled
+        )
+        self._transactions = self._engine.execution_options(isolation_level="READ COMMITTED")
+        self._executor = ThreadPoolExecutor(connections, thread_name_prefix="database")
+        self._metrics = metrics
+        self._waiting = 0
+
+    async def autocommit(
+        self, function: Callable[Concatenate[Connection, P], T], *args: P.args, **kwargs: P.kwargs
+    ) -> T:
+        """`function(connection, …)` on a thread, its one statement committed by itself.
+
+        Raises what `function` raises, and DatabaseUnavailableError.
+        """
+        return await self._hop(self._run_autocommit, function, args, kwargs)
+
+    async def transaction(
+        self, function: Callable[Concatenate[Connection, P], T], *args: P.args, **kwargs: P.kwargs
+    ) -> T:
+        """`function(connection, …)` on a thread in one transaction, committed when it returns.
+
+        It is run again when PostgreSQL broke it off for a deadlock or a conflict, so it must have no other
+        effects. A DatabaseUnavailableError from here does not tell whether the transaction took effect.
+        """
+        return await self._hop(self._run_transaction, function, args, kwargs)
+
+    async def _hop(self, run: Callable[..., T], function: Callable[..., T], args: Any, kwargs: Any) -> T:
+        if self._waiting >= MAX_WAITING:
+            raise DatabaseUnavailableError("The database is overloaded")
+        self._waiting += 1
+        started = time.perf_counter()
+        try:
+            return await asyncio.get_running_loop().run_in_executor(self._executor, run, function, args, kwargs)
+        except DatabaseUnavailableError:
+            self._metrics.database_errors.inc()
+            raise
+        finally:
+            self._waiting -= 1
+            self._metrics.database_seconds.observe(time.perf_counter() - started)
+
+    def _run_autocommit(self, function: Callable[..., T], args: Any, kwargs: Any) -> T:
+        try:
+            with self._engine.connect() as connection:
+                return function(connection, *args, **kwargs)
+        except Exception as error:
+            self._raise_translated(error)
+            raise
+
+    def _run_transaction(self, function: Callable[..., T], args: Any, kwargs: Any) -> T:
+        for attempt in range(1, TRANSACTION_ATTEMPTS + 1):
+            try:
+                with self._transactions.begin() as connection:
+                    return function(connection, *args, **kwargs)
+            except Exception as error:
+                if (
+                    attempt < TRANSACTION_ATTEMPTS
+                    and isinstance(error, DBAPIError)
+                    and sqlstate(error) in RETRYABLE_SQLSTATES
+                ):
+                    continue
+                self._raise_translated(error)
+                raise
+        raise AssertionError("unreachable")
+
+    def _raise_translated(self, error: Exception) -> None:
+        ours = translate(error)
+        if ours is None:
+            return
+        logger.warning("database: %s", str(getattr(error, "orig", error)).strip().partition("\n")[0])
+        if isinstance(error, DBAPIError) and sqlstate(error) == READ_ONLY_SQLSTATE:
+            self._engine.dispose(close=False)
+        raise ours from error
+
+    def close(self) -> None:
+        """Wait for the threads and close the connections."""
+        self._executor.shutdown(wait=True, cancel_futures=True)
+        self._engine.dispose()

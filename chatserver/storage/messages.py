@@ -1,0 +1,233 @@
+"""Messages. They are never deleted: what a rewind takes back is superseded, and stays."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import cache
+from typing import Any, Literal
+from uuid import UUID
+
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Row,
+    Select,
+    bindparam,
+    case,
+    exists,
+    func,
+    insert,
+    literal_column,
+    select,
+    true,
+    update,
+)
+
+from chatserver.ids import uuid7
+from chatserver.storage import cursors
+from chatserver.storage.conversations import moved, visible
+from chatserver.storage.scope import Companies, companies_parameter
+from chatserver.storage.tables import conversations, messages
+
+Order = Literal["asc", "desc"]
+Superseded = Literal["exclude", "include"]
+
+AUTOMATIC_TITLE_CHARS = 60
+_MAX_POSITION = 2**63 - 1
+
+
+def first_line(content: str) -> str | None:
+    """The title that a first message gives: its first line that is not blank, cut short; None where all are."""
+    line = next((line.strip() for line in content.splitlines() if line.strip()), None)
+    return None if line is None else line[:AUTOMATIC_TITLE_CHARS].rstrip()
+
+
+def effective_content() -> ColumnElement[str]:
+    """What was meant: the edit where there is one. It is all that models see."""
+    return func.coalesce(messages.c.edited_content, messages.c.content)
+
+
+def live() -> ColumnElement[bool]:
+    """True for messages that no rewind took back."""
+    return messages.c.superseded_at.is_(None)
+
+
+# --- statements -------------------------------------------------------------------------------------------
+
+
+def _insert() -> Any:
+    """The conversation counts the message and moves, then the message takes number and time from it.
+
+    Updating the conversation first makes messages of one conversation wait for each other, so their order is total.
+    """
+    earlier = messages.alias()
+    names_it = (
+        (bindparam("new_role") == literal_column("'user'"))
+        & conversations.c.title.is_(None)
+        & ~exists().where(earlier.c.conversation_id == conversations.c.id, earlier.c.role == literal_column("'user'"))
+    )
+    counted = (
+        update(conversations)
+        .where(visible())
+        .values(
+            last_position=conversations.c.last_position + 1,
+            updated_at=moved(),
+            title=case(
+                (names_it, bindparam("first_line", type_=conversations.c.title.type)), else_=conversations.c.title
+            ),
+        )
+        .returning(conversations.c.id, conversations.c.last_position, conversations.c.updated_at)
+        .cte("counted")
+    )
+    given = ("role", "content", "agent_id", "reply_to", "status", "input_tokens", "output_tokens")
+    columns = {
+        "id": bindparam("message", type_=messages.c.id.type),
+        "conversation_id": counted.c.id,
+        "position": counted.c.last_position,
+        "created_at": counted.c.updated_at,
+        **{name: bindparam(f"new_{name}", type_=messages.c[name].type) for name in given},
+    }
+    return insert(messages).from_select(list(columns), select(*columns.values())).returning(messages)
+
+
+def _edit() -> Any:
+    edited = messages.alias()
+    message_id = bindparam("message", type_=messages.c.id.type)
+    touched = (
+        update(conversations)
+        .where(visible(), exists().where(edited.c.id == message_id, edited.c.conversation_id == conversations.c.id))
+        .values(updated_at=moved())
+        .returning(conversations.c.id, conversations.c.updated_at)
+        .cte("touched")
+    )
+    return (
+        update(messages)
+        .where(messages.c.id == message_id, messages.c.conversation_id == touched.c.id)
+        .values(edited_content=bindparam("new_content"), edited_at=touched.c.updated_at)
+        .returning(messages)
+    )
+
+
+@cache
+def _page(order: Order, superseded: Superseded) -> Select[Any]:
+    """One row without a message (`id` is null) where the conversation has none on this page; no row where there is
+    no such conversation."""
+    position = messages.c.position
+    after = bindparam("after", type_=position.type)
+    page = select(messages).where(
+        messages.c.conversation_id == conversations.c.id, position > after if order == "asc" else position < after
+    )
+    if superseded == "exclude":
+        page = page.where(live())
+    lateral = (
+        page.order_by(position.asc() if order == "asc" else position.desc()).limit(bindparam("rows")).lateral("page")
+    )
+    return (
+        select(lateral)
+        .select_from(conversations.outerjoin(lateral, true()))
+        .where(visible())
+        .order_by(lateral.c.position.asc() if order == "asc" else lateral.c.position.desc())
+    )
+
+
+_INSERT = _insert()
+_EDIT = _edit()
+_HISTORY = (
+    select(
+        messages.c.id,
+        messages.c.role,
+        effective_content().label("content"),
+        messages.c.agent_id,
+        messages.c.reply_to,
+        messages.c.position,
+    )
+    .where(messages.c.conversation_id == bindparam("conversation"), live())
+    .order_by(messages.c.position)
+)
+
+
+# --- functions --------------------------------------------------------------------------------------------
+
+
+def insert_message(
+    connection: Connection,
+    *,
+    companies: Companies,
+    conversation_id: UUID,
+    role: str,
+    content: str,
+    agent_id: UUID | None = None,
+    reply_to: UUID | None = None,
+    status: str = "completed",
+    input_tokens: int | None = None,
+    output_tokens: int | None = None,
+    message_id: UUID | None = None,
+) -> Row[Any] | None:
+    """Append a message, in one statement; the first user message names a conversation that has no title.
+
+    `message_id` None: a new one. Returns None when there is no such conversation.
+    """
+    values = {
+        "companies": companies_parameter(companies),
+        "conversation": conversation_id,
+        "message": message_id or uuid7(),
+        "new_role": role,
+        "new_content": content,
+        "new_agent_id": agent_id,
+        "new_reply_to": reply_to,
+        "new_status": status,
+        "new_input_tokens": input_tokens,
+        "new_output_tokens": output_tokens,
+        "first_line": first_line(content) if role == "user" else None,
+    }
+    row: Row[Any] | None = connection.execute(_INSERT, values).one_or_none()
+    return row
+
+
+def edit(
+    connection: Connection, companies: Companies, conversation_id: UUID, message_id: UUID, content: str
+) -> Row[Any] | None:
+    """Give a message another effective content; None when the conversation has no such message."""
+    values = {
+        "companies": companies_parameter(companies),
+        "conversation": conversation_id,
+        "message": message_id,
+        "new_content": content,
+    }
+    row: Row[Any] | None = connection.execute(_EDIT, values).one_or_none()
+    return row
+
+
+def history(connection: Connection, conversation_id: UUID) -> Sequence[Row[Any]]:
+    """All live messages in ascending order: `id role content agent_id reply_to position`; the content is effective."""
+    return connection.execute(_HISTORY, {"conversation": conversation_id}).all()
+
+
+def list_page(
+    connection: Connection,
+    companies: Companies,
+    conversation_id: UUID,
+    *,
+    limit: int,
+    cursor: str | None = None,
+    order: Order = "asc",
+    superseded: Superseded = "exclude",
+) -> cursors.Slice | None:
+    """A page of a conversation's messages by position; None when there is no such conversation.
+
+    Raises ValidationError for a cursor of another list.
+    """
+    kind, filters = "messages", (conversation_id, order, superseded)
+    after = 0 if order == "asc" else _MAX_POSITION
+    if cursor is not None:
+        (after,) = cursors.decode(kind, filters, cursor, (int,))
+    values = {
+        "companies": companies_parameter(companies),
+        "conversation": conversation_id,
+        "after": after,
+        "rows": limit + 1,
+    }
+    rows = connection.execute(_page(order, superseded), values).all()
+    if not rows:
+        return None
+    return cursors.cut([row for row in rows if row.id is not None], limit, kind, filters, ("position",))

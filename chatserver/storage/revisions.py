@@ -1,0 +1,191 @@
+"""What was said taken back, or taken along: rewind and branch. Each is for one transaction."""
+
+from __future__ import annotations
+
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import Connection, Uuid, bindparam, column, func, insert, literal_column, or_, select, update
+from sqlalchemy.dialects.postgresql import ARRAY
+
+from chatserver.errors import ConflictError, NotFoundError
+from chatserver.ids import uuid7
+from chatserver.storage.conversations import active_run, moved, visible
+from chatserver.storage.messages import live
+from chatserver.storage.scope import Companies, companies_parameter
+from chatserver.storage.tables import conversations, messages, runs
+
+_conversation_id = bindparam("conversation", type_=conversations.c.id.type)
+# written out, not parameters: the planner then sees that the partial index fits
+_ANSWERED = runs.c.status.in_([literal_column("'completed'"), literal_column("'kept'")])
+
+# --- rewind -----------------------------------------------------------------------------------------------
+
+# Whoever adds a message, commits an answer or rewinds takes this lock first.
+_LOCK = update(conversations).where(visible()).values(updated_at=moved()).returning(conversations.c.id)
+_POSITION = select(messages.c.position).where(
+    messages.c.conversation_id == _conversation_id, messages.c.id == bindparam("message"), live()
+)
+_ACTIVE = select(runs.c.id).where(runs.c.conversation_id == _conversation_id, active_run())
+# An answer whose process died: nobody shall take it over now.
+_DROP_DEAD = (
+    update(runs)
+    .where(runs.c.conversation_id == _conversation_id, runs.c.status == literal_column("'active'"))
+    .values(status=literal_column("'dropped'"), ended_at=func.clock_timestamp())
+)
+
+
+def _supersede() -> Any:
+    superseded = (
+        update(messages)
+        .where(messages.c.conversation_id == _conversation_id, messages.c.position > bindparam("after"), live())
+        .values(superseded_at=func.clock_timestamp())
+        .returning(messages.c.id)
+        .cte("superseded")
+    )
+    ended = (
+        update(runs)
+        .where(
+            runs.c.conversation_id == _conversation_id,
+            runs.c.answer_message_id.in_(select(superseded.c.id)),
+            _ANSWERED,
+        )
+        .values(status=literal_column("'superseded'"))
+        .returning(runs.c.id)
+        .cte("ended")
+    )
+    return select(func.count()).select_from(superseded).add_cte(ended)
+
+
+_SUPERSEDE = _supersede()
+
+
+def rewind(connection: Connection, companies: Companies, conversation_id: UUID, message_id: UUID) -> int:
+    """Supersede all that follows the message, and have its answers forgotten; how many messages that were.
+
+    Raises NotFoundError when the conversation has no such live message, and ConflictError while an answer is being
+    generated in it.
+    """
+    named = {"conversation": conversation_id}
+    if connection.execute(_LOCK, {**named, "companies": companies_parameter(companies)}).one_or_none() is None:
+        raise NotFoundError("Conversation not found")
+    position = connection.execute(_POSITION, {**named, "message": message_id}).scalar_one_or_none()
+    if position is None:
+        raise NotFoundError("Message not found")
+    if connection.execute(_ACTIVE, named).first() is not None:
+        raise ConflictError("An answer is being generated in this conversation")
+    connection.execute(_DROP_DEAD, named)
+    return int(connection.execute(_SUPERSEDE, {**named, "after": position}).scalar_one())
+
+
+# --- branch -----------------------------------------------------------------------------------------------
+
+# The lock keeps messages from being added, edited or superseded while they are copied.
+_SOURCE = select(conversations).where(visible()).with_for_update(read=True)
+_UP_TO = (
+    select(messages.c.id)
+    .where(
+        messages.c.conversation_id == _conversation_id,
+        messages.c.position <= _POSITION.scalar_subquery(),
+        live(),
+    )
+    .order_by(messages.c.position)
+)
+_COLUMNS = (
+    "id",
+    "company_id",
+    "title",
+    "agent_id",
+    "parent_conversation_id",
+    "branch_from_message_id",
+    "last_position",
+)
+_CREATE = insert(conversations).values(
+    created_at=func.now(), updated_at=func.now(), **{name: bindparam(f"new_{name}") for name in _COLUMNS}
+)
+
+
+def _copies(name: str) -> Any:
+    """Which message is copied to which id and place, and the id of the run that made the copy."""
+    ids = [bindparam(parameter, type_=ARRAY(Uuid)) for parameter in ("originals", "copies", "new_runs")]
+    columns = [column(each, Uuid) for each in ("original", "copy", "new_run")]
+    unnest = func.unnest(*ids).table_valued(*columns, with_ordinality="place", name=name)
+    return unnest.render_derived()
+
+
+def _copy_messages() -> Any:
+    copies, replied = _copies("copies"), _copies("replied")
+    own = {
+        "id": copies.c.copy,
+        "conversation_id": bindparam("new_conversation", type_=Uuid()),
+        "position": copies.c.place,
+    }
+    own["reply_to"] = replied.c.copy
+    columns = {each.name: own.get(each.name, each) for each in messages.c}
+    source = messages.join(copies, messages.c.id == copies.c.original).outerjoin(
+        replied, messages.c.reply_to == replied.c.original
+    )
+    return insert(messages).from_select(list(columns), select(*columns.values()).select_from(source))
+
+
+def _copy_runs() -> Any:
+    copies, asked = _copies("copies"), _copies("asked")
+    own = {
+        "id": copies.c.new_run,
+        "conversation_id": bindparam("new_conversation", type_=Uuid()),
+        "trigger_message_id": asked.c.copy,
+        "answer_message_id": copies.c.copy,
+    }
+    columns = {each.name: own.get(each.name, each) for each in runs.c}
+    source = runs.join(copies, runs.c.answer_message_id == copies.c.original).outerjoin(
+        asked, runs.c.trigger_message_id == asked.c.original
+    )
+    statement = (
+        select(*columns.values())
+        .select_from(source)
+        .where(
+            runs.c.conversation_id == _conversation_id,
+            _ANSWERED,
+            or_(runs.c.trigger_message_id.is_(None), asked.c.copy.is_not(None)),
+        )
+    )
+    return insert(runs).from_select(list(columns), statement)
+
+
+_COPY_MESSAGES = _copy_messages()
+_COPY_RUNS = _copy_runs()
+
+
+def branch(connection: Connection, companies: Companies, conversation_id: UUID, message_id: UUID) -> UUID:
+    """A new conversation with copies of all live messages up to and with that one; its id.
+
+    The copies keep times, edits and, among themselves, replies; what was answered counts as answered.
+    Raises NotFoundError when the conversation has no such live message.
+    """
+    named = {"conversation": conversation_id}
+    source = connection.execute(_SOURCE, {**named, "companies": companies_parameter(companies)}).one_or_none()
+    if source is None:
+        raise NotFoundError("Conversation not found")
+    originals = connection.execute(_UP_TO, {**named, "message": message_id}).scalars().all()
+    if not originals:
+        raise NotFoundError("Message not found")
+    new_id = uuid7()
+    values = {
+        "new_id": new_id,
+        "new_company_id": source.company_id,
+        "new_title": source.title,
+        "new_agent_id": source.agent_id,
+        "new_parent_conversation_id": conversation_id,
+        "new_branch_from_message_id": message_id,
+        "new_last_position": len(originals),
+    }
+    connection.execute(_CREATE, values)
+    copied = {
+        "new_conversation": new_id,
+        "originals": originals,
+        "copies": [uuid7() for _ in originals],
+        "new_runs": [uuid7() for _ in originals],
+    }
+    connection.execute(_COPY_MESSAGES, copied)
+    connection.execute(_COPY_RUNS, {**named, **copied})
+    return new_id

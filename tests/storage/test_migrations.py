@@ -1,0 +1,141 @@
+"""The migrations make the schema that the code believes in, from whatever was there before."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from uuid import uuid4
+
+import psycopg
+import pytest
+from alembic import command
+from alembic.autogenerate import compare_metadata
+from alembic.config import Config
+from alembic.migration import MigrationContext
+
+from chatserver.errors import ConfigurationError
+from chatserver.storage.database import make_engine
+from chatserver.storage.migrate import alembic_config, migrations_folder, upgrade
+from chatserver.storage.tables import metadata
+
+ROOT = Path(__file__).parents[2]
+
+COLUMNS = """
+    SELECT table_name, column_name, data_type, is_nullable, column_default
+    FROM information_schema.columns WHERE table_schema = 'public'
+"""
+# The definitions hold predicates, expressions and NULLS NOT DISTINCT, which alembic does not compare.
+INDEXES = "SELECT tablename, indexname, indexdef FROM pg_indexes WHERE schemaname = 'public'"
+# without NOT NULL, which COLUMNS has: some versions of PostgreSQL have constraints for it, with names of their own
+CONSTRAINTS = """
+    SELECT conrelid::regclass::text, conname, pg_get_constraintdef(oid)
+    FROM pg_constraint WHERE connamespace = 'public'::regnamespace AND contype <> 'n'
+"""
+
+MakeDatabase = Callable[[], str]
+
+
+def schema(url: str) -> dict[str, set[tuple[str, ...]]]:
+    with psycopg.connect(url) as connection:
+        return {
+            query: {row for row in connection.execute(query).fetchall() if row[0] != "alembic_version"}
+            for query in (COLUMNS, INDEXES, CONSTRAINTS)
+        }
+
+
+def alembic(run: Callable[[Config, str], None], url: str, revision: str) -> None:
+    """`command.upgrade` or `command.downgrade` to that revision."""
+    engine = make_engine(url)
+    with engine.execution_options(isolation_level="READ COMMITTED").begin() as connection:
+        config = alembic_config()
+        config.attributes["connection"] = connection
+        run(config, revision)
+    engine.dispose()
+
+
+def revision_of(url: str) -> str | None:
+    with psycopg.connect(url) as connection:
+        row = connection.execute("SELECT version_num FROM alembic_version").fetchone()
+        return None if row is None else str(row[0])
+
+
+def test_the_migrations_make_the_tables(make_empty_database: MakeDatabase) -> None:
+    migrated, created = make_empty_database(), make_empty_database()
+    upgrade(migrated)
+    engine = make_engine(created)
+    with engine.begin() as connection:
+        metadata.create_all(connection)
+    engine.dispose()
+    for made, meant in zip(schema(migrated).values(), schema(created).values(), strict=True):
+        assert made == meant
+    engine = make_engine(migrated)
+    with engine.connect() as connection:
+        context = MigrationContext.configure(connection, opts={"compare_server_default": True})
+        assert compare_metadata(context, metadata) == []
+    engine.dispose()
+
+
+def test_every_revision_can_be_undone_and_done_again(make_empty_database: MakeDatabase) -> None:
+    url = make_empty_database()
+    upgrade(url)
+    newest = schema(url)
+    alembic(command.downgrade, url, "base")
+    assert schema(url) == {COLUMNS: set(), INDEXES: set(), CONSTRAINTS: set()}
+    upgrade(url)
+    assert schema(url) == newest
+
+
+def test_an_old_chat_keeps_its_messages_in_their_order(make_empty_database: MakeDatabase) -> None:
+    url = make_empty_database()
+    alembic(command.upgrade, url, "0001")
+    conversation, empty, company = uuid4(), uuid4(), uuid4()
+    with psycopg.connect(url) as connection:
+        for each in (conversation, empty):
+            connection.execute(
+                "INSERT INTO chat_conversations (id, company_id, created_at, updated_at) VALUES (%s, %s, now(), now())",
+                [each, company],
+            )
+        for minutes in (3, 1, 2):  # not in the order of their times
+            connection.execute(
+                "INSERT INTO chat_messages (id, conversation_id, role, content, created_at)"
+                " VALUES (%s, %s, 'user', %s, now() + %s * interval '1 minute')",
+                [uuid4(), conversation, str(minutes), minutes],
+            )
+    upgrade(url)
+    with psycopg.connect(url) as connection:
+        rows = connection.execute("SELECT content, position FROM chat_messages ORDER BY position").fetchall()
+        assert rows == [("1", 1), ("2", 2), ("3", 3)]
+        rows = connection.execute("SELECT id, last_position FROM chat_conversations").fetchall()
+        assert set(rows) == {(conversation, 3), (empty, 0)}
+
+
+def test_processes_that_start_at_once_migrate_once(make_empty_database: MakeDatabase) -> None:
+    url = make_empty_database()
+    program = "import sys; from chatserver.storage.migrate import upgrade; upgrade(sys.argv[1])"
+    processes = [
+        subprocess.Popen([sys.executable, "-c", program, url], cwd=ROOT, stderr=subprocess.PIPE) for _ in range(2)
+    ]
+    for process in processes:
+        _, errors = process.communicate(timeout=60)
+        assert (process.returncode, errors) == (0, b"")
+    assert revision_of(url) == max(path.name[:4] for path in (migrations_folder() / "versions").glob("0*.py"))
+
+
+def test_a_newer_database_is_left_alone(make_empty_database: MakeDatabase) -> None:
+    url = make_empty_database()
+    upgrade(url)
+    before = schema(url)
+    with psycopg.connect(url) as connection:
+        connection.execute("UPDATE alembic_version SET version_num = '9999'")
+    with pytest.raises(ConfigurationError, match="newer chatserver .revision 9999"):
+        upgrade(url)
+    assert (schema(url), revision_of(url)) == (before, "9999")
+
+
+def test_a_database_that_cannot_be_reached_is_told_in_one_line(tmp_path: Path) -> None:
+    with pytest.raises(ConfigurationError) as caught:
+        upgrade(f"postgresql://chat:secret@/postgres?host={tmp_path}")
+    assert "\n" not in caught.value.message
+    assert "secret" not in caught.value.message

@@ -1,0 +1,243 @@
+"""Rewind and branch."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from typing import Any
+from uuid import UUID, uuid4
+
+import pytest
+from sqlalchemy import Connection, select
+
+from chatserver.errors import ConflictError, NotFoundError
+from chatserver.storage import conversations, messages, revisions
+from chatserver.storage.tables import messages as message_table
+from chatserver.storage.tables import runs as run_table
+from tests.storage.conftest import Chat
+
+Transaction = Callable[[], AbstractContextManager[Connection]]
+
+
+@pytest.fixture
+def rewind(transaction: Transaction) -> Callable[..., int]:
+    def rewind(conversation_id: UUID, message_id: UUID, companies: Any = None) -> int:
+        with transaction() as connection:
+            return revisions.rewind(connection, companies, conversation_id, message_id)
+
+    return rewind
+
+
+@pytest.fixture
+def branch(transaction: Transaction) -> Callable[..., UUID]:
+    def branch(conversation_id: UUID, message_id: UUID, companies: Any = None) -> UUID:
+        with transaction() as connection:
+            return revisions.branch(connection, companies, conversation_id, message_id)
+
+    return branch
+
+
+def live(chat: Chat, conversation_id: UUID) -> list[str]:
+    return [row.content for row in messages.history(chat.connection, conversation_id)]
+
+
+def all_messages(chat: Chat, conversation_id: UUID) -> Any:
+    criterion = message_table.c.conversation_id == conversation_id
+    return chat.connection.execute(select(message_table).where(criterion).order_by(message_table.c.position)).all()
+
+
+def runs_of(chat: Chat, conversation_id: UUID) -> Any:
+    criterion = run_table.c.conversation_id == conversation_id
+    return chat.connection.execute(select(run_table).where(criterion).order_by(run_table.c.started_at)).all()
+
+
+# --- rewind -----------------------------------------------------------------------------------------------
+
+
+def test_all_that_follows_is_superseded_and_stays(chat: Chat, rewind: Any) -> None:
+    conversation = chat.conversation()
+    first = chat.say(conversation, "q1")
+    chat.answer(conversation, first, "a1")
+    second = chat.say(conversation, "q2")
+    chat.answer(conversation, second, "a2", status="kept")
+    before = conversations.find(chat.connection, None, conversation)
+    assert rewind(conversation, second.id) == 1
+    assert live(chat, conversation) == ["q1", "a1", "q2"]
+    assert [run.status for run in runs_of(chat, conversation)] == ["completed", "superseded"]
+    assert rewind(conversation, first.id) == 2
+    assert live(chat, conversation) == ["q1"]
+    assert [run.status for run in runs_of(chat, conversation)] == ["superseded", "superseded"]
+    assert [row.content for row in all_messages(chat, conversation)] == ["q1", "a1", "q2", "a2"]
+    after = conversations.find(chat.connection, None, conversation)
+    assert before is not None
+    assert after is not None
+    assert after.updated_at > before.updated_at
+    assert rewind(conversation, first.id) == 0
+
+
+def test_a_superseded_trigger_can_be_answered_anew(chat: Chat, rewind: Any) -> None:
+    conversation = chat.conversation()
+    question = chat.say(conversation, "q")
+    chat.answer(conversation, question, "a")
+    rewind(conversation, question.id)
+    chat.answer(conversation, question, "another")  # the index allows one stored answer of a trigger
+    assert live(chat, conversation) == ["q", "another"]
+
+
+def test_an_answer_may_be_the_last_to_stay(chat: Chat, rewind: Any) -> None:
+    conversation = chat.conversation()
+    question = chat.say(conversation, "q")
+    answer = chat.answer(conversation, question, "a")
+    chat.say(conversation, "q2")
+    assert rewind(conversation, answer.id) == 1
+    assert [run.status for run in runs_of(chat, conversation)] == ["completed"]
+
+
+def test_nothing_is_rewound_while_an_answer_is_being_generated(chat: Chat, rewind: Any) -> None:
+    conversation = chat.conversation()
+    question = chat.say(conversation, "q")
+    chat.say(conversation, "q2")
+    chat.run(conversation, "active", trigger_message_id=question.id)
+    before = conversations.find(chat.connection, None, conversation)
+    with pytest.raises(ConflictError):
+        rewind(conversation, question.id)
+    assert live(chat, conversation) == ["q", "q2"]
+    assert conversations.find(chat.connection, None, conversation) == before
+
+
+def test_an_answer_whose_process_died_is_dropped(chat: Chat, rewind: Any) -> None:
+    conversation = chat.conversation()
+    question = chat.say(conversation, "q")
+    chat.run(conversation, "active", trigger_message_id=question.id, lease_seconds=-1)
+    assert rewind(conversation, question.id) == 0
+    (run,) = runs_of(chat, conversation)
+    assert run.status == "dropped"
+    assert run.ended_at is not None
+
+
+def test_another_conversation_is_left_alone(chat: Chat, rewind: Any) -> None:
+    here, there = chat.conversation(), chat.conversation()
+    asked = [chat.say(each, "q") for each in (here, there)]
+    for conversation, question in zip((here, there), asked, strict=True):
+        chat.answer(conversation, question, "a")
+    chat.run(there, "active", trigger_message_id=None)
+    assert rewind(here, asked[0].id) == 1
+    assert live(chat, there) == ["q", "a"]
+    assert [run.status for run in runs_of(chat, there)] == ["completed", "active"]
+
+
+@pytest.mark.parametrize("act", [revisions.rewind, revisions.branch])
+def test_only_live_messages_of_the_conversation_count(
+    chat: Chat, transaction: Transaction, rewind: Any, act: Any
+) -> None:
+    conversation, other = chat.conversation(), chat.conversation()
+    first, second = chat.say(conversation, "1"), chat.say(conversation, "2")
+    elsewhere = chat.say(other, "x")
+    rewind(conversation, first.id)
+    before = conversations.find(chat.connection, None, conversation)
+    for companies, named, message in (
+        (None, conversation, second.id),
+        (None, conversation, elsewhere.id),
+        (None, conversation, uuid4()),
+        (None, uuid4(), first.id),
+        ([uuid4()], conversation, first.id),
+    ):
+        with pytest.raises(NotFoundError), transaction() as connection:
+            act(connection, companies, named, message)
+    assert conversations.find(chat.connection, None, conversation) == before
+    conversations.soft_delete(chat.connection, None, conversation)
+    with pytest.raises(NotFoundError), transaction() as connection:
+        act(connection, None, conversation, first.id)
+
+
+# --- branch -----------------------------------------------------------------------------------------------
+
+
+def test_a_branch_takes_along_all_up_to_its_message(chat: Chat, branch: Any, rewind: Any) -> None:
+    agent = uuid4()
+    conversation = chat.conversation(agent_id=agent)
+    first = chat.say(conversation, "q1", agent_id=uuid4())
+    chat.answer(conversation, first, "dropped")
+    rewind(conversation, first.id)
+    answer = chat.answer(conversation, first, "a1", status="kept")
+    second = chat.say(conversation, "q2")
+    chat.say(conversation, "q3")
+    messages.edit(chat.connection, None, conversation, first.id, "q1 edited")
+    source = conversations.find(chat.connection, None, conversation)
+    before = all_messages(chat, conversation)
+
+    row = conversations.find(chat.connection, None, branch(conversation, second.id))
+    assert row is not None
+    assert source is not None
+    assert (row.company_id, row.title, row.agent_id) == (chat.company, "q1", agent)
+    assert (row.parent_conversation_id, row.branch_from_message_id) == (conversation, second.id)
+    assert row.created_at == row.updated_at > source.updated_at
+
+    copies = all_messages(chat, row.id)
+    assert [copy.position for copy in copies] == [1, 2, 3]
+    assert row.last_position == 3
+    originals = [each for each in before if each.superseded_at is None][:3]
+    assert [each.id for each in originals] == [first.id, answer.id, second.id]
+    changed = {"id", "conversation_id", "position", "reply_to"}
+    for copy, original in zip(copies, originals, strict=True):
+        kept = set(copy._mapping) - changed
+        assert {name: copy._mapping[name] for name in kept} == {name: original._mapping[name] for name in kept}
+    assert copies[0].edited_content == "q1 edited"
+    assert [copy.reply_to for copy in copies] == [None, copies[0].id, None]
+    assert not {copy.id for copy in copies} & {each.id for each in before}
+
+    # The original is as it was.
+    assert all_messages(chat, conversation) == before
+    assert conversations.find(chat.connection, None, conversation) == source
+    # And what is said in one is not heard in the other.
+    assert chat.say(row.id, "on").position == 4
+
+
+def test_what_was_answered_counts_as_answered(chat: Chat, branch: Any, rewind: Any) -> None:
+    conversation = chat.conversation()
+    first = chat.say(conversation, "q1")
+    chat.answer(conversation, first, "superseded")
+    rewind(conversation, first.id)
+    chat.answer(conversation, first, "a1")
+    second = chat.say(conversation, "q2")
+    chat.run(conversation, "failed", trigger_message_id=second.id)
+    later = chat.answer(conversation, second, "a2", status="kept")
+    third = chat.say(conversation, "q3")
+    chat.answer(conversation, third, "a3")
+    made = branch(conversation, later.id)
+    copies = all_messages(chat, made)
+    made_runs = runs_of(chat, made)
+    assert [(run.status, run.trigger_message_id, run.answer_message_id, run.stop_reason) for run in made_runs] == [
+        ("completed", copies[0].id, copies[1].id, "stop"),
+        ("kept", copies[2].id, copies[3].id, "stop"),
+    ]
+    assert not {run.id for run in made_runs} & {run.id for run in runs_of(chat, conversation)}
+
+
+def test_an_answer_without_a_question_counts_as_answered(chat: Chat, branch: Any) -> None:
+    conversation = chat.conversation()
+    answer = chat.say(conversation, "No message to echo.", "assistant")
+    chat.run(conversation, "completed", answer_message_id=answer.id)
+    made = branch(conversation, answer.id)
+    (run,) = runs_of(chat, made)
+    assert (run.trigger_message_id, run.answer_message_id) == (None, all_messages(chat, made)[0].id)
+
+
+def test_a_branch_of_a_branch(chat: Chat, branch: Any) -> None:
+    conversation = chat.conversation()
+    question = chat.say(conversation, "q")
+    chat.answer(conversation, question, "a")
+    made = branch(conversation, question.id)
+    again = branch(made, all_messages(chat, made)[0].id)
+    assert live(chat, again) == ["q"]
+    row = conversations.find(chat.connection, None, again)
+    assert row is not None
+    assert row.parent_conversation_id == made
+
+
+def test_a_branch_can_be_made_while_an_answer_is_being_generated(chat: Chat, branch: Any) -> None:
+    conversation = chat.conversation()
+    question = chat.say(conversation, "q")
+    chat.run(conversation, "active", trigger_message_id=question.id)
+    made = branch(conversation, question.id)
+    assert runs_of(chat, made) == []
