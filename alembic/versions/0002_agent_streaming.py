@@ -132,8 +132,15 @@ def downgrade() -> None:
         "ix_chat_messages_conversation_id_created_at", "chat_messages", ["conversation_id", "created_at", "id"]
     )
     for name in (
-        "edited_content", "edited_at", "position", "reply_to", "status", "superseded_at", "input_tokens", "output_tokens"
-    ):  # fmt: skip
+        "edited_content",
+        "edited_at",
+        "position",
+        "reply_to",
+        "status",
+        "superseded_at",
+        "input_tokens",
+        "output_tokens",
+    ):
         op.drop_column("chat_messages", name)
     for name in ("parent_conversation_id", "branch_from_message_id", "last_position"):
         op.drop_column("chat_conversations", name)

@@ -45,7 +45,7 @@ def _named() -> ColumnElement[bool]:
     return (conversations.c.id == bindparam("conversation")) & in_scope(conversations.c.company_id)
 
 
-def active_run() -> ColumnElement[bool]:
+def _active_run() -> ColumnElement[bool]:
     """True for a run that is being generated; its owner is alive."""
     # written out, not a parameter: the planner then sees that the partial index fits
     return (runs.c.status == literal_column("'active'")) & (runs.c.lease_until > func.clock_timestamp())
@@ -58,7 +58,7 @@ def _with_run(source: FromClause) -> Select[Any]:
         runs.c.id.label("run_id"),
         runs.c.trigger_message_id.label("run_trigger_id"),
         runs.c.started_at.label("run_started_at"),
-    ).select_from(source.outerjoin(runs, (runs.c.conversation_id == source.c.id) & active_run()))
+    ).select_from(source.outerjoin(runs, (runs.c.conversation_id == source.c.id) & _active_run()))
 
 
 def _changed(criterion: ColumnElement[bool], values: Mapping[str, Any]) -> Select[Any]:

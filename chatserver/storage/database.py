@@ -16,7 +16,8 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
 import psycopg
-from sqlalchemy import Connection, Engine, create_engine, event, make_url
+from psycopg.conninfo import conninfo_to_dict
+from sqlalchemy import Connection, Engine, create_engine, event
 from sqlalchemy.exc import DBAPIError, DisconnectionError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
@@ -46,7 +47,7 @@ def make_engine(
     `url` is a libpq URL. With `pooled` a transaction pooler stands in between: no prepared statements and no
     session settings are used. Raises ConfigurationError for a URL that cannot be read.
     """
-    connect_args: dict[str, Any] = {
+    parameters: dict[str, Any] = {
         "connect_timeout": CONNECT_SECONDS,
         "application_name": "chatserver",
         # A peer that vanished without a word is noticed within about 15 s.
@@ -54,25 +55,31 @@ def make_engine(
         "keepalives_interval": 3,
         "keepalives_count": 2,
         "tcp_user_timeout": 15_000,
-        "prepare_threshold": None if pooled else 3,
     }
     if not pooled and statement_timeout_seconds is not None:
-        connect_args["options"] = f"-c statement_timeout={int(statement_timeout_seconds * 1000)}"
+        parameters["options"] = f"-c statement_timeout={int(statement_timeout_seconds * 1000)}"
     try:
-        parsed = make_url(url).set(drivername="postgresql+psycopg")
-        engine = create_engine(
-            parsed,
-            isolation_level="AUTOCOMMIT",
-            skip_autocommit_rollback=True,
-            pool_size=connections,
-            max_overflow=0,
-            pool_timeout=CONNECT_SECONDS,
-            connect_args=connect_args,
-            # Errors are logged; what a user wrote does not belong into a log.
-            hide_parameters=True,
-        )
-    except Exception as error:
+        # What the URL itself says wins.
+        parameters.update(conninfo_to_dict(url))
+    except psycopg.Error as error:
         raise ConfigurationError("database_url is not a PostgreSQL URL") from error
+    prepare_threshold = None if pooled else 3
+
+    def connect() -> psycopg.Connection[Any]:
+        # libpq reads the URL: it knows more forms than SQLAlchemy, such as several hosts.
+        return psycopg.connect(**parameters, prepare_threshold=prepare_threshold)
+
+    engine = create_engine(
+        "postgresql+psycopg://",
+        creator=connect,
+        isolation_level="AUTOCOMMIT",
+        skip_autocommit_rollback=True,
+        pool_size=connections,
+        max_overflow=0,
+        pool_timeout=CONNECT_SECONDS,
+        # Errors are logged; what a user wrote does not belong into a log.
+        hide_parameters=True,
+    )
     event.listen(engine, "checkout", _refuse_dead_connection)
     return engine
 

@@ -10,7 +10,7 @@ from sqlalchemy.dialects.postgresql import ARRAY
 
 from chatserver.errors import ConflictError, NotFoundError
 from chatserver.ids import uuid7
-from chatserver.storage.conversations import active_run, moved, visible
+from chatserver.storage.conversations import moved, visible
 from chatserver.storage.messages import live
 from chatserver.storage.scope import Companies, companies_parameter
 from chatserver.storage.tables import conversations, messages, runs
@@ -26,11 +26,17 @@ _LOCK = update(conversations).where(visible()).values(updated_at=moved()).return
 _POSITION = select(messages.c.position).where(
     messages.c.conversation_id == _conversation_id, messages.c.id == bindparam("message"), live()
 )
-_ACTIVE = select(runs.c.id).where(runs.c.conversation_id == _conversation_id, active_run())
+_ACTIVE = select(runs.c.id).where(
+    runs.c.conversation_id == _conversation_id, runs.c.status == literal_column("'active'")
+)
 # An answer whose process died: nobody shall take it over now.
 _DROP_DEAD = (
     update(runs)
-    .where(runs.c.conversation_id == _conversation_id, runs.c.status == literal_column("'active'"))
+    .where(
+        runs.c.conversation_id == _conversation_id,
+        runs.c.status == literal_column("'active'"),
+        runs.c.lease_until <= func.clock_timestamp(),
+    )
     .values(status=literal_column("'dropped'"), ended_at=func.clock_timestamp())
 )
 
@@ -72,9 +78,9 @@ def rewind(connection: Connection, companies: Companies, conversation_id: UUID, 
     position = connection.execute(_POSITION, {**named, "message": message_id}).scalar_one_or_none()
     if position is None:
         raise NotFoundError("Message not found")
+    connection.execute(_DROP_DEAD, named)
     if connection.execute(_ACTIVE, named).first() is not None:
         raise ConflictError("An answer is being generated in this conversation")
-    connection.execute(_DROP_DEAD, named)
     return int(connection.execute(_SUPERSEDE, {**named, "after": position}).scalar_one())
 
 
@@ -119,8 +125,8 @@ def _copy_messages() -> Any:
         "id": copies.c.copy,
         "conversation_id": bindparam("new_conversation", type_=Uuid()),
         "position": copies.c.place,
+        "reply_to": replied.c.copy,
     }
-    own["reply_to"] = replied.c.copy
     columns = {each.name: own.get(each.name, each) for each in messages.c}
     source = messages.join(copies, messages.c.id == copies.c.original).outerjoin(
         replied, messages.c.reply_to == replied.c.original

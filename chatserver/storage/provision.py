@@ -1,0 +1,29 @@
+"""The database that the settings mean: one outside, or the embedded one, running and at this code's schema."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from chatserver.settings import Settings
+from chatserver.storage.embedded import EmbeddedPostgres
+from chatserver.storage.migrate import upgrade
+
+
+@contextmanager
+def provided_database(settings: Settings) -> Iterator[str]:
+    """The libpq URL of the migrated database; an embedded one runs as long as somebody is in here.
+
+    Blocks while it starts, migrates and stops. Raises ConfigurationError.
+    """
+    if settings.database_url is not None:
+        upgrade(settings.database_url, pooled=settings.listen_database_url is not None)
+        yield settings.database_url
+        return
+    server = EmbeddedPostgres(settings.data_dir)
+    url = server.start()
+    try:
+        upgrade(url)
+        yield url
+    finally:
+        server.stop()
