@@ -1,0 +1,57 @@
+"""The open event streams of this process: how many there are, and how they are sent away when it ends."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Protocol
+
+from chatserver.errors import UnavailableError
+from chatserver.metrics import Metrics
+
+
+class Wakeable(Protocol):
+    def wake(self) -> None: ...
+
+
+class OpenStreams:
+    """At most `limit` streams; none is added any more while `draining`, and `closing` tells those there are to end."""
+
+    def __init__(self, limit: int, metrics: Metrics) -> None:
+        self.draining = False
+        self.closing = False
+        self._limit = limit
+        self._metrics = metrics
+        self._open: set[Wakeable] = set()
+        self._empty = asyncio.Event()
+        self._empty.set()
+
+    def __len__(self) -> int:
+        return len(self._open)
+
+    def check(self) -> None:
+        """Raise UnavailableError where no further stream may be opened."""
+        if self.draining:
+            raise UnavailableError("The server is shutting down")
+        if len(self._open) >= self._limit:
+            raise UnavailableError("Too many streams are open")
+
+    def add(self, stream: Wakeable) -> None:
+        self._open.add(stream)
+        self._empty.clear()
+        self._metrics.streams.set(len(self._open))
+
+    def remove(self, stream: Wakeable) -> None:
+        self._open.discard(stream)
+        if not self._open:
+            self._empty.set()
+        self._metrics.streams.set(len(self._open))
+
+    async def wait_empty(self) -> None:
+        """Until no stream is open."""
+        await self._empty.wait()
+
+    def close(self) -> None:
+        """Send all of them away; they end by themselves, `wait_empty` tells when."""
+        self.draining = self.closing = True
+        for stream in list(self._open):
+            stream.wake()

@@ -1,0 +1,102 @@
+"""The use cases of agents: who answers, and how."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import Connection, Row
+
+from chatserver.errors import NotFoundError, Problem, ValidationError
+from chatserver.schemas import Agent, CreateAgent, LlmConfig, Page, UpdateAgent
+from chatserver.services.access import Actor
+from chatserver.services.resources import to_agent
+from chatserver.storage import agents
+from chatserver.storage.database import Database
+from chatserver.storage.scope import Companies
+
+AgentPage = Page[Agent]
+
+
+class AgentService:
+    """Each method takes who is asking first. What is not theirs, is deleted or never was raises NotFoundError."""
+
+    def __init__(self, database: Database, providers: Collection[str]) -> None:
+        """`providers` are the names that the operator configured; an agent may use no other."""
+        self._database = database
+        self._providers = frozenset(providers)
+
+    async def list_agents(
+        self, actor: Actor, company_id: UUID, *, limit: int = 30, cursor: str | None = None
+    ) -> Page[Agent]:
+        """A page of a company's agents, the oldest first.
+
+        Raises ForbiddenError for another company, ValidationError for a cursor of another list.
+        """
+        actor.require_company(company_id)
+        page = await self._database.autocommit(agents.list_page, company_id=company_id, limit=limit, cursor=cursor)
+        items = [to_agent(row) for row in page.rows]
+        return AgentPage(items=items, has_more=page.next_cursor is not None, next_cursor=page.next_cursor)
+
+    async def create_agent(self, actor: Actor, company_id: UUID, body: CreateAgent) -> Agent:
+        """Raises ForbiddenError for another company, ValidationError for a provider that is not configured."""
+        actor.require_company(company_id)
+        config = self._stored_config(body.adapter_config) if body.adapter_type == "llm" else {}
+        row = await self._database.autocommit(
+            agents.create,
+            company_id=company_id,
+            name=body.name,
+            adapter_type=body.adapter_type,
+            adapter_config=config,
+        )
+        return to_agent(row)
+
+    async def get_agent(self, actor: Actor, agent_id: UUID) -> Agent:
+        row = await self._database.autocommit(agents.get, actor.scope, agent_id)
+        if row is None:
+            raise NotFoundError("Agent not found")
+        return to_agent(row)
+
+    async def update_agent(self, actor: Actor, agent_id: UUID, body: UpdateAgent) -> Agent:
+        """Change what `body` says, and nothing else; `adapterConfig` is replaced as a whole.
+
+        Raises ValidationError for a provider that is not configured, and where an `llm` is left without one.
+        """
+        return to_agent(await self._database.transaction(self._update, actor.scope, agent_id, body))
+
+    async def delete_agent(self, actor: Actor, agent_id: UUID) -> None:
+        """From now on the default adapter serves its conversations."""
+        if not await self._database.autocommit(agents.soft_delete, actor.scope, agent_id):
+            raise NotFoundError("Agent not found")
+
+    def _update(self, connection: Connection, companies: Companies, agent_id: UUID, body: UpdateAgent) -> Row[Any]:
+        stored = agents.lock(connection, companies, agent_id)
+        if stored is None:
+            raise NotFoundError("Agent not found")
+        given = body.model_fields_set
+        adapter_type = body.adapter_type if "adapter_type" in given else stored.adapter_type
+        if adapter_type == "echo":
+            config: dict[str, Any] = {}
+        elif "adapter_config" in given or not stored.adapter_config:
+            config = self._stored_config(body.adapter_config)
+        else:
+            config = stored.adapter_config
+        changed = agents.change(
+            connection,
+            companies,
+            agent_id,
+            name=body.name if "name" in given else stored.name,
+            adapter_type=adapter_type,
+            adapter_config=config,
+        )
+        assert changed is not None, "the row is locked"
+        return changed
+
+    def _stored_config(self, config: LlmConfig | None) -> dict[str, Any]:
+        """An `llm`'s config as it is stored and shown: camelCase, without what is left to the provider."""
+        if config is None:
+            raise ValidationError([Problem("adapterConfig", "an agent of type llm needs a provider")])
+        if config.provider not in self._providers:
+            raise ValidationError([Problem("adapterConfig.provider", "is not a configured provider")])
+        return config.model_dump(by_alias=True, exclude_none=True)

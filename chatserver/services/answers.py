@@ -1,0 +1,205 @@
+"""Seeing an answer: join the one that is being made, replay the one that is stored, or have one made; and stop it."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from dataclasses import dataclass, replace
+from typing import Literal
+from uuid import UUID
+
+from chatserver.errors import NotFoundError, UnavailableError
+from chatserver.live.ends import read_end, read_stored
+from chatserver.live.reader import Reader
+from chatserver.live.registry import Registry
+from chatserver.live.run import LOOK_SECONDS, Interrupt, Queued, Run
+from chatserver.live.store import Busy, Ended, RunStore, Stored
+from chatserver.live.streams import OpenStreams
+from chatserver.schemas import StreamMessage
+from chatserver.services.access import Actor
+from chatserver.services.claims import Claims, Opened, OpenRequest
+from chatserver.sse import EventId
+from chatserver.storage import conversations, runs
+from chatserver.storage.database import Database
+
+# How long a stop waits for an owner elsewhere; by then it has noticed, or its lease is over.
+STOP_SECONDS = 20.0
+
+WhenBusy = Literal["reject", "interrupt", "enqueue"]
+
+
+@dataclass(frozen=True, slots=True)
+class StreamOptions:
+    """What a client asks of a stream.
+
+    `resume` is the event id that it has, None for none; `reset` tells that it has one, but none of ours.
+    `continues`: the answer is generated to its end even if all leave.
+    """
+
+    trigger_id: UUID | None = None
+    resume: EventId | None = None
+    reset: bool = False
+    when_busy: WhenBusy = "reject"
+    continues: bool = False
+
+
+class AnswerService:
+    """The use cases of streaming."""
+
+    def __init__(
+        self, database: Database, claims: Claims, store: RunStore, registry: Registry, streams: OpenStreams
+    ) -> None:
+        self._database = database
+        self._claims = claims
+        self._store = store
+        self._registry = registry
+        self._streams = streams
+
+    async def open_stream(self, actor: Actor, conversation_id: UUID, options: StreamOptions) -> Reader:
+        """A reader of the answer to a trigger, which is begun if nobody has.
+
+        It must be closed. Raises what can be refused: NotFoundError, ValidationError, ConflictError,
+        UnavailableError.
+        """
+        reader, _ = await self._open(actor, conversation_id, options, None)
+        return reader
+
+    async def post_and_stream(
+        self, actor: Actor, conversation_id: UUID, message: StreamMessage, options: StreamOptions
+    ) -> tuple[Reader, UUID]:
+        """Add a user message and read its answer; the reader, and the message's id.
+
+        Nothing is stored when it is refused.
+        """
+        reader, run = await self._open(actor, conversation_id, options, message)
+        trigger_id = None if run is None else run.key.trigger_id
+        assert trigger_id is not None, "a new message has no answer yet"
+        return reader, trigger_id
+
+    async def _open(
+        self, actor: Actor, conversation_id: UUID, options: StreamOptions, message: StreamMessage | None
+    ) -> tuple[Reader, Run | None]:
+        self._streams.check()
+        interrupts_elsewhere = False
+        while True:
+            async with self._registry.exclusively(conversation_id):
+                run = None if message is not None else self._find(actor, conversation_id, options)
+                if run is None:
+                    opened = await self._database.transaction(
+                        self._claims.open, self._request(actor, conversation_id, options, message)
+                    )
+                    if isinstance(opened.outcome, Stored):
+                        return read_stored(opened.outcome, options.resume, reset=options.reset or opened.reset), None
+                    if isinstance(opened.outcome, Ended):
+                        assert options.resume is not None
+                        return read_end(opened.outcome, options.resume), None
+                    run = self._run_of(opened, options)
+                    if opened.reset:
+                        options = replace(options, resume=None, reset=True)
+                    interrupts_elsewhere = (
+                        options.when_busy == "interrupt"
+                        and isinstance(opened.outcome, Busy)
+                        and self._registry.line(conversation_id)[0] is run
+                    )
+                if run.joinable:
+                    newly_continues = options.continues and not run.continues
+                    reader = run.join(options.resume, reset=options.reset, continues=options.continues)
+                    break
+            # It is being stopped or dropped; then the database knows more.
+            await run.wait_settled()
+        try:
+            if interrupts_elsewhere:
+                await self._database.autocommit(runs.request_stop, conversation_id, keep=False)
+            if newly_continues:
+                await self._store.set_continues(run.journal.run_id)
+        except BaseException:
+            reader.close()
+            raise
+        return reader, run
+
+    def _request(
+        self, actor: Actor, conversation_id: UUID, options: StreamOptions, message: StreamMessage | None
+    ) -> OpenRequest:
+        line = self._registry.line(conversation_id)
+        return OpenRequest(
+            companies=actor.scope,
+            conversation_id=conversation_id,
+            trigger_id=options.trigger_id,
+            resume=options.resume,
+            message=message,
+            continues=options.continues,
+            # An answer that nobody reads is not busy.
+            refuse_busy=options.when_busy == "reject" and (not line or any(run.wanted for run in line)),
+            wait=bool(line),
+            full=self._registry.full,
+        )
+
+    def _find(self, actor: Actor, conversation_id: UUID, options: StreamOptions) -> Run | None:
+        """The run that the client means, if it is here: then the database need not be asked."""
+        if options.resume is None and options.trigger_id is None:
+            return None
+        for run in self._registry.line(conversation_id):
+            if options.resume is not None and options.resume.run_id == run.journal.run_id:
+                found = True
+            else:
+                found = options.resume is None and run.key.trigger_id == options.trigger_id
+            if found and (actor.companies is None or run.key.company_id in actor.companies):
+                return run
+        return None
+
+    def _run_of(self, opened: Opened, options: StreamOptions) -> Run:
+        """The run of an answer that is not stored: one that is here already, or a new one."""
+        outcome = opened.outcome
+        assert not isinstance(outcome, Stored | Ended)
+        line = self._registry.line(opened.key.conversation_id)
+        for run in line:
+            if run.key == opened.key:
+                return run
+        if not isinstance(outcome, Busy):
+            return self._registry.add(opened.key, outcome, continues=options.continues)
+        unread = [run for run in line if not run.wanted]
+        run = self._registry.add(
+            opened.key,
+            Queued(),
+            continues=options.continues,
+            next_in_line=options.when_busy == "interrupt" or bool(unread),
+        )
+        for other in unread:
+            other.interrupt(Interrupt.DROP)
+        if options.when_busy == "interrupt" and line and line[0] not in unread:
+            line[0].interrupt(Interrupt.DISCARD)
+        return run
+
+    async def stop(self, actor: Actor, conversation_id: UUID, *, keep: bool) -> bool:
+        """Stop the answer that is being generated; whether there was one.
+
+        By then the model's connection is closed, and the kept part, if any, is stored. Raises NotFoundError.
+        """
+        if await self._database.autocommit(conversations.find, actor.scope, conversation_id) is None:
+            raise NotFoundError("Conversation not found")
+        return await self._stop(conversation_id, keep=keep)
+
+    async def _stop(self, conversation_id: UUID, *, keep: bool) -> bool:
+        async with self._registry.exclusively(conversation_id):
+            here = next((run for run in self._registry.line(conversation_id) if run.owned), None)
+        if here is not None:
+            return await here.stop(keep=keep)
+        run_id = await self._database.autocommit(runs.request_stop, conversation_id, keep=keep)
+        if run_id is None:
+            return False
+        deadline = time.monotonic() + STOP_SECONDS
+        while time.monotonic() < deadline:
+            row = await self._database.autocommit(runs.find_run, run_id)
+            if row is None or row.status != "active" or not row.leased:
+                return row is None or row.status in ("stopped", "kept", "active")
+            await asyncio.sleep(LOOK_SECONDS)
+        raise UnavailableError("The process that generates the answer does not react")
+
+    async def stop_for_delete(self, conversation_id: UUID) -> None:
+        """Stop what is being generated in a conversation that was deleted."""
+        await self._stop(conversation_id, keep=False)
+
+    async def drop_unread(self, conversation_id: UUID) -> None:
+        """End the answer that is being generated if nobody reads it."""
+        for run in self._registry.line(conversation_id):
+            await run.drop()

@@ -1,0 +1,230 @@
+"""Who makes an answer: decided in the database, in one transaction on one thread.
+
+Everything that can be refused is refused in here, before a run exists and before a first byte is sent.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import Connection
+
+from chatserver.errors import ConflictError, NotFoundError, Problem, UnavailableError, ValidationError
+from chatserver.ids import uuid7
+from chatserver.live.store import Busy, Claimed, ClaimOutcome, Elsewhere, Ended, RunKey, Stored
+from chatserver.providers.base import Turn, Usage
+from chatserver.schemas import StreamMessage
+from chatserver.services.models import Model, Models
+from chatserver.services.prompts import arrange
+from chatserver.sse import EventId
+from chatserver.storage import agents, messages, runs
+from chatserver.storage.scope import Companies
+
+# Between two looks another process may have claimed and ended a run; that it does so again and again is absurd.
+ATTEMPTS = 10
+
+
+@dataclass(frozen=True, slots=True)
+class OpenRequest:
+    """A client that wants to see an answer.
+
+    `trigger_id` None: that of the newest user message, or of `message`, which is to be added first. `resume` is the
+    event id that the client has. Where `refuse_busy`, nothing is stored when another answer is being generated.
+    `wait` keeps it from claiming although nothing is active: others here come first. `full`: no run may be added.
+    """
+
+    companies: Companies
+    conversation_id: UUID
+    trigger_id: UUID | None
+    resume: EventId | None
+    message: StreamMessage | None
+    continues: bool
+    refuse_busy: bool
+    wait: bool
+    full: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """What the database says to an OpenRequest; `reset`: the client's id is none of this answer's."""
+
+    key: RunKey
+    outcome: ClaimOutcome | Ended
+    reset: bool
+
+
+class Claims:
+    """Functions `f(connection, …)` for one transaction each."""
+
+    def __init__(self, models: Models, owner: UUID, lease_seconds: float) -> None:
+        self._models = models
+        self._owner = owner
+        self._lease_seconds = lease_seconds
+
+    def open(self, connection: Connection, request: OpenRequest) -> Opened:
+        """Find the answer that the client wants, or claim it.
+
+        Raises NotFoundError, ValidationError, ConflictError and UnavailableError, as the contract says for a stream.
+        """
+        trigger_id, resume = request.trigger_id, request.resume
+        known = None
+        if resume is not None:
+            known = runs.find_run(connection, resume.run_id)
+            if known is not None and known.conversation_id != request.conversation_id:
+                known = None
+        if known is not None:
+            trigger_id = known.trigger_message_id
+        if request.message is not None:
+            trigger_id = self._add_message(connection, request, request.message)
+
+        question = runs.find_question(
+            connection, request.companies, request.conversation_id, trigger_id, newest=known is None
+        )
+        if question is None:
+            raise NotFoundError("Conversation not found")
+        key = RunKey(question.company_id, request.conversation_id, trigger_id or question.trigger_id)
+        if known is not None:
+            if known.answer_id is not None:
+                return Opened(key, stored(known), reset=False)
+            if known.status in ("stopped", "failed"):
+                return Opened(key, ended(known), reset=False)
+        outcome = self._claim(connection, key, question, request)
+        reset = resume is not None and getattr(outcome, "run_id", None) != resume.run_id
+        return Opened(key, outcome, reset=reset)
+
+    def _add_message(self, connection: Connection, request: OpenRequest, message: StreamMessage) -> UUID:
+        row = messages.insert_message(
+            connection,
+            companies=request.companies,
+            conversation_id=request.conversation_id,
+            role="user",
+            content=message.content,
+            agent_id=message.agent_id,
+        )
+        if row is None:
+            raise NotFoundError("Conversation not found")
+        message_id: UUID = row.id
+        return message_id
+
+    def claim(self, connection: Connection, key: RunKey, run_id: UUID, continues: bool) -> ClaimOutcome:
+        """Claim the answer that a run of this process has waited for; see RunStore.claim."""
+        question = runs.find_question(connection, None, key.conversation_id, key.trigger_id, newest=False)
+        if question is None:
+            raise NotFoundError("Conversation not found")
+        request = OpenRequest(
+            companies=None,
+            conversation_id=key.conversation_id,
+            trigger_id=key.trigger_id,
+            resume=None,
+            message=None,
+            continues=continues,
+            refuse_busy=False,
+            wait=False,
+            full=False,
+        )
+        return self._claim(connection, key, question, request, run_id)
+
+    def _claim(
+        self, connection: Connection, key: RunKey, question: Any, request: OpenRequest, run_id: UUID | None = None
+    ) -> ClaimOutcome:
+        for _ in range(ATTEMPTS):
+            current = runs.find_current(connection, key.conversation_id, key.trigger_id)
+            if current is not None and current.status != "active":
+                return stored(current)
+            if current is not None and current.leased:
+                return Elsewhere(current.id, current.epoch)
+            if request.full:
+                raise UnavailableError("Too many answers are being generated")
+            # Nobody rewinds or deletes from here on; what was read before may be outdated.
+            if not runs.lock_conversation(connection, key.conversation_id):
+                raise NotFoundError("Conversation not found")
+            question = runs.find_question(
+                connection, request.companies, key.conversation_id, key.trigger_id, newest=False
+            )
+            _check_trigger(key, question)
+            agent_id: UUID | None = question.message_agent_id or question.agent_id
+            model = self._model(connection, key, agent_id)
+            _check_question(model, question)
+            if current is not None:
+                epoch = runs.take_over(connection, current.id, self._owner, self._lease_seconds)
+                if epoch is not None:
+                    return self._claimed(connection, model, key, question, current.id, epoch)
+                continue
+            active = runs.find_active(connection, key.conversation_id)
+            if active is not None and not active.leased:
+                runs.drop_orphan(connection, active.id)
+                active = None
+            if active is None and not request.wait:
+                new_id = run_id or uuid7()
+                if runs.insert_run(
+                    connection,
+                    run_id=new_id,
+                    conversation_id=key.conversation_id,
+                    trigger_id=key.trigger_id,
+                    agent_id=agent_id,
+                    owner=self._owner,
+                    lease_seconds=self._lease_seconds,
+                    continues=request.continues,
+                ):
+                    return self._claimed(connection, model, key, question, new_id, 1)
+                continue
+            if request.refuse_busy:
+                raise ConflictError("Another answer is being generated in this conversation")
+            return Busy()
+        raise UnavailableError
+
+    def _model(self, connection: Connection, key: RunKey, agent_id: UUID | None) -> Model:
+        agent = None if agent_id is None else agents.find(connection, key.company_id, agent_id)
+        return self._models.of(agent)
+
+    def _claimed(
+        self, connection: Connection, model: Model, key: RunKey, question: Any, run_id: UUID, epoch: int
+    ) -> Claimed:
+        turns: tuple[Turn, ...] = ()
+        if key.trigger_id is not None:
+            if model.provider.needs_user_turn:
+                turns = arrange(messages.history(connection, key.conversation_id), key.trigger_id)
+            else:
+                # It looks at nothing else, so a long history is not read for it.
+                turns = (Turn("user", question.content),)
+        return Claimed(run_id, epoch, model.provider, model.prompt(turns))
+
+
+def _check_trigger(key: RunKey, question: Any) -> None:
+    if question is None:
+        raise NotFoundError("Conversation not found")
+    if key.trigger_id is None:
+        return
+    if question.trigger_id is None or question.superseded_at is not None:
+        raise NotFoundError("Message not found")
+    if question.role != "user":
+        raise ValidationError([Problem("triggerMessageId", "must name a user message")])
+
+
+def _check_question(model: Model, question: Any) -> None:
+    if model.provider.needs_user_turn and not (question.content or "").strip():
+        raise ValidationError([Problem("triggerMessageId", "there is nothing to answer")])
+
+
+def stored(row: Any) -> Stored:
+    """The answer of a run that has one."""
+    usage = None
+    if row.input_tokens is not None and row.output_tokens is not None:
+        usage = Usage(row.input_tokens, row.output_tokens)
+    return Stored(
+        run_id=row.id,
+        epoch=row.epoch,
+        message_id=row.answer_id,
+        text=row.answer,
+        edited=row.answer_edited_at is not None,
+        kept=row.answer_status == "stopped",
+        usage=usage,
+        stop_reason=row.stop_reason,
+    )
+
+
+def ended(row: Any) -> Ended:
+    """The end of a run that has no answer."""
+    return Ended(row.id, row.epoch, row.status, row.error_code, row.error_message)

@@ -1,0 +1,60 @@
+"""Rows as the resources that go over the wire."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sqlalchemy import Row
+
+from chatserver.schemas import ActiveRun, Agent, ChatMessage, Conversation, TokenUsage
+
+
+def to_conversation(row: Row[Any]) -> Conversation:
+    """`row` is one of `storage.conversations`: the table's columns and those of its active run."""
+    return Conversation(
+        id=row.id,
+        company_id=row.company_id,
+        title=row.title,
+        agent_id=row.agent_id,
+        pinned_at=row.pinned_at,
+        archived_at=row.archived_at,
+        deleted_at=row.deleted_at,
+        created_at=row.created_at,
+        updated_at=row.updated_at,
+        parent_conversation_id=row.parent_conversation_id,
+        branch_from_message_id=row.branch_from_message_id,
+        active_run=None
+        if row.run_id is None
+        else ActiveRun(trigger_message_id=row.run_trigger_id, started_at=row.run_started_at),
+    )
+
+
+def to_message(row: Row[Any]) -> ChatMessage:
+    counted = row.input_tokens is not None and row.output_tokens is not None
+    return ChatMessage(
+        id=row.id,
+        conversation_id=row.conversation_id,
+        role=row.role,
+        content=row.content,
+        agent_id=row.agent_id,
+        created_at=row.created_at,
+        edited_content=row.edited_content,
+        edited_at=row.edited_at,
+        reply_to=row.reply_to,
+        status=row.status,
+        superseded_at=row.superseded_at,
+        usage=TokenUsage(input_tokens=row.input_tokens, output_tokens=row.output_tokens) if counted else None,
+    )
+
+
+def to_agent(row: Row[Any]) -> Agent:
+    return Agent(
+        id=row.id,
+        company_id=row.company_id,
+        name=row.name,
+        adapter_type=row.adapter_type,
+        adapter_config=row.adapter_config,
+        status=row.status,
+        created_at=row.created_at,
+        updated_at=row.updated_at,
+    )

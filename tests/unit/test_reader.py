@@ -1,0 +1,556 @@
+"""Nothing twice, nothing missing: whenever a client comes, leaves, and comes back, it has the text of the answer."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from dataclasses import dataclass, replace
+from typing import Any
+from uuid import UUID
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+
+from chatserver import sse
+from chatserver.live import ends
+from chatserver.live.ends import end_of, read_end, read_stored
+from chatserver.live.journal import REPLAY_CHARS, Journal
+from chatserver.live.reader import BATCH_FRAMES, Reader
+from chatserver.live.store import Ended, Stored
+from chatserver.providers.base import Usage
+from chatserver.sse import NO_EPOCH, EventId, parse_event_id
+from tests.unit.event_source import EventSource, Viewer
+
+RUN, OTHER_RUN = UUID(int=1), UUID(int=2)
+MESSAGE = UUID(int=3)
+# Longer than anything here takes, on a busy machine, too. Nothing waits for it unless a test fails.
+PATIENCE_SECONDS = 20.0
+
+pieces = st.text(st.sampled_from("ab\r\n\u2028\"\\é😀"), min_size=1, max_size=4)
+DONE = ends.done(MESSAGE, Usage(3, 4), "stop")
+
+
+def join(journal: Journal, resume: EventId | None = None, *, reset: bool = False) -> Reader:
+    return Reader.join(journal, resume, reset=reset, on_close=lambda: None)
+
+
+def take_all(reader: Reader) -> list[bytes]:
+    """All frames that are there."""
+    taken: list[bytes] = []
+    while frames := reader.take():
+        assert len(frames) <= BATCH_FRAMES
+        taken.extend(frames)
+    return taken
+
+
+def follow(reader: Reader, viewer: Viewer) -> None:
+    """Show all that is there, the opening first."""
+    viewer.see(reader.opening)
+    viewer.see(b"".join(take_all(reader)))
+
+
+@dataclass(frozen=True)
+class Place:
+    """What a client had when it had that id; all it needs to come back later, to any process."""
+
+    last_id: str
+    text: str
+    thoughts: str
+
+    def viewer(self) -> Viewer:
+        return Viewer(self.text, self.thoughts, source=EventSource(self.last_id))
+
+
+class Client:
+    """Somebody with an EventSource."""
+
+    def __init__(self, place: Place | None = None) -> None:
+        self.viewer = Viewer() if place is None else place.viewer()
+        self.reader: Reader | None = None
+
+    @property
+    def place(self) -> Place:
+        return Place(self.viewer.source.last_event_id, self.viewer.text, self.viewer.thoughts)
+
+    def connect(self, journal: Journal) -> None:
+        came_with = self.viewer.source.last_event_id
+        resume = parse_event_id(came_with) if came_with else None
+        self.reader = join(journal, resume, reset=bool(came_with) and resume is None)
+        self.viewer.see(self.reader.opening)
+
+    def cut(self) -> None:
+        assert self.reader is not None
+        self.reader.close()
+        self.reader = None
+
+
+class Answer(RuleBasedStateMachine):
+    """A writer, and any number of clients that come, read, are cut at any byte between frames, and come back."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.journal = Journal(RUN, 1)
+        self.text = self.thoughts = ""
+        self.clients: list[Client] = []
+        self.places: list[Place] = []
+
+    def pick(self, data: st.DataObject, *, connected: bool) -> Client | None:
+        candidates = [client for client in self.clients if (client.reader is not None) == connected]
+        return data.draw(st.sampled_from(candidates)) if candidates else None
+
+    def remember(self, client: Client) -> None:
+        if not client.viewer.ends:
+            self.places.append(client.place)
+
+    # --- the writer
+
+    @precondition(lambda self: not self.journal.ended)
+    @rule(piece=pieces)
+    def token(self, piece: str) -> None:
+        self.journal.append_token(piece)
+        self.text += piece
+
+    @precondition(lambda self: not self.journal.ended)
+    @rule(piece=pieces)
+    def reasoning(self, piece: str) -> None:
+        self.journal.append_reasoning(piece)
+        self.thoughts += piece
+
+    @precondition(lambda self: not self.journal.ended)
+    @rule(piece=pieces, count=st.integers(BATCH_FRAMES - 1, 2 * BATCH_FRAMES + 1))
+    def many_tokens(self, piece: str, count: int) -> None:
+        for _ in range(count):
+            self.token(piece)
+
+    @precondition(lambda self: not self.journal.ended)
+    @rule(other_run=st.booleans())
+    def reset(self, other_run: bool) -> None:
+        if other_run:
+            self.journal.reset(UUID(int=self.journal.run_id.int + 1), 1)
+        else:
+            self.journal.reset(self.journal.run_id, self.journal.epoch + 1)
+        self.text = self.thoughts = ""
+
+    @precondition(lambda self: not self.journal.ended and len(self.journal) > 5)
+    @rule()
+    def end(self) -> None:
+        self.journal.end(DONE)
+
+    # --- the clients
+
+    @rule()
+    def come(self) -> None:
+        self.clients.append(client := Client())
+        client.connect(self.journal)
+        self.remember(client)
+
+    @rule(data=st.data(), frames=st.integers(0, 3) | st.just(BATCH_FRAMES))
+    def read_and_perhaps_be_cut(self, data: st.DataObject, frames: int) -> None:
+        """See only so many frames of the batch; what was on the wire behind them is lost with the connection."""
+        client = self.pick(data, connected=True)
+        if client is None:
+            return
+        assert client.reader is not None
+        batch = client.reader.take()
+        assert len(batch) <= BATCH_FRAMES
+        for frame in batch[:frames]:
+            client.viewer.see(frame)
+            self.remember(client)
+        if len(batch) > frames:
+            client.cut()
+        else:
+            assert client.reader.at_end == bool(client.viewer.ends)
+
+    @rule(data=st.data())
+    def cut(self, data: st.DataObject) -> None:
+        if (client := self.pick(data, connected=True)) is not None:
+            client.cut()
+
+    @rule(data=st.data())
+    def come_back(self, data: st.DataObject) -> None:
+        client = self.pick(data, connected=False)
+        if client is not None and not client.viewer.ends:
+            client.connect(self.journal)
+            self.remember(client)
+
+    @precondition(lambda self: self.places)
+    @rule(data=st.data())
+    def come_back_from_any_place(self, data: st.DataObject) -> None:
+        self.clients.append(client := Client(data.draw(st.sampled_from(self.places))))
+        client.connect(self.journal)
+        self.remember(client)
+
+    @rule(
+        last_id=st.sampled_from(["", "nonsense", "7"])
+        | st.builds(
+            EventId,
+            st.sampled_from([UUID(int=99), UUID(int=2**128 - 1)]),
+            st.integers(0, 3),
+            st.integers(0, 9),
+            st.integers(0, 9),
+        ).map(str),
+        shown=pieces,
+    )
+    def come_with_a_foreign_id(self, last_id: str, shown: str) -> None:
+        self.clients.append(client := Client(Place(last_id, shown if last_id else "", "")))
+        client.connect(self.journal)
+        self.remember(client)
+
+    # --- what holds
+
+    @invariant()
+    def the_journal_says_what_was_written(self) -> None:
+        assert self.journal.text == self.text
+
+    def teardown(self) -> None:
+        if not self.journal.ended:
+            self.end()
+        for client in self.clients:
+            if client.viewer.ends:
+                assert client.viewer.text == self.text
+                continue
+            if client.reader is None:
+                client.connect(self.journal)
+            self.finish(client)
+        for place in dict.fromkeys(self.places):
+            client = Client(place)
+            client.connect(self.journal)
+            self.finish(client)
+        self.stored_answers()
+
+    def finish(self, client: Client) -> None:
+        assert client.reader is not None
+        client.viewer.see(b"".join(take_all(client.reader)))
+        assert client.reader.at_end
+        assert client.reader.take() == []
+        assert (client.viewer.text, client.viewer.thoughts) == (self.text, self.thoughts)
+        assert client.viewer.ends == [DONE]
+        last_id = client.viewer.last_id
+        assert last_id is not None
+        assert last_id.terminal
+
+    def stored_answers(self) -> None:
+        """Once it is stored, every id that was ever handed out still resumes it, and so do those that come then."""
+        stored = Stored(self.journal.run_id, self.journal.epoch, MESSAGE, self.text, False, False, Usage(3, 4), "stop")
+        for place in dict.fromkeys(self.places):
+            own = (last_id := parse_event_id(place.last_id)) and last_id[:2] == (stored.run_id, stored.epoch)
+            for edited in (False, True):
+                answer = replace(stored, edited=True, text="edited since") if edited else stored
+                viewer = place.viewer()
+                resume_stored(answer, viewer)
+                assert viewer.text == answer.text
+                assert viewer.ends == [end_of(answer)]
+                assert viewer.resets == (0 if (own and not edited) or not place.last_id else 1)
+
+
+def resume_stored(stored: Stored, viewer: Viewer, cut_after: int | None = None) -> None:
+    """Read a stored answer from where the viewer is, all of it or so many frames."""
+    came_with = viewer.source.last_event_id
+    resume = parse_event_id(came_with) if came_with else None
+    reader = read_stored(stored, resume, reset=bool(came_with) and resume is None)
+    viewer.see(reader.opening)
+    frames = take_all(reader)
+    assert reader.at_end
+    viewer.see(b"".join(frames[:cut_after]))
+
+
+Answer.TestCase.settings = settings(max_examples=80, stateful_step_count=25, deadline=None)
+TestAnswer = Answer.TestCase
+
+
+# --- journals that are still empty ------------------------------------------------------------------------
+
+
+@given(st.lists(pieces, max_size=6), st.integers(0, 6), st.booleans(), st.data())
+def test_an_id_of_an_answer_that_is_made_elsewhere(
+    answer: list[str], had: int, edited: bool, data: st.DataObject
+) -> None:
+    """Here its journal is empty until it is stored; then only what is missing is sent."""
+    owners, ours, viewer = Journal(RUN, 2), Journal(RUN, 2), Viewer()
+    for piece in answer:
+        owners.append_token(piece)
+    resumed = join(owners)
+    viewer.see(resumed.opening)
+    for frame in resumed.take()[:had]:
+        viewer.see(frame)
+
+    place = Place(viewer.source.last_event_id, viewer.text, "")
+    reader = join(ours, viewer.last_id)
+    viewer.see(reader.opening)
+    assert viewer.source.last_event_id == place.last_id
+    assert reader.take() == []
+    if edited:
+        ours.reset(RUN, 2)
+    text = "edited since" if edited else "".join(answer)
+    ours.append_text(text)
+    ours.end(DONE)
+    frames = take_all(reader)
+    cut = data.draw(st.integers(0, len(frames)))
+    viewer.see(b"".join(frames[:cut]))
+    if cut < len(frames):
+        resume_stored(Stored(RUN, 2, MESSAGE, text, edited, False, Usage(3, 4), "stop"), viewer)
+    assert (viewer.text, viewer.ends) == (text, [DONE])
+    if not edited:
+        assert viewer.resets == 0
+
+
+def test_a_long_answer_that_was_made_elsewhere_comes_in_batches() -> None:
+    text = "x" * (REPLAY_CHARS * (2 * BATCH_FRAMES) + 5)
+    ours = Journal(RUN, 1)
+    viewer = Viewer(text="xxx", source=EventSource(str(EventId(RUN, 1, 1, 3))))
+    reader = join(ours, viewer.last_id)
+    ours.append_text(text)
+    ours.end(DONE)
+    while not reader.at_end:
+        frames = reader.take()
+        assert 0 < len(frames) <= BATCH_FRAMES
+        viewer.see(b"".join(frames))
+    assert (viewer.text == text, viewer.ends) == (True, [DONE])
+
+
+@pytest.mark.parametrize("end", [ends.stopped(None), ends.failed("timeout", "Too slow")])
+def test_an_answer_elsewhere_that_comes_to_nothing(end: dict[str, Any]) -> None:
+    ours = Journal(RUN, 1)
+    viewer = Viewer(text="abc", source=EventSource(str(EventId(RUN, 1, 2, 3))))
+    reader = join(ours, viewer.last_id)
+    ours.end(end)
+    follow(reader, viewer)
+    assert (viewer.text, viewer.ends, viewer.resets) == ("abc", [end], 0)
+
+
+def test_an_answer_elsewhere_that_is_taken_over_here() -> None:
+    ours = Journal(RUN, 1)
+    viewer = Viewer(text="abc", source=EventSource(str(EventId(RUN, 1, 2, 3))))
+    reader = join(ours, viewer.last_id)
+    ours.reset(RUN, 2)
+    ours.append_token("x")
+    follow(reader, viewer)
+    assert (viewer.text, viewer.resets, viewer.last_id) == ("x", 1, EventId(RUN, 2, 2, 1))
+
+
+# --- resets -----------------------------------------------------------------------------------------------
+
+
+@given(st.integers(0, 4))
+def test_a_cut_during_a_reset_resets_again(seen: int) -> None:
+    """Else a client that lost the reset on the way would keep what it has before the whole."""
+    journal = Journal(RUN, 1)
+    journal.append_token("a")
+    journal.append_token("b")
+    viewer = Viewer(text="other", source=EventSource("foreign"))
+    reader = join(journal, reset=True)
+    viewer.see(reader.opening)
+    for frame in take_all(reader)[:seen]:
+        viewer.see(frame)
+    assert viewer.last_id is not None
+    assert (viewer.last_id.epoch == NO_EPOCH) == (seen == 0)
+    again = join(journal, viewer.last_id)
+    follow(again, viewer)
+    assert (viewer.text, viewer.resets) == ("ab", 1)
+
+
+# --- stored answers ---------------------------------------------------------------------------------------
+
+
+def stored_answer(text: str, *, edited: bool = False, kept: bool = False) -> Stored:
+    return Stored(RUN, 1, MESSAGE, text, edited, kept, Usage(3, 4), None if kept else "stop")
+
+
+@pytest.mark.parametrize("kept", [False, True])
+@pytest.mark.parametrize("text", ["", "abc", "é😀" * REPLAY_CHARS])
+def test_a_stored_answer_is_replayed(text: str, kept: bool) -> None:
+    viewer = Viewer()
+    resume_stored(stored_answer(text, kept=kept), viewer)
+    assert viewer.text == text
+    assert viewer.ends == ([ends.stopped(MESSAGE)] if kept else [DONE])
+    assert viewer.resets == 0
+
+
+@given(st.integers(0, 3 * REPLAY_CHARS), st.lists(st.integers(0, 4), max_size=4))
+@settings(max_examples=30, deadline=None)
+def test_a_replay_is_resumed_wherever_it_was_cut(chars: int, cuts: list[int]) -> None:
+    text = ("0123456789é😀" * REPLAY_CHARS)[:chars]
+    viewer = Viewer()
+    for cut in cuts:
+        if not viewer.ends:
+            resume_stored(stored_answer(text), viewer, cut)
+    if not viewer.ends:
+        resume_stored(stored_answer(text), viewer)
+    assert (viewer.text == text, viewer.ends, viewer.resets) == (True, [DONE], 0)
+
+
+@pytest.mark.parametrize(
+    "resume",
+    [
+        EventId(OTHER_RUN, 1, 1, 1),
+        EventId(RUN, 2, 1, 1),
+        EventId(RUN, NO_EPOCH, 0, 0),
+        EventId(RUN, 1, 1, 4),
+        EventId(RUN, 1, 1, 999_999_999),
+        EventId(RUN, 1, None, None),
+    ],
+)
+def test_ids_that_are_none_of_a_stored_answer(resume: EventId) -> None:
+    viewer = Viewer(text="shown")
+    follow(read_stored(stored_answer("abc"), resume), viewer)
+    assert (viewer.text, viewer.resets, viewer.ends) == ("abc", 1, [DONE])
+
+
+def test_an_answer_edited_while_it_is_read_is_reset() -> None:
+    viewer = Viewer()
+    long = "x" * (3 * REPLAY_CHARS)
+    resume_stored(stored_answer(long), viewer, 2)
+    assert len(viewer.text) == 2 * REPLAY_CHARS
+    resume_stored(stored_answer("y" * len(long), edited=True), viewer, 2)
+    assert viewer.text == "y" * REPLAY_CHARS
+    resume_stored(stored_answer("z", edited=True), viewer)
+    assert (viewer.text, viewer.ends) == ("z", [DONE])
+
+
+def test_usage_and_stop_reason_are_replayed() -> None:
+    assert end_of(stored_answer("a")) == {
+        "type": "done",
+        "messageId": str(MESSAGE),
+        "usage": {"inputTokens": 3, "outputTokens": 4},
+        "stopReason": "stop",
+    }
+    uncounted = end_of(replace(stored_answer("a"), usage=None))
+    assert (uncounted["usage"], uncounted["stopReason"]) == (None, "stop")
+
+
+@pytest.mark.parametrize(
+    ("ended", "end"),
+    [
+        (Ended(RUN, 1, "stopped"), {"type": "stopped", "messageId": None}),
+        (
+            Ended(RUN, 1, "failed", "timeout", "Too slow"),
+            {"type": "error", "error": "Too slow", "code": "timeout", "retryable": True},
+        ),
+        (
+            Ended(RUN, 1, "failed", "unauthorized", "Refused"),
+            {"type": "error", "error": "Refused", "code": "unauthorized", "retryable": False},
+        ),
+        (
+            Ended(RUN, 1, "failed"),
+            {"type": "error", "error": "The answer failed", "code": "internal", "retryable": True},
+        ),
+    ],
+)
+def test_who_comes_back_to_a_run_without_an_answer_gets_its_end(ended: Ended, end: dict[str, Any]) -> None:
+    viewer = Viewer(text="abc")
+    resume = EventId(RUN, 1, 2, 3)
+    reader = read_end(ended, resume)
+    assert sse.opening(resume) == reader.opening
+    follow(reader, viewer)
+    assert reader.at_end
+    assert (viewer.text, viewer.ends, viewer.resets) == ("abc", [end], 0)
+    assert viewer.last_id == EventId(RUN, 1, None, None)
+
+
+# --- waiting ----------------------------------------------------------------------------------------------
+
+
+async def test_a_wake_before_the_wait_is_not_lost() -> None:
+    journal = Journal(RUN, 1)
+    reader = join(journal)
+    journal.append_token("a")
+    async with asyncio.timeout(PATIENCE_SECONDS):
+        assert await reader.wait(3_600)
+        assert not await reader.wait(0)
+
+
+async def test_a_wake_during_the_wait_ends_it() -> None:
+    journal = Journal(RUN, 1)
+    reader = join(journal)
+    loop = asyncio.get_running_loop()
+    for wake in (lambda: journal.append_token("a"), lambda: journal.end(DONE), reader.wake):
+        loop.call_soon(wake)
+        loop.call_soon(reader.wake)  # a second one before anybody could look
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            assert await reader.wait(3_600)
+    reader.close()
+
+
+async def test_nobody_wakes() -> None:
+    assert not await join(Journal(RUN, 1)).wait(0)
+
+
+@pytest.mark.parametrize("order", ["the time is over first", "the wake comes first"])
+async def test_a_wake_and_the_end_of_the_time_at_once(order: str) -> None:
+    """Whatever `wait` says then, the reader looks again, and finds the frame."""
+    journal = Journal(RUN, 1)
+    reader = join(journal)
+    loop = asyncio.get_running_loop()
+    if order == "the wake comes first":
+        loop.call_later(0, journal.append_token, "a")
+        waiting = asyncio.ensure_future(reader.wait(0))
+    else:
+        waiting = asyncio.ensure_future(reader.wait(0))
+        loop.call_soon(loop.call_later, 0, journal.append_token, "a")
+    async with asyncio.timeout(PATIENCE_SECONDS):
+        await waiting
+        while not (frames := reader.take()):
+            assert await reader.wait(3_600)
+    assert len(frames) == 1
+
+
+async def test_no_wake_is_lost_in_a_crowd() -> None:
+    """Readers of every pace wait without a time limit worth the name: one lost wake-up, and one of them stays behind."""
+    journal = Journal(RUN, 1)
+    expected = ""
+
+    async def read(pace: int) -> Viewer:
+        reader, viewer = join(journal), Viewer()
+        viewer.see(reader.opening)
+        with contextlib.closing(reader):
+            while not reader.at_end:
+                if frames := reader.take():
+                    viewer.see(b"".join(frames))
+                    for _ in range(pace):
+                        await asyncio.sleep(0)
+                else:
+                    assert await reader.wait(3_600)
+        return viewer
+
+    async with asyncio.timeout(PATIENCE_SECONDS), asyncio.TaskGroup() as group:
+        reading = [group.create_task(read(pace)) for pace in (0, 0, 1, 2, 3, 7)]
+        for number in range(600):
+            journal.append_token(f"{number} ")
+            expected += f"{number} "
+            for _ in range(number % 4):
+                await asyncio.sleep(0)
+        journal.end(DONE)
+    for task in reading:
+        assert (task.result().text == expected, task.result().ends) == (True, [DONE])
+
+
+async def test_a_wait_that_is_cancelled_leaves_the_reader_usable() -> None:
+    journal = Journal(RUN, 1)
+    reader = join(journal)
+    waiting = asyncio.ensure_future(reader.wait(3_600))
+    await asyncio.sleep(0)
+    waiting.cancel()
+    await asyncio.wait({waiting})
+    journal.append_token("a")
+    async with asyncio.timeout(PATIENCE_SECONDS):
+        assert await reader.wait(3_600)
+
+
+async def test_leaving_is_told_once_and_no_wake_comes_after() -> None:
+    journal, left = Journal(RUN, 1), []
+    reader = Reader.join(journal, None, reset=False, on_close=lambda: left.append(True))
+    reader.close()
+    reader.close()
+    assert left == [True]
+    journal.append_token("a")
+    assert not await reader.wait(0)
+
+
+async def test_stored_answers_need_no_waiting() -> None:
+    """The stream handler only waits when nothing can be taken and it is not the end."""
+    reader = read_stored(stored_answer("abc"))
+    while not reader.at_end:
+        assert reader.take()
+    reader.close()
