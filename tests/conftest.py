@@ -15,6 +15,10 @@ from tests.needs import GROUPS
 
 TEMPLATE = "chat_template"
 ADVISORY_LOCK = 1
+# Markers of tests that run in a process without others: they measure time, or leave a loop running in their thread, as
+# the browser's driver does.
+ALONE = ("serial", "browser")
+PARALLEL = "parallel"
 
 DatabaseMaker = Callable[[], AbstractContextManager[str]]
 
@@ -91,17 +95,18 @@ def module_database_url(make_database: DatabaseMaker) -> Iterator[str]:
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--all", action="store_true", help="fail where a test would be left out")
-    parser.addoption("--part", choices=["parallel", "serial"], help="only the tests without, or with, the marker serial")
+    parser.addoption("--part", choices=[PARALLEL, *ALONE], help="only the tests with that marker, or without any such")
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    part = config.getoption("--part")
-    if part is not None:
-        others = [item for item in items if (item.get_closest_marker("serial") is None) != (part == "parallel")]
-        config.hook.pytest_deselected(items=others)
-        items[:] = [item for item in items if item not in others]
+    wanted = config.getoption("--part")
+    if wanted is not None:
+        parts = [next((part for part in ALONE if item.get_closest_marker(part)), PARALLEL) for item in items]
+        config.hook.pytest_deselected(items=[item for item, part in zip(items, parts, strict=True) if part != wanted])
+        items[:] = [item for item, part in zip(items, parts, strict=True) if part == wanted]
 
 
+@pytest.hookimpl(tryfirst=True)
 def pytest_runtest_setup(item: pytest.Item) -> None:
     for group, missing in GROUPS.items():
         if item.get_closest_marker(group) and (lack := missing()) is not None:

@@ -23,7 +23,7 @@ def upgrade() -> None:
         sa.Column("deleted_at", Moment),
         sa.Column("created_at", Moment, nullable=False),
         sa.Column("updated_at", Moment, nullable=False),
-        sa.PrimaryKeyConstraint("id", name="pk_chat_conversations"),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_chat_conversations")),
     )
     op.create_index(
         "ix_chat_conversations_list",
@@ -39,14 +39,14 @@ def upgrade() -> None:
         sa.Column("content", sa.Text, nullable=False),
         sa.Column("agent_id", sa.Uuid),
         sa.Column("created_at", Moment, nullable=False),
-        sa.PrimaryKeyConstraint("id", name="pk_chat_messages"),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_chat_messages")),
         sa.ForeignKeyConstraint(
             ["conversation_id"],
             ["chat_conversations.id"],
-            name="fk_chat_messages_conversation_id",
+            name=op.f("fk_chat_messages_conversation_id"),
             ondelete="CASCADE",
         ),
-        sa.CheckConstraint("role IN ('user', 'assistant', 'system')", name="ck_chat_messages_role"),
+        sa.CheckConstraint("role IN ('user', 'assistant', 'system')", name=op.f("ck_chat_messages_role")),
     )
     op.create_index(
         "ix_chat_messages_conversation_id_created_at", "chat_messages", ["conversation_id", "created_at", "id"]

@@ -50,7 +50,7 @@ def upgrade() -> None:
         """
     )
     op.alter_column("chat_messages", "position", nullable=False)
-    op.create_check_constraint("ck_chat_messages_status", "chat_messages", "status IN ('completed', 'stopped')")
+    op.create_check_constraint(op.f("ck_chat_messages_status"), "chat_messages", "status IN ('completed', 'stopped')")
     op.drop_index("ix_chat_messages_conversation_id_created_at", "chat_messages")
     op.create_index(
         "uq_chat_messages_conversation_id_position", "chat_messages", ["conversation_id", "position"], unique=True
@@ -75,15 +75,15 @@ def upgrade() -> None:
         sa.Column("error_message", sa.Text),
         sa.Column("started_at", Moment, nullable=False),
         sa.Column("ended_at", Moment),
-        sa.PrimaryKeyConstraint("id", name="pk_chat_runs"),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_chat_runs")),
         sa.ForeignKeyConstraint(
-            ["conversation_id"], ["chat_conversations.id"], name="fk_chat_runs_conversation_id", ondelete="CASCADE"
+            ["conversation_id"], ["chat_conversations.id"], name=op.f("fk_chat_runs_conversation_id"), ondelete="CASCADE"
         ),
         sa.CheckConstraint(
             "status IN ('active', 'completed', 'kept', 'stopped', 'failed', 'dropped', 'superseded')",
-            name="ck_chat_runs_status",
+            name=op.f("ck_chat_runs_status"),
         ),
-        sa.CheckConstraint("stop_requested IN ('discard', 'keep')", name="ck_chat_runs_stop_requested"),
+        sa.CheckConstraint("stop_requested IN ('discard', 'keep')", name=op.f("ck_chat_runs_stop_requested")),
     )
     op.create_index(
         "uq_chat_runs_trigger",
@@ -113,8 +113,8 @@ def upgrade() -> None:
         sa.Column("created_at", Moment, nullable=False),
         sa.Column("updated_at", Moment, nullable=False),
         sa.Column("deleted_at", Moment),
-        sa.PrimaryKeyConstraint("id", name="pk_agents"),
-        sa.CheckConstraint("adapter_type IN ('echo', 'llm')", name="ck_agents_adapter_type"),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_agents")),
+        sa.CheckConstraint("adapter_type IN ('echo', 'llm')", name=op.f("ck_agents_adapter_type")),
     )
     op.create_index(
         "ix_agents_list",

@@ -133,7 +133,7 @@ class Registry:
             if owned:
                 # Whoever cannot renew cannot be overtaken either, unless the database is away for us alone; then the
                 # fence decides when we come back.
-                with contextlib.suppress(DatabaseUnavailableError):
+                with _outlive("leases could not be renewed"):
                     renewals = await self._store.renew(owned.keys())
                     for run_id, run in owned.items():
                         if run.owned and run.journal.run_id == run_id:
@@ -142,7 +142,7 @@ class Registry:
 
     async def _adopt_abandoned(self) -> None:
         while not self.draining:
-            with contextlib.suppress(DatabaseUnavailableError):
+            with _outlive("abandoned runs could not be looked for"):
                 for key in await self._store.abandoned():
                     if not self.full:
                         await self._adopt(key)
@@ -170,7 +170,20 @@ class Registry:
     async def close(self) -> None:
         """Hand over what is still going; idempotent."""
         self.draining = True
-        await asyncio.gather(*(run.hand_over() for run in self))
+        # Requests that were claiming when the drain began may still add one.
+        while runs := list(self):
+            await asyncio.gather(*(run.hand_over() for run in runs))
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+
+
+@contextlib.contextmanager
+def _outlive(what: str) -> Iterator[None]:
+    """Have a loop go on whatever happens in one of its rounds; that the database is away is nothing to be told."""
+    try:
+        yield
+    except DatabaseUnavailableError:
+        pass
+    except Exception:
+        logger.exception(what)

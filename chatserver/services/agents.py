@@ -95,8 +95,8 @@ class AgentService:
 
     def _stored_config(self, config: LlmConfig | None) -> dict[str, Any]:
         """An `llm`'s config as it is stored and shown: camelCase, without what is left to the provider."""
-        if config is None:
-            raise ValidationError([Problem("adapterConfig", "an agent of type llm needs a provider")])
+        if config is None or config.provider is None:
+            raise ValidationError([Problem("adapterConfig.provider", "an agent of type llm needs a provider")])
         if config.provider not in self._providers:
             raise ValidationError([Problem("adapterConfig.provider", "is not a configured provider")])
         return config.model_dump(by_alias=True, exclude_none=True)

@@ -49,7 +49,7 @@ class Models:
         if agent.adapter_type == "echo":
             return self._echo
         config = LlmConfig.model_validate(agent.adapter_config)
-        provider = self._providers.get(config.provider)
+        provider = self._providers.get(config.provider or "")
         if provider is None:
             raise UnavailableError("The provider of this agent is not configured")
         return Model(provider, config)

@@ -69,8 +69,8 @@ FIXED_SETTINGS = {
 }
 
 INITDB_SECONDS = 300.0
-# How long a server may neither answer nor say that it is starting up. While it says so there is no limit: recovery
-# after a crash takes its time, and would begin anew if it were broken off.
+# How long a server that was ready may neither answer nor say that it is starting up. Before it is ready there is no
+# limit: recovery after a crash takes its time, and would begin anew if it were broken off.
 SILENT_SECONDS = 60.0
 # A start that takes longer is mentioned in the log.
 PATIENT_SECONDS = 3.0
@@ -78,7 +78,7 @@ PATIENT_SECONDS = 3.0
 STOP_SECONDS = 90.0
 # Pause between two looks at what another process has begun and will end shortly.
 POLL_SECONDS = 0.01
-# Pause between two questions to a server that is starting; its own word that it is ready ends the pause.
+# Pause between two questions to a server that says it is starting.
 STARTING_POLL_SECONDS = 0.5
 REPORT_BYTES = 16384
 
@@ -238,9 +238,8 @@ def _sync(folder: Path) -> None:
 
 def _run_server(folder: Path) -> str:
     """Have a supervised server that answers, and return its URL; call with the locks `users` and `start` held."""
-    url = _url(_socket_dir(folder))
     report: _Report | None = None
-    silent_since = began = time.monotonic()
+    silent_since = time.monotonic()
     with contextlib.ExitStack() as stack:
         while True:
             supervisor_lock = _locked_supervisor_file(folder)
@@ -249,25 +248,23 @@ def _run_server(folder: Path) -> str:
                     if report is not None:
                         reason = _reason(report.text)
                         raise ConfigurationError(f"the embedded database in {folder} does not start: {reason}")
-                    socket_dir = _socket_dir(folder)
-                    url = _url(socket_dir)
-                    report = stack.enter_context(_start_supervisor(folder, socket_dir, supervisor_lock))
+                    report = stack.enter_context(_start_supervisor(folder, supervisor_lock))
+                report.wait(PATIENT_SECONDS)
+                if not report.ended:
+                    logger.info("the embedded database in %s is starting; after a crash that takes its time", folder)
+                    report.wait(None)
                 continue
+            url = _url(_socket_dir(folder))
             state = _state(url)
-            now = time.monotonic()
             if state == "answers":
                 return url
             if state == "starting":
-                silent_since = now
-                if report is not None and now - began > PATIENT_SECONDS:
-                    logger.info("the embedded database in %s is starting; after a crash that takes its time", folder)
-                    began = math.inf
-            elif now - silent_since > SILENT_SECONDS:
-                raise ConfigurationError(f"the embedded database in {folder} does not answer; see {folder}/server.log")
-            if report is None:
+                silent_since = time.monotonic()
+                time.sleep(STARTING_POLL_SECONDS)
+            elif time.monotonic() - silent_since < SILENT_SECONDS:
                 time.sleep(POLL_SECONDS)
             else:
-                report.wait(STARTING_POLL_SECONDS)
+                raise ConfigurationError(f"the embedded database in {folder} does not answer; see {folder}/server.log")
 
 
 class _Report:
@@ -275,7 +272,7 @@ class _Report:
 
     def __init__(self, pipe: IO[bytes]) -> None:
         self._pipe = pipe
-        self._ended = False
+        self.ended = False
         self.text = b""
 
     def __enter__(self) -> Self:
@@ -286,18 +283,19 @@ class _Report:
     ) -> None:
         self._pipe.close()
 
-    def wait(self, seconds: float) -> None:
-        """Return when something was said or the report ended, at the latest after `seconds`."""
-        if self._ended:
-            time.sleep(POLL_SECONDS)
-        elif select.select([self._pipe], [], [], seconds)[0]:
-            said = os.read(self._pipe.fileno(), REPORT_BYTES)
-            self._ended = not said
-            self.text = (self.text + said)[-REPORT_BYTES:]
+    def wait(self, seconds: float | None) -> None:
+        """Return when the report ends, at the latest after `seconds` (None: however long that takes)."""
+        deadline = math.inf if seconds is None else time.monotonic() + seconds
+        while not self.ended and (left := deadline - time.monotonic()) > 0:
+            if select.select([self._pipe], [], [], None if seconds is None else left)[0]:
+                said = os.read(self._pipe.fileno(), REPORT_BYTES)
+                self.ended = not said
+                self.text = (self.text + said)[-REPORT_BYTES:]
 
 
-def _start_supervisor(folder: Path, socket_dir: Path, lock: IO[bytes]) -> _Report:
+def _start_supervisor(folder: Path, lock: IO[bytes]) -> _Report:
     """Start a supervisor, which inherits `lock`, in a session of its own: no signal to our group reaches it."""
+    socket_dir = _socket_dir(folder)
     quoted_socket_dir = str(socket_dir).replace('"', '""')
     settings = FIXED_SETTINGS | {"unix_socket_directories": f'"{quoted_socket_dir}"'}
     server = [*_unprivileged(), *_ending_with_parent(), str(_binaries() / "postgres"), "-D", str(folder / "data")]

@@ -8,7 +8,7 @@ from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection, select, update
 
 from chatserver.errors import ConflictError, NotFoundError
 from chatserver.storage import conversations, messages, revisions
@@ -212,6 +212,18 @@ def test_what_was_answered_counts_as_answered(chat: Chat, branch: Any, rewind: A
         ("kept", copies[2].id, copies[3].id, "stop"),
     ]
     assert not {run.id for run in made_runs} & {run.id for run in runs_of(chat, conversation)}
+
+
+def test_an_answer_whose_question_is_not_taken_along_answers_nothing(chat: Chat, branch: Any) -> None:
+    conversation = chat.conversation()
+    question = chat.say(conversation, "q")
+    answer = chat.answer(conversation, question, "a")
+    chat.connection.execute(
+        update(message_table).where(message_table.c.id == question.id).values(superseded_at=question.created_at)
+    )
+    made = branch(conversation, answer.id)
+    assert [(copy.content, copy.reply_to) for copy in all_messages(chat, made)] == [("a", None)]
+    assert runs_of(chat, made) == []
 
 
 def test_an_answer_without_a_question_counts_as_answered(chat: Chat, branch: Any) -> None:

@@ -10,7 +10,9 @@ from chatserver.live.cleaner import REPLACEMENT, TextCleaner
 
 # UTF-16 code units, as a JSON encoder that knows nothing of pairs writes them: halves of both kinds, NUL, a byte order
 # mark, and whole characters of every width.
-units = st.sampled_from(["\ud83d", "\ud800", "\udbff", "\ude00", "\udc00", "\udfff", "\0", "\ufeff", "a", "é", "語", "😀"])
+units = st.sampled_from(
+    ["\ud83d", "\ud800", "\udbff", "\ude00", "\udc00", "\udfff", "\0", "\ufeff", "a", "é", "語", "😀"]
+)
 deltas = st.lists(st.lists(units, max_size=4).map("".join), max_size=10)
 
 

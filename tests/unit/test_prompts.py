@@ -123,7 +123,9 @@ def test_an_answer_whose_question_is_gone_stands_where_it_was_written() -> None:
 
 
 def test_white_space_is_kept_within_and_blank_messages_are_left_out() -> None:
-    assert arranged(("  a \n", "user", None), (" \n", "user", None), ("\t", "assistant", 1), ("b", "user", None), trigger=4) == [
+    assert arranged(
+        ("  a \n", "user", None), (" \n", "user", None), ("\t", "assistant", 1), ("b", "user", None), trigger=4
+    ) == [
         "  a \n",
         "b",
     ]

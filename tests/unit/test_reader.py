@@ -28,7 +28,7 @@ MESSAGE = UUID(int=3)
 # Longer than anything here takes, on a busy machine, too. Nothing waits for it unless a test fails.
 PATIENCE_SECONDS = 20.0
 
-pieces = st.text(st.sampled_from("ab\r\n\u2028\"\\é😀"), min_size=1, max_size=4)
+pieces = st.text(st.sampled_from('ab\r\n\u2028"\\é😀'), min_size=1, max_size=4)
 DONE = ends.done(MESSAGE, Usage(3, 4), "stop")
 
 

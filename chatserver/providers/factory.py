@@ -1,0 +1,40 @@
+"""Providers made from their settings."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from chatserver.errors import ConfigurationError
+from chatserver.providers.answers import WireFormat
+from chatserver.providers.anthropic import Messages
+from chatserver.providers.base import Provider
+from chatserver.providers.echo import EchoProvider
+from chatserver.providers.openai import ChatCompletions
+from chatserver.providers.remote import RemoteProvider
+from chatserver.settings import ProviderSettings
+
+
+def make_provider(name: str, settings: ProviderSettings, environment: Mapping[str, str]) -> Provider:
+    """The provider that the configuration calls `name`; its key is read from `environment`, now and never again.
+
+    Raises ConfigurationError, in one line that names the provider and what is missing.
+    """
+    if settings.kind == "echo":
+        return EchoProvider(settings.pace_ms / 1000)
+    assert settings.base_url is not None, "ProviderSettings lets only an echo be without"
+    make_format = ChatCompletions if settings.kind == "openai" else Messages
+    wire: WireFormat = make_format(settings.base_url, settings, _api_key(name, settings, environment))
+    return RemoteProvider(name, settings, wire)
+
+
+def _api_key(name: str, settings: ProviderSettings, environment: Mapping[str, str]) -> str | None:
+    variable = settings.api_key_env
+    if variable is None:
+        return None
+    key = environment.get(variable, "").strip()
+    if not key:
+        raise ConfigurationError(f"provider {name}: the environment variable {variable} holds no API key")
+    # A key goes into a header; the message must not repeat it.
+    if not (key.isascii() and key.isprintable()) or " " in key:
+        raise ConfigurationError(f"provider {name}: the environment variable {variable} holds no valid API key")
+    return key

@@ -1,0 +1,278 @@
+"""One HTTP exchange with a model: the request goes out, the bytes of its answer are pulled in.
+
+This stands on the two layers beneath Tornado's `AsyncHTTPClient`, `TCPClient` and `HTTP1Connection`, because the
+client itself cannot be told to close: a `fetch` that is cancelled leaves its socket open, and the model goes on.
+What holds the model's bytes back is what `streaming_callback` is made of: `data_received` may return an awaitable,
+and nothing more is read until it resolves.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import ssl
+from collections.abc import Mapping
+from typing import Any
+from urllib.parse import urlsplit
+
+from tornado.http1connection import HTTP1Connection, HTTP1ConnectionParameters
+from tornado.httputil import HTTPHeaders, HTTPMessageDelegate, RequestStartLine, ResponseStartLine
+from tornado.iostream import IOStream, StreamClosedError
+from tornado.tcpclient import TCPClient
+
+logger = logging.getLogger(__name__)
+
+# What Tornado reads at once is a quarter of this; more than the whole never waits in one stream.
+_BUFFER_BYTES = 256 * 1024
+_PARAMETERS = HTTP1ConnectionParameters(
+    no_keep_alive=True,
+    max_header_size=64 * 1024,
+    # Tornado wants a bound on the whole body; ours are on lines, and on the answer.
+    max_body_size=1 << 40,
+)
+
+
+class ConnectError(Exception):
+    """No connection to the model could be made
+
+    `passing` says whether another try may succeed, `timed_out` whether the time allowed was used up.
+    """
+
+    def __init__(self, reason: str, *, passing: bool = True, timed_out: bool = False) -> None:
+        super().__init__(reason)
+        self.reason = reason
+        self.passing = passing
+        self.timed_out = timed_out
+
+
+class SilenceError(Exception):
+    """The model sent nothing within the time allowed"""
+
+
+class ConnectionLostError(Exception):
+    """The connection to the model ended in mid-answer"""
+
+
+class Target:
+    """Where requests are sent: the parts of a URL, http or https, and for https how its certificate is checked."""
+
+    def __init__(self, url: str) -> None:
+        parts = urlsplit(url)
+        self.host = parts.hostname or ""
+        self.port = parts.port or (443 if parts.scheme == "https" else 80)
+        self.authority = parts.netloc
+        self.path = parts.path or "/"
+        # Made once: loading the certificates of the system takes tens of milliseconds.
+        self.tls = ssl.create_default_context() if parts.scheme == "https" else None
+
+
+class _TrackingTCPClient(TCPClient):
+    """A TCPClient that knows the sockets it opens.
+
+    A `connect` that is cancelled in the very turn of the loop in which the connection came about drops its result,
+    and the socket stays open, with the loop for its owner. Tornado has no public place to learn of it; should
+    `_create_stream` go away, connecting still works, and `test_closed_at_any_moment` fails.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.streams: list[IOStream] = []
+
+    def _create_stream(self, *args: Any, **kwargs: Any) -> tuple[IOStream, asyncio.Future[IOStream]]:
+        stream, connected = super()._create_stream(*args, **kwargs)
+        self.streams.append(stream)
+        return stream, connected
+
+
+class Exchange(HTTPMessageDelegate):
+    """One request and its answer: `connect`, `post`, `read` until it gives `b""`, and in any case `close`.
+
+    Bytes of the answer are taken from the model only while somebody is in `post` or `read`, beyond what fits
+    the buffers above. Only one task may use it.
+    """
+
+    status: int
+    headers: Mapping[str, str]
+
+    def __init__(self) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._target: Target
+        self._stream: IOStream | None = None
+        self._receiving: asyncio.Task[None] | None = None
+        self._chunk = b""  # received and not yet read
+        self._taken: asyncio.Future[None] | None = None  # resolved when the next bytes may come
+        self._wanted: asyncio.Future[None] | None = None  # somebody waits in `post` or `read`
+        self._deadline = 0.0
+        self._timer: asyncio.TimerHandle | None = None
+        self._answered = False
+        self._complete = False
+        self._ended = False
+
+    async def connect(self, target: Target, seconds: float) -> None:
+        """Connect within `seconds`. Raises ConnectError."""
+        self._target = target
+        self._stream = await _connect(target, seconds)
+
+    async def post(self, headers: Mapping[str, str], body: bytes, deadline: float) -> None:
+        """Send the request and wait for `status` and `headers` until `deadline`, a time of the running loop.
+
+        Raises SilenceError, ConnectionLostError.
+        """
+        assert self._stream is not None, "connect first"
+        connection = HTTP1Connection(self._stream, is_client=True, params=_PARAMETERS)
+        lines = HTTPHeaders({"Host": self._target.authority, "Connection": "close", "Accept-Encoding": "identity"})
+        lines.update(headers)
+        lines["Content-Length"] = str(len(body))
+        connection.write_headers(RequestStartLine("POST", self._target.path, "HTTP/1.1"), lines, body)
+        connection.finish()
+        self._receiving = asyncio.create_task(self._receive(connection))
+        while not self._answered:
+            if self._ended:
+                raise ConnectionLostError
+            await self._wait(deadline)
+
+    @property
+    def media_type(self) -> str:
+        """What the body is, without parameters, in lower case; empty if the model does not say."""
+        return self.headers.get("Content-Type", "").partition(";")[0].strip().lower()
+
+    async def read(self, deadline: float) -> bytes:
+        """The next bytes of the body; empty at its end. `deadline` is a time of the running loop.
+
+        Raises SilenceError, ConnectionLostError.
+        """
+        if not self._chunk:
+            if self._taken is not None:
+                self._taken.set_result(None)
+                self._taken = None
+            while not self._chunk:
+                if self._complete:
+                    return b""
+                if self._ended:
+                    raise ConnectionLostError
+                await self._wait(deadline)
+        chunk = self._chunk
+        self._chunk = b""
+        return chunk
+
+    async def close(self) -> None:
+        """Close the model's connection; it is closed before this first gives up control, and may be called again."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        if self._stream is not None:
+            self._stream.close()
+        if self._receiving is not None:
+            self._ended = True
+            if self._taken is not None:
+                self._taken.set_result(None)
+                self._taken = None
+            await asyncio.wait([self._receiving])
+
+    # --- waiting -------------------------------------------------------------------------------------------
+
+    async def _wait(self, deadline: float) -> None:
+        """Until something came. One timer serves many waits: it is armed anew only when it rings too early."""
+        self._deadline = deadline
+        if self._timer is None or deadline < self._timer.when():
+            if self._timer is not None:
+                self._timer.cancel()
+            self._timer = self._loop.call_at(deadline, self._ring)
+        self._wanted = self._loop.create_future()
+        try:
+            await self._wanted
+        finally:
+            self._wanted = None
+
+    def _ring(self) -> None:
+        self._timer = None
+        if self._wanted is None or self._wanted.done():
+            return
+        if self._loop.time() < self._deadline:
+            self._timer = self._loop.call_at(self._deadline, self._ring)
+        else:
+            self._wanted.set_exception(SilenceError())
+
+    def _wake(self) -> None:
+        if self._wanted is not None and not self._wanted.done():
+            self._wanted.set_result(None)
+
+    # --- receiving: called by Tornado, in a task of its own ------------------------------------------------
+
+    async def _receive(self, connection: HTTP1Connection) -> None:
+        try:
+            await connection.read_response(self)
+        except StreamClosedError:
+            pass
+        except Exception:
+            logger.exception("reading a model's answer failed")
+        finally:
+            self._ended = True
+            self._wake()
+
+    def headers_received(self, start_line: Any, headers: HTTPHeaders) -> None:
+        assert isinstance(start_line, ResponseStartLine)
+        if start_line.code >= 200:
+            self.status = start_line.code
+            self.headers = headers
+            self._answered = True
+            self._wake()
+
+    def data_received(self, chunk: bytes) -> asyncio.Future[None] | None:
+        if self._ended:
+            return None
+        self._chunk = chunk
+        self._wake()
+        # Awaited by Tornado; cancelling it would make Tornado log an error, so `close` resolves it.
+        self._taken = self._loop.create_future()
+        return self._taken
+
+    def finish(self) -> None:
+        self._complete = True
+        self._wake()
+
+
+async def _connect(target: Target, seconds: float) -> IOStream:
+    """A connected stream, over TLS where the target wants it; in every other case no socket stays open."""
+    client = _TrackingTCPClient()
+    try:
+        async with asyncio.timeout(seconds):
+            stream = await client.connect(target.host, target.port, max_buffer_size=_BUFFER_BYTES)
+            stream.set_nodelay(True)
+            if target.tls is not None:
+                client.streams.clear()  # the stream hands its socket on and is of no more use
+                stream = await _secure(stream, target)
+            return stream
+    except TimeoutError:
+        _close_all(client.streams)
+        raise ConnectError("connecting took too long", timed_out=True) from None
+    except ssl.SSLCertVerificationError:
+        raise ConnectError("its certificate is not valid for its name or not trusted here", passing=False) from None
+    except (OSError, StreamClosedError) as error:
+        _close_all(client.streams)
+        raise ConnectError(_name_of(error)) from None
+    except BaseException:
+        _close_all(client.streams)
+        raise
+
+
+async def _secure(stream: IOStream, target: Target) -> IOStream:
+    handshake = stream.start_tls(False, target.tls, server_hostname=target.host)
+    try:
+        return await handshake
+    except BaseException:
+        # Cancelled in the very turn in which the handshake ended: the stream is there, and ours to close.
+        if not handshake.cancel() and not handshake.cancelled() and handshake.exception() is None:
+            handshake.result().close()
+        raise
+
+
+def _close_all(streams: list[IOStream]) -> None:
+    for stream in streams:
+        stream.close()
+
+
+def _name_of(error: BaseException) -> str:
+    """What kind of error it was, without its text: that may hold addresses."""
+    real = getattr(error, "real_error", None) or error
+    return type(real).__name__

@@ -1,0 +1,206 @@
+"""The order of start and stop of one process."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import gc
+import logging
+import os
+import resource
+import signal
+import socket
+from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
+
+import tornado.netutil
+from tornado.httpserver import HTTPServer
+
+from chatserver import logs, systemd
+from chatserver.app import App
+from chatserver.errors import ConfigurationError, DatabaseUnavailableError
+from chatserver.schemas import CreateAgent, LlmConfig
+from chatserver.services.access import local_actor
+from chatserver.settings import ProviderSettings, Settings
+from chatserver.settings_kinds import is_loopback
+from chatserver.storage.provision import provided_database
+
+logger = logging.getLogger(__name__)
+
+# Connections that wait to be accepted: a crowd of readers comes back at once after a restart.
+BACKLOG = 4_096
+# Files besides the streams': connections to models and the database, requests, logs.
+OTHER_FILES = 2_048
+# How long a client may be silent between two requests, and within one.
+IDLE_CONNECTION_SECONDS = 120
+BODY_SECONDS = 60
+# How long streams that are sent away may take to end, once the drain is over.
+FAREWELL_SECONDS = 5.0
+
+LOCAL_PROVIDER = "local"
+LOCAL_AGENT = "Local model"
+
+
+def serve(settings: Settings, *, reuse_port: bool, local_model: bool) -> int:
+    """Run until SIGTERM or SIGINT; the exit status.
+
+    Raises ConfigurationError when it cannot start.
+    """
+    with asyncio.Runner(loop_factory=_loop_factory()) as runner:
+        return runner.run(_serve(settings, reuse_port=reuse_port, local_model=local_model))
+
+
+def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop]:
+    try:
+        import uvloop
+    except ImportError:
+        return asyncio.new_event_loop
+    return uvloop.new_event_loop
+
+
+async def _serve(settings: Settings, *, reuse_port: bool, local_model: bool) -> int:
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        # A second one changes nothing.
+        loop.add_signal_handler(number, stop.set)
+    _raise_file_limit(settings.max_streams + OTHER_FILES)
+    async with AsyncExitStack() as stack:
+        sockets = _listen(settings, reuse_port=reuse_port)
+        for listener in sockets:
+            stack.callback(listener.close)
+        url = await stack.enter_async_context(_database_url(settings))
+        if local_model:
+            settings = await stack.enter_async_context(_with_local_model(settings))
+        app = App(settings, url, os.environ)
+        stack.push_async_callback(app.close)
+        if local_model:
+            await _register_local_agent(app)
+        server = HTTPServer(app.web, idle_connection_timeout=IDLE_CONNECTION_SECONDS, body_timeout=BODY_SECONDS)
+        stack.push_async_callback(server.close_all_connections)
+        app.registry.start()
+        if not stop.is_set():
+            server.add_sockets(sockets)
+            _say_ready(sockets, settings)
+            await _until(stop)
+        await _drain(app, server)
+    logger.info("stopped")
+    return 0
+
+
+# --- start ------------------------------------------------------------------------------------------------
+
+
+def _listen(settings: Settings, *, reuse_port: bool) -> list[socket.socket]:
+    """The sockets that systemd handed over, or our own."""
+    handed_over = systemd.listen_sockets()
+    if handed_over:
+        for listener in handed_over:
+            if settings.auth == "local_trusted" and not _is_local(listener):
+                raise ConfigurationError("systemd's socket is not on a loopback address, which local_trusted needs")
+        return handed_over
+    try:
+        sockets = tornado.netutil.bind_sockets(settings.port, settings.host, backlog=BACKLOG, reuse_port=reuse_port)
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or str(error)
+        raise ConfigurationError(f"cannot listen at {settings.host}:{settings.port}: {reason}") from error
+    for listener in sockets:
+        # Accepted connections inherit it: a token does not wait for the acknowledgement of the one before.
+        listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    return sockets
+
+
+def _is_local(listener: socket.socket) -> bool:
+    return listener.family == socket.AF_UNIX or is_loopback(listener.getsockname()[0])
+
+
+@asynccontextmanager
+async def _database_url(settings: Settings) -> AsyncIterator[str]:
+    """`provided_database`, while the loop turns: a signal that comes meanwhile is not lost."""
+    loop = asyncio.get_running_loop()
+    database = provided_database(settings)
+    url = await loop.run_in_executor(None, database.__enter__)
+    try:
+        yield url
+    finally:
+        await loop.run_in_executor(None, database.__exit__, None, None, None)
+
+
+@asynccontextmanager
+async def _with_local_model(settings: Settings) -> AsyncIterator[Settings]:
+    """The settings with a provider for a small model that runs beside the server."""
+    from chatserver.local_model import start_local_model
+
+    if LOCAL_PROVIDER in settings.providers:
+        raise ConfigurationError(f"--local-model: there is a provider {LOCAL_PROVIDER} already")
+    model = await start_local_model()
+    try:
+        provider = ProviderSettings(kind="openai", base_url=model.base_url, model=model.model)
+        yield settings.model_copy(update={"providers": {**settings.providers, LOCAL_PROVIDER: provider}})
+    finally:
+        await model.stop()
+
+
+async def _register_local_agent(app: App) -> None:
+    """An agent for the local model, unless the default company has one."""
+    company_id = app.settings.default_company_id
+    cursor = None
+    try:
+        while True:
+            page = await app.services.agents.list_agents(local_actor(), company_id, limit=100, cursor=cursor)
+            if any(agent.adapter_config.get("provider") == LOCAL_PROVIDER for agent in page.items):
+                return
+            if (cursor := page.next_cursor) is None:
+                break
+        agent = CreateAgent(name=LOCAL_AGENT, adapter_type="llm", adapter_config=LlmConfig(provider=LOCAL_PROVIDER))
+        await app.services.agents.create_agent(local_actor(), company_id, agent)
+    except DatabaseUnavailableError as error:
+        raise ConfigurationError(error.message) from error
+
+
+def _raise_file_limit(files: int) -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft != resource.RLIM_INFINITY and soft < files:
+        wanted = files if hard == resource.RLIM_INFINITY else min(files, hard)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+        if wanted < files:
+            logger.warning("only %d files may be open: too few for max_streams", wanted)
+
+
+def _say_ready(sockets: list[socket.socket], settings: Settings) -> None:
+    # What was built so far stays: the collector need not look at it again and again.
+    gc.collect()
+    gc.freeze()
+    logs.release()
+    port = sockets[0].getsockname()[1] if sockets[0].family != socket.AF_UNIX else settings.port
+    host = f"[{settings.host}]" if ":" in settings.host else settings.host
+    print(f"chatserver ready at http://{host}:{port}", flush=True)
+    systemd.notify(systemd.READY)
+
+
+async def _until(stop: asyncio.Event) -> None:
+    """Until `stop`, with a sign of life for the watchdog: the loop turns."""
+    interval = systemd.watchdog_seconds()
+    while not stop.is_set():
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(interval):
+                await stop.wait()
+        systemd.notify(systemd.WATCHDOG)
+
+
+# --- stop -------------------------------------------------------------------------------------------------
+
+
+async def _drain(app: App, server: HTTPServer) -> None:
+    """Take nothing new, let streams finish, then send them away."""
+    logger.info("stopping")
+    systemd.notify(systemd.STOPPING)
+    app.begin_drain()
+    server.stop()
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(app.settings.drain_seconds):
+            await app.finish_work()
+    app.streams.close()
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(FAREWELL_SECONDS):
+            await app.streams.wait_empty()

@@ -1,0 +1,34 @@
+"""Whose request it is, behind the operator's proxies."""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Collection
+
+Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+
+
+def client_address(peer: str, forwarded_for: str, trusted_proxies: Collection[Network]) -> str:
+    """The address of the client: the peer's, or what `X-Forwarded-For` says as far as trusted proxies wrote it.
+
+    Each proxy appends whom it heard, so the header is believed from its end up to the first address that is not a
+    trusted proxy's itself. What stands before that anybody may have written.
+    """
+    address = peer
+    for hop in reversed(forwarded_for.split(",")):
+        if not _is_in(address, trusted_proxies):
+            break
+        candidate = hop.strip().strip('"').removeprefix("[").partition("]")[0]
+        try:
+            address = str(ipaddress.ip_address(candidate))
+        except ValueError:
+            break
+    return address
+
+
+def _is_in(address: str, networks: Collection[Network]) -> bool:
+    try:
+        parsed = ipaddress.ip_address(address)
+    except ValueError:
+        return False
+    return any(parsed in network for network in networks)

@@ -1,0 +1,33 @@
+"""What lets the pages of the operator's `allowed_origins` read our answers (WHATWG Fetch, CORS)."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+
+_ALLOWED_HEADERS = "Authorization, Content-Type, Idempotency-Key, Last-Event-ID, X-Request-Id"
+_EXPOSED_HEADERS = "Retry-After, X-Request-Id, X-Trigger-Message-Id"
+# How long a browser need not ask again; Chromium takes two hours at most.
+_PREFLIGHT_SECONDS = 7_200
+
+
+def cors_headers(
+    headers: Mapping[str, str], allowed_origins: Collection[str], methods: Sequence[str]
+) -> dict[str, str]:
+    """What to add to the answer to a request with these headers; `methods` are those that its path takes."""
+    if not allowed_origins:
+        return {}
+    origin = headers.get("Origin", "")
+    if origin.lower() not in allowed_origins:
+        return {"Vary": "Origin"}
+    answer = {
+        "Vary": "Origin",
+        "Access-Control-Allow-Origin": origin,
+        "Access-Control-Expose-Headers": _EXPOSED_HEADERS,
+    }
+    if "Access-Control-Request-Method" in headers:  # a browser asks before it sends the request itself
+        answer |= {
+            "Access-Control-Allow-Methods": ", ".join(methods),
+            "Access-Control-Allow-Headers": _ALLOWED_HEADERS,
+            "Access-Control-Max-Age": str(_PREFLIGHT_SECONDS),
+        }
+    return answer

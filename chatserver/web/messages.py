@@ -1,0 +1,40 @@
+"""Messages over HTTP."""
+
+from __future__ import annotations
+
+from chatserver.schemas import CreateMessage, EditMessage, Superseded
+from chatserver.web.base import ApiHandler
+from chatserver.web.parsing import parse_id
+from chatserver.web.queries import ListMessages
+
+
+class MessagesHandler(ApiHandler):
+    async def get(self, conversation_id: str) -> None:
+        conversation, query = parse_id(conversation_id), self.query(ListMessages)
+        page = await self.services.chat.list_messages(
+            self.actor,
+            conversation,
+            limit=query.limit,
+            cursor=query.cursor,
+            order=query.order,
+            superseded=query.superseded,
+        )
+        self.write_json(page)
+
+    async def post(self, conversation_id: str) -> None:
+        conversation, body = parse_id(conversation_id), self.message_body(CreateMessage)
+        self.write_json(await self.services.chat.add_message(self.actor, conversation, body), 201)
+
+
+class MessageHandler(ApiHandler):
+    async def put(self, conversation_id: str, message_id: str) -> None:
+        conversation, message = parse_id(conversation_id), parse_id(message_id)
+        body = self.message_body(EditMessage)
+        self.write_json(await self.services.chat.edit_message(self.actor, conversation, message, body.content))
+
+
+class RewindHandler(ApiHandler):
+    async def post(self, conversation_id: str, message_id: str) -> None:
+        conversation, message = parse_id(conversation_id), parse_id(message_id)
+        superseded = await self.services.chat.rewind_messages(self.actor, conversation, message)
+        self.write_json(Superseded(superseded=superseded))

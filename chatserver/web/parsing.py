@@ -1,0 +1,123 @@
+"""Bodies and queries read into models; whatever is wrong with them becomes one of our errors. No Tornado in here."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Annotated, TypeVar
+from urllib.parse import unquote_to_bytes
+from uuid import UUID
+
+import pydantic
+from pydantic import BaseModel, BeforeValidator, StringConstraints
+from pydantic_core import from_json
+
+from chatserver.errors import MalformedError, Problem, UnsupportedMediaTypeError, ValidationError
+from chatserver.schemas import Text, parse_uuid
+
+M = TypeVar("M", bound=BaseModel)
+
+_BROKEN_ESCAPE = re.compile(r"%(?![0-9A-Fa-f]{2})")
+_UTF_8 = frozenset({"utf-8", "utf8"})
+
+
+# --- paths ------------------------------------------------------------------------------------------------
+
+
+def parse_id(text: str) -> UUID:
+    """An id in a path. Raises MalformedError."""
+    try:
+        return parse_uuid(text)
+    except ValueError:
+        raise MalformedError("Malformed id") from None
+
+
+# --- bodies -----------------------------------------------------------------------------------------------
+
+
+def is_json(content_type: str | None) -> bool:
+    """Whether a Content-Type is that of JSON in UTF-8."""
+    media_type, _, parameters = (content_type or "").partition(";")
+    if media_type.strip().lower() != "application/json":
+        return False
+    for parameter in parameters.split(";"):
+        name, _, value = parameter.partition("=")
+        if name.strip().lower() == "charset" and value.strip().strip('"').lower() not in _UTF_8:
+            return False
+    return True
+
+
+def parse_body(model: type[M], body: bytes, headers: Mapping[str, str]) -> M:
+    """The body as a `model`; none at all is the same as `{}`.
+
+    Raises UnsupportedMediaTypeError, MalformedError (not JSON) and ValidationError (not what the model wants).
+    """
+    if not body:
+        return validate(model, {})
+    if not is_json(headers.get("Content-Type")):
+        raise UnsupportedMediaTypeError
+    if headers.get("Content-Encoding", "identity").strip().lower() != "identity":
+        raise UnsupportedMediaTypeError("Content-Encoding is not supported")
+    try:
+        # RFC 8259 knows no NaN and no Infinity. Nesting is bounded by the parser.
+        data = from_json(body, allow_inf_nan=False)
+    except ValueError:
+        raise MalformedError("Malformed JSON") from None
+    return validate(model, data)
+
+
+def validate(model: type[M], data: object) -> M:
+    """`data`, with keys as on the wire, as a `model`; raises ValidationError."""
+    if not isinstance(data, dict):
+        raise ValidationError([Problem("", "must be an object")])
+    try:
+        return model.model_validate(data, by_alias=True, by_name=False)
+    except pydantic.ValidationError as error:
+        details = error.errors(include_url=False, include_context=False, include_input=False)
+        raise ValidationError([_problem(detail["loc"], detail["msg"]) for detail in details]) from None
+
+
+def _problem(location: tuple[int | str, ...], message: str) -> Problem:
+    return Problem(".".join(map(str, location)), message.removeprefix("Value error, "))
+
+
+# --- queries ----------------------------------------------------------------------------------------------
+
+
+def parse_query(model: type[M], query: str) -> M:
+    """The query, as it stands in the request, as a `model`. Parameters that the model does not know are ignored.
+
+    Raises ValidationError, also for a parameter that is given twice or is not UTF-8.
+    """
+    known = {field.alias or name for name, field in model.model_fields.items()}
+    values: dict[str, str] = {}
+    for part in query.split("&"):
+        name, _, raw = part.partition("=")
+        if name not in known:
+            continue
+        if name in values:
+            raise ValidationError([Problem(name, "is given more than once")])
+        values[name] = _decode(name, raw)
+    return validate(model, values)
+
+
+def _decode(name: str, raw: str) -> str:
+    if _BROKEN_ESCAPE.search(raw):
+        raise ValidationError([Problem(name, "has a broken percent escape")])
+    try:
+        # Tornado reads the request line as Latin-1; bytes that were not escaped are told apart by no one else.
+        return unquote_to_bytes(raw.replace("+", " ").encode("latin-1")).decode()
+    except UnicodeDecodeError:
+        raise ValidationError([Problem(name, "is not UTF-8")]) from None
+
+
+def _whole(value: object) -> object:
+    if isinstance(value, str):
+        if not re.fullmatch(r"[0-9]{1,9}", value, re.ASCII):
+            raise ValueError("must be a whole number")
+        return int(value)
+    return value
+
+
+WholeNumber = Annotated[int, BeforeValidator(_whole)]
+Cursor = Annotated[Text, StringConstraints(min_length=1)]

@@ -1,0 +1,36 @@
+"""What handlers are given: the one place through which the web layer reaches the rest."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from chatserver.live.streams import OpenStreams
+from chatserver.metrics import Metrics
+from chatserver.services.access import Authenticator
+from chatserver.services.agents import AgentService
+from chatserver.services.answers import AnswerService
+from chatserver.services.chat import ChatService
+from chatserver.services.health import Asked
+from chatserver.settings import Settings
+from chatserver.web.rates import RateLimiter
+
+PAGE_FOLDER = Path(__file__).resolve().parent / "static"
+
+
+@dataclass(frozen=True, slots=True)
+class Services:
+    """Built once, by `app.py`; `draining` says whether the process is about to stop."""
+
+    chat: ChatService
+    agents: AgentService
+    answers: AnswerService
+    streams: OpenStreams
+    access: Authenticator
+    settings: Settings
+    metrics: Metrics
+    database: Asked
+    rates: RateLimiter
+    draining: Callable[[], bool]
+    page_folder: Path = PAGE_FOLDER

@@ -1,0 +1,68 @@
+/**
+ * The life of one EventSource: from its opening over lost connections to the event that ends it.
+ *
+ * A network that is cut is the EventSource's own business: it comes back with `Last-Event-ID`. But it gives up at every
+ * status other than 200, and does not say which; then the server is asked.
+ */
+
+import { ApiError } from "./api.js";
+
+const LONGEST_WAIT_SECONDS = 10;
+/** How often a server that is there, but will not now, is asked before the person is. */
+const MOST_TRIES = 5;
+const NO_SERVER = new Set([0, 502, 504]);
+const NOT_NOW = new Set([429, 500, 503]);
+
+/** @type {(event: AnswerEvent) => event is AnswerEnd} */
+export const isEnd = (event) => event.type === "done" || event.type === "stopped" || event.type === "error";
+
+/** @type {OpenStream} */
+export const openStream = (api, urlAfter, lastEventId, handlers) => {
+  const abort = new AbortController();
+  /** @type {EventSource} */
+  let source;
+  let tries = 0;
+  let timer = 0;
+
+  const close = () => {
+    abort.abort();
+    clearTimeout(timer);
+    source.close();
+  };
+
+  const connect = () => {
+    source = new EventSource(urlAfter(lastEventId));
+    source.onopen = () => handlers.onConnection(true);
+    source.onmessage = (message) => {
+      tries = 0;
+      lastEventId = message.lastEventId;
+      /** @type {AnswerEvent} */
+      const event = JSON.parse(message.data);
+      if (isEnd(event)) close();
+      handlers.onEvent(event, lastEventId);
+    };
+    source.onerror = () => {
+      handlers.onConnection(false);
+      if (source.readyState === EventSource.CLOSED) void recover();
+    };
+  };
+
+  const recover = async () => {
+    let waitSeconds = Math.min(2 ** tries, LONGEST_WAIT_SECONDS);
+    tries += 1;
+    try {
+      const status = await api.probeStream(urlAfter(lastEventId), abort.signal);
+      if (status === 204) return handlers.onGone();
+      if (tries > MOST_TRIES) return handlers.onRefused(new ApiError("The answer does not come through", status));
+    } catch (error) {
+      if (!(error instanceof ApiError)) return; // Closed meanwhile.
+      const patient = NO_SERVER.has(error.status) || (NOT_NOW.has(error.status) && tries <= MOST_TRIES);
+      if (!patient) return handlers.onRefused(error);
+      waitSeconds = Math.min(error.retryAfterSeconds || waitSeconds, LONGEST_WAIT_SECONDS);
+    }
+    if (!abort.signal.aborted) timer = setTimeout(connect, waitSeconds * 1000);
+  };
+
+  connect();
+  return { close };
+};

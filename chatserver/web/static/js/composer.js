@@ -1,0 +1,83 @@
+/** The text box: writing, sending, stopping. */
+
+import { fitHeight } from "./dom.js";
+import { icon } from "./icons.js";
+import { drafts } from "./storage.js";
+
+/** @type {CreateComposer} */
+export const createComposer = ({ form, box, send, stop, problem }, { onSend, onStop }) => {
+  /** @type {string | null} */
+  let conversationId = null;
+
+  /** @param {string} text */
+  const write = (text) => {
+    box.value = text;
+    fitHeight(box);
+  };
+
+  const submit = () => {
+    const text = box.value;
+    box.focus();
+    if (send.hidden || !text.trim()) return;
+    write("");
+    onSend(text);
+  };
+
+  /** @param {boolean} isAnswering */
+  const setAnswering = (isAnswering) => {
+    const had = document.activeElement;
+    send.hidden = isAnswering;
+    stop.hidden = !isAnswering;
+    if (had === send || had === stop) box.focus();
+  };
+
+  const clearProblem = () => problem.replaceChildren();
+
+  send.append(icon("send"));
+  stop.append(icon("stop"));
+  stop.addEventListener("click", onStop);
+  form.addEventListener("submit", (event) => {
+    event.preventDefault();
+    submit();
+  });
+  form.addEventListener("click", ({ target }) => target === form && box.focus());
+  box.addEventListener("input", () => {
+    drafts.set(conversationId, box.value);
+    fitHeight(box);
+  });
+  box.addEventListener("keydown", (event) => {
+    // While an input method composes, Enter is its own.
+    if (event.key !== "Enter" || event.shiftKey || event.isComposing) return;
+    event.preventDefault();
+    submit();
+  });
+  addEventListener("resize", () => fitHeight(box));
+
+  return {
+    setAnswering,
+    clearProblem,
+    focus: () => box.focus(),
+    open(id) {
+      conversationId = id;
+      form.hidden = false;
+      clearProblem();
+      setAnswering(false);
+      write(drafts.get(id));
+    },
+    adopt(id) {
+      drafts.set(id, drafts.get(conversationId));
+      drafts.set(conversationId, "");
+      conversationId = id;
+    },
+    giveBack(text) {
+      if (!box.value) write(text);
+    },
+    take(text) {
+      if (box.value === text) write("");
+    },
+    showProblem: (alert) => problem.replaceChildren(alert),
+    hide() {
+      form.hidden = true;
+    },
+  };
+};

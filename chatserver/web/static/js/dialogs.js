@@ -1,0 +1,51 @@
+/** Questions that come before everything else. */
+
+import { button, element } from "./dom.js";
+import { describe, problem } from "./feedback.js";
+
+/** @param {string} title @param {HTMLElement} label @param {HTMLElement} input @param {...HTMLElement} buttons */
+function createDialog(title, label, input, ...buttons) {
+  const trouble = element("div");
+  const row = element("div", { class: "row" }, ...buttons);
+  const form = element("form", {}, element("h2", { id: "dialog-title" }, title), label, input, trouble, row);
+  const dialog = element("dialog", { "aria-labelledby": "dialog-title", close: () => dialog.remove() }, form);
+  document.body.append(dialog);
+  return { dialog, form, trouble };
+}
+
+/** @param {string} name */
+const createLabel = (name) => element("label", { for: "dialog-input" }, name);
+/** @param {string} name */
+const createSubmit = (name) => element("button", { class: "button primary" }, name);
+
+/** @param {string} title now @param {(title: string) => void} onTitle */
+export function askTitle(title, onTitle) {
+  const input = element("input", { id: "dialog-input", maxlength: 200, autocomplete: "off", dir: "auto", value: title });
+  const cancel = button("Cancel", () => dialog.close());
+  const { dialog, form } = createDialog("Rename", createLabel("Title"), input, cancel, createSubmit("Save"));
+  form.addEventListener("submit", (event) => {
+    event.preventDefault();
+    dialog.close();
+    onTitle(input.value.trim());
+  });
+  dialog.showModal();
+  input.select();
+}
+
+/** Asks for a token until one is right. @param {(token: string) => Promise<void>} signIn */
+export function askToken(signIn) {
+  const input = element("input", { id: "dialog-input", type: "password", autocomplete: "current-password", required: true });
+  const submit = createSubmit("Sign in");
+  const { dialog, form, trouble } = createDialog("Sign in", createLabel("Token"), input, submit);
+  dialog.addEventListener("cancel", (event) => event.preventDefault());
+  form.addEventListener("submit", async (event) => {
+    event.preventDefault();
+    submit.disabled = true;
+    await signIn(input.value).catch((error) => {
+      trouble.replaceChildren(problem(describe(error)));
+      submit.disabled = false;
+      input.select();
+    });
+  });
+  dialog.showModal();
+}

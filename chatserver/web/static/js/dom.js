@@ -1,0 +1,65 @@
+/** Small helpers over the DOM. Text goes in as text: nothing on this page parses markup. */
+
+/**
+ * Builds one element. A function becomes the listener of the event that its key names, `true` an empty attribute;
+ * `false`, null and undefined none.
+ *
+ * @template {keyof HTMLElementTagNameMap} K
+ * @param {K} tag
+ * @param {Record<string, Attribute>} [attributes]
+ * @param {...(Node | string)} children
+ */
+export function element(tag, attributes = {}, ...children) {
+  const node = document.createElement(tag);
+  for (const [name, value] of Object.entries(attributes)) {
+    if (typeof value === "function") node.addEventListener(name, value);
+    else if (value !== false && value !== null && value !== undefined) node.setAttribute(name, value === true ? "" : `${value}`);
+  }
+  node.append(...children);
+  return node;
+}
+
+/** @param {string} name @param {(event: any) => void} click @param {string} [style] */
+export function button(name, click, style = "button") {
+  return element("button", { type: "button", class: style, click }, name);
+}
+
+/**
+ * The element of the page's own HTML with this id.
+ *
+ * @template {HTMLElement} T
+ * @param {string} id
+ * @param {new () => T} type
+ */
+export function byId(id, type) {
+  const node = document.getElementById(id);
+  if (!(node instanceof type)) throw new TypeError(`#${id} is no ${type.name}`);
+  return node;
+}
+
+/** A box as high as its text. @param {HTMLTextAreaElement} box */
+export function fitHeight(box) {
+  box.style.height = "auto";
+  box.style.height = `${box.scrollHeight + box.offsetHeight - box.clientHeight}px`;
+}
+
+/**
+ * Makes `nodes` the children of `parent`, in this order, moving only those that stand elsewhere: what stays put keeps
+ * its selection and its place, and the focus goes back to where it was.
+ *
+ * @param {Element} parent
+ * @param {readonly Element[]} nodes
+ */
+export function placeInOrder(parent, nodes) {
+  const focused = document.activeElement;
+  const wanted = new Set(nodes);
+  for (const child of [...parent.children]) if (!wanted.has(child)) child.remove();
+  let next = parent.firstElementChild;
+  for (const node of nodes) {
+    if (node === next) next = next.nextElementSibling;
+    else parent.insertBefore(node, next);
+  }
+  if (focused instanceof HTMLElement && focused !== document.activeElement && parent.contains(focused)) {
+    focused.focus({ preventScroll: true });
+  }
+}

@@ -1,0 +1,56 @@
+/** The box in which a message is written anew. */
+
+import { button, element, fitHeight } from "./dom.js";
+import { describe, problem } from "./feedback.js";
+
+/** @type {EditMessage} */
+export const editMessage = (content, onSave, onClose) => {
+  const box = element("textarea", { "aria-label": "Edit message", dir: "auto", rows: 1 });
+  box.value = content;
+  const save = element("button", { class: "button primary" }, "Save");
+  const hint = element("span", { class: "hint" }, "All that follows is answered anew.");
+  const trouble = element("div");
+
+  const submit = async () => {
+    if (!box.value.trim() || save.disabled) return box.focus();
+    save.disabled = true;
+    trouble.replaceChildren();
+    try {
+      await onSave(box.value);
+      onClose();
+    } catch (error) {
+      trouble.replaceChildren(problem(describe(error)));
+      save.disabled = false;
+    }
+  };
+
+  const form = element(
+    "form",
+    {
+      class: "edit",
+      submit: (event) => {
+        event.preventDefault();
+        void submit();
+      },
+    },
+    box,
+    element("div", { class: "row" }, hint, button("Cancel", onClose), save),
+    trouble,
+  );
+  box.addEventListener("input", () => fitHeight(box));
+  box.addEventListener("keydown", (event) => {
+    if (event.isComposing) return;
+    if (event.key === "Escape") onClose();
+    if (event.key !== "Enter" || event.shiftKey) return;
+    event.preventDefault();
+    void submit();
+  });
+  return {
+    form,
+    focus() {
+      fitHeight(box);
+      box.focus();
+      box.setSelectionRange(content.length, content.length);
+    },
+  };
+};

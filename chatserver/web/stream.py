@@ -1,0 +1,192 @@
+"""The stream of an answer, as Server-Sent Events; and its stop."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import socket
+from typing import Annotated, ClassVar, Literal, cast
+
+import tornado.web
+from pydantic import Field
+from tornado.http1connection import HTTP1Connection
+from tornado.iostream import StreamClosedError
+
+from chatserver import sse
+from chatserver.errors import ConflictError, TryLaterError
+from chatserver.live.reader import Reader
+from chatserver.schemas import Id, StopAnswer, Stopped, StreamMessage, Wire
+from chatserver.services.answers import StreamOptions
+from chatserver.web.base import ApiHandler
+from chatserver.web.parsing import parse_id
+from chatserver.web.services import Services
+
+logger = logging.getLogger(__name__)
+
+
+class PostStreamQuery(Wire):
+    """Query of POST …/stream: what to do while another answer is being generated, and when all readers leave."""
+
+    when_busy: Literal["reject", "interrupt", "enqueue"] = "reject"
+    on_disconnect: Literal["cancel", "continue"] = "cancel"
+
+
+class StreamQuery(PostStreamQuery):
+    """Query of GET …/stream.
+
+    `triggerMessageId` names the message to answer; left out, it is the newest user message. `lastEventId` stands in
+    for the header Last-Event-ID, for clients that cannot set it; the header wins.
+    """
+
+    trigger_message_id: Id | None = None
+    last_event_id: Annotated[str, Field(min_length=1)] | None = None
+
+
+class StreamHandler(ApiHandler):
+    """GET follows the answer to a message, POST adds the message first.
+
+    There is one writer, the loop in `_follow`; whatever happens wakes it, and it looks what that was.
+    """
+
+    timed: ClassVar[bool] = False
+    head = tornado.web.RequestHandler.head
+
+    def initialize(self, services: Services) -> None:
+        super().initialize(services)
+        self._gone = False
+        self._reader: Reader | None = None
+
+    def on_connection_close(self) -> None:
+        self._gone = True
+        if self._reader is not None:
+            self._reader.wake()
+
+    def check_rate(self) -> None:
+        """Left to `get`, which may not refuse a client that comes back."""
+        if self.request.method != "GET":
+            super().check_rate()
+
+    async def get(self, conversation_id: str) -> None:
+        query = self.query(StreamQuery)
+        came_with = self.request.headers.get("Last-Event-ID") or query.last_event_id
+        resume = None if came_with is None else sse.parse_event_id(came_with)
+        if resume is not None and resume.terminal:
+            self.write_nothing()
+            return
+        options = StreamOptions(
+            trigger_id=query.trigger_message_id,
+            resume=resume,
+            reset=came_with is not None and resume is None,
+            when_busy=query.when_busy,
+            continues=query.on_disconnect == "continue",
+        )
+        try:
+            super().check_rate()
+            reader = await self.services.answers.open_stream(self.actor, parse_id(conversation_id), options)
+        except (ConflictError, TryLaterError):
+            if came_with is None:
+                raise
+            # An EventSource gives up for good on any other status.
+            await self._send_away()
+            return
+        await self._follow(reader)
+
+    async def post(self, conversation_id: str) -> None:
+        query = self.query(PostStreamQuery)
+        message = self.message_body(StreamMessage)
+        reader, trigger_id = await self.services.answers.post_and_stream(
+            self.actor,
+            parse_id(conversation_id),
+            message,
+            StreamOptions(when_busy=query.when_busy, continues=query.on_disconnect == "continue"),
+        )
+        self.set_header("X-Trigger-Message-Id", str(trigger_id))
+        await self._follow(reader)
+
+    # --- the stream ---------------------------------------------------------------------------------------
+
+    async def _follow(self, reader: Reader) -> None:
+        streams, settings = self.services.streams, self.services.settings
+        self._reader = reader
+        streams.add(reader)
+        try:
+            self._begin()
+            await self._send(reader.opening)
+            while not self._gone:
+                frames = reader.take()
+                for frame in frames:
+                    await self._send(frame)
+                if frames:
+                    # Awaiting a flush that the socket takes at once gives nobody else a turn.
+                    await asyncio.sleep(0)
+                elif reader.at_end:
+                    break
+                elif streams.closing:
+                    await self._send(sse.come_back())
+                    break
+                elif not await reader.wait(settings.ping_seconds):
+                    await self._send(sse.PING)
+        except StreamClosedError:
+            pass
+        except TimeoutError:
+            self.services.metrics.slow_readers.inc()
+            logger.info("a reader that took nothing for %s s is cut off", settings.slow_reader_seconds)
+            self._connection.stream.close()
+        finally:
+            streams.remove(reader)
+            reader.close()
+        self._end()
+
+    async def _send_away(self) -> None:
+        self._begin()
+        with contextlib.suppress(StreamClosedError, TimeoutError):
+            await self._send(sse.OK + sse.come_back())
+        self._end()
+
+    async def _send(self, data: bytes) -> None:
+        """Write and flush; raises TimeoutError when the reader takes nothing, StreamClosedError when it is gone."""
+        self.write(data)
+        flushed = self.flush()
+        if flushed.done():
+            flushed.result()
+            return
+        async with asyncio.timeout(self.services.settings.slow_reader_seconds):
+            await flushed
+
+    @property
+    def _connection(self) -> HTTP1Connection:
+        return cast(HTTP1Connection, self.request.connection)
+
+    def _begin(self) -> None:
+        self.set_header("Content-Type", "text/event-stream")
+        self.set_header("Cache-Control", "no-cache, no-transform")
+        # nginx would collect the events otherwise.
+        self.set_header("X-Accel-Buffering", "no")
+        if self.request.version == "HTTP/1.0":
+            # Such a body ends with the connection.
+            self.set_header("Connection", "close")
+        if self._connection.stream.closed():
+            return
+        stream = self._connection.stream
+        # systemd's sockets come without it.
+        stream.set_nodelay(True)
+        if hasattr(socket, "TCP_USER_TIMEOUT") and stream.socket.family != socket.AF_UNIX:
+            # A peer that vanished without a word takes nothing, either.
+            milliseconds = int(self.services.settings.slow_reader_seconds * 1000)
+            stream.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, milliseconds)
+
+    def _end(self) -> None:
+        with contextlib.suppress(StreamClosedError):
+            self.finish()
+        if self.request.version == "HTTP/1.0":
+            self._connection.stream.close()
+
+
+class StopHandler(ApiHandler):
+    """Ends the answer that is being generated, for all its readers."""
+
+    async def post(self, conversation_id: str) -> None:
+        body = self.body(StopAnswer)
+        stopped = await self.services.answers.stop(self.actor, parse_id(conversation_id), keep=body.keep)
+        self.write_json(Stopped(stopped=stopped))

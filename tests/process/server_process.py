@@ -1,0 +1,119 @@
+"""A chatserver in a process of its own, as an operator runs it."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import subprocess
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+from tests.web.harness import PATIENCE_SECONDS, Client
+
+ROOT = Path(__file__).resolve().parents[2]
+READY = "chatserver ready at http://127.0.0.1:"
+
+
+class ServerProcess(Client):
+    """`await start(…)` makes one; it is a client of itself."""
+
+    def __init__(self, process: asyncio.subprocess.Process, port: int) -> None:
+        super().__init__(port)
+        self.process = process
+
+    @property
+    def pid(self) -> int:
+        return self.process.pid
+
+    def terminate(self) -> None:
+        self.process.terminate()
+
+    async def ended(self) -> tuple[int, str]:
+        """Exit status, and what was written to standard output after the ready line."""
+        async with asyncio.timeout(3 * PATIENCE_SECONDS):
+            output = await self._stdout.read()
+            return await self.process.wait(), output.decode()
+
+    async def kill(self) -> None:
+        self.process.kill()
+        await self.process.wait()
+
+    @property
+    def _stdout(self) -> asyncio.StreamReader:
+        assert self.process.stdout is not None
+        return self.process.stdout
+
+
+async def launch(*arguments: str, **environment: str) -> asyncio.subprocess.Process:
+    """`chatserver serve` with these arguments; the environment's CHATSERVER_ settings are these alone."""
+    return await asyncio.create_subprocess_exec(
+        sys.executable,
+        "-m",
+        "chatserver",
+        "serve",
+        "--port",
+        "0",
+        *arguments,
+        cwd=ROOT,
+        env={**os.environ, **environment},
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        start_new_session=True,
+    )
+
+
+async def ready(process: asyncio.subprocess.Process) -> ServerProcess:
+    """Wait for the ready line of a launched server."""
+    assert process.stdout is not None
+    async with asyncio.timeout(3 * PATIENCE_SECONDS):
+        line = (await process.stdout.readline()).decode()
+    assert line.startswith(READY), line
+    return ServerProcess(process, int(line.removeprefix(READY)))
+
+
+@asynccontextmanager
+async def started(*arguments: str, **environment: str) -> AsyncIterator[ServerProcess]:
+    """A server that accepts requests; at the end it is killed if it still runs."""
+    process = await launch(*arguments, **environment)
+    server = None
+    try:
+        server = await ready(process)
+        yield server
+    finally:
+        if server is not None:
+            await server.close()
+        if process.returncode is None:
+            process.kill()
+            await process.wait()
+        transport: Any = process._transport  # type: ignore[attr-defined]
+        transport.close()
+
+
+def postmasters(folder: Path) -> list[int]:
+    """The PostgreSQL servers that run on a data directory."""
+    found = []
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            try:
+                command = (entry / "cmdline").read_bytes().split(b"\0")
+            except OSError:
+                continue
+            if command[0].endswith(b"postgres") and any(os.fsencode(folder) in word for word in command[1:]):
+                found.append(int(entry.name))
+    return found
+
+
+def children(parent: int) -> list[int]:
+    """The processes that a process has started."""
+    return [int(pid) for pid in Path(f"/proc/{parent}/task/{parent}/children").read_text().split()]
+
+
+async def gone(folder: Path) -> None:
+    """Until no PostgreSQL server runs on a data directory."""
+    async with asyncio.timeout(3 * PATIENCE_SECONDS):
+        while postmasters(folder):
+            await asyncio.sleep(0.05)

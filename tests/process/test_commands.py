@@ -1,0 +1,141 @@
+"""The commands beside `serve`, as processes: migrate, agent, doctor, --version."""
+
+from __future__ import annotations
+
+import os
+import select
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import psycopg
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+SECONDS = 60
+PROVIDERS = '{"main": {"kind": "echo"}}'
+
+Chatserver = Callable[..., str]
+
+
+def environment(**more: str) -> dict[str, str]:
+    clean = {name: value for name, value in os.environ.items() if not name.startswith("CHATSERVER_")}
+    return {**clean, "PYTHONPATH": str(ROOT), **more}
+
+
+@pytest.fixture
+def chatserver(tmp_path: Path) -> Chatserver:
+    """Runs a command that must end well and be silent on standard error; returns what it printed."""
+
+    def run(*argv: str, **variables: str) -> str:
+        result = subprocess.run(
+            [sys.executable, "-W", "error", "-m", "chatserver", *argv],
+            cwd=tmp_path,
+            env=environment(**variables),
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=SECONDS,
+            check=False,
+        )
+        assert (result.returncode, result.stderr) == (0, ""), result
+        return result.stdout
+
+    return run
+
+
+def test_migrate_makes_the_schema_and_can_be_repeated(
+    chatserver: Chatserver, postgres_url: str, tmp_path: Path
+) -> None:
+    name = f"test_migrate_{os.getpid()}"
+    with psycopg.connect(postgres_url, autocommit=True) as connection:
+        connection.execute(f"CREATE DATABASE {name}")
+        url = postgres_url.replace("/postgres?", f"/{name}?")
+        try:
+            for _ in range(2):
+                assert chatserver("migrate", "--database-url", url) == "the database is up to date\n"
+            with psycopg.connect(url) as migrated:
+                assert migrated.execute("SELECT count(*) FROM chat_messages").fetchone() == (0,)
+        finally:
+            connection.execute(f"DROP DATABASE {name} WITH (FORCE)")
+
+
+def test_agents_are_made_and_listed(chatserver: Chatserver, database_url: str) -> None:
+    def agent(*argv: str) -> str:
+        return chatserver("agent", *argv, "--database-url", database_url, CHATSERVER_PROVIDERS=PROVIDERS)
+
+    echo = agent("create", "--name", "Écho\none", "--adapter", "echo").split()[-1]
+    llm_options = ["--model", "m", "--system-prompt", "Be brief.", "--temperature", "0.5", "--max-tokens", "9"]
+    llm = agent("create", "--name", "Main", "--adapter", "llm", "--provider", "main", *llm_options).split()[-1]
+    elsewhere = "00000000-0000-4000-8000-000000000002"
+    other = agent("create", "--name", "Other", "--adapter", "echo", "--company", elsewhere).split()[-1]
+
+    assert agent("list").splitlines() == [f"{echo}  echo  Écho\\none", f"{llm}  llm (main)  Main"]
+    assert agent("list", "--company", elsewhere).splitlines() == [f"{other}  echo  Other"]
+    with psycopg.connect(database_url) as connection:
+        row = connection.execute("SELECT adapter_config FROM agents WHERE id = %s", [llm]).fetchone()
+    assert row == ({"provider": "main", "model": "m", "systemPrompt": "Be brief.", "temperature": 0.5, "maxTokens": 9},)
+
+
+def test_a_list_of_more_than_a_page(chatserver: Chatserver, database_url: str) -> None:
+    first = chatserver("agent", "create", "--name", "A", "--adapter", "echo", "--database-url", database_url)
+    with psycopg.connect(database_url, autocommit=True) as connection:
+        connection.execute(
+            "INSERT INTO agents SELECT (jsonb_populate_record(a, jsonb_build_object('id', gen_random_uuid()))).* "
+            "FROM agents a, generate_series(1, 150)"
+        )
+    ids = {line.split()[0] for line in chatserver("agent", "list", "--database-url", database_url).splitlines()}
+    assert len(ids) == 151
+    assert first.split()[-1] in ids
+
+
+def test_the_embedded_database_serves_the_commands_too(chatserver: Chatserver) -> None:
+    made = chatserver("agent", "create", "--name", "A", "--adapter", "echo", "--data-dir", "data").split()[-1]
+    assert chatserver("agent", "list", "--data-dir", "data").startswith(made)
+
+
+def test_version(chatserver: Chatserver) -> None:
+    name, version = chatserver("--version").split()
+    assert name == "chatserver"
+    assert version
+
+
+# --- doctor ------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def server_url(database_url: str, tmp_path: Path) -> Iterator[str]:
+    """Where a server with quick pings is reached."""
+    process = subprocess.Popen(
+        [sys.executable, "-m", "chatserver", "serve", "--port", "0", "--database-url", database_url],
+        cwd=tmp_path,
+        env=environment(CHATSERVER_PING_SECONDS="0.2", CHATSERVER_DRAIN_SECONDS="0"),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        assert process.stdout is not None
+        assert select.select([process.stdout], [], [], SECONDS)[0]
+        line = process.stdout.readline()
+        assert line.startswith("chatserver ready at http://127.0.0.1:")
+        yield line.split()[-1]
+        process.terminate()
+        assert process.wait(SECONDS) == 0
+    finally:
+        process.kill()
+        process.communicate()
+
+
+def test_the_doctor_finds_a_healthy_server_healthy_and_leaves_nothing(
+    chatserver: Chatserver, server_url: str, database_url: str
+) -> None:
+    report = chatserver("doctor", server_url)
+    assert [line[:5].strip() for line in report.splitlines()] == ["ok"] * 7, report
+    with psycopg.connect(database_url) as connection:
+        left = "SELECT count(*) FROM chat_conversations WHERE deleted_at IS NULL"
+        assert connection.execute(left).fetchone() == (0,)
+        active = "SELECT count(*) FROM chat_runs WHERE status = 'active'"
+        assert connection.execute(active).fetchone() == (0,)
+    assert chatserver("agent", "list", "--database-url", database_url) == ""

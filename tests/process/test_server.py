@@ -1,0 +1,272 @@
+"""The server as a process: start, signals, sudden death, several at once."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+import socket
+import time
+from pathlib import Path
+
+from tests.process.server_process import children, gone, launch, postmasters, ready, started
+from tests.web.harness import PATIENCE_SECONDS, running_model, stream_path, text_of
+
+
+def environment(model: object, **settings: str) -> dict[str, str]:
+    given = model.settings  # type: ignore[attr-defined]
+    return {
+        "CHATSERVER_PROVIDERS": json.dumps(given["providers"]),
+        "CHATSERVER_DEFAULT_PROVIDER": given["default_provider"],
+        **settings,
+    }
+
+
+async def test_from_nothing_to_an_answer_and_a_quiet_end(tmp_path: Path) -> None:
+    data_dir = tmp_path / "deep" / "data"
+    async with started("--data-dir", str(data_dir)) as server:
+        conversation = await server.conversation()
+        stream = await server.open(stream_path(conversation), method="POST", body={"content": "hello"})
+        assert text_of(await stream.rest()) == "Echo from agent: hello"
+        assert (await server.request("GET", "/healthz")).status == 200
+        assert (await server.request("GET", "/readyz")).status == 200
+        assert b"chatserver_runs_ended_total" in (await server.request("GET", "/metrics")).body
+        assert len(postmasters(data_dir)) >= 1
+        server.terminate()
+        assert await server.ended() == (0, "")
+        assert not postmasters(data_dir), "the embedded database ends with its last user"
+    async with started("--data-dir", str(data_dir)) as server:
+        contents = [message["content"] for message in await server.messages(conversation)]
+        assert contents == ["hello", "Echo from agent: hello"]
+        os.kill(server.pid, signal.SIGINT)
+        assert (await server.ended())[0] == 0
+
+
+async def test_killed_it_leaves_no_database_behind_and_loses_nothing(tmp_path: Path) -> None:
+    async with started("--data-dir", str(tmp_path)) as server:
+        conversation = await server.conversation()
+        await server.say(conversation, "acknowledged")
+        await server.kill()
+    await gone(tmp_path)
+    async with started("--data-dir", str(tmp_path)) as server:
+        assert [message["content"] for message in await server.messages(conversation)] == ["acknowledged"]
+
+
+async def test_two_processes_share_a_data_directory(tmp_path: Path) -> None:
+    first, second = await asyncio.gather(*(launch("--data-dir", str(tmp_path)) for _ in range(2)))
+    one, two = await asyncio.gather(ready(first), ready(second))
+    conversation = await one.conversation()
+    await two.say(conversation, "through the other")
+    one.terminate()
+    assert (await one.ended())[0] == 0
+    assert len(await two.messages(conversation)) == 1
+    await two.kill()
+    await gone(tmp_path)
+    for server in (one, two):
+        await server.close()
+        server.process._transport.close()  # type: ignore[attr-defined]
+
+
+async def test_one_answer_on_two_processes(database_url: str) -> None:
+    async with (
+        running_model() as model,
+        started("--database-url", database_url, **environment(model)) as one,
+        started("--database-url", database_url, **environment(model, CHATSERVER_PING_SECONDS="0.2")) as two,
+    ):
+        conversation = await one.conversation()
+        question = await one.say(conversation, "x")
+        stream = await one.stream(conversation, question)
+        call = await model.call()
+        await call.send("one ")
+        await stream.event()
+        last_id = stream.last_id
+        joined = await two.stream(conversation, question)
+        resumed = await two.stream(conversation, question, last_id=last_id)
+        assert await joined.comment() == "ok"
+        assert await joined.comment() == "ping"
+        await call.send("answer")
+        await call.finish()
+        whole = await stream.rest()
+        assert text_of(await joined.rest()) == "one answer"
+        assert await resumed.rest() == whole[1:]
+        assert joined.events[-1] == whole[-1]
+        assert model.calls == 1
+
+        second = await one.say(conversation, "y")
+        stream = await one.stream(conversation, second)
+        call = await model.call()
+        third = await one.say(conversation, "z")
+        assert (await two.refused(conversation, third)).status == 409
+        assert await two.ok("POST", f"/api/conversations/{conversation}/stop") == {"stopped": True}
+        await call.closed()
+        assert (await stream.rest())[-1] == {"type": "stopped", "messageId": None}
+
+
+async def test_readers_elsewhere_keep_an_answer_going(database_url: str) -> None:
+    async with (
+        running_model() as model,
+        started("--database-url", database_url, **environment(model, CHATSERVER_RESUME_GRACE_SECONDS="0")) as one,
+        started("--database-url", database_url, **environment(model)) as two,
+    ):
+        conversation = await one.conversation()
+        question = await one.say(conversation, "x")
+        stream = await one.stream(conversation, question)
+        call = await model.call()
+        joined = await two.stream(conversation, question)
+        await joined.opened()
+        # The owner hears of it with its next sign of life.
+        await asyncio.sleep(2.5)
+        stream.leave()
+        await call.send("for the other")
+        await call.finish()
+        assert text_of(await joined.rest()) == "for the other"
+        assert model.calls == 1
+
+
+async def test_the_answer_of_a_process_that_dies_is_made_anew(database_url: str) -> None:
+    async with running_model() as model:
+        setting = environment(model, CHATSERVER_LEASE_SECONDS="2", CHATSERVER_PING_SECONDS="0.2")
+        async with (
+            started("--database-url", database_url, **setting) as one,
+            started("--database-url", database_url, **setting) as two,
+        ):
+            conversation = await one.conversation()
+            question = await one.say(conversation, "x")
+            stream = await one.stream(conversation, question)
+            call = await model.call()
+            await call.send("part")
+            await stream.event()
+            await one.kill()
+            waiting = await two.stream(conversation, question, last_id=stream.last_id)
+            assert await waiting.comment() == "ok"
+            assert await waiting.comment() == "ping"
+            call = await model.call()
+            await call.send("whole")
+            await call.finish()
+            events = await waiting.rest()
+            assert [event["type"] for event in events] == ["reset", "token", "done"]
+            assert text_of(events) == "whole"
+            assert [m["content"] for m in await two.messages(conversation)] == ["x", "whole"]
+
+
+async def test_an_answer_that_continues_is_adopted(database_url: str) -> None:
+    async with running_model() as model:
+        setting = environment(model, CHATSERVER_LEASE_SECONDS="1")
+        async with started("--database-url", database_url, **setting) as one:
+            conversation = await one.conversation()
+            question = await one.say(conversation, "x")
+            await one.stream(conversation, question, onDisconnect="continue")
+            await model.call()
+            await one.kill()
+        async with started("--database-url", database_url, **setting) as two:
+            call = await model.call()
+            await call.send("whole")
+            await call.finish()
+            async with asyncio.timeout(PATIENCE_SECONDS):
+                while len(messages := await two.messages(conversation)) < 2:
+                    await asyncio.sleep(0.05)
+            assert messages[-1]["content"] == "whole"
+
+
+async def test_sigterm_drains(database_url: str) -> None:
+    async with (
+        running_model() as model,
+        started("--database-url", database_url, **environment(model, CHATSERVER_DRAIN_SECONDS="60")) as server,
+    ):
+        conversation = await server.conversation()
+        question = await server.say(conversation, "x")
+        stream = await server.stream(conversation, question)
+        call = await model.call()
+        await call.send("part")
+        await stream.event()
+        server.terminate()
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            while accepts(server.port):
+                await asyncio.sleep(0.02)
+        server.terminate()  # changes nothing
+        await call.send(" and the rest")
+        await call.finish()
+        events = await stream.rest()
+        assert text_of(events) == "part and the rest"
+        assert events[-1]["type"] == "done"
+        assert (await server.ended())[0] == 0
+
+
+async def test_after_the_drain_readers_are_told_to_come_back(database_url: str) -> None:
+    async with running_model() as model:
+        setting = environment(model, CHATSERVER_DRAIN_SECONDS="0.2")
+        async with started("--database-url", database_url, **setting) as server:
+            conversation = await server.conversation()
+            question = await server.say(conversation, "x")
+            stream = await server.stream(conversation, question)
+            call = await model.call()
+            await call.send("part")
+            await stream.event()
+            last_id = stream.last_id
+            server.terminate()
+            assert len(await stream.rest()) == 1
+            assert stream.retry is not None
+            assert 1000 <= stream.retry <= 5000
+            await call.closed()
+            assert (await server.ended())[0] == 0
+        async with started("--database-url", database_url, **setting) as server:
+            back = await server.stream(conversation, question, last_id=last_id)
+            call = await model.call()
+            assert await back.event() == {"type": "reset"}
+            await call.send("whole")
+            await call.finish()
+            assert text_of(await back.rest()) == "whole"
+
+
+async def test_done_waits_for_a_database_that_is_away(tmp_path: Path) -> None:
+    async with (
+        running_model() as model,
+        started("--data-dir", str(tmp_path), **environment(model, CHATSERVER_PING_SECONDS="0.2")) as server,
+    ):
+        conversation = await server.conversation()
+        await server.say(conversation, "x")
+        stream = await server.stream(conversation)
+        call = await model.call()
+        await call.send("an answer")
+        await stream.event()
+        processes = postmasters(tmp_path)
+        processes += [child for parent in processes for child in children(parent)]
+        for process in processes:
+            os.kill(process, signal.SIGSTOP)
+        try:
+            await call.finish()
+            assert await stream.comment() == "ping"
+            assert await stream.comment() == "ping"
+        finally:
+            for process in processes:
+                os.kill(process, signal.SIGCONT)
+        done = (await stream.rest())[-1]
+        assert done["type"] == "done"
+        assert (await server.messages(conversation))[-1]["id"] == done["messageId"]
+
+
+async def test_requests_are_served_again_when_the_database_is_back(postgres_url: str, database_url: str) -> None:
+    import psycopg
+
+    async with started("--database-url", database_url) as server:
+        conversation = await server.conversation()
+        name = database_url.partition("?")[0].rpartition("/")[2]
+        with psycopg.connect(postgres_url, autocommit=True) as connection:
+            connection.execute(f"ALTER DATABASE {name} ALLOW_CONNECTIONS false")
+            connection.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s", [name])
+            response = await server.request("GET", f"/api/conversations/{conversation}")
+            assert response.status == 503
+            assert response.headers["retry-after"]
+            assert (await server.request("GET", "/readyz")).status == 503
+            assert (await server.request("GET", "/healthz")).status == 200
+            connection.execute(f"ALTER DATABASE {name} ALLOW_CONNECTIONS true")
+        back = time.monotonic()
+        while (await server.request("GET", f"/api/conversations/{conversation}")).status != 200:
+            assert time.monotonic() - back < PATIENCE_SECONDS
+            await asyncio.sleep(0.02)
+
+
+def accepts(port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0

@@ -1,0 +1,97 @@
+"""The package as others install it: a wheel in a clean environment, run from any folder."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import urllib.request
+import venv
+import zipfile
+from pathlib import Path
+
+import pytest
+
+from tests.process.conftest import ROOT
+
+COMPANY = "00000000-0000-4000-8000-000000000001"
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Built from a copy of the tree, for setuptools leaves files beside setup.py and finds them again."""
+    tree = tmp_path_factory.mktemp("tree")
+    for name in ("setup.py", "pyproject.toml"):
+        shutil.copy(ROOT / name, tree)
+    for name in ("chatserver", "alembic"):
+        shutil.copytree(ROOT / name, tree / name, ignore=shutil.ignore_patterns("__pycache__"))
+    build = [sys.executable, "-m", "pip", "wheel", "--no-deps", "--no-build-isolation", "--wheel-dir", "dist", "."]
+    subprocess.run(build, cwd=tree, check=True, capture_output=True)
+    (built,) = (tree / "dist").iterdir()
+    return built
+
+
+def relative_files(folder: Path) -> set[str]:
+    return {
+        path.relative_to(folder).as_posix()
+        for path in folder.rglob("*")
+        if path.is_file() and "__pycache__" not in path.parts
+    }
+
+
+def test_a_wheel_has_the_code_the_migrations_and_the_page(wheel: Path) -> None:
+    with zipfile.ZipFile(wheel) as archive:
+        names = set(archive.namelist())
+    packaged = {name for name in names if not name.partition("/")[0].endswith(".dist-info")}
+    code = {f"chatserver/{name}" for name in relative_files(ROOT / "chatserver")}
+    migrations = {f"chatserver/migrations/{name}" for name in relative_files(ROOT / "alembic")}
+    assert packaged == code | migrations
+    assert any(name.startswith("chatserver/migrations/versions/") for name in names)
+    assert "chatserver/web/static/index.html" in names
+
+
+@pytest.mark.serial
+def test_an_installed_wheel_serves_from_any_folder(wheel: Path, tmp_path: Path) -> None:
+    """With what the wheel declares, and nothing else; installing takes a package index, as scripts/test does."""
+    environment = {name: value for name, value in os.environ.items() if not name.startswith(("CHATSERVER_", "PYTHON"))}
+    venv.create(tmp_path / "clean", with_pip=True)
+    programs = tmp_path / "clean" / "bin"
+    install = [str(programs / "python"), "-m", "pip", "install", "--quiet", "--disable-pip-version-check", str(wheel)]
+    subprocess.run(install, cwd=tmp_path, env=environment, check=True, capture_output=True)
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    (elsewhere / "alembic").mkdir()  # must not be taken for anything of ours
+    server = subprocess.Popen(
+        [str(programs / "chatserver"), "serve", "--port", "0", "--data-dir", str(tmp_path / "data")],
+        cwd=elsewhere,
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        assert server.stdout is not None
+        ready = server.stdout.readline()
+        assert ready.startswith("chatserver ready at "), server.communicate(timeout=60)[1]
+        url = ready.split()[-1]
+        assert get(f"{url}/readyz") == (200, b'{"status":"ok"}')
+        assert get(url)[1] == (ROOT / "chatserver" / "web" / "static" / "index.html").read_bytes()
+        conversations = f"{url}/api/companies/{COMPANY}/conversations"
+        headers = {"Content-Type": "application/json"}
+        with urllib.request.urlopen(urllib.request.Request(conversations, b"{}", headers), timeout=30) as created:
+            assert created.status == 201
+        assert len(json.loads(get(conversations)[1])["items"]) == 1
+        server.send_signal(signal.SIGTERM)
+        output, errors = server.communicate(timeout=60)
+        assert (server.returncode, output) == (0, ""), errors
+    finally:
+        server.kill()
+        server.communicate(timeout=60)
+
+
+def get(url: str) -> tuple[int, bytes]:
+    with urllib.request.urlopen(url, timeout=30) as response:
+        return response.status, response.read()

@@ -1,0 +1,105 @@
+"""A module imports only from floors below its own, and from its own."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+PACKAGE = Path(__file__).resolve().parents[2] / "chatserver"
+
+GROUND = frozenset(
+    {"errors", "ids", "logs", "metrics", "schemas", "settings", "settings_kinds", "sse", "systemd", "version"}
+)
+TOP = frozenset({"__main__", "app", "cli", "doctor", "local_model", "server"})
+
+# For each floor: what its modules may import. A name stands for the module or package of that name and all in it.
+MAY_IMPORT: dict[str, frozenset[str]] = {
+    **dict.fromkeys(GROUND, GROUND),
+    "providers": GROUND | {"providers"},
+    "storage": GROUND | {"storage"},
+    "live": GROUND | {"live", "providers.base"},
+    "services": GROUND | {"services", "live", "providers", "storage"},
+    "web": GROUND | {"web", "services", "live"},
+    **dict.fromkeys(TOP, GROUND | {"providers", "storage", "live", "services", "web"} | TOP),
+}
+MODULES = sorted(str(path.relative_to(PACKAGE)) for path in PACKAGE.rglob("*.py"))
+
+
+def imported(source: str, module: tuple[str, ...]) -> Iterator[str]:
+    """The names, below `chatserver.`, of all of ours that `source` imports anywhere, for type checking too.
+
+    `module` is the path of the module itself, which relative imports start from. Of `from a import b` it gives `a.b`,
+    whether or not `b` is a module.
+    """
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            base = ".".join(("chatserver", *module)[: -node.level]) if node.level else ""
+            parts = [part for part in (base, node.module) if part]
+            names = [".".join([*parts, alias.name]) for alias in node.names]
+        else:
+            continue
+        yield from (name.removeprefix("chatserver.") for name in names if name.partition(".")[0] == "chatserver")
+
+
+def violations(source: str, module: tuple[str, ...]) -> list[str]:
+    allowed = MAY_IMPORT[module[0]]
+    return [
+        name
+        for name in imported(source, module)
+        if not any(name == permitted or name.startswith(f"{permitted}.") for permitted in allowed)
+    ]
+
+
+@pytest.mark.parametrize("path", [path for path in MODULES if path != "__init__.py"])
+def test_a_module_imports_only_what_its_floor_may(path: str) -> None:
+    module = Path(path).with_suffix("").parts
+    assert module[0] in MAY_IMPORT, f"{path} stands on no floor: name it in GROUND or TOP"
+    assert violations((PACKAGE / path).read_text(encoding="utf-8"), module) == []
+
+
+def test_the_package_itself_imports_nothing_of_ours() -> None:
+    assert list(imported((PACKAGE / "__init__.py").read_text(encoding="utf-8"), ("__init__",))) == []
+
+
+@pytest.mark.parametrize(
+    ("module", "source"),
+    [
+        ("live/run", "from chatserver.storage import runs"),
+        ("live/run", "from chatserver import storage"),
+        ("live/run", "import chatserver.storage.runs as r"),
+        ("live/run", "from ..storage import runs"),
+        ("live/run", "from chatserver.providers.echo import EchoProvider"),
+        ("live/run", "from chatserver.providers import base, echo"),
+        ("live/run", "if TYPE_CHECKING:\n    from chatserver.services.chat import ChatService"),
+        ("live/run", "def f():\n    import chatserver.web"),
+        ("web/stream", "from chatserver.storage.database import Database"),
+        ("web/stream", "from chatserver.settings_other import x"),
+        ("storage/runs", "from chatserver.live.store import RunStore"),
+        ("services/chat", "from chatserver.web.base import Handler"),
+        ("services/chat", "from chatserver.app import App"),
+        ("errors", "from chatserver.storage import tables"),
+    ],
+)
+def test_a_violation_is_seen(module: str, source: str) -> None:
+    assert violations(source, tuple(module.split("/"))) != []
+
+
+@pytest.mark.parametrize(
+    ("module", "source"),
+    [
+        (
+            "live/run",
+            "from chatserver.providers.base import Delta\nfrom . import journal\nfrom .journal import Journal",
+        ),
+        ("live/run", "from chatserver.providers import base"),
+        ("live/run", "from chatserver import errors, sse\nimport tornado.web\nfrom alembic import command"),
+        ("services/chat", "from chatserver.storage import runs\nfrom chatserver.live.run import Run"),
+    ],
+)
+def test_what_is_allowed_is_not_seen_as_a_violation(module: str, source: str) -> None:
+    assert violations(source, tuple(module.split("/"))) == []

@@ -1,0 +1,204 @@
+"""Whatever clients, models, processes and the database do, in whatever order: whoever stays to the end has the answer.
+
+Two processes share a database; each may die, or lose the database alone, or lose the confirmation of what it wrote.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from typing import Any
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from chatserver.errors import ProviderError, UnavailableError
+from chatserver.live.store import RunKey
+from chatserver.providers.base import ReasoningDelta
+from tests.unit.processes import STOP, Client, Process, World, key, world
+from tests.unit.virtual_time import in_virtual_time, quiet
+
+CLIENTS = 4
+PROCESSES = 2
+# Longer than any lease, grace and wait for the database together.
+PATIENCE_SECONDS = 300.0
+
+client_numbers = st.integers(0, CLIENTS - 1)
+process_numbers = st.integers(0, PROCESSES - 1)
+codes = st.sampled_from(["interrupted", "timeout", "rate_limited", "internal"])
+methods = st.sampled_from(["claim", "look", "renew", "next_epoch", "commit", "end"])
+
+actions = st.one_of(
+    st.tuples(st.just("open"), client_numbers, process_numbers, st.booleans()),
+    st.tuples(st.just("leave"), client_numbers),
+    st.tuples(st.just("read"), client_numbers),
+    st.tuples(st.just("say"), st.integers(1, 3)),
+    st.tuples(st.just("finish")),
+    st.tuples(st.just("fail"), codes),
+    st.tuples(st.just("pass"), st.sampled_from([0.01, 0.6, 4.0, 11.0, 16.0])),
+    st.tuples(st.just("stop"), process_numbers, st.booleans()),
+    st.tuples(st.just("away"), st.none() | process_numbers),
+    st.tuples(st.just("back")),
+    st.tuples(st.just("lose"), process_numbers, methods),
+    st.tuples(st.just("die"), process_numbers),
+)
+
+
+class Story:
+    """What happens, and what must hold then."""
+
+    def __init__(self, w: World) -> None:
+        self.world = w
+        self.processes: list[Process] = [w.process() for _ in range(PROCESSES)]
+        for process in self.processes:
+            process.registry.start()
+        self.clients = [Client() for _ in range(CLIENTS)]
+        self.at: dict[int, int] = {}
+        self.stops: list[tuple[Any, asyncio.Task[bool]]] = []
+        self.said = 0
+
+    @staticmethod
+    def key_of(number: int) -> RunKey:
+        """Two triggers of one conversation, with two clients each."""
+        return key(number % 2)
+
+    async def do(self, action: tuple[Any, ...]) -> None:
+        name, *arguments = action
+        await getattr(self, f"do_{name}")(*arguments)
+        await quiet()
+
+    async def do_open(self, number: int, at: int, continues: bool) -> None:
+        client = self.clients[number]
+        if client.reader is not None or client.ends:
+            return
+        try:
+            await client.open(self.processes[at], self.key_of(number), continues=continues)
+        except UnavailableError:
+            return
+        self.at[number] = at
+
+    async def do_leave(self, number: int) -> None:
+        self.clients[number].leave()
+
+    async def do_read(self, number: int) -> None:
+        client = self.clients[number]
+        if client.reader is not None:
+            client.read()
+            if client.ends:
+                client.leave()
+
+    async def do_say(self, count: int) -> None:
+        for _ in range(count):
+            self.said += 1
+            self.world.model.say(f"{self.said} ", ReasoningDelta(f"({self.said}) "))
+
+    async def do_finish(self) -> None:
+        self.world.model.say(STOP)
+
+    async def do_fail(self, code: Any) -> None:
+        self.world.model.say(ProviderError(code, "failed"))
+
+    async def do_pass(self, seconds: float) -> None:
+        await asyncio.sleep(seconds)
+
+    async def do_stop(self, at: int, keep: bool) -> None:
+        run = next((run for run in self.processes[at].registry if run.owned), None)
+        if run is not None:
+            self.stops.append((run, asyncio.create_task(run.stop(keep=keep))))
+
+    async def do_away(self, at: int | None) -> None:
+        if at is None:
+            self.world.database.away = True
+        else:
+            self.processes[at].store.away = True
+
+    async def do_back(self) -> None:
+        self.world.database.away = False
+        for process in self.processes:
+            process.store.away = False
+
+    async def do_lose(self, at: int, method: str) -> None:
+        self.processes[at].store.lose[method] = 1
+
+    async def do_die(self, at: int) -> None:
+        for number, client in enumerate(self.clients):
+            if self.at.get(number) == at:
+                client.leave()
+        own = set(self.processes[at].registry)
+        for run, stopping in self.stops:
+            if run in own:
+                stopping.cancel()
+        await self.processes[at].die()
+        self.processes[at] = self.world.process()
+        self.processes[at].registry.start()
+
+    async def end(self) -> None:
+        """All is well again, and everybody reads on to an end."""
+        await self.do_back()
+        for process in self.processes:
+            process.store.lose.clear()
+        for _ in range(50):
+            await self.do_say(1)
+            await self.do_finish()
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            await asyncio.gather(*(self.finish(number) for number in range(CLIENTS)))
+            await asyncio.gather(*(stopping for _, stopping in self.stops), return_exceptions=True)
+        self.check()
+
+    async def finish(self, number: int) -> None:
+        client = self.clients[number]
+        if client.ends:
+            client.leave()
+            return
+        if client.reader is None:
+            await client.open(self.processes[number % PROCESSES], self.key_of(number))
+        await client.rest()
+
+    def check(self) -> None:
+        answers = {str(row.answer.message_id): row for row in self.world.database.rows.values() if row.answer}
+        assert len({row.key for row in answers.values()}) == len(answers), "a trigger has two answers"
+        told: dict[str, Any] = {}
+        for number, client in enumerate(self.clients):
+            (end,) = client.ends
+            message_id = end.get("messageId")
+            if message_id is None:
+                assert end["type"] in ("stopped", "error")
+                continue
+            row = answers[message_id]
+            assert row.answer is not None
+            assert row.key == self.key_of(number)
+            assert row.status == {"done": "completed", "stopped": "kept"}[end["type"]]
+            assert client.text == row.answer.text
+            assert told.setdefault(message_id, end) == end
+        for run, stopping in self.stops:
+            if not stopping.cancelled() and stopping.result():
+                assert run.outcome == "stopped"
+
+
+@given(st.lists(actions, max_size=30))
+@settings(max_examples=150, deadline=None)
+@in_virtual_time
+async def test_whoever_stays_to_the_end_has_the_answer(script: list[tuple[Any, ...]]) -> None:
+    errors = _Errors()
+    logger = logging.getLogger("chatserver")
+    logger.addHandler(errors)
+    try:
+        async with world(max_answer_chars=100_000) as w:
+            story = Story(w)
+            for action in script:
+                await story.do(action)
+            await story.end()
+    finally:
+        logger.removeHandler(errors)
+    assert errors.messages == []
+
+
+class _Errors(logging.Handler):
+    """Nothing here is a defect that were worth a traceback."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.ERROR)
+        self.messages: list[str] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.messages.append(self.format(record))

@@ -1,0 +1,102 @@
+"""The route table and the handlers say the same, and no handler forgets who is asking."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+
+from chatserver import errors
+from chatserver.web.base import STATUSES, ApiHandler, Handler, error_answer, status_of
+from chatserver.web.routes import BESIDE_THE_API, ROUTES
+from chatserver.web.session import SessionHandler
+from chatserver.web.stream import StreamHandler
+
+
+def test_every_handler_of_the_api_authenticates() -> None:
+    """Who has no session yet asks for one; all others have to show who they are."""
+    assert [route.handler for route in ROUTES if not issubclass(route.handler, ApiHandler)] == [SessionHandler]
+    assert all(route.handler.prepare is ApiHandler.prepare for route in ROUTES if route.handler is not SessionHandler)
+
+
+def test_every_handler_guards() -> None:
+    handlers = [handler for _, handler in BESIDE_THE_API] + [route.handler for route in ROUTES]
+    assert all(handler.prepare in (Handler.prepare, ApiHandler.prepare) for handler in handlers)
+
+
+def test_the_table_has_the_methods_of_the_handlers() -> None:
+    for route in ROUTES:
+        implemented = set(route.handler.allowed_methods()) - {"HEAD", "OPTIONS"}
+        assert set(route.operations) == implemented, route.path
+
+
+def test_every_route_is_under_api_and_there_once() -> None:
+    assert len({route.path for route in ROUTES}) == len(ROUTES)
+    assert all(route.path.startswith("/api/") for route in ROUTES)
+    for route in ROUTES:
+        path = re.sub(r"{\w+}", "x", route.path)
+        assert [other.path for other in ROUTES if re.fullmatch(other.pattern, path)] == [route.path]
+
+
+def test_parameters_take_anything_but_a_slash() -> None:
+    for route in ROUTES:
+        names = re.findall(r"{(\w+)}", route.path)
+        match = re.fullmatch(route.pattern, re.sub(r"{\w+}", "%2F~ä", route.path))
+        assert match is not None
+        assert match.groups() == ("%2F~ä",) * len(names)
+
+
+def test_success_has_a_body_unless_it_is_204_or_a_stream() -> None:
+    for route in ROUTES:
+        for operation in route.operations.values():
+            assert operation.status in (200, 201, 204)
+            if route.handler is not StreamHandler:
+                assert (operation.status == 204) == (operation.response is None)
+
+
+def all_errors(kind: type[errors.ChatServerError] = errors.ChatServerError) -> set[type[errors.ChatServerError]]:
+    return {kind}.union(*(all_errors(each) for each in kind.__subclasses__()))
+
+
+def test_every_error_of_a_client_has_a_status() -> None:
+    others = (errors.ProviderError, errors.ConfigurationError)
+    for kind in all_errors() - {errors.ChatServerError}:
+        assert issubclass(kind, (*STATUSES, *others)), kind
+
+
+@pytest.mark.parametrize(
+    ("error", "status"),
+    [
+        (errors.ValidationError(), 400),
+        (errors.MalformedError(), 400),
+        (errors.NotSignedInError(), 401),
+        (errors.ForbiddenError(), 403),
+        (errors.NotFoundError(), 404),
+        (errors.ConflictError(), 409),
+        (errors.BodyTooLargeError(), 413),
+        (errors.UnsupportedMediaTypeError(), 415),
+        (errors.UnprocessableError(), 422),
+        (errors.RateLimitedError(), 429),
+        (errors.UnavailableError(), 503),
+        (errors.DatabaseUnavailableError(), 503),
+        (errors.ChatServerError("inner"), 500),
+        (errors.ProviderError("internal", "inner"), 500),
+        (ValueError("inner"), 500),
+        (KeyError("inner"), 500),
+        (None, 500),
+    ],
+)
+def test_errors_have_their_statuses(error: BaseException | None, status: int) -> None:
+    assert status_of(error) == status
+    answered, body = error_answer(error)
+    assert answered == status
+    if status == 500:
+        assert (body.error, body.details) == ("Internal server error", None)
+
+
+def test_details_are_those_of_validation() -> None:
+    error = errors.ValidationError([errors.Problem("a.b", "is bad")])
+    assert error_answer(error)[1].model_dump(by_alias=True) == {
+        "error": "Validation error",
+        "details": [{"path": "a.b", "message": "is bad"}],
+    }

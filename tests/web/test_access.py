@@ -1,0 +1,192 @@
+"""Who is let in: the guards of `local_trusted`, and what an actor of one company sees, on every route."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any, Literal
+from uuid import UUID, uuid4
+
+import pytest
+from pytest_tornasync.plugin import AsyncHTTPServerClient  # type: ignore[import-untyped]
+from tornado.web import Application
+
+from chatserver.app import App
+from chatserver.errors import NotSignedInError
+from chatserver.services.access import Actor, LocalTrusted
+from chatserver.settings import Settings
+from chatserver.web.routes import ROUTES, make_application
+from tests.web.conftest import Api
+
+OTHER_SITE = "https://app.example.org"
+OPERATIONS = [(method, route.path) for route in ROUTES for method in route.operations]
+BODY = {"role": "user", "content": "x", "messageId": str(uuid4()), "name": "a", "adapterType": "echo"}
+
+
+@pytest.fixture
+def settings() -> Settings:
+    return Settings(allowed_hosts=("localhost", "chat.example.org"), allowed_origins=(OTHER_SITE,))
+
+
+class OneCompany(LocalTrusted):
+    """Knows whoever sends their company's id for a token, and nobody else."""
+
+    mode: Literal["authenticated"] = "authenticated"  # type: ignore[assignment]
+
+    async def authenticate(self, headers: Mapping[str, str]) -> Actor:
+        if "Authorization" not in headers:
+            raise NotSignedInError
+        return Actor("someone", frozenset({UUID(headers["Authorization"])}))
+
+
+def some_path(template: str) -> str:
+    return re.sub(r"{\w+}", lambda _: str(uuid4()), template)
+
+
+# --- local_trusted ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("path", ["/", "/healthz", "/readyz", "/metrics", "/static/x", "/nowhere", "/api/session"])
+async def test_the_host_is_guarded_everywhere(api: Api, path: str) -> None:
+    for host in ("evil.example", "localhost.evil.example:8000", "192.168.0.1"):
+        assert (await api.get(path, Host=host)).error == (403, "Host is not a name of this server")
+    for host in ("LOCALHOST:1", "127.0.0.2", "[::1]:8000", "chat.example.org"):
+        assert (await api.get(path, Host=host)).status != 403
+
+
+@pytest.mark.parametrize(("method", "template"), OPERATIONS)
+async def test_another_sites_request_is_refused_on_every_route(api: Api, method: str, template: str) -> None:
+    body = None if method in ("GET", "DELETE") else BODY
+    for headers in (
+        {"Host": "evil.example"},
+        {"Origin": "http://evil.example"},
+        {"Origin": "null"},
+        {"Origin": "http://localhost:1"},
+        {"Sec-Fetch-Site": "cross-site"},
+    ):
+        answer = await api.request(method, some_path(template), body, headers)
+        assert answer.error[0] == 403, headers
+
+
+async def test_a_request_of_the_page_is_taken(api: Api) -> None:
+    headers = {"Host": "localhost:8000", "Origin": "http://localhost:8000", "Sec-Fetch-Site": "same-origin"}
+    answer = await api.request("POST", api.conversations, {}, headers)
+    assert answer.status == 201
+    assert "Access-Control-Allow-Origin" not in answer.headers
+
+
+async def test_an_allowed_site_may_call_and_read(api: Api) -> None:
+    headers = {"Origin": OTHER_SITE, "Sec-Fetch-Site": "cross-site"}
+    answer = await api.request("POST", api.conversations, {}, headers)
+    assert answer.status == 201
+    assert answer.headers["Access-Control-Allow-Origin"] == OTHER_SITE
+    assert "X-Trigger-Message-Id" in answer.headers["Access-Control-Expose-Headers"]
+    assert answer.headers["Vary"] == "Origin"
+    refused = await api.request("GET", f"/api/conversations/{uuid4()}", None, headers)
+    assert (refused.status, refused.headers["Access-Control-Allow-Origin"]) == (404, OTHER_SITE)
+
+
+async def test_an_allowed_site_is_told_beforehand_what_it_may(api: Api) -> None:
+    path = f"/api/conversations/{uuid4()}"
+    asking = {"Access-Control-Request-Method": "PATCH", "Access-Control-Request-Headers": "content-type"}
+    answer = await api.request("OPTIONS", path, None, {"Origin": OTHER_SITE, **asking})
+    assert answer.status == 204
+    assert answer.headers["Access-Control-Allow-Origin"] == OTHER_SITE
+    assert "PATCH" in answer.headers["Access-Control-Allow-Methods"]
+    assert "Content-Type" in answer.headers["Access-Control-Allow-Headers"]
+    foreign = await api.request("OPTIONS", path, None, {"Origin": "https://evil.example", **asking})
+    assert foreign.status == 403
+    assert not [name for name in foreign.headers if name.startswith("Access-Control")]
+    own = await api.request("OPTIONS", path)
+    assert (own.status, own.headers["Allow"]) == (204, "GET, HEAD, DELETE, PATCH, OPTIONS")
+    assert not [name for name in own.headers if name.startswith("Access-Control")]
+
+
+async def test_the_session(api: Api, settings: Settings) -> None:
+    company = {"id": str(settings.default_company_id)}
+    answer = await api.get("/api/session")
+    assert answer.json == {"mode": "local_trusted", "actor": {"name": "board"}, "companies": [company]}
+    for answer in (await api.post("/api/session", {"token": "x"}), await api.delete("/api/session")):
+        assert (answer.status, answer.body) == (204, b"")
+        assert "Set-Cookie" not in answer.headers
+
+
+# --- an actor of one company ------------------------------------------------------------------------------
+
+
+class ScopedApi(Api):
+    """Speaks as somebody of one company."""
+
+    async def request(self, method: str, path: str, body: Any = None, headers: Mapping[str, str] | None = None) -> Any:
+        return await super().request(method, path, body, {"Authorization": self.company, **(headers or {})})
+
+
+@pytest.fixture
+def app(chat: App, request: pytest.FixtureRequest) -> Application:
+    """Where a test speaks for companies, the server knows them."""
+    if "speakers" in request.fixturenames:
+        return make_application(replace(chat.services, access=OneCompany()))
+    return chat.web
+
+
+@pytest.fixture
+def speakers(http_server_client: AsyncHTTPServerClient) -> tuple[ScopedApi, ScopedApi]:
+    """Of two companies."""
+    return ScopedApi(http_server_client), ScopedApi(http_server_client)
+
+
+@pytest.mark.parametrize(("method", "template"), OPERATIONS)
+async def test_another_companys_resources_do_not_exist_and_its_lists_are_closed(
+    speakers: tuple[ScopedApi, ScopedApi], method: str, template: str
+) -> None:
+    owner, stranger = speakers
+    conversation = await owner.conversation()
+    said = await owner.say(conversation, "x")
+    agent = (await owner.post(owner.agents, {"name": "a", "adapterType": "echo"})).json["id"]
+    ids = {
+        "{companyId}": owner.company,
+        "{messageId}": said["id"],
+        "{id}": agent if "/agents/" in template else said["conversationId"],
+    }
+    path = re.sub(r"{\w+}", lambda match: ids[match[0]], template)
+    body = None if method in ("GET", "DELETE") else {**BODY, "messageId": said["id"]}
+    answer = await stranger.request(method, path, body)
+    if template == "/api/session":
+        assert answer.status in (200, 204)
+    elif "{companyId}" in template:
+        assert answer.error == (403, "Not your company")
+    else:
+        assert answer.error[0] == 404
+        assert answer.error[1] in ("Conversation not found", "Message not found", "Agent not found")
+    # Nothing happened.
+    assert await owner.contents(conversation) == ["x"]
+    assert (await owner.get(conversation)).json["title"] == "x"
+    assert (await owner.get(f"/api/agents/{agent}")).json["name"] == "a"
+    assert len((await owner.get(owner.conversations)).json["items"]) == 1
+
+
+@pytest.mark.parametrize(("method", "template"), OPERATIONS)
+async def test_without_credentials_there_is_only_the_session(
+    speakers: object, api: Api, method: str, template: str
+) -> None:
+    answer = await api.request(method, some_path(template), None if method in ("GET", "DELETE") else BODY)
+    if template == "/api/session":
+        assert answer.status in (200, 204)
+        return
+    assert answer.error == (401, "Sign in first")
+    assert answer.headers["WWW-Authenticate"] == "Bearer"
+
+
+async def test_the_session_of_those_who_are_signed_in_and_of_those_who_are_not(
+    speakers: tuple[ScopedApi, ScopedApi], api: Api
+) -> None:
+    speaker, _ = speakers
+    company = {"id": speaker.company}
+    answer = await speaker.get("/api/session")
+    assert answer.json == {"mode": "authenticated", "actor": {"name": "someone"}, "companies": [company]}
+    assert (await api.get("/api/session")).json == {"mode": "authenticated", "actor": None, "companies": []}
+
+
+async def test_a_browser_asks_beforehand_without_credentials(speakers: object, api: Api) -> None:
+    assert (await api.request("OPTIONS", some_path("/api/conversations/{id}"))).status == 204

@@ -1,0 +1,172 @@
+"""Bodies over the limit: refused properly, whatever they say of their length, and never kept."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import tracemalloc
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from typing import Any
+
+import pytest
+
+from chatserver.web import limits
+from tests.web.harness import COMPANY, PATIENCE_SECONDS, Client, Connection, serving
+
+LIMIT = 2_048
+PATH = f"/api/companies/{COMPANY}/conversations"
+TOO_LARGE = {"error": "Request body is too large"}
+
+
+@asynccontextmanager
+async def connected(url: str) -> AsyncIterator[tuple[Client, Connection]]:
+    async with serving(url, max_body_bytes=LIMIT) as client:
+        yield client, await client.connect()
+
+
+def padded(size: int) -> bytes:
+    """A good body of that many bytes."""
+    return b'{"title": "t"' + b" " * (size - 14) + b"}"
+
+
+async def write(connection: Connection, *lines: str, body: bytes = b"") -> None:
+    head = "\r\n".join((f"POST {PATH} HTTP/1.1", "Host: localhost", "Content-Type: application/json", *lines))
+    connection.writer.write(f"{head}\r\n\r\n".encode() + body)
+    await connection.writer.drain()
+
+
+def chunked(data: bytes, size: int) -> bytes:
+    pieces = (data[at : at + size] for at in range(0, len(data), size))
+    return b"".join(b"%x\r\n%b\r\n" % (len(piece), piece) for piece in pieces) + b"0\r\n\r\n"
+
+
+async def answered(connection: Connection) -> tuple[int, Mapping[str, str], Any]:
+    status, headers = await connection.head()
+    async with asyncio.timeout(PATIENCE_SECONDS):
+        body = await connection.reader.readexactly(int(headers.get("content-length", "0")))
+    return status, headers, json.loads(body) if body else None
+
+
+async def ended(connection: Connection) -> bool:
+    """Whether the server closes the connection, without another byte."""
+    async with asyncio.timeout(PATIENCE_SECONDS):
+        try:
+            return await connection.reader.read() == b""
+        except ConnectionError:
+            return True
+
+
+async def test_a_body_of_the_limit_is_taken(module_database_url: str) -> None:
+    async with connected(module_database_url) as (_, connection):
+        await write(connection, f"Content-Length: {LIMIT}", body=padded(LIMIT))
+        assert (await answered(connection))[0] == 201
+        await write(connection, "Transfer-Encoding: chunked", body=chunked(padded(LIMIT), 100))
+        assert (await answered(connection))[0] == 201
+
+
+async def test_one_byte_more_is_not(module_database_url: str) -> None:
+    async with connected(module_database_url) as (_, connection):
+        for more in (1, 2, 100_000):
+            await write(connection, f"Content-Length: {LIMIT + more}", body=padded(LIMIT + more))
+            status, headers, body = await answered(connection)
+            assert (status, body) == (413, TOO_LARGE)
+            assert headers["connection"] == "close"
+            assert headers["x-request-id"]
+            # What was read to its end disturbs nothing: the connection would still serve.
+            await write(connection, "Transfer-Encoding: chunked", body=chunked(padded(LIMIT + more), 1_000))
+            assert (await answered(connection))[::2] == (413, TOO_LARGE)
+        await write(connection, "Content-Length: 2", body=b"{}")
+        assert (await answered(connection))[0] == 201
+
+
+async def test_what_is_far_too_large_is_refused_before_it_is_sent(module_database_url: str) -> None:
+    for length in (LIMIT + limits.DISCARDED_BYTES + 1, 2**31, 2**63, 2**64, 10**60):
+        async with connected(module_database_url) as (_, connection):
+            await write(connection, f"Content-Length: {length}")
+            assert (await answered(connection))[::2] == (413, TOO_LARGE)
+            assert await ended(connection)
+
+
+async def test_a_client_that_asks_first_is_not_told_to_go_on(module_database_url: str) -> None:
+    async with connected(module_database_url) as (client, connection):
+        await write(connection, "Expect: 100-continue", f"Content-Length: {LIMIT + 1}")
+        assert (await answered(connection))[::2] == (413, TOO_LARGE)
+        assert await ended(connection)
+        another = await client.connect()
+        await write(another, "Expect: 100-continue", f"Content-Length: {LIMIT}")
+        assert (await another.head())[0] == 100
+        another.writer.write(padded(LIMIT))
+        assert (await answered(another))[0] == 201
+
+
+async def test_an_endless_body_ends_and_is_not_kept(module_database_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(limits, "DISCARDED_BYTES", 4 * 2**20)
+    piece = b"10000\r\n" + b"x" * 0x10000 + b"\r\n"
+    async with connected(module_database_url) as (_, connection):
+        tracemalloc.start()
+        await write(connection, "Transfer-Encoding: chunked")
+        sent = 0
+        try:
+            while sent < 64 * 2**20:
+                connection.writer.write(piece)
+                await connection.writer.drain()
+                sent += len(piece)
+        except ConnectionError:
+            pass
+        finally:
+            _, peak = tracemalloc.get_traced_memory()
+            tracemalloc.stop()
+        assert sent < 16 * 2**20, "the connection was closed"
+        assert peak < 3 * 2**20
+
+
+@pytest.mark.parametrize(
+    "request_bytes",
+    [
+        b"\r\n\r\n",
+        b"rubbish\r\n\r\n",
+        b"GET /api/session\r\n\r\n",
+        b"GET /api/session HTTP/9.9\r\nHost: localhost\r\n\r\n",
+        b"GET /api/session HTTP/1.1\r\n\r\n",
+        b"GET /api/session HTTP/1.1\r\nHost: localhost\r\nHost: localhost\r\n\r\n",
+        b"GET /api/session HTTP/1.1\r\nHost: user@localhost\r\n\r\n",
+        b"GET /api/session HTTP/1.1\r\nHost: localhost\r\nBad Header\r\n\r\n",
+        b"GET /api/session?" + b"a&" * 5_000 + b" HTTP/1.1\r\nHost: localhost\r\n\r\n",
+        b"GET /" + b"x" * 70_000 + b" HTTP/1.1\r\nHost: localhost\r\n\r\n",
+        b"POST /api/session HTTP/1.1\r\nHost: localhost\r\nContent-Length: x\r\n\r\n",
+        b"POST /api/session HTTP/1.1\r\nHost: localhost\r\nContent-Length: -1\r\n\r\n",
+        b"POST /api/session HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1, 2\r\n\r\nxx",
+        b"POST /api/session HTTP/1.1\r\nHost: localhost\r\nContent-Length: " + b"9" * 5_000 + b"\r\n\r\n",
+        b"POST /api/session HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\nxyz\r\n\r\n",
+        b"POST /api/session HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n-1\r\n\r\n",
+        b"POST /api/session HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nabcXX\r\n",
+        b"POST /api/session HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: gzip\r\n\r\n",
+    ],
+)
+async def test_what_is_not_http_harms_nobody(
+    module_database_url: str, caplog: pytest.LogCaptureFixture, request_bytes: bytes
+) -> None:
+    async with connected(module_database_url) as (client, connection):
+        connection.writer.write(request_bytes)
+        connection.writer.write_eof()
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            try:
+                answer = await connection.reader.read()
+            except ConnectionError:
+                answer = b""
+        assert answer == b"" or answer.startswith(b"HTTP/1.1 4"), answer
+        assert (await client.request("GET", "/api/session")).status == 200
+    assert [record for record in caplog.records if record.exc_info] == []
+
+
+async def test_a_client_that_leaves_in_mid_body_harms_nobody(
+    module_database_url: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with serving(module_database_url, max_body_bytes=LIMIT) as client:
+        for line in (f"Content-Length: {LIMIT}", f"Content-Length: {LIMIT + 9}", "Transfer-Encoding: chunked"):
+            connection = await client.connect()
+            await write(connection, line, body=b"3\r\n{")
+            connection.reset()
+        assert (await client.request("GET", "/api/session")).status == 200
+    assert [record for record in caplog.records if record.exc_info] == []

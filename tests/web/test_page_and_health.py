@@ -1,0 +1,187 @@
+"""What stands beside the API: the page's files, health and metrics."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+from pytest_tornasync.plugin import AsyncHTTPServerClient  # type: ignore[import-untyped]
+from tornado.web import Application
+
+from chatserver.app import App
+from chatserver.services import health
+from chatserver.web.page import load_files
+from chatserver.web.routes import make_application
+from chatserver.web.services import PAGE_FOLDER
+from tests.web.conftest import Api
+
+POLICY = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self' data:; "
+    "form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
+)
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A page of the test's own, and a secret beside it."""
+    page = tmp_path / "page"
+    (page / "js").mkdir(parents=True)
+    (page / "index.html").write_text("<!doctype html><title>é</title>", encoding="utf-8")
+    (page / "js" / "app.js").write_text("export {};", encoding="utf-8")
+    (page / "style.css").write_text("body {}", encoding="utf-8")
+    (page / "icon.svg").write_text("<svg/>", encoding="utf-8")
+    (page / "notes.py").write_text("secret", encoding="utf-8")
+    (page / ".hidden").write_text("secret", encoding="utf-8")
+    (tmp_path / "secret.txt").write_text("secret", encoding="utf-8")
+    return page
+
+
+@pytest.fixture
+def app(chat: App, folder: Path) -> Application:
+    return make_application(replace(chat.services, page_folder=folder))
+
+
+# --- the page ---------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("path", ["/", "/?x=1", "/c/", "/c/01a2066c-ab45-7b03-90cb-32bab075e0f7", "/c/a/b", "/c/%ff"])
+async def test_the_page(api: Api, folder: Path, path: str) -> None:
+    answer = await api.get(path)
+    assert (answer.status, answer.body) == (200, (folder / "index.html").read_bytes())
+    assert answer.headers["Content-Type"] == "text/html; charset=utf-8"
+    assert answer.headers["Content-Security-Policy"] == POLICY
+    assert answer.headers["X-Content-Type-Options"] == "nosniff"
+    assert answer.headers["Referrer-Policy"] == "no-referrer"
+    assert answer.headers["Cache-Control"] == "no-cache"
+    assert answer.headers["X-Request-Id"]
+    assert "Server" not in answer.headers
+
+
+@pytest.mark.parametrize(
+    ("name", "content_type"),
+    [
+        ("js/app.js", "text/javascript; charset=utf-8"),
+        ("style.css", "text/css; charset=utf-8"),
+        ("icon.svg", "image/svg+xml"),
+        ("index.html", "text/html; charset=utf-8"),
+    ],
+)
+async def test_its_files(api: Api, folder: Path, name: str, content_type: str) -> None:
+    answer = await api.get(f"/static/{name}")
+    assert (answer.status, answer.body) == (200, (folder / name).read_bytes())
+    assert answer.headers["Content-Type"] == content_type
+    assert answer.headers["Content-Security-Policy"] == POLICY
+    again = await api.get(f"/static/{name}", If_None_Match=answer.headers["Etag"])
+    assert (again.status, again.body) == (304, b"")
+    assert again.headers["Etag"] == answer.headers["Etag"]
+    changed = await api.get(f"/static/{name}", If_None_Match='"other"')
+    assert changed.body == answer.body
+    head = await api.request("HEAD", f"/static/{name}")
+    assert (head.status, head.body, head.headers["Content-Length"]) == (200, b"", str(len(answer.body)))
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "nowhere.js",
+        "js",
+        "js/",
+        "notes.py",
+        ".hidden",
+        "../secret.txt",
+        "..%2fsecret.txt",
+        "%2e%2e/secret.txt",
+        "js/../../secret.txt",
+        "js%2f..%2f..%2fsecret.txt",
+        "js/../style.css",
+        "/etc/passwd",
+        "%2fetc%2fpasswd",
+        "style.css%00.js",
+        "..\\secret.txt",
+        "STYLE.CSS",
+    ],
+)
+async def test_nothing_else_is_served(api: Api, name: str) -> None:
+    answer = await api.get(f"/static/{name}")
+    assert answer.error == (404, "Not found")
+
+
+async def test_a_name_that_is_not_utf_8_is_malformed(api: Api) -> None:
+    assert (await api.get("/static/%ff")).error == (400, "Malformed path")
+
+
+def test_the_package_has_a_page() -> None:
+    assert "index.html" in load_files(PAGE_FOLDER)
+
+
+# --- health -----------------------------------------------------------------------------------------------
+
+
+async def test_health(api: Api) -> None:
+    for path in ("/healthz", "/readyz"):
+        answer = await api.get(path)
+        assert (answer.status, answer.json) == (200, {"status": "ok"})
+        assert answer.headers["Cache-Control"] == "no-store"
+
+
+async def test_a_process_that_is_about_to_stop_takes_no_traffic(api: Api, chat: App) -> None:
+    chat.begin_drain()
+    answer = await api.get("/readyz")
+    assert answer.error == (503, "Shutting down")
+    assert int(answer.headers["Retry-After"]) >= 1
+    assert (await api.get("/healthz")).status == 200
+
+
+async def test_a_database_that_does_not_answer_in_time(api: Api, chat: App, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def silent(*args: object) -> None:
+        await asyncio.Event().wait()
+
+    monkeypatch.setattr(health, "ANSWER_SECONDS", 0.01)
+    monkeypatch.setattr(chat.database, "autocommit", silent)
+    assert (await api.get("/readyz")).error == (503, "The database is not available")
+
+
+async def test_the_metrics_count_requests_by_handler(api: Api) -> None:
+    conversation = await api.conversation()
+    await api.get(conversation)
+    await api.get(f"{conversation}/x")
+    answer = await api.get("/metrics")
+    assert answer.status == 200
+    assert answer.headers["Content-Type"].startswith("text/plain")
+    samples: dict[tuple[str, ...], Any] = {}
+    for family in text_string_to_metric_families(answer.body.decode()):
+        for sample in family.samples:
+            if sample.name == "chatserver_requests_total":
+                samples[tuple(sample.labels[name] for name in ("handler", "method", "status"))] = sample.value
+    assert samples == {
+        ("ConversationsHandler", "POST", "201"): 1,
+        ("ConversationHandler", "GET", "200"): 1,
+        ("NotFoundHandler", "GET", "404"): 1,
+    }
+
+
+# --- a database that is away ------------------------------------------------------------------------------
+
+
+class TestWithoutADatabase:
+    @pytest.fixture
+    def app(self, make_chat: Callable[[str], App], tmp_path: Path) -> Application:
+        return make_chat(f"postgresql://chat@/chat?host={tmp_path}").web
+
+    async def test_it_lives_but_takes_no_traffic(self, http_server_client: AsyncHTTPServerClient) -> None:
+        api = Api(http_server_client)
+        assert (await api.get("/healthz")).status == 200
+        assert (await api.get("/")).status == 200
+        for answer in (
+            await api.get("/readyz"),
+            await api.get(api.conversations),
+            await api.post(api.conversations, {}),
+            await api.get(f"/api/conversations/{api.company}"),
+        ):
+            assert answer.error == (503, "The database is not available")
+            assert int(answer.headers["Retry-After"]) >= 1
