@@ -57,7 +57,7 @@ class App:
             max_answer_chars=settings.max_answer_chars,
             max_runs=settings.max_runs,
         )
-        answers = AnswerService(self.database, claims, store, self.registry, self.streams)
+        answers = AnswerService(self.database, claims, store, self.registry)
         self.services = Services(
             chat=ChatService(self.database, answers),
             agents=AgentService(self.database, settings.providers),

@@ -1,4 +1,6 @@
-"""Agent streaming: edits, answers and what they answer, runs, agents, and an order that needs no clock."""
+"""Agent streaming: edits, answers and what they answer, runs, agents, sends that are not doubled, and an order that
+needs no clock.
+"""
 
 import sqlalchemy as sa
 from alembic import op
@@ -77,7 +79,10 @@ def upgrade() -> None:
         sa.Column("ended_at", Moment),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_chat_runs")),
         sa.ForeignKeyConstraint(
-            ["conversation_id"], ["chat_conversations.id"], name=op.f("fk_chat_runs_conversation_id"), ondelete="CASCADE"
+            ["conversation_id"],
+            ["chat_conversations.id"],
+            name=op.f("fk_chat_runs_conversation_id"),
+            ondelete="CASCADE",
         ),
         sa.CheckConstraint(
             "status IN ('active', 'completed', 'kept', 'stopped', 'failed', 'dropped', 'superseded')",
@@ -103,6 +108,25 @@ def upgrade() -> None:
     op.create_index("ix_chat_runs_owner", "chat_runs", ["owner"], postgresql_where=sa.text("status = 'active'"))
 
     op.create_table(
+        "chat_sent_keys",
+        sa.Column("conversation_id", sa.Uuid, nullable=False),
+        sa.Column("route", sa.Text, nullable=False),
+        sa.Column("key", sa.Text, nullable=False),
+        sa.Column("digest", sa.LargeBinary, nullable=False),
+        sa.Column("message_id", sa.Uuid, nullable=False),
+        sa.Column("created_at", Moment, nullable=False),
+        sa.PrimaryKeyConstraint("conversation_id", "route", "key", name=op.f("pk_chat_sent_keys")),
+        sa.ForeignKeyConstraint(
+            ["conversation_id"],
+            ["chat_conversations.id"],
+            name=op.f("fk_chat_sent_keys_conversation_id"),
+            ondelete="CASCADE",
+        ),
+        sa.CheckConstraint("route IN ('messages', 'stream')", name=op.f("ck_chat_sent_keys_route")),
+    )
+    op.create_index("ix_chat_sent_keys_created_at", "chat_sent_keys", ["created_at"])
+
+    op.create_table(
         "agents",
         sa.Column("id", sa.Uuid),
         sa.Column("company_id", sa.Uuid, nullable=False),
@@ -126,6 +150,7 @@ def upgrade() -> None:
 
 def downgrade() -> None:
     op.drop_table("agents")
+    op.drop_table("chat_sent_keys")
     op.drop_table("chat_runs")
     op.drop_index("uq_chat_messages_conversation_id_position", "chat_messages")
     op.create_index(

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Protocol
 
 from chatserver.errors import UnavailableError
@@ -28,23 +30,23 @@ class OpenStreams:
     def __len__(self) -> int:
         return len(self._open)
 
-    def check(self) -> None:
-        """Raise UnavailableError where no further stream may be opened."""
+    @contextmanager
+    def admitted(self, stream: Wakeable) -> Iterator[None]:
+        """Count a stream as open in here. Raises UnavailableError where no further one may be opened."""
         if self.draining:
             raise UnavailableError("The server is shutting down")
         if len(self._open) >= self._limit:
             raise UnavailableError("Too many streams are open")
-
-    def add(self, stream: Wakeable) -> None:
         self._open.add(stream)
         self._empty.clear()
         self._metrics.streams.set(len(self._open))
-
-    def remove(self, stream: Wakeable) -> None:
-        self._open.discard(stream)
-        if not self._open:
-            self._empty.set()
-        self._metrics.streams.set(len(self._open))
+        try:
+            yield
+        finally:
+            self._open.remove(stream)
+            if not self._open:
+                self._empty.set()
+            self._metrics.streams.set(len(self._open))
 
     async def wait_empty(self) -> None:
         """Until no stream is open."""

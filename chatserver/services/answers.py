@@ -14,10 +14,10 @@ from chatserver.live.reader import Reader
 from chatserver.live.registry import Registry
 from chatserver.live.run import LOOK_SECONDS, Interrupt, Queued, Run
 from chatserver.live.store import Busy, Ended, RunStore, Stored
-from chatserver.live.streams import OpenStreams
 from chatserver.schemas import StreamMessage
 from chatserver.services.access import Actor
 from chatserver.services.claims import Claims, Opened, OpenRequest
+from chatserver.services.sending import IdempotencyKey
 from chatserver.sse import EventId
 from chatserver.storage import conversations, runs
 from chatserver.storage.database import Database
@@ -46,14 +46,11 @@ class StreamOptions:
 class AnswerService:
     """The use cases of streaming."""
 
-    def __init__(
-        self, database: Database, claims: Claims, store: RunStore, registry: Registry, streams: OpenStreams
-    ) -> None:
+    def __init__(self, database: Database, claims: Claims, store: RunStore, registry: Registry) -> None:
         self._database = database
         self._claims = claims
         self._store = store
         self._registry = registry
-        self._streams = streams
 
     async def open_stream(self, actor: Actor, conversation_id: UUID, options: StreamOptions) -> Reader:
         """A reader of the answer to a trigger, which is begun if nobody has.
@@ -61,38 +58,48 @@ class AnswerService:
         It must be closed. Raises what can be refused: NotFoundError, ValidationError, ConflictError,
         UnavailableError.
         """
-        reader, _ = await self._open(actor, conversation_id, options, None)
+        reader, _ = await self._open(actor, conversation_id, options)
         return reader
 
     async def post_and_stream(
-        self, actor: Actor, conversation_id: UUID, message: StreamMessage, options: StreamOptions
+        self,
+        actor: Actor,
+        conversation_id: UUID,
+        message: StreamMessage,
+        idempotency_key: IdempotencyKey | None,
+        options: StreamOptions,
     ) -> tuple[Reader, UUID]:
         """Add a user message and read its answer; the reader, and the message's id.
 
-        Nothing is stored when it is refused.
+        A message that was sent under the same key before is not added again. Nothing is stored when it is refused:
+        as `open_stream` does, and with UnprocessableError when the key was used for another body.
         """
-        reader, run = await self._open(actor, conversation_id, options, message)
-        trigger_id = None if run is None else run.key.trigger_id
-        assert trigger_id is not None, "a new message has no answer yet"
+        reader, trigger_id = await self._open(actor, conversation_id, options, message, idempotency_key)
+        assert trigger_id is not None
         return reader, trigger_id
 
     async def _open(
-        self, actor: Actor, conversation_id: UUID, options: StreamOptions, message: StreamMessage | None
-    ) -> tuple[Reader, Run | None]:
-        self._streams.check()
+        self,
+        actor: Actor,
+        conversation_id: UUID,
+        options: StreamOptions,
+        message: StreamMessage | None = None,
+        idempotency_key: IdempotencyKey | None = None,
+    ) -> tuple[Reader, UUID | None]:
+        """The reader, and the trigger of its answer."""
         interrupts_elsewhere = False
         while True:
             async with self._registry.exclusively(conversation_id):
                 run = None if message is not None else self._find(actor, conversation_id, options)
                 if run is None:
-                    opened = await self._database.transaction(
-                        self._claims.open, self._request(actor, conversation_id, options, message)
-                    )
+                    request = self._request(actor, conversation_id, options, message, idempotency_key)
+                    opened = await self._database.transaction(self._claims.open, request)
+                    reset = options.reset or opened.reset
                     if isinstance(opened.outcome, Stored):
-                        return read_stored(opened.outcome, options.resume, reset=options.reset or opened.reset), None
+                        return read_stored(opened.outcome, options.resume, reset=reset), opened.key.trigger_id
                     if isinstance(opened.outcome, Ended):
                         assert options.resume is not None
-                        return read_end(opened.outcome, options.resume), None
+                        return read_end(opened.outcome, options.resume), opened.key.trigger_id
                     run = self._run_of(opened, options)
                     if opened.reset:
                         options = replace(options, resume=None, reset=True)
@@ -115,10 +122,15 @@ class AnswerService:
         except BaseException:
             reader.close()
             raise
-        return reader, run
+        return reader, run.key.trigger_id
 
     def _request(
-        self, actor: Actor, conversation_id: UUID, options: StreamOptions, message: StreamMessage | None
+        self,
+        actor: Actor,
+        conversation_id: UUID,
+        options: StreamOptions,
+        message: StreamMessage | None,
+        idempotency_key: IdempotencyKey | None,
     ) -> OpenRequest:
         line = self._registry.line(conversation_id)
         return OpenRequest(
@@ -127,6 +139,7 @@ class AnswerService:
             trigger_id=options.trigger_id,
             resume=options.resume,
             message=message,
+            idempotency_key=idempotency_key,
             continues=options.continues,
             # An answer that nobody reads is not busy.
             refuse_busy=options.when_busy == "reject" and (not line or any(run.wanted for run in line)),

@@ -20,6 +20,7 @@ from chatserver.schemas import (
 )
 from chatserver.services.access import Actor
 from chatserver.services.resources import to_conversation, to_message
+from chatserver.services.sending import IdempotencyKey, send
 from chatserver.storage import conversations, messages, revisions
 from chatserver.storage.conversations import Archived
 from chatserver.storage.database import Database
@@ -158,16 +159,29 @@ class ChatService:
         items = [to_message(row) for row in page.rows]
         return MessagePage(items=items, has_more=page.next_cursor is not None, next_cursor=page.next_cursor)
 
-    async def add_message(self, actor: Actor, conversation_id: UUID, body: CreateMessage) -> ChatMessage:
-        row = await self._database.autocommit(
-            messages.insert_message,
-            companies=actor.scope,
-            conversation_id=conversation_id,
+    async def add_message(
+        self,
+        actor: Actor,
+        conversation_id: UUID,
+        body: CreateMessage,
+        idempotency_key: IdempotencyKey | None = None,
+    ) -> tuple[ChatMessage, bool]:
+        """The message, and whether it was added now: not when it was before, under the same key.
+
+        Raises UnprocessableError when the key was used for another body.
+        """
+        # With a key there is more than one statement.
+        hop = self._database.autocommit if idempotency_key is None else self._database.transaction
+        sent = await hop(
+            send,
+            actor.scope,
+            conversation_id,
+            idempotency_key,
             role=body.role,
             content=body.content,
             agent_id=body.agent_id,
         )
-        return to_message(_found(row, "Conversation"))
+        return to_message(sent.message), sent.first
 
     async def edit_message(self, actor: Actor, conversation_id: UUID, message_id: UUID, content: str) -> ChatMessage:
         """Give a message another effective content; the original is kept."""

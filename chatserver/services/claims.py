@@ -18,6 +18,7 @@ from chatserver.providers.base import Turn, Usage
 from chatserver.schemas import StreamMessage
 from chatserver.services.models import Model, Models
 from chatserver.services.prompts import arrange
+from chatserver.services.sending import IdempotencyKey, send
 from chatserver.sse import EventId
 from chatserver.storage import agents, messages, runs
 from chatserver.storage.scope import Companies
@@ -30,9 +31,10 @@ ATTEMPTS = 10
 class OpenRequest:
     """A client that wants to see an answer.
 
-    `trigger_id` None: that of the newest user message, or of `message`, which is to be added first. `resume` is the
-    event id that the client has. Where `refuse_busy`, nothing is stored when another answer is being generated.
-    `wait` keeps it from claiming although nothing is active: others here come first. `full`: no run may be added.
+    `trigger_id` None: that of the newest user message, or of `message`, which is to be added first, under an
+    `idempotency_key` only once. `resume` is the event id that the client has. Where `refuse_busy`, nothing is stored
+    when another answer is being generated. `wait` keeps it from claiming although nothing is active: others here come
+    first. `full`: no run may be added.
     """
 
     companies: Companies
@@ -40,6 +42,7 @@ class OpenRequest:
     trigger_id: UUID | None
     resume: EventId | None
     message: StreamMessage | None
+    idempotency_key: IdempotencyKey | None
     continues: bool
     refuse_busy: bool
     wait: bool
@@ -77,7 +80,16 @@ class Claims:
         if known is not None:
             trigger_id = known.trigger_message_id
         if request.message is not None:
-            trigger_id = self._add_message(connection, request, request.message)
+            sent = send(
+                connection,
+                request.companies,
+                request.conversation_id,
+                request.idempotency_key,
+                role="user",
+                content=request.message.content,
+                agent_id=request.message.agent_id,
+            )
+            trigger_id = sent.message.id
 
         question = runs.find_question(
             connection, request.companies, request.conversation_id, trigger_id, newest=known is None
@@ -94,20 +106,6 @@ class Claims:
         reset = resume is not None and getattr(outcome, "run_id", None) != resume.run_id
         return Opened(key, outcome, reset=reset)
 
-    def _add_message(self, connection: Connection, request: OpenRequest, message: StreamMessage) -> UUID:
-        row = messages.insert_message(
-            connection,
-            companies=request.companies,
-            conversation_id=request.conversation_id,
-            role="user",
-            content=message.content,
-            agent_id=message.agent_id,
-        )
-        if row is None:
-            raise NotFoundError("Conversation not found")
-        message_id: UUID = row.id
-        return message_id
-
     def claim(self, connection: Connection, key: RunKey, run_id: UUID, continues: bool) -> ClaimOutcome:
         """Claim the answer that a run of this process has waited for; see RunStore.claim."""
         question = runs.find_question(connection, None, key.conversation_id, key.trigger_id, newest=False)
@@ -119,6 +117,7 @@ class Claims:
             trigger_id=key.trigger_id,
             resume=None,
             message=None,
+            idempotency_key=None,
             continues=continues,
             refuse_busy=False,
             wait=False,

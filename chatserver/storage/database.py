@@ -127,6 +127,7 @@ class Database:
         self._executor = ThreadPoolExecutor(connections, thread_name_prefix="database")
         self._metrics = metrics
         self._waiting = 0
+        self._closed = False
 
     async def autocommit(
         self, function: Callable[Concatenate[Connection, P], T], *args: P.args, **kwargs: P.kwargs
@@ -148,6 +149,8 @@ class Database:
         return await self._hop(self._run_transaction, function, args, kwargs)
 
     async def _hop(self, run: Callable[..., T], function: Callable[..., T], args: Any, kwargs: Any) -> T:
+        if self._closed:
+            raise DatabaseUnavailableError
         if self._waiting >= MAX_WAITING:
             raise DatabaseUnavailableError("The database is overloaded")
         self._waiting += 1
@@ -196,5 +199,6 @@ class Database:
 
     def close(self) -> None:
         """Wait for the threads and close the connections."""
+        self._closed = True
         self._executor.shutdown(wait=True, cancel_futures=True)
         self._engine.dispose()

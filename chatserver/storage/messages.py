@@ -90,6 +90,13 @@ def _insert() -> Any:
     return insert(messages).from_select(list(columns), select(*columns.values())).returning(messages)
 
 
+_FIND = (
+    select(messages)
+    .join(conversations, conversations.c.id == messages.c.conversation_id)
+    .where(visible(), messages.c.id == bindparam("message", type_=messages.c.id.type))
+)
+
+
 def _edit() -> Any:
     edited = messages.alias()
     message_id = bindparam("message", type_=messages.c.id.type)
@@ -182,6 +189,16 @@ def insert_message(
     }
     row: Row[Any] | None = connection.execute(_INSERT, values).one_or_none()
     return row
+
+
+def find(connection: Connection, companies: Companies, conversation_id: UUID, message_id: UUID) -> Row[Any] | None:
+    """A message of the conversation, superseded or not."""
+    values = {
+        "companies": companies_parameter(companies),
+        "conversation": conversation_id,
+        "message": message_id,
+    }
+    return connection.execute(_FIND, values).one_or_none()
 
 
 def edit(

@@ -19,6 +19,7 @@ from sqlalchemy import (
     ForeignKey,
     Index,
     Integer,
+    LargeBinary,
     MetaData,
     Table,
     Text,
@@ -140,6 +141,21 @@ Index(
 )
 # The leases of a process are renewed in one statement.
 Index("ix_chat_runs_owner", runs.c.owner, postgresql_where=text("status = 'active'"))
+
+# The messages that were sent under an Idempotency-Key, for a day and a little more.
+sent_keys = Table(
+    "chat_sent_keys",
+    metadata,
+    Column("conversation_id", Uuid, ForeignKey("chat_conversations.id", ondelete="CASCADE"), primary_key=True),
+    Column("route", Text, primary_key=True),
+    Column("key", Text, primary_key=True),
+    Column("digest", LargeBinary, nullable=False),
+    Column("message_id", Uuid, nullable=False),
+    Column("created_at", Moment, nullable=False),
+    CheckConstraint("route IN ('messages', 'stream')", name="route"),
+)
+
+Index("ix_chat_sent_keys_created_at", sent_keys.c.created_at)
 
 agents = Table(
     "agents",

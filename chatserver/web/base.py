@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from functools import cached_property
 from http.client import responses
 from types import TracebackType
-from typing import Any, ClassVar, TypeVar
+from typing import Any, ClassVar, Literal, TypeVar
 
 import tornado.web
 from pydantic import BaseModel
@@ -33,6 +33,7 @@ from chatserver.errors import (
 )
 from chatserver.schemas import CreateMessage, Detail, EditMessage, Error, StreamMessage
 from chatserver.services.access import API, Actor
+from chatserver.services.sending import IdempotencyKey
 from chatserver.web import limits, parsing
 from chatserver.web.addresses import client_address
 from chatserver.web.cors import cors_headers
@@ -58,6 +59,7 @@ STATUSES: Mapping[type[BaseException], int] = {
 }
 """An error has the status of its nearest ancestor in here; what has none is a defect of ours: 500."""
 
+_IDEMPOTENCY_KEY = re.compile(r"[!-~]{1,255}", re.ASCII)
 _SANE_REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}", re.ASCII)
 
 
@@ -146,6 +148,15 @@ class Handler(tornado.web.RequestHandler):
         if len(message.content) > max_chars:
             raise ValidationError([Problem("content", f"String should have at most {max_chars} characters")])
         return message
+
+    def idempotency_key(self, route: Literal["messages", "stream"]) -> IdempotencyKey | None:
+        """What the client calls this sending, if it says so; raises ValidationError for what is no name."""
+        given = self.request.headers.get_list("Idempotency-Key")
+        if not given:
+            return None
+        if len(given) > 1 or _IDEMPOTENCY_KEY.fullmatch(given[0]) is None:
+            raise ValidationError([Problem("Idempotency-Key", "must be 1 to 255 visible ASCII characters")])
+        return IdempotencyKey(route, given[0])
 
     def query(self, model: type[M]) -> M:
         """The query of the request as a `model`; raises ValidationError."""

@@ -23,7 +23,9 @@ class MessagesHandler(ApiHandler):
 
     async def post(self, conversation_id: str) -> None:
         conversation, body = parse_id(conversation_id), self.message_body(CreateMessage)
-        self.write_json(await self.services.chat.add_message(self.actor, conversation, body), 201)
+        key = self.idempotency_key("messages")
+        message, added = await self.services.chat.add_message(self.actor, conversation, body, key)
+        self.write_json(message, 201 if added else 200)
 
 
 class MessageHandler(ApiHandler):

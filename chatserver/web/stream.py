@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import logging
 import socket
+from contextlib import closing
 from typing import Annotated, ClassVar, Literal, cast
 
 import tornado.web
@@ -59,6 +60,10 @@ class StreamHandler(ApiHandler):
 
     def on_connection_close(self) -> None:
         self._gone = True
+        self.wake()
+
+    def wake(self) -> None:
+        """Have the loop look what has changed."""
         if self._reader is not None:
             self._reader.wake()
 
@@ -83,60 +88,64 @@ class StreamHandler(ApiHandler):
         )
         try:
             super().check_rate()
-            reader = await self.services.answers.open_stream(self.actor, parse_id(conversation_id), options)
+            with self.services.streams.admitted(self):
+                reader = await self.services.answers.open_stream(self.actor, parse_id(conversation_id), options)
+                await self._follow(reader)
         except (ConflictError, TryLaterError):
             if came_with is None:
                 raise
             # An EventSource gives up for good on any other status.
             await self._send_away()
-            return
-        await self._follow(reader)
 
     async def post(self, conversation_id: str) -> None:
         query = self.query(PostStreamQuery)
         message = self.message_body(StreamMessage)
-        reader, trigger_id = await self.services.answers.post_and_stream(
-            self.actor,
-            parse_id(conversation_id),
-            message,
-            StreamOptions(when_busy=query.when_busy, continues=query.on_disconnect == "continue"),
-        )
-        self.set_header("X-Trigger-Message-Id", str(trigger_id))
-        await self._follow(reader)
+        with self.services.streams.admitted(self):
+            reader, trigger_id = await self.services.answers.post_and_stream(
+                self.actor,
+                parse_id(conversation_id),
+                message,
+                self.idempotency_key("stream"),
+                StreamOptions(when_busy=query.when_busy, continues=query.on_disconnect == "continue"),
+            )
+            self.set_header("X-Trigger-Message-Id", str(trigger_id))
+            await self._follow(reader)
 
     # --- the stream ---------------------------------------------------------------------------------------
 
     async def _follow(self, reader: Reader) -> None:
-        streams, settings = self.services.streams, self.services.settings
+        """Write what the reader sees until its end, and close it."""
         self._reader = reader
-        streams.add(reader)
-        try:
-            self._begin()
-            await self._send(reader.opening)
-            while not self._gone:
-                frames = reader.take()
-                for frame in frames:
-                    await self._send(frame)
-                if frames:
-                    # Awaiting a flush that the socket takes at once gives nobody else a turn.
-                    await asyncio.sleep(0)
-                elif reader.at_end:
-                    break
-                elif streams.closing:
-                    await self._send(sse.come_back())
-                    break
-                elif not await reader.wait(settings.ping_seconds):
-                    await self._send(sse.PING)
-        except StreamClosedError:
-            pass
-        except TimeoutError:
-            self.services.metrics.slow_readers.inc()
-            logger.info("a reader that took nothing for %s s is cut off", settings.slow_reader_seconds)
-            self._connection.stream.close()
-        finally:
-            streams.remove(reader)
-            reader.close()
+        with closing(reader):
+            try:
+                self._begin()
+                await self._send(reader.opening)
+                await self._write_frames(reader)
+            except StreamClosedError:
+                pass
+            except TimeoutError:
+                self.services.metrics.slow_readers.inc()
+                logger.info(
+                    "a reader that took nothing for %s s is cut off", self.services.settings.slow_reader_seconds
+                )
+                self._connection.stream.close()
         self._end()
+
+    async def _write_frames(self, reader: Reader) -> None:
+        while not self._gone:
+            frames = reader.take()
+            for frame in frames:
+                await self._send(frame)
+            if frames:
+                # Awaiting a flush that the socket takes at once gives nobody else a turn.
+                await asyncio.sleep(0)
+            elif reader.at_end:
+                return
+            elif self.services.streams.closing:
+                await self._send(sse.come_back())
+                return
+            elif not await reader.wait(self.services.settings.ping_seconds):
+                await self._send(sse.PING)
 
     async def _send_away(self) -> None:
         self._begin()

@@ -682,6 +682,38 @@ async def test_bad_posts_store_nothing(database_url: str) -> None:
         assert await client.messages(conversation) == []
 
 
+async def test_twenty_posts_under_one_key_make_one_message_and_one_answer(database_url: str) -> None:
+    async with running_model() as model, serving(database_url, **model.settings) as client:
+        conversation = await client.conversation()
+        streams = await asyncio.gather(
+            *(
+                client.open(
+                    stream_path(conversation),
+                    method="POST",
+                    body={"content": "x"},
+                    headers={"Idempotency-Key": "once"},
+                )
+                for _ in range(20)
+            )
+        )
+        assert len({stream.headers["x-trigger-message-id"] for stream in streams}) == 1
+        call = await model.call()
+        await call.send("an answer")
+        await call.finish()
+        ends = [(await stream.rest())[-1] for stream in streams]
+        assert ends == [ends[0]] * 20
+        again = await client.open(
+            stream_path(conversation), method="POST", body={"content": "x"}, headers={"Idempotency-Key": "once"}
+        )
+        assert again.headers["x-trigger-message-id"] == streams[0].headers["x-trigger-message-id"]
+        assert (await again.rest())[-1] == ends[0]
+        assert model.calls == 1
+        assert len(await client.messages(conversation)) == 2
+        other = await client.request("POST", stream_path(conversation), {"content": "y"}, {"Idempotency-Key": "once"})
+        assert other.status == 422
+        assert len(await client.messages(conversation)) == 2
+
+
 # --- stop ---------------------------------------------------------------------------------------------------------
 
 
@@ -881,6 +913,30 @@ async def test_past_max_runs_new_answers_are_refused_but_others_joined(database_
         await call.send("a")
         await call.finish()
         assert await joined.rest() == await stream.rest()
+
+
+async def test_past_max_streams_all_others_are_refused(database_url: str) -> None:
+    async with running_model() as model, serving(database_url, max_streams=3, **model.settings) as client:
+        conversation = await client.conversation()
+        question = await client.say(conversation, "x")
+        answers = await asyncio.gather(*(open_or_status(client, conversation, question) for _ in range(10)))
+        streams = [answer for answer in answers if isinstance(answer, EventStream)]
+        assert [answer for answer in answers if isinstance(answer, int)] == [503] * 7
+        assert len(streams) == 3
+        call = await model.call()
+        await call.send("a")
+        await call.finish()
+        for stream in streams:
+            assert (await stream.rest())[-1]["type"] == "done"
+        await until(lambda: len(client.app.streams) == 0)
+        assert (await (await client.stream(conversation, question)).rest())[-1]["type"] == "done"
+
+
+async def open_or_status(client: Client, conversation: str, trigger: str) -> EventStream | int:
+    connection = await client.connect()
+    await connection.send("GET", stream_path(conversation, trigger))
+    status, headers = await connection.head()
+    return EventStream(connection, headers) if status == 200 else status
 
 
 async def test_pings_in_silence(database_url: str) -> None:

@@ -1,0 +1,85 @@
+"""Adding a message once, however often it is sent."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass
+from typing import Any, Literal, NamedTuple
+from uuid import UUID
+
+from sqlalchemy import Connection
+
+from chatserver.errors import NotFoundError, UnprocessableError
+from chatserver.ids import uuid7
+from chatserver.storage import idempotency, messages
+from chatserver.storage.scope import Companies
+
+
+@dataclass(frozen=True, slots=True)
+class IdempotencyKey:
+    """What a client calls one sending; it belongs to its conversation and route."""
+
+    route: Literal["messages", "stream"]
+    key: str
+
+
+class Sent(NamedTuple):
+    """The row of the message; `first`: it was added now, and not by an earlier sending."""
+
+    message: Any
+    first: bool
+
+
+def send(
+    connection: Connection,
+    companies: Companies,
+    conversation_id: UUID,
+    idempotency_key: IdempotencyKey | None,
+    *,
+    role: str,
+    content: str,
+    agent_id: UUID | None,
+) -> Sent:
+    """Add a message, unless it was added under the same key already; with a key it needs a transaction.
+
+    Raises NotFoundError for an unknown conversation, and UnprocessableError when the key was used for another body.
+    """
+    message_id = uuid7()
+    if idempotency_key is not None:
+        digest = _digest(role, content, agent_id)
+        route, key = idempotency_key.route, idempotency_key.key
+        taken = idempotency.remember(
+            connection, companies, conversation_id, route, key, digest=digest, message_id=message_id
+        )
+        if not taken:
+            return _sent_before(connection, companies, conversation_id, idempotency_key, digest)
+    row = messages.insert_message(
+        connection,
+        companies=companies,
+        conversation_id=conversation_id,
+        role=role,
+        content=content,
+        agent_id=agent_id,
+        message_id=message_id,
+    )
+    if row is None:
+        raise NotFoundError("Conversation not found")
+    return Sent(row, first=True)
+
+
+def _sent_before(
+    connection: Connection, companies: Companies, conversation_id: UUID, idempotency_key: IdempotencyKey, digest: bytes
+) -> Sent:
+    before = idempotency.recall(connection, conversation_id, idempotency_key.route, idempotency_key.key)
+    message = None if before is None else messages.find(connection, companies, conversation_id, before.message_id)
+    if before is None or message is None:
+        raise NotFoundError("Conversation not found")
+    if before.digest != digest:
+        raise UnprocessableError("The Idempotency-Key was used for another body")
+    return Sent(message, first=False)
+
+
+def _digest(role: str, content: str, agent_id: UUID | None) -> bytes:
+    """Tells bodies apart by what they mean, not by how their JSON is written."""
+    return hashlib.sha256(json.dumps([role, content, str(agent_id)]).encode()).digest()
