@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 
 from chatserver.errors import ConfigurationError
@@ -13,11 +14,13 @@ from chatserver.providers.openai import ChatCompletions
 from chatserver.providers.remote import RemoteProvider
 from chatserver.settings import ProviderSettings
 
+logger = logging.getLogger(__name__)
+
 
 def make_provider(name: str, settings: ProviderSettings, environment: Mapping[str, str]) -> Provider:
     """The provider that the configuration calls `name`; its key is read from `environment`, now and never again.
 
-    Raises ConfigurationError, in one line that names the provider and what is missing.
+    Raises ConfigurationError, in one line that names the provider and what is wrong.
     """
     if settings.kind == "echo":
         return EchoProvider(settings.pace_ms / 1000)
@@ -33,7 +36,9 @@ def _api_key(name: str, settings: ProviderSettings, environment: Mapping[str, st
         return None
     key = environment.get(variable, "").strip()
     if not key:
-        raise ConfigurationError(f"provider {name}: the environment variable {variable} holds no API key")
+        # A server of one's own may want none; one that does will say so to whoever asks.
+        logger.warning("provider %s: the environment variable %s holds no API key, so none is sent", name, variable)
+        return None
     # A key goes into a header; the message must not repeat it.
     if not (key.isascii() and key.isprintable()) or " " in key:
         raise ConfigurationError(f"provider {name}: the environment variable {variable} holds no valid API key")

@@ -248,7 +248,7 @@ async def _connect(target: Target, seconds: float) -> IOStream:
         raise ConnectError("connecting took too long", timed_out=True) from None
     except ssl.SSLCertVerificationError:
         raise ConnectError("its certificate is not valid for its name or not trusted here", passing=False) from None
-    except (OSError, StreamClosedError) as error:
+    except (OSError, UnicodeError) as error:  # UnicodeError: a name that no DNS can hold
         _close_all(client.streams)
         raise ConnectError(_name_of(error)) from None
     except BaseException:

@@ -259,7 +259,7 @@ async def test_a_pause_is_no_time_out() -> None:
         await connection.send(token("b") + END)
 
     async with RawModel(script) as model:
-        answer = ask(model.base_url, between_tokens_seconds=0.1, first_token_seconds=0.1)
+        answer = ask(model.base_url, between_tokens_seconds=0.1)
         await anext(answer)
         await asyncio.sleep(0.4)
         assert [delta async for delta in answer] == [TextDelta("b"), Finish("stop")]
@@ -372,14 +372,14 @@ async def test_a_model_that_does_not_take_the_request() -> None:
 async def test_each_token_has_its_own_time() -> None:
     async def script(connection: Connection) -> None:
         await connection.send(HEAD)
-        for _ in range(10):
+        for _ in range(8):
             await connection.send(token("a"))
-            await asyncio.sleep(0.05)
+            await asyncio.sleep(0.1)
         await connection.send(END)
 
     async with RawModel(script) as model:
-        deltas = [delta async for delta in ask(model.base_url, between_tokens_seconds=0.25)]
-    assert deltas == [TextDelta("a")] * 10 + [Finish("stop")]
+        deltas = [delta async for delta in ask(model.base_url, between_tokens_seconds=0.5)]
+    assert deltas == [TextDelta("a")] * 8 + [Finish("stop")]
 
 
 async def test_no_connection_in_time() -> None:
@@ -403,8 +403,9 @@ async def test_a_model_that_is_not_there(caplog: pytest.LogCaptureFixture, no_ba
     assert len(caplog.records) == 3
 
 
-async def test_a_name_that_leads_nowhere() -> None:
-    assert (await failure_of(ask("http://model.invalid/v1"))).code == "unavailable"
+@pytest.mark.parametrize("host", ["model.invalid", "x" * 64 + ".invalid"])
+async def test_a_name_that_leads_nowhere(host: str) -> None:
+    assert (await failure_of(ask(f"http://{host}/v1"))).code == "unavailable"
 
 
 ANSWER = HEAD + token("a") + END

@@ -37,10 +37,12 @@ def test_the_key_comes_from_the_environment() -> None:
 
 
 @pytest.mark.parametrize("environment", [{}, {"KEY": ""}, {"KEY": " \n"}])
-def test_a_missing_key_is_refused(environment: dict[str, str]) -> None:
-    with pytest.raises(ConfigurationError) as caught:
-        make_provider("main", remote("anthropic", api_key_env="KEY"), environment)
-    assert caught.value.message == "provider main: the environment variable KEY holds no API key"
+def test_without_its_key_a_provider_sends_none_and_says_so(
+    environment: dict[str, str], caplog: pytest.LogCaptureFixture
+) -> None:
+    provider = make_provider("main", remote("openai", api_key_env="KEY"), environment)
+    assert "Authorization" not in vars(provider)["_headers"]
+    assert caplog.messages == ["provider main: the environment variable KEY holds no API key, so none is sent"]
 
 
 @pytest.mark.parametrize("key", ["sk-a\r\nX-Evil: 1", "sk-ä", "sk a", "sk\x7f"])
