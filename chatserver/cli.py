@@ -103,8 +103,8 @@ def _agent_create(settings: Settings, arguments: argparse.Namespace) -> int:
         async with open_agents(settings, url) as agents:
             return await agents.create_agent(local_actor(), company, wanted)
 
-    with provided_database(settings) as url:
-        agent = asyncio.run(create(url))
+    with provided_database(settings) as database:
+        agent = asyncio.run(create(database.url))
     print(f"created agent {logs.printable(agent.name)}: {agent.id}")
     return 0
 
@@ -127,8 +127,8 @@ def _agent_list(settings: Settings, arguments: argparse.Namespace) -> int:
                 if cursor is None:
                     return found
 
-    with provided_database(settings) as url:
-        for agent in asyncio.run(every(url)):
+    with provided_database(settings) as database:
+        for agent in asyncio.run(every(database.url)):
             provider = agent.adapter_config.get("provider")
             adapter = agent.adapter_type + (f" ({provider})" if provider else "")
             print(f"{agent.id}  {adapter}  {logs.printable(agent.name)}")

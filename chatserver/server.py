@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import gc
 import logging
 import os
 import resource
 import signal
 import socket
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import AsyncExitStack, asynccontextmanager
+from typing import Any
 
 import tornado.netutil
 from tornado.httpserver import HTTPServer
@@ -21,9 +21,12 @@ from chatserver.app import App
 from chatserver.errors import ConfigurationError, DatabaseUnavailableError
 from chatserver.schemas import CreateAgent, LlmConfig
 from chatserver.services.access import local_actor
+from chatserver.services.health import require_database
 from chatserver.settings import ProviderSettings, Settings
 from chatserver.settings_kinds import is_loopback
-from chatserver.storage.provision import provided_database
+from chatserver.storage.database import Database
+from chatserver.storage.embedded import EmbeddedPostgres
+from chatserver.storage.provision import ProvidedDatabase, provided_database
 
 logger = logging.getLogger(__name__)
 
@@ -36,6 +39,8 @@ IDLE_CONNECTION_SECONDS = 120
 BODY_SECONDS = 60
 # How long streams that are sent away may take to end, once the drain is over.
 FAREWELL_SECONDS = 5.0
+# How often the embedded database is asked whether it still answers.
+LOOK_AFTER_DATABASE_SECONDS = 1.0
 
 LOCAL_PROVIDER = "local"
 LOCAL_AGENT = "Local model"
@@ -69,11 +74,13 @@ async def _serve(settings: Settings, *, reuse_port: bool, local_model: bool) -> 
         sockets = _listen(settings, reuse_port=reuse_port)
         for listener in sockets:
             stack.callback(listener.close)
-        url = await stack.enter_async_context(_database_url(settings))
+        database = await stack.enter_async_context(_database(settings))
         if local_model:
             settings = await stack.enter_async_context(_with_local_model(settings))
-        app = App(settings, url, os.environ)
+        app = App(settings, database.url, os.environ)
         stack.push_async_callback(app.close)
+        if database.embedded is not None:
+            await stack.enter_async_context(_kept_alive(database.embedded, app.database))
         if local_model:
             await _register_local_agent(app)
         server = HTTPServer(app.web, idle_connection_timeout=IDLE_CONNECTION_SECONDS, body_timeout=BODY_SECONDS)
@@ -115,15 +122,49 @@ def _is_local(listener: socket.socket) -> bool:
 
 
 @asynccontextmanager
-async def _database_url(settings: Settings) -> AsyncIterator[str]:
+async def _database(settings: Settings) -> AsyncIterator[ProvidedDatabase]:
     """`provided_database`, while the loop turns: a signal that comes meanwhile is not lost."""
     loop = asyncio.get_running_loop()
     database = provided_database(settings)
-    url = await loop.run_in_executor(None, database.__enter__)
+    provided = await loop.run_in_executor(None, database.__enter__)
     try:
-        yield url
+        yield provided
     finally:
         await loop.run_in_executor(None, database.__exit__, None, None, None)
+
+
+@asynccontextmanager
+async def _kept_alive(embedded: EmbeddedPostgres, database: Database) -> AsyncIterator[None]:
+    """In here the embedded database is started again when it was lost: nobody else would do it."""
+    leave = asyncio.Event()
+
+    async def watch() -> None:
+        while not await _within(LOOK_AFTER_DATABASE_SECONDS, leave.wait()):
+            try:
+                await require_database(database)
+            except DatabaseUnavailableError:
+                logger.warning("the embedded database does not answer: starting it")
+                try:
+                    await asyncio.get_running_loop().run_in_executor(None, embedded.start)
+                except ConfigurationError as error:
+                    logger.error("the embedded database does not start: %s", error.message)
+
+    task = asyncio.ensure_future(watch())
+    try:
+        yield
+    finally:
+        leave.set()
+        await task
+
+
+async def _within(seconds: float | None, event: Coroutine[Any, Any, object]) -> bool:
+    """Whether it came in time; None waits for ever."""
+    try:
+        async with asyncio.timeout(seconds):
+            await event
+    except TimeoutError:
+        return False
+    return True
 
 
 @asynccontextmanager
@@ -180,11 +221,7 @@ def _say_ready(sockets: list[socket.socket], settings: Settings) -> None:
 
 async def _until(stop: asyncio.Event) -> None:
     """Until `stop`, with a sign of life for the watchdog: the loop turns."""
-    interval = systemd.watchdog_seconds()
-    while not stop.is_set():
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(interval):
-                await stop.wait()
+    while not await _within(systemd.watchdog_seconds(), stop.wait()):
         systemd.notify(systemd.WATCHDOG)
 
 
@@ -197,10 +234,6 @@ async def _drain(app: App, server: HTTPServer) -> None:
     systemd.notify(systemd.STOPPING)
     app.begin_drain()
     server.stop()
-    with contextlib.suppress(TimeoutError):
-        async with asyncio.timeout(app.settings.drain_seconds):
-            await app.finish_work()
+    await _within(app.settings.drain_seconds, app.finish_work())
     app.streams.close()
-    with contextlib.suppress(TimeoutError):
-        async with asyncio.timeout(FAREWELL_SECONDS):
-            await app.streams.wait_empty()
+    await _within(FAREWELL_SECONDS, app.streams.wait_empty())

@@ -4,26 +4,35 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 
 from chatserver.settings import Settings
 from chatserver.storage.embedded import EmbeddedPostgres
 from chatserver.storage.migrate import upgrade
 
 
+@dataclass(frozen=True, slots=True)
+class ProvidedDatabase:
+    """Its libpq URL and, where it is the embedded one, the server that `start` revives should it be lost."""
+
+    url: str
+    embedded: EmbeddedPostgres | None = None
+
+
 @contextmanager
-def provided_database(settings: Settings) -> Iterator[str]:
-    """The libpq URL of the migrated database; an embedded one runs as long as somebody is in here.
+def provided_database(settings: Settings) -> Iterator[ProvidedDatabase]:
+    """The migrated database; an embedded one runs as long as somebody is in here.
 
     Blocks while it starts, migrates and stops. Raises ConfigurationError.
     """
     if settings.database_url is not None:
         upgrade(settings.database_url, pooled=settings.listen_database_url is not None)
-        yield settings.database_url
+        yield ProvidedDatabase(settings.database_url)
         return
     server = EmbeddedPostgres(settings.data_dir)
     url = server.start()
     try:
         upgrade(url)
-        yield url
+        yield ProvidedDatabase(url, server)
     finally:
         server.stop()

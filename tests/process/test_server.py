@@ -53,6 +53,21 @@ async def test_killed_it_leaves_no_database_behind_and_loses_nothing(tmp_path: P
         assert [message["content"] for message in await server.messages(conversation)] == ["acknowledged"]
 
 
+async def test_an_embedded_database_that_was_lost_is_started_again(tmp_path: Path) -> None:
+    async with started("--data-dir", str(tmp_path)) as server:
+        conversation = await server.conversation()
+        await server.say(conversation, "acknowledged")
+        for postmaster in postmasters(tmp_path):
+            os.kill(postmaster, signal.SIGKILL)
+        async with asyncio.timeout(2 * PATIENCE_SECONDS):
+            while (await server.request("GET", f"/api/conversations/{conversation}/messages")).status != 200:
+                await asyncio.sleep(0.05)
+        assert [message["content"] for message in await server.messages(conversation)] == ["acknowledged"]
+        server.terminate()
+        assert (await server.ended())[0] == 0
+        assert not postmasters(tmp_path)
+
+
 async def test_two_processes_share_a_data_directory(tmp_path: Path) -> None:
     first, second = await asyncio.gather(*(launch("--data-dir", str(tmp_path)) for _ in range(2)))
     one, two = await asyncio.gather(ready(first), ready(second))
