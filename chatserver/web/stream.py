@@ -16,7 +16,7 @@ from tornado.iostream import StreamClosedError
 
 from chatserver import sse
 from chatserver.errors import ConflictError, TryLaterError
-from chatserver.live.reader import Reader
+from chatserver.live.reader import BATCH_FRAMES, Reader
 from chatserver.schemas import Id, StopAnswer, Stopped, StreamMessage, Wire
 from chatserver.services.answers import StreamOptions
 from chatserver.web.base import ApiHandler
@@ -27,21 +27,34 @@ logger = logging.getLogger(__name__)
 
 
 class PostStreamQuery(Wire):
-    """Query of POST …/stream: what to do while another answer is being generated, and when all readers leave."""
+    """Query of POST …/stream."""
 
-    when_busy: Literal["reject", "interrupt", "enqueue"] = "reject"
-    on_disconnect: Literal["cancel", "continue"] = "cancel"
+    when_busy: Annotated[
+        Literal["reject", "interrupt", "enqueue"],
+        Field(
+            description="What a request that would start an answer does while another one is being generated: it is "
+            "refused with 409, it stops the other, or it waits for its turn. It means nothing to those that join."
+        ),
+    ] = "reject"
+    on_disconnect: Annotated[
+        Literal["cancel", "continue"],
+        Field(
+            description="What becomes of the answer when its last reader leaves and none is back in time: it is "
+            "dropped, or generated to its end and stored."
+        ),
+    ] = "cancel"
 
 
 class StreamQuery(PostStreamQuery):
-    """Query of GET …/stream.
+    """Query of GET …/stream."""
 
-    `triggerMessageId` names the message to answer; left out, it is the newest user message. `lastEventId` stands in
-    for the header Last-Event-ID, for clients that cannot set it; the header wins.
-    """
-
-    trigger_message_id: Id | None = None
-    last_event_id: Annotated[str, Field(min_length=1)] | None = None
+    trigger_message_id: Annotated[
+        Id | None, Field(description="The user message to answer; left out, it is the newest one.")
+    ] = None
+    last_event_id: Annotated[
+        Annotated[str, Field(min_length=1)] | None,
+        Field(description="Stands in for the header Last-Event-ID, for clients that cannot set it; the header wins."),
+    ] = None
 
 
 class StreamHandler(ApiHandler):
@@ -137,8 +150,9 @@ class StreamHandler(ApiHandler):
             for frame in frames:
                 await self._send(frame)
             if frames:
-                # Awaiting a flush that the socket takes at once gives nobody else a turn.
-                await asyncio.sleep(0)
+                if len(frames) >= BATCH_FRAMES:
+                    # Awaiting a flush that the socket takes at once gives nobody else a turn.
+                    await asyncio.sleep(0)
             elif reader.at_end:
                 return
             elif self.services.streams.closing:
