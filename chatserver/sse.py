@@ -21,7 +21,8 @@ RECONNECT_MS = 1_000
 # The same, where many are sent away at once: spread, so that they do not come back at once.
 COME_BACK_MS = (1_000, 5_000)
 
-# An epoch counts from one, so an id of this epoch never fits: it resumes its run with a reset.
+# Epochs count from here, so an id of the one before never fits: it resumes its run with a reset.
+FIRST_EPOCH = 1
 NO_EPOCH = 0
 
 _ID = re.compile(r"([0-9a-f]{32})\.([0-9]{1,9})\.(?:([0-9]{1,9})\.([0-9]{1,9})|end)", re.ASCII)

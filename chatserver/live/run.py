@@ -34,7 +34,7 @@ from chatserver.live.reader import Reader
 from chatserver.live.store import Busy, Claimed, Elsewhere, Ended, Renewal, RunKey, RunStore, Stored
 from chatserver.metrics import Metrics
 from chatserver.providers.base import Finish, ReasoningDelta, TextDelta
-from chatserver.sse import EventId
+from chatserver.sse import FIRST_EPOCH, EventId
 
 T = TypeVar("T")
 
@@ -122,7 +122,7 @@ class Run:
         self._surroundings = surroundings
         self._store = surroundings.store
         if isinstance(first_step, Queued):
-            self.journal = Journal(uuid7(), 1)
+            self.journal = Journal(uuid7(), FIRST_EPOCH)
         else:
             self.journal = Journal(first_step.run_id, first_step.epoch)
         self._step: Step = first_step

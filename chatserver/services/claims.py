@@ -19,7 +19,7 @@ from chatserver.schemas import StreamMessage
 from chatserver.services.models import Model, Models
 from chatserver.services.prompts import arrange
 from chatserver.services.sending import IdempotencyKey, send
-from chatserver.sse import EventId
+from chatserver.sse import FIRST_EPOCH, EventId
 from chatserver.storage import agents, messages, runs
 from chatserver.storage.scope import Companies
 
@@ -102,15 +102,12 @@ class Claims:
                 return Opened(key, stored(known), reset=False)
             if known.status in ("stopped", "failed"):
                 return Opened(key, ended(known), reset=False)
-        outcome = self._claim(connection, key, question, request)
+        outcome = self._claim(connection, key, request)
         reset = resume is not None and getattr(outcome, "run_id", None) != resume.run_id
         return Opened(key, outcome, reset=reset)
 
     def claim(self, connection: Connection, key: RunKey, run_id: UUID, continues: bool) -> ClaimOutcome:
         """Claim the answer that a run of this process has waited for; see RunStore.claim."""
-        question = runs.find_question(connection, None, key.conversation_id, key.trigger_id, newest=False)
-        if question is None:
-            raise NotFoundError("Conversation not found")
         request = OpenRequest(
             companies=None,
             conversation_id=key.conversation_id,
@@ -123,10 +120,10 @@ class Claims:
             wait=False,
             full=False,
         )
-        return self._claim(connection, key, question, request, run_id)
+        return self._claim(connection, key, request, run_id)
 
     def _claim(
-        self, connection: Connection, key: RunKey, question: Any, request: OpenRequest, run_id: UUID | None = None
+        self, connection: Connection, key: RunKey, request: OpenRequest, run_id: UUID | None = None
     ) -> ClaimOutcome:
         for _ in range(ATTEMPTS):
             current = runs.find_current(connection, key.conversation_id, key.trigger_id)
@@ -139,40 +136,52 @@ class Claims:
             # Nobody rewinds or deletes from here on; what was read before may be outdated.
             if not runs.lock_conversation(connection, key.conversation_id):
                 raise NotFoundError("Conversation not found")
-            question = runs.find_question(
-                connection, request.companies, key.conversation_id, key.trigger_id, newest=False
+            question = _checked(
+                key,
+                runs.find_question(connection, request.companies, key.conversation_id, key.trigger_id, newest=False),
             )
-            _check_trigger(key, question)
             agent_id: UUID | None = question.message_agent_id or question.agent_id
             model = self._model(connection, key, agent_id)
             _check_question(model, question)
             if current is not None:
-                epoch = runs.take_over(connection, current.id, self._owner, self._lease_seconds)
-                if epoch is not None:
-                    return self._claimed(connection, model, key, question, current.id, epoch)
-                continue
-            active = runs.find_active(connection, key.conversation_id)
-            if active is not None and not active.leased:
-                runs.drop_orphan(connection, active.id)
-                active = None
-            if active is None and not request.wait:
-                new_id = run_id or uuid7()
-                if runs.insert_run(
-                    connection,
-                    run_id=new_id,
-                    conversation_id=key.conversation_id,
-                    trigger_id=key.trigger_id,
-                    agent_id=agent_id,
-                    owner=self._owner,
-                    lease_seconds=self._lease_seconds,
-                    continues=request.continues,
-                ):
-                    return self._claimed(connection, model, key, question, new_id, 1)
-                continue
-            if request.refuse_busy:
-                raise ConflictError("Another answer is being generated in this conversation")
-            return Busy()
+                claim_id, epoch = current.id, self._take_over(connection, current.id)
+            elif not request.wait:
+                claim_id = run_id or uuid7()
+                epoch = self._insert(connection, key, claim_id, agent_id, continues=request.continues)
+            else:
+                epoch = None
+            if epoch is not None:
+                return self._claimed(connection, model, key, question, claim_id, epoch)
+            if current is None and (request.wait or self._is_busy(connection, key)):
+                if request.refuse_busy:
+                    raise ConflictError("Another answer is being generated in this conversation")
+                return Busy()
         raise UnavailableError
+
+    def _take_over(self, connection: Connection, run_id: UUID) -> int | None:
+        return runs.take_over(connection, run_id, self._owner, self._lease_seconds)
+
+    def _insert(
+        self, connection: Connection, key: RunKey, run_id: UUID, agent_id: UUID | None, *, continues: bool
+    ) -> int | None:
+        inserted = runs.insert_run(
+            connection,
+            run_id=run_id,
+            conversation_id=key.conversation_id,
+            trigger_id=key.trigger_id,
+            agent_id=agent_id,
+            owner=self._owner,
+            lease_seconds=self._lease_seconds,
+            continues=continues,
+        )
+        return FIRST_EPOCH if inserted else None
+
+    def _is_busy(self, connection: Connection, key: RunKey) -> bool:
+        """Whether another answer is being generated; one whose process died is not, and ends here."""
+        active = runs.find_active(connection, key.conversation_id)
+        if active is not None and not active.leased:
+            runs.drop_orphan(connection, active.id)
+        return active is not None and active.leased
 
     def _model(self, connection: Connection, key: RunKey, agent_id: UUID | None) -> Model:
         agent = None if agent_id is None else agents.find(connection, key.company_id, agent_id)
@@ -191,15 +200,16 @@ class Claims:
         return Claimed(run_id, epoch, model.provider, model.prompt(turns))
 
 
-def _check_trigger(key: RunKey, question: Any) -> None:
+def _checked(key: RunKey, question: Any | None) -> Any:
+    """The question, if it can be answered at all."""
     if question is None:
         raise NotFoundError("Conversation not found")
-    if key.trigger_id is None:
-        return
-    if question.trigger_id is None or question.superseded_at is not None:
-        raise NotFoundError("Message not found")
-    if question.role != "user":
-        raise ValidationError([Problem("triggerMessageId", "must name a user message")])
+    if key.trigger_id is not None:
+        if question.trigger_id is None or question.superseded_at is not None:
+            raise NotFoundError("Message not found")
+        if question.role != "user":
+            raise ValidationError([Problem("triggerMessageId", "must name a user message")])
+    return question
 
 
 def _check_question(model: Model, question: Any) -> None:

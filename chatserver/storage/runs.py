@@ -27,6 +27,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects.postgresql import insert as pg_insert
 
+from chatserver.sse import FIRST_EPOCH
 from chatserver.storage.messages import effective_content
 from chatserver.storage.scope import Companies, companies_parameter, in_scope
 from chatserver.storage.tables import conversations, messages, runs
@@ -171,7 +172,7 @@ _INSERT = (
         agent_id=bindparam("agent_id"),
         status="active",
         owner=bindparam("owner"),
-        epoch=1,
+        epoch=FIRST_EPOCH,
         lease_until=LEASE,
         continues=bindparam("continues"),
         started_at=NOW,
