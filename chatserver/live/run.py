@@ -11,11 +11,10 @@ import asyncio
 import contextlib
 import enum
 import logging
-import time
-from collections.abc import Awaitable, Callable, Coroutine
-from contextlib import AbstractAsyncContextManager, aclosing
+from collections.abc import Awaitable, Callable
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal
 from uuid import UUID
 
 from chatserver.errors import (
@@ -28,29 +27,22 @@ from chatserver.errors import (
 )
 from chatserver.ids import uuid7
 from chatserver.live import ends
-from chatserver.live.cleaner import TextCleaner, clean_finish
+from chatserver.live.demand import Demand
+from chatserver.live.generation import generate
 from chatserver.live.journal import Journal
+from chatserver.live.persistence import COMMIT_SECONDS, persist
 from chatserver.live.reader import Reader
 from chatserver.live.store import Busy, Claimed, Elsewhere, Ended, Renewal, RunKey, RunStore, Stored
 from chatserver.metrics import Metrics
-from chatserver.providers.base import Finish, ReasoningDelta, TextDelta
+from chatserver.providers.base import Finish
 from chatserver.sse import FIRST_EPOCH, EventId
-
-T = TypeVar("T")
 
 logger = logging.getLogger(__name__)
 
-# How long a result is kept in hand while the database is away.
-COMMIT_SECONDS = 60.0
-# The waits between its tries.
-FIRST_RETRY_SECONDS, LONGEST_RETRY_SECONDS = 0.05, 1.0
 # How often the row of a run that is made elsewhere is looked at, and a conversation that is busy elsewhere.
 LOOK_SECONDS = 0.5
 # How often an answer is begun anew because the model hung up while nobody was reading.
 RESTARTS = 5
-# After so many deltas that were ready at once the loop has a turn, so that readers get them.
-DELTAS_PER_TURN = 32
-
 INTERNAL = "The answer failed"
 
 
@@ -117,7 +109,6 @@ class Run:
         self, key: RunKey, first_step: Queued | Claimed | Elsewhere, surroundings: Surroundings, *, continues: bool
     ) -> None:
         self.key = key
-        self.continues = continues
         self.outcome: Outcome | None = None
         self._surroundings = surroundings
         self._store = surroundings.store
@@ -128,15 +119,16 @@ class Run:
         self._step: Step = first_step
         self._owned = isinstance(first_step, Claimed)
         self._claims_done = 0 if isinstance(first_step, Queued) else 1
-        self._readers = 0
-        self._followed = False
-        self._paused = False
+        self._demand = Demand(
+            surroundings.resume_grace_seconds,
+            lambda: self.interrupt(Interrupt.DROP),
+            continues=continues,
+            keeps=self._owned,
+        )
         self._restarts = 0
         self._committing = False
         self._interrupt: Interrupt | None = None
         self._work: asyncio.Task[Any] | None = None
-        self._wanted_again: asyncio.Future[None] | None = None
-        self._grace: asyncio.TimerHandle | None = None
         self._settled = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
         self._away_since: float | None = None
@@ -150,7 +142,12 @@ class Run:
     @property
     def wanted(self) -> bool:
         """Whether the next delta is to be taken from the model."""
-        return self._readers > 0 or self.continues or self._followed
+        return bool(self._demand)
+
+    @property
+    def continues(self) -> bool:
+        """Whether it goes on without readers."""
+        return self._demand.continues
 
     @property
     def joinable(self) -> bool:
@@ -167,46 +164,17 @@ class Run:
 
         It must be closed. Only for a run that is `joinable`.
         """
-        self._readers += 1
-        self.continues = self.continues or continues
-        self._demand_changed()
-        return Reader.join(self.journal, resume, reset=reset, on_close=self._leave)
-
-    def _leave(self) -> None:
-        self._readers -= 1
-        self._demand_changed()
+        self._demand.add_reader(continues=continues)
+        return Reader.join(self.journal, resume, reset=reset, on_close=self._demand.remove_reader)
 
     def renewed(self, renewal: Renewal | None) -> None:
         """What the database says of the lease; None: the run is no longer ours."""
         if renewal is None:
             self.interrupt(Interrupt.LOST)
             return
-        self._followed = renewal.followed
-        self._demand_changed()
+        self._demand.set_followed(renewal.followed)
         if renewal.stop is not None:
             self.interrupt(Interrupt.KEEP if renewal.stop == "keep" else Interrupt.DISCARD)
-
-    def _demand_changed(self) -> None:
-        if self.wanted:
-            if self._grace is not None:
-                self._grace.cancel()
-                self._grace = None
-            if self._wanted_again is not None and not self._wanted_again.done():
-                self._wanted_again.set_result(None)
-        elif not self._owned or self._surroundings.resume_grace_seconds == 0:
-            # Who waits for its turn, or for another process, has nothing that a grace could keep.
-            self.interrupt(Interrupt.DROP)
-        else:
-            self._paused = True
-            if self._grace is None:
-                self._grace = asyncio.get_running_loop().call_later(
-                    self._surroundings.resume_grace_seconds, self.interrupt, Interrupt.DROP
-                )
-
-    async def _until_wanted(self) -> None:
-        while not self.wanted:
-            self._wanted_again = asyncio.get_running_loop().create_future()
-            await self._wanted_again
 
     # --- ends from outside --------------------------------------------------------------------------------
 
@@ -259,8 +227,7 @@ class Run:
         finally:
             if self.outcome is None:
                 self._end(ends.failed("internal", INTERNAL), "error")
-            if self._grace is not None:
-                self._grace.cancel()
+            self._demand.close()
             self._owned = False
             self._settled.set()
             self._surroundings.settled(self)
@@ -338,9 +305,8 @@ class Run:
         return True
 
     def _follow_new_owner(self) -> None:
-        self._owned = False
         self._step = Elsewhere(self.journal.run_id, self.journal.epoch)
-        self._demand_changed()
+        self._set_owned(False)
 
     async def _hand_over(self) -> None:
         """Tried once: a process that ends does not wait for the database, and its leases end by themselves."""
@@ -369,9 +335,10 @@ class Run:
                 self._end(ends.stopped(None), "stopped")
                 return True
             except DatabaseUnavailableError:
+                now = asyncio.get_running_loop().time()
                 if self._away_since is None:
-                    self._away_since = time.monotonic()
-                elif time.monotonic() - self._away_since > COMMIT_SECONDS:
+                    self._away_since = now
+                elif now - self._away_since > COMMIT_SECONDS:
                     raise
                 outcome = Busy()
             except UnavailableError as error:
@@ -385,15 +352,18 @@ class Run:
                 return await self._settle(result)
             return False
         self._claims_done += 1
-        self._owned = isinstance(outcome, Claimed)
         if not isinstance(outcome, Stored) and (outcome.run_id, outcome.epoch) != (
             self.journal.run_id,
             self.journal.epoch,
         ):
             self.journal.reset(outcome.run_id, outcome.epoch)
         self._step = outcome
-        self._demand_changed()
+        self._set_owned(isinstance(outcome, Claimed))
         return False
+
+    def _set_owned(self, owned: bool) -> None:
+        self._owned = owned
+        self._demand.set_keeps(owned)
 
     async def _follow(self, step: Elsewhere) -> Step | None:
         """What became of a run that another process makes; None: claim it."""
@@ -409,60 +379,31 @@ class Run:
     async def _generate(self, claimed: Claimed) -> Finished | HungUp | ProviderError:
         """Take the answer from the model, as long as it is wanted."""
         try:
-            return Finished(await self._take_all(claimed))
+            finish = await generate(
+                claimed.provider,
+                claimed.prompt,
+                self.journal,
+                self._demand,
+                max_chars=self._surroundings.max_answer_chars,
+                metrics=self._surroundings.metrics,
+            )
+            return Finished(finish)
         except ProviderError as error:
-            hung_up = self._paused and error.code in ("interrupted", "unavailable", "timeout")
+            hung_up = self._demand.paused and error.code in ("interrupted", "unavailable", "timeout")
             if not hung_up or self._restarts == RESTARTS:
                 return error
-        await self._until_wanted()
+        await self._demand.wait()
         return HungUp()
 
     async def _begin_anew(self) -> None:
         """Have it generated once more, under a new epoch: that the model hung up in a pause is our doing, no error."""
         self._restarts += 1
         journal = self.journal
-        epoch = await self._persist(lambda: self._store.next_epoch(journal.run_id, journal.epoch))
+        epoch = await persist(lambda: self._store.next_epoch(journal.run_id, journal.epoch))
         if epoch is None:
             self._follow_new_owner()
         else:
             journal.reset(journal.run_id, epoch)
-
-    async def _take_all(self, claimed: Claimed) -> Finish:
-        journal, metrics = self.journal, self._surroundings.metrics
-        cleaner, thought_cleaner = TextCleaner(), TextCleaner()
-        limit = self._surroundings.max_answer_chars
-        thought = taken = 0
-        started = time.monotonic()
-        await self._until_wanted()
-        self._paused = False
-        async with aclosing(claimed.provider.generate(claimed.prompt)) as deltas:
-            async for delta in deltas:
-                if self._paused:
-                    await self._until_wanted()
-                    self._paused = False
-                if not taken:
-                    metrics.first_token_seconds.observe(time.monotonic() - started)
-                taken += 1
-                match delta:
-                    case TextDelta():
-                        if text := cleaner.clean(delta.text):
-                            journal.append_token(text)
-                            metrics.tokens.inc()
-                    case ReasoningDelta():
-                        if text := thought_cleaner.clean(delta.text):
-                            thought += len(text)
-                            journal.append_reasoning(text)
-                    case Finish():
-                        if rest := cleaner.rest():
-                            journal.append_token(rest)
-                        if not journal.chars:
-                            raise ProviderError("bad_response", "The model gave an empty answer")
-                        return clean_finish(delta)
-                if journal.chars > limit or thought > limit:
-                    raise ProviderError("answer_too_long", f"The answer is longer than {limit} characters")
-                if taken % DELTAS_PER_TURN == 0:
-                    await asyncio.sleep(0)
-        raise ProviderError("interrupted", "The model broke off its answer")
 
     # --- ends ---------------------------------------------------------------------------------------------
 
@@ -471,7 +412,7 @@ class Run:
         self._committing = True
         journal, message_id, text = self.journal, uuid7(), self.journal.text
         try:
-            ours = await self._persist(
+            ours = await persist(
                 lambda: self._store.commit(
                     journal.run_id,
                     journal.epoch,
@@ -513,22 +454,9 @@ class Run:
             return
         journal = self.journal
         try:
-            await self._persist(lambda: self._store.end(journal.run_id, journal.epoch, status, code, message))
+            await persist(lambda: self._store.end(journal.run_id, journal.epoch, status, code, message))
         except DatabaseUnavailableError:
             logger.warning("run %s: its end could not be stored", journal.run_id)
-
-    async def _persist(self, write: Callable[[], Coroutine[Any, Any, T]]) -> T:
-        """The result of `write`, tried for COMMIT_SECONDS while the database is away."""
-        deadline = time.monotonic() + COMMIT_SECONDS
-        wait = FIRST_RETRY_SECONDS
-        while True:
-            try:
-                return await write()
-            except DatabaseUnavailableError:
-                if time.monotonic() + wait > deadline:
-                    raise
-            await asyncio.sleep(wait)
-            wait = min(2 * wait, LONGEST_RETRY_SECONDS)
 
     def _show_stored(self, stored: Stored) -> None:
         """Another process stored the answer: show it whole, anew where something else was shown."""

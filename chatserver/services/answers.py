@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from dataclasses import dataclass, replace
 from typing import Literal
 from uuid import UUID
@@ -200,8 +199,9 @@ class AnswerService:
         run_id = await self._database.autocommit(runs.request_stop, conversation_id, keep=keep)
         if run_id is None:
             return False
-        deadline = time.monotonic() + STOP_SECONDS
-        while time.monotonic() < deadline:
+        clock = asyncio.get_running_loop().time
+        deadline = clock() + STOP_SECONDS
+        while clock() < deadline:
             row = await self._database.autocommit(runs.find_run, run_id)
             if row is None or row.status != "active" or not row.leased:
                 return row is None or row.status in ("stopped", "kept", "active")

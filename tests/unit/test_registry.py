@@ -10,8 +10,9 @@ from uuid import UUID
 import pytest
 
 from chatserver.errors import NotFoundError, ProviderError, UnavailableError, ValidationError
+from chatserver.live.persistence import COMMIT_SECONDS
 from chatserver.live.registry import HEARTBEAT_SECONDS, SWEEP_SECONDS
-from chatserver.live.run import COMMIT_SECONDS, LOOK_SECONDS, Interrupt, Queued, Run
+from chatserver.live.run import LOOK_SECONDS, Interrupt, Queued, Run
 from chatserver.live.streams import OpenStreams
 from chatserver.metrics import Metrics
 from tests.unit.memory_store import LEASE_SECONDS
@@ -227,9 +228,11 @@ async def test_who_leaves_a_conversation_that_is_busy_elsewhere() -> None:
         here, there = w.process(), w.process()
         (first,) = await clients(there, FIRST)
         second, third = await clients(here, SECOND, THIRD)
+        here.store.away = True
         second.leave()
         await quiet()
-        assert [run.key for run in here.registry] == [THIRD]
+        assert [run.key for run in here.registry] == [THIRD], "nothing of it has to be written down"
+        here.store.away = False
         w.model.say("a", STOP, "c", STOP)
         await asyncio.gather(first.rest(), third.rest())
         assert third.text == "c"
@@ -553,6 +556,49 @@ async def test_a_follower_sees_every_end(how: str) -> None:
 
 
 @in_virtual_time
+async def test_a_client_of_the_new_owner_goes_on_at_a_follower_of_both() -> None:
+    """Whose journal is not the owner's: the same id says another place there."""
+    async with world() as w:
+        old, follower, new = w.process(), w.process(), w.process()
+        (first,) = await clients(old, FIRST)
+        (second,) = await clients(follower, FIRST)
+        first.leave()
+        await old.die()
+        (row,) = w.database.rows.values()
+        row.lease_until = now()
+        (third,) = await clients(new, FIRST)
+        assert run_of(third).owned
+        w.model.say("abc")
+        await third.until_text("abc")
+        await asyncio.sleep(2 * LOOK_SECONDS)
+        second.read()
+        assert run_of(second).journal.epoch == row.epoch == 2
+        third.leave()
+        await third.open(follower, FIRST)
+        w.model.say("def", STOP)
+        await asyncio.gather(second.rest(), third.rest())
+        assert second.text == third.text == "abcdef"
+
+
+@in_virtual_time
+async def test_an_answer_that_is_edited_before_a_follower_looks() -> None:
+    async with world() as w:
+        first, second = await owner_and_follower(w)
+        moved = Client()
+        moved.see(run_of(first).journal.frames_since(0, 1)[0])
+        await moved.open(w.processes[1], FIRST)
+        hold = w.processes[1].store.hold("look")
+        w.model.say("def", STOP)
+        await first.rest()
+        (row,) = w.database.rows.values()
+        assert row.answer is not None
+        row.answer.edited = "abxy"
+        hold.release()
+        await asyncio.gather(second.rest(), moved.rest())
+        assert second.text == moved.text == "abxy"
+
+
+@in_virtual_time
 async def test_the_database_is_away_for_a_follower() -> None:
     async with world() as w:
         first, second = await owner_and_follower(w)
@@ -594,6 +640,30 @@ async def test_an_orphan_makes_way_for_another_trigger() -> None:
         assert (now() <= LEASE_SECONDS + 1, w.database.statuses()) == (True, ["dropped", "completed"])
 
 
+@in_virtual_time
+async def test_a_follower_takes_over_when_it_is_its_turn() -> None:
+    """Here another one waits, who came first; the run of a process that died makes way for it."""
+    async with world() as w:
+        here, there = w.process(), w.process()
+        (first,) = await clients(there, FIRST)
+        (second,) = await clients(here, SECOND)
+        await asyncio.sleep(LOOK_SECONDS / 2)
+        (follower,) = await clients(here, FIRST)
+        first.leave()
+        await there.die()
+        claims = here.store.visits["claim"]
+        while here.store.visits["claim"] == claims:
+            await asyncio.sleep(LOOK_SECONDS / 20)
+        # the next to notice is the follower
+        (row,) = w.database.rows.values()
+        row.lease_until = now()
+        w.model.say("x", STOP, "x", STOP)
+        await asyncio.gather(second.rest(), follower.rest())
+        assert (second.text, follower.text) == ("x", "x")
+        current = [row.key for row in w.database.rows.values() if row.status == "completed"]
+        assert current == [SECOND, FIRST]
+
+
 # --- runs that continue -----------------------------------------------------------------------------------
 
 
@@ -612,6 +682,25 @@ async def test_a_continuing_run_of_a_dead_process_is_adopted() -> None:
         await client.open(living, FIRST)
         await client.rest()
         assert (client.text, client.resets) == ("a", 1)
+
+
+@in_virtual_time
+async def test_what_is_followed_here_is_not_adopted_as_well() -> None:
+    async with world() as w:
+        dying, living = w.process(), w.process()
+        first, second = Client(), Client()
+        await first.open(dying, FIRST, continues=True)
+        await second.open(living, FIRST)
+        hold = living.store.hold("look")
+        await hold.entered.wait()
+        first.leave()
+        await dying.die()
+        await asyncio.sleep(LEASE_SECONDS + 2 * SWEEP_SECONDS)
+        assert [run.key for run in living.registry] == [FIRST]
+        hold.release()
+        w.model.say("a", STOP)
+        await second.rest()
+        assert (second.text, second.end) == ("a", "done")
 
 
 @pytest.mark.parametrize("why", ["draining", "full"])
@@ -771,32 +860,33 @@ class Stream:
 
 @in_virtual_time
 async def test_streams_are_counted_and_bounded() -> None:
-    streams, one, other = OpenStreams(2, Metrics("0")), Stream(), Stream()
+    streams = OpenStreams(2, Metrics("0"))
     await streams.wait_empty()
-    for stream in (one, other):
-        streams.check()
-        streams.add(stream)
-    with pytest.raises(UnavailableError):
-        streams.check()
-    streams.remove(one)
-    streams.remove(one)
-    streams.check()
-    assert len(streams) == 1
+    with streams.admitted(Stream()):
+        with streams.admitted(Stream()):
+            with pytest.raises(UnavailableError), streams.admitted(Stream()):
+                pass
+            assert len(streams) == 2
+        emptied = asyncio.ensure_future(streams.wait_empty())
+        await quiet()
+        assert not emptied.done()
+        with streams.admitted(Stream()):
+            assert len(streams) == 2
+    await emptied
 
 
 @in_virtual_time
 async def test_streams_are_sent_away() -> None:
     streams, one = OpenStreams(2, Metrics("0")), Stream()
-    streams.add(one)
-    emptied = asyncio.ensure_future(streams.wait_empty())
-    streams.draining = True
-    with pytest.raises(UnavailableError):
-        streams.check()
-    assert one.woken == 0
-    streams.close()
-    streams.close()
-    assert (one.woken > 0, streams.closing) == (True, True)
-    await quiet()
-    assert not emptied.done()
-    streams.remove(one)
+    with streams.admitted(one):
+        emptied = asyncio.ensure_future(streams.wait_empty())
+        streams.draining = True
+        with pytest.raises(UnavailableError), streams.admitted(Stream()):
+            pass
+        assert one.woken == 0
+        streams.close()
+        streams.close()
+        assert (one.woken > 0, streams.closing) == (True, True)
+        await quiet()
+        assert not emptied.done()
     await emptied
