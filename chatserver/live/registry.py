@@ -129,16 +129,19 @@ class Registry:
 
     async def _renew_leases(self) -> None:
         while True:
-            owned = {run.journal.run_id: run for run in self if run.owned}
-            if owned:
-                # Whoever cannot renew cannot be overtaken either, unless the database is away for us alone; then the
-                # fence decides when we come back.
-                with _outlive("leases could not be renewed"):
-                    renewals = await self._store.renew(owned.keys())
-                    for run_id, run in owned.items():
-                        if run.owned and run.journal.run_id == run_id:
-                            run.renewed(renewals.get(run_id))
+            with _outlive("leases could not be renewed"):
+                await self._renew_once()
             await asyncio.sleep(self._heartbeat_seconds)
+
+    async def _renew_once(self) -> None:
+        owned = {run.journal.run_id: run for run in self if run.owned}
+        if owned:
+            # Whoever cannot renew cannot be overtaken either, unless the database is away for us alone; then the fence
+            # decides when we come back.
+            renewals = await self._store.renew(owned.keys())
+            for run_id, run in owned.items():
+                if run.owned and run.journal.run_id == run_id:
+                    run.renewed(renewals.get(run_id))
 
     async def _adopt_abandoned(self) -> None:
         while not self.draining:

