@@ -80,7 +80,7 @@ async def _serve(settings: Settings, *, reuse_port: bool, local_model: bool) -> 
         app = App(settings, database.url, os.environ)
         stack.push_async_callback(app.close)
         if database.embedded is not None:
-            await stack.enter_async_context(_kept_alive(database.embedded, app.database))
+            await stack.enter_async_context(_kept_alive(database.embedded, app.pulse))
         if local_model:
             await _register_local_agent(app)
         server = HTTPServer(app.web, idle_connection_timeout=IDLE_CONNECTION_SECONDS, body_timeout=BODY_SECONDS)
@@ -138,16 +138,21 @@ async def _kept_alive(embedded: EmbeddedPostgres, database: Database) -> AsyncIt
     """In here the embedded database is started again when it was lost: nobody else would do it."""
     leave = asyncio.Event()
 
+    async def look_after() -> None:
+        try:
+            await require_database(database)
+        except DatabaseUnavailableError:
+            logger.warning("the embedded database does not answer: starting it")
+            await asyncio.get_running_loop().run_in_executor(None, embedded.start)
+
     async def watch() -> None:
         while not await _within(LOOK_AFTER_DATABASE_SECONDS, leave.wait()):
             try:
-                await require_database(database)
-            except DatabaseUnavailableError:
-                logger.warning("the embedded database does not answer: starting it")
-                try:
-                    await asyncio.get_running_loop().run_in_executor(None, embedded.start)
-                except ConfigurationError as error:
-                    logger.error("the embedded database does not start: %s", error.message)
+                await look_after()
+            except ConfigurationError as error:
+                logger.error("the embedded database does not start: %s", error.message)
+            except Exception:
+                logger.exception("looking after the embedded database")
 
     task = asyncio.ensure_future(watch())
     try:

@@ -124,7 +124,7 @@ class Settings(BaseSettings):
     auth: Literal["local_trusted", "authenticated"] = Field(
         default="local_trusted",
         description="Who may do what: local_trusted binds to loopback only and trusts everyone there; "
-        "authenticated asks for tokens.",
+        "authenticated asks for tokens, and is not part of this version.",
     )
     host: HostName = Field(default="127.0.0.1", description="The address or name to listen on.")
     port: Whole = Field(default=8000, ge=0, le=65_535, description="The TCP port to listen on; 0 takes a free one.")
@@ -143,7 +143,8 @@ class Settings(BaseSettings):
         default=None,
         repr=False,
         examples=["postgresql://chat@db.example.org:5432/chat"],
-        description="A direct URL for LISTEN where database_url leads to a transaction pooler; none: database_url.",
+        description="A direct URL where database_url leads to a transaction pooler, which is then sent no prepared "
+        "statements and no settings of a session; none: database_url is direct.",
     )
     database_connections: Whole = Field(
         default=8, ge=1, le=200, description="Connections to the database, and threads that use them."
@@ -192,10 +193,13 @@ class Settings(BaseSettings):
         default=10_000, ge=1, le=1_000_000, description="Open streams of this process; past it 503."
     )
     max_runs: Whole = Field(
-        default=1_000, ge=1, le=1_000_000, description="Answers that this process makes at once; past it 503."
+        default=1_000,
+        ge=1,
+        le=1_000_000,
+        description="Answers that this process makes, waits for or follows at once; past it 503.",
     )
     requests_per_minute: Whole = Field(
-        default=0, ge=0, le=1_000_000, description="Requests per token or address; past it 429; 0: no limit."
+        default=0, ge=0, le=1_000_000, description="Requests of one address; past it 429; 0: no limit."
     )
     providers: Annotated[dict[ProviderName, ProviderSettings], NoDecode, BeforeValidator(decode_table)] = Field(
         default={}, description="Sources of answers by name; in the environment a JSON object."
@@ -211,7 +215,7 @@ class Settings(BaseSettings):
     )
     allowed_origins: Origins = Field(default=(), description="Other sites whose pages may call the API.")
     trusted_proxies: Networks = Field(
-        default=(), description="Addresses and networks of proxies whose X-Forwarded headers are believed."
+        default=(), description="Addresses and networks of proxies whose X-Forwarded-For is believed."
     )
     log_level: Literal["debug", "info", "warning", "error"] = Field(
         default="info", description="The least severity that is logged."

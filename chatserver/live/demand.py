@@ -39,6 +39,11 @@ class Demand:
         self._readers -= 1
         self._changed()
 
+    def set_continues(self) -> None:
+        """From now on it is wanted without readers, too."""
+        self.continues = True
+        self._changed()
+
     def set_followed(self, followed: bool) -> None:
         """Whether there are readers on other processes."""
         self._followed = followed

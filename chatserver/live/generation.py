@@ -27,9 +27,9 @@ async def generate(
     """
     answer, thinking = TextCleaner(), TextCleaner()
     thought = taken = 0
+    await demand.resume()
     clock = asyncio.get_running_loop().time
     started = clock()
-    await demand.resume()
     async with aclosing(provider.generate(prompt)) as deltas:
         async for delta in deltas:
             if demand.paused:

@@ -153,14 +153,15 @@ class Registry:
 
     async def _adopt(self, key: RunKey) -> None:
         async with self.exclusively(key.conversation_id):
-            if self.line(key.conversation_id):
+            # Who waits in its conversation waits for it; who follows it takes it over.
+            if any(run.key == key or run.owned for run in self.line(key.conversation_id)):
                 return
             try:
                 outcome = await self._store.claim(key, uuid7(), continues=True)
             except DatabaseUnavailableError:
                 raise
             except ChatServerError as error:
-                logger.warning("an abandoned run cannot be taken over: %s", error.message)
+                logger.info("an abandoned run cannot be taken over: %s", error.message)
             else:
                 if isinstance(outcome, Claimed):
                     self.add(key, outcome, continues=True)

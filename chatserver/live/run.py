@@ -41,6 +41,8 @@ logger = logging.getLogger(__name__)
 
 # How often the row of a run that is made elsewhere is looked at, and a conversation that is busy elsewhere.
 LOOK_SECONDS = 0.5
+# What a model that hung up looks like.
+HANG_UPS: frozenset[ErrorCode] = frozenset({"interrupted", "unavailable", "timeout"})
 # How often an answer is begun anew because the model hung up while nobody was reading.
 RESTARTS = 5
 INTERNAL = "The answer failed"
@@ -122,14 +124,16 @@ class Run:
         self._demand = Demand(
             surroundings.resume_grace_seconds,
             lambda: self.interrupt(Interrupt.DROP),
-            continues=continues,
+            continues=continues or (isinstance(first_step, Claimed) and first_step.continues),
             keeps=self._owned,
         )
         self._restarts = 0
         self._committing = False
         self._interrupt: Interrupt | None = None
+        self._handing_over = False
         self._work: asyncio.Task[Any] | None = None
         self._settled = asyncio.Event()
+        self._let_go = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
         self._away_since: float | None = None
 
@@ -172,6 +176,8 @@ class Run:
         if renewal is None:
             self.interrupt(Interrupt.LOST)
             return
+        if renewal.continues:
+            self._demand.set_continues()
         self._demand.set_followed(renewal.followed)
         if renewal.stop is not None:
             self.interrupt(Interrupt.KEEP if renewal.stop == "keep" else Interrupt.DISCARD)
@@ -181,10 +187,10 @@ class Run:
     async def stop(self, *, keep: bool) -> bool:
         """End it for all readers; when this returns the model's connection is closed.
 
-        Whether it was stopped: False when it had come to its end by then.
+        Whether it was stopped: False when it had come to its end by then, or is another process's now.
         """
         self.interrupt(Interrupt.KEEP if keep else Interrupt.DISCARD)
-        await self.wait_settled()
+        await self._let_go.wait()
         return self.outcome == "stopped"
 
     async def drop(self) -> bool:
@@ -197,6 +203,7 @@ class Run:
 
     async def hand_over(self) -> None:
         """This process ends: let others make the answer."""
+        self._handing_over = True
         self.interrupt(Interrupt.HAND_OVER)
         await self.wait_settled()
 
@@ -206,11 +213,12 @@ class Run:
 
     def interrupt(self, interrupt: Interrupt) -> None:
         """Have it end, or go elsewhere, soon; without effect where its end is decided."""
-        if self._committing or self._interrupt is not None or self._settled.is_set():
+        if self._committing or self._settled.is_set():
             return
-        self._interrupt = interrupt
-        if self._work is not None:
-            self._work.cancel()
+        if self._interrupt is None or (self._interrupt is Interrupt.LOST and interrupt is Interrupt.HAND_OVER):
+            self._interrupt = interrupt
+            if self._work is not None:
+                self._work.cancel()
 
     # --- the loop -----------------------------------------------------------------------------------------
 
@@ -229,6 +237,7 @@ class Run:
                 self._end(ends.failed("internal", INTERNAL), "error")
             self._demand.close()
             self._owned = False
+            self._let_go.set()
             self._settled.set()
             self._surroundings.settled(self)
 
@@ -287,10 +296,12 @@ class Run:
     async def _settle(self, interrupt: Interrupt) -> bool:
         """Carry out an interruption; whether the run is over here."""
         match interrupt:
-            case Interrupt.LOST:
+            case Interrupt.LOST if not self._handing_over:
                 self._interrupt = None
                 self._follow_new_owner()
                 return False
+            case Interrupt.LOST:
+                self.outcome = "dropped"
             case Interrupt.KEEP if self._owned and self.journal.text.strip():
                 return await self._commit(kept=True, finish=Finish("stopped"))
             case Interrupt.DISCARD | Interrupt.KEEP:
@@ -352,17 +363,23 @@ class Run:
                 return await self._settle(result)
             return False
         self._claims_done += 1
-        if not isinstance(outcome, Stored) and (outcome.run_id, outcome.epoch) != (
+        if isinstance(outcome, Claimed | Elsewhere) and (outcome.run_id, outcome.epoch) != (
             self.journal.run_id,
             self.journal.epoch,
         ):
             self.journal.reset(outcome.run_id, outcome.epoch)
         self._step = outcome
+        if isinstance(outcome, Claimed) and outcome.continues:
+            self._demand.set_continues()
         self._set_owned(isinstance(outcome, Claimed))
         return False
 
     def _set_owned(self, owned: bool) -> None:
         self._owned = owned
+        if owned:
+            self._let_go.clear()
+        else:
+            self._let_go.set()
         self._demand.set_keeps(owned)
 
     async def _follow(self, step: Elsewhere) -> Step | None:
@@ -389,7 +406,7 @@ class Run:
             )
             return Finished(finish)
         except ProviderError as error:
-            hung_up = self._demand.paused and error.code in ("interrupted", "unavailable", "timeout")
+            hung_up = self._demand.paused and error.code in HANG_UPS
             if not hung_up or self._restarts == RESTARTS:
                 return error
         await self._demand.wait()

@@ -32,6 +32,8 @@ class Claimed:
     epoch: int
     provider: Provider
     prompt: Prompt
+    continues: bool = False
+    """Whether somebody asked that it goes on without readers."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,9 +81,11 @@ class Renewal:
     stop: Literal["discard", "keep"] | None
     followed: bool
     """Whether another process has readers for it."""
+    continues: bool = False
+    """Whether somebody, there or here, asked that it goes on without readers."""
 
 
-ClaimOutcome = Claimed | Elsewhere | Stored | Busy
+ClaimOutcome = Claimed | Elsewhere | Stored | Ended | Busy
 Look = Elsewhere | Stored | Ended
 
 
@@ -92,8 +96,8 @@ class RunStore(Protocol):
         """Make the answer here, as run `run_id`, unless it is made or stored already, or another one is being made.
 
         A run of the same trigger whose lease is over is taken over, under its own id and a new epoch. Raises
-        NotFoundError when the conversation or the trigger is gone, and UnavailableError when its provider is not
-        configured.
+        NotFoundError when the conversation or the trigger is gone, ValidationError when there is nothing to answer any
+        more, and UnavailableError when its provider is not configured.
         """
 
     async def look(self, run_id: UUID) -> Look | None:
@@ -106,7 +110,7 @@ class RunStore(Protocol):
         """Extend the leases of this process; runs that are no longer its own are left out."""
 
     async def next_epoch(self, run_id: UUID, epoch: int) -> int | None:
-        """Begin the answer anew under a new epoch; None when the run is no longer ours."""
+        """Begin the answer anew under the next epoch; None when the run is no longer ours. It may be repeated."""
 
     async def commit(
         self,
@@ -119,7 +123,8 @@ class RunStore(Protocol):
         usage: Usage | None,
         stop_reason: str | None,
     ) -> bool:
-        """Store the answer and end the run, all or nothing; False when the run is no longer ours.
+        """Store the answer and end the run, all or nothing; False when the run is no longer ours, or its conversation
+        was deleted.
 
         To be repeated with the same `message_id` when it is not known whether it took effect.
         """

@@ -12,7 +12,7 @@ from chatserver.live.ends import read_end, read_stored
 from chatserver.live.reader import Reader
 from chatserver.live.registry import Registry
 from chatserver.live.run import LOOK_SECONDS, Interrupt, Queued, Run
-from chatserver.live.store import Busy, Ended, RunStore, Stored
+from chatserver.live.store import Busy, Elsewhere, Ended, RunStore, Stored
 from chatserver.schemas import StreamMessage
 from chatserver.services.access import Actor
 from chatserver.services.claims import Claims, Opened, OpenRequest
@@ -40,6 +40,15 @@ class StreamOptions:
     reset: bool = False
     when_busy: WhenBusy = "reject"
     continues: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class _Begun:
+    """How to join a run: with which options, and what other processes have to be told."""
+
+    options: StreamOptions
+    tells_continues: bool = False
+    interrupts_elsewhere: bool = False
 
 
 class AnswerService:
@@ -86,42 +95,70 @@ class AnswerService:
         idempotency_key: IdempotencyKey | None = None,
     ) -> tuple[Reader, UUID | None]:
         """The reader, and the trigger of its answer."""
-        interrupts_elsewhere = False
         while True:
-            async with self._registry.exclusively(conversation_id):
-                run = None if message is not None else self._find(actor, conversation_id, options)
-                if run is None:
-                    request = self._request(actor, conversation_id, options, message, idempotency_key)
-                    opened = await self._database.transaction(self._claims.open, request)
-                    reset = options.reset or opened.reset
-                    if isinstance(opened.outcome, Stored):
-                        return read_stored(opened.outcome, options.resume, reset=reset), opened.key.trigger_id
-                    if isinstance(opened.outcome, Ended):
-                        assert options.resume is not None
-                        return read_end(opened.outcome, options.resume), opened.key.trigger_id
-                    run = self._run_of(opened, options)
-                    if opened.reset:
-                        options = replace(options, resume=None, reset=True)
-                    interrupts_elsewhere = (
-                        options.when_busy == "interrupt"
-                        and isinstance(opened.outcome, Busy)
-                        and self._registry.line(conversation_id)[0] is run
-                    )
-                if run.joinable:
-                    newly_continues = options.continues and not run.continues
-                    reader = run.join(options.resume, reset=options.reset, continues=options.continues)
-                    break
+            run = None if message is not None else self._find(actor, conversation_id, options)
+            begun = _Begun(options)
+            if run is None:
+                async with self._registry.exclusively(conversation_id):
+                    # Somebody may have begun it while this one waited.
+                    run = None if message is not None else self._find(actor, conversation_id, options)
+                    if run is None:
+                        request = self._request(actor, conversation_id, options, message, idempotency_key)
+                        opened = await self._database.transaction(self._claims.open, request)
+                        reset = options.reset or opened.reset
+                        if isinstance(opened.outcome, Stored):
+                            return read_stored(opened.outcome, options.resume, reset=reset), opened.key.trigger_id
+                        if isinstance(opened.outcome, Ended):
+                            assert options.resume is not None
+                            return read_end(opened.outcome, options.resume), opened.key.trigger_id
+                        run, begun = self._begin(opened, options)
+            if run.joinable:
+                return await self._join(run, begun), run.key.trigger_id
             # It is being stopped or dropped; then the database knows more.
             await run.wait_settled()
+
+    def _begin(self, opened: Opened, options: StreamOptions) -> tuple[Run, _Begun]:
+        """The run of an answer that is not stored: one that is here already, or a new one."""
+        outcome = opened.outcome
+        assert not isinstance(outcome, Stored | Ended)
+        if opened.reset:
+            options = replace(options, resume=None, reset=True)
+        line = self._registry.line(opened.key.conversation_id)
+        run = next((run for run in line if run.key == opened.key), None)
+        if run is not None:
+            return run, _Begun(options)
+        if not isinstance(outcome, Busy):
+            run = self._registry.add(opened.key, outcome, continues=options.continues)
+            # Of a run that is claimed here the database knows already whether it continues.
+            return run, _Begun(options, tells_continues=options.continues and isinstance(outcome, Elsewhere))
+        interrupts = options.when_busy == "interrupt"
+        unread = [other for other in line if not other.wanted]
+        run = self._registry.add(
+            opened.key, Queued(), continues=options.continues, next_in_line=interrupts or bool(unread)
+        )
+        for other in unread:
+            other.interrupt(Interrupt.DROP)
+        active = next((other for other in line if other.owned), None)
+        if interrupts and active is not None and active not in unread:
+            active.interrupt(Interrupt.DISCARD)
+        return run, _Begun(options, interrupts_elsewhere=interrupts and active is None)
+
+    async def _join(self, run: Run, begun: _Begun) -> Reader:
+        """A reader of the run; what others have to know for it is told them by then."""
+        options = begun.options
+        tells_continues = begun.tells_continues or (options.continues and not run.continues)
+        reader = run.join(options.resume, reset=options.reset, continues=options.continues)
         try:
-            if interrupts_elsewhere:
-                await self._database.autocommit(runs.request_stop, conversation_id, keep=False)
-            if newly_continues:
+            if begun.interrupts_elsewhere:
+                await self._database.autocommit(
+                    runs.request_stop, run.key.conversation_id, keep=False, spared=run.journal.run_id
+                )
+            if tells_continues:
                 await self._store.set_continues(run.journal.run_id)
         except BaseException:
             reader.close()
             raise
-        return reader, run.key.trigger_id
+        return reader
 
     def _request(
         self,
@@ -159,29 +196,6 @@ class AnswerService:
                 return run
         return None
 
-    def _run_of(self, opened: Opened, options: StreamOptions) -> Run:
-        """The run of an answer that is not stored: one that is here already, or a new one."""
-        outcome = opened.outcome
-        assert not isinstance(outcome, Stored | Ended)
-        line = self._registry.line(opened.key.conversation_id)
-        for run in line:
-            if run.key == opened.key:
-                return run
-        if not isinstance(outcome, Busy):
-            return self._registry.add(opened.key, outcome, continues=options.continues)
-        unread = [run for run in line if not run.wanted]
-        run = self._registry.add(
-            opened.key,
-            Queued(),
-            continues=options.continues,
-            next_in_line=options.when_busy == "interrupt" or bool(unread),
-        )
-        for other in unread:
-            other.interrupt(Interrupt.DROP)
-        if options.when_busy == "interrupt" and line and line[0] not in unread:
-            line[0].interrupt(Interrupt.DISCARD)
-        return run
-
     async def stop(self, actor: Actor, conversation_id: UUID, *, keep: bool) -> bool:
         """Stop the answer that is being generated; whether there was one.
 
@@ -194,8 +208,9 @@ class AnswerService:
     async def _stop(self, conversation_id: UUID, *, keep: bool) -> bool:
         async with self._registry.exclusively(conversation_id):
             here = next((run for run in self._registry.line(conversation_id) if run.owned), None)
-        if here is not None:
-            return await here.stop(keep=keep)
+        if here is not None and (await here.stop(keep=keep) or not here.joinable):
+            return here.outcome == "stopped"
+        # It is made elsewhere, or by now it is.
         run_id = await self._database.autocommit(runs.request_stop, conversation_id, keep=keep)
         if run_id is None:
             return False
@@ -203,8 +218,11 @@ class AnswerService:
         deadline = clock() + STOP_SECONDS
         while clock() < deadline:
             row = await self._database.autocommit(runs.find_run, run_id)
-            if row is None or row.status != "active" or not row.leased:
-                return row is None or row.status in ("stopped", "kept", "active")
+            if row is None or row.status != "active":
+                return row is None or row.status in ("stopped", "kept")
+            if not row.leased:
+                await self._database.autocommit(runs.request_stop, conversation_id, keep=keep)
+                return True
             await asyncio.sleep(LOOK_SECONDS)
         raise UnavailableError("The process that generates the answer does not react")
 

@@ -5,7 +5,7 @@ Everything that can be refused is refused in here, before a run exists and befor
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 from uuid import UUID
 
@@ -127,10 +127,14 @@ class Claims:
     ) -> ClaimOutcome:
         for _ in range(ATTEMPTS):
             current = runs.find_current(connection, key.conversation_id, key.trigger_id)
-            if current is not None and current.status != "active":
-                return stored(current)
-            if current is not None and current.leased:
-                return Elsewhere(current.id, current.epoch)
+            made = None if current is None else self._made_of(current, request)
+            if made is not None:
+                return made
+            if current is not None and current.stop_requested is not None and not current.leased:
+                runs.end_orphan(connection, current.id, "stopped")
+                if run_id is not None:
+                    return Ended(current.id, current.epoch, "stopped")
+                continue
             if request.full:
                 raise UnavailableError("Too many answers are being generated")
             # Nobody rewinds or deletes from here on; what was read before may be outdated.
@@ -151,12 +155,24 @@ class Claims:
             else:
                 epoch = None
             if epoch is not None:
-                return self._claimed(connection, model, key, question, claim_id, epoch)
+                claimed = self._claimed(connection, model, key, question, claim_id, epoch)
+                return replace(claimed, continues=request.continues or (current is not None and current.continues))
             if current is None and (request.wait or self._is_busy(connection, key)):
                 if request.refuse_busy:
                     raise ConflictError("Another answer is being generated in this conversation")
                 return Busy()
         raise UnavailableError
+
+    def _made_of(self, run: Any, request: OpenRequest) -> Stored | Elsewhere | None:
+        """What is, or is being, made of a run that is the trigger's; None: it may be taken over.
+
+        Then its lease is over; or it is this process's own, but unknown here: the confirmation of its claim was lost.
+        """
+        if run.status != "active":
+            return stored(run)
+        if run.leased and (run.owner != self._owner or request.wait):
+            return Elsewhere(run.id, run.epoch)
+        return None
 
     def _take_over(self, connection: Connection, run_id: UUID) -> int | None:
         return runs.take_over(connection, run_id, self._owner, self._lease_seconds)
@@ -177,11 +193,17 @@ class Claims:
         return FIRST_EPOCH if inserted else None
 
     def _is_busy(self, connection: Connection, key: RunKey) -> bool:
-        """Whether another answer is being generated; one whose process died is not, and ends here."""
+        """Whether another answer is being generated; one whose process died is not, and ends here.
+
+        Unless it is to go on without readers: then some process will take it over.
+        """
         active = runs.find_active(connection, key.conversation_id)
-        if active is not None and not active.leased:
-            runs.drop_orphan(connection, active.id)
-        return active is not None and active.leased
+        if active is None:
+            return False
+        if active.leased or (active.continues and active.stop_requested is None):
+            return True
+        runs.end_orphan(connection, active.id, "dropped")
+        return False
 
     def _model(self, connection: Connection, key: RunKey, agent_id: UUID | None) -> Model:
         agent = None if agent_id is None else agents.find(connection, key.company_id, agent_id)

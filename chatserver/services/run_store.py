@@ -19,8 +19,10 @@ from chatserver.storage.database import Database
 class PostgresRunStore:
     """`live.store.RunStore` for the runs of the process that is known as `owner`."""
 
-    def __init__(self, database: Database, claims: Claims, owner: UUID, lease_seconds: float) -> None:
+    def __init__(self, database: Database, pulse: Database, claims: Claims, owner: UUID, lease_seconds: float) -> None:
+        """`pulse` is for the leases alone: they must not wait behind what users ask for."""
         self._database = database
+        self._pulse = pulse
         self._claims = claims
         self._owner = owner
         self._lease_seconds = lease_seconds
@@ -32,8 +34,8 @@ class PostgresRunStore:
         return await self._database.transaction(_look, run_id)
 
     async def renew(self, run_ids: Collection[UUID]) -> Mapping[UUID, Renewal]:
-        rows = await self._database.autocommit(runs.renew, tuple(run_ids), self._owner, self._lease_seconds)
-        return {row.id: Renewal(row.stop_requested, row.followed) for row in rows}
+        rows = await self._pulse.autocommit(runs.renew, tuple(run_ids), self._owner, self._lease_seconds)
+        return {row.id: Renewal(row.stop_requested, row.followed, row.continues) for row in rows}
 
     async def next_epoch(self, run_id: UUID, epoch: int) -> int | None:
         return await self._database.autocommit(runs.next_epoch, run_id, self._owner, epoch)

@@ -31,6 +31,8 @@ logger = logging.getLogger(__name__)
 
 # A connection attempt that takes longer is given up (libpq rounds to whole seconds, 2 at least).
 CONNECT_SECONDS = 3
+# Within a transaction there is no waiting but for PostgreSQL itself.
+IDLE_TRANSACTION_SECONDS = 10
 # Requests that wait for a thread; past this the database is too slow for what is asked of it.
 MAX_WAITING = 2_000
 # A transaction that PostgreSQL broke off because of another one is run again.
@@ -57,7 +59,11 @@ def make_engine(
         "tcp_user_timeout": 15_000,
     }
     if not pooled and statement_timeout_seconds is not None:
-        parameters["options"] = f"-c statement_timeout={int(statement_timeout_seconds * 1000)}"
+        # A process that froze in the middle of a transaction must not hold its locks for ever.
+        parameters["options"] = (
+            f"-c statement_timeout={int(statement_timeout_seconds * 1000)}"
+            f" -c idle_in_transaction_session_timeout={int(IDLE_TRANSACTION_SECONDS * 1000)}"
+        )
     try:
         # What the URL itself says wins.
         parameters.update(conninfo_to_dict(url))

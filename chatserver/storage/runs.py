@@ -6,7 +6,7 @@ All times are the database's, so that processes on several machines agree on whe
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Literal
 from uuid import UUID
 
 from sqlalchemy import (
@@ -19,8 +19,10 @@ from sqlalchemy import (
     and_,
     any_,
     bindparam,
+    case,
     func,
     literal_column,
+    or_,
     select,
     true,
     update,
@@ -116,6 +118,8 @@ _RUN = select(
     runs.c.status,
     runs.c.owner,
     runs.c.epoch,
+    runs.c.continues,
+    runs.c.stop_requested,
     (runs.c.lease_until > NOW).label("leased"),
     runs.c.stop_reason,
     runs.c.error_code,
@@ -181,18 +185,19 @@ _INSERT = (
     .returning(runs.c.id)
 )
 
+_ORPHAN = and_(runs.c.id == bindparam("run_id"), runs.c.status == "active", runs.c.lease_until <= NOW)
 _TAKE_OVER = (
     update(runs)
-    .where(runs.c.id == bindparam("run_id"), runs.c.status == "active", runs.c.lease_until <= NOW)
-    .values(owner=bindparam("new_owner"), epoch=runs.c.epoch + 1, lease_until=LEASE, stop_requested=None)
+    .where(
+        runs.c.id == bindparam("run_id"),
+        runs.c.status == "active",
+        or_(runs.c.lease_until <= NOW, runs.c.owner == bindparam("new_owner")),
+    )
+    .values(owner=bindparam("new_owner"), epoch=runs.c.epoch + 1, lease_until=LEASE)
     .returning(runs.c.epoch)
 )
 
-_DROP_ORPHAN = (
-    update(runs)
-    .where(runs.c.id == bindparam("run_id"), runs.c.status == "active", runs.c.lease_until <= NOW)
-    .values(status="dropped", ended_at=NOW)
-)
+_END_ORPHAN = update(runs).where(_ORPHAN).values(status=bindparam("new_status"), ended_at=NOW)
 
 
 def insert_run(
@@ -223,14 +228,17 @@ def insert_run(
 
 
 def take_over(connection: Connection, run_id: UUID, owner: UUID, lease_seconds: float) -> int | None:
-    """Make a run whose lease is over `owner`'s; its new epoch, or None when somebody was quicker."""
+    """Make a run whose lease is over, or that was `owner`'s already, `owner`'s under a new epoch; that epoch.
+
+    None when somebody was quicker.
+    """
     parameters = {"run_id": run_id, "new_owner": owner, "lease_seconds": lease_seconds}
     return connection.execute(_TAKE_OVER, parameters).scalar_one_or_none()
 
 
-def drop_orphan(connection: Connection, run_id: UUID) -> None:
-    """End a run whose owner is gone and whose answer nobody asks for."""
-    connection.execute(_DROP_ORPHAN, {"run_id": run_id})
+def end_orphan(connection: Connection, run_id: UUID, status: Literal["stopped", "dropped"]) -> None:
+    """End a run whose owner is gone: it was to be stopped, or nobody asks for its answer."""
+    connection.execute(_END_ORPHAN, {"run_id": run_id, "new_status": status})
 
 
 # --- hold -------------------------------------------------------------------------------------------------
@@ -243,7 +251,12 @@ _RENEW = (
         runs.c.status == "active",
     )
     .values(lease_until=LEASE)
-    .returning(runs.c.id, runs.c.stop_requested, (func.coalesce(runs.c.followed_until > NOW, False)).label("followed"))
+    .returning(
+        runs.c.id,
+        runs.c.stop_requested,
+        runs.c.continues,
+        func.coalesce(runs.c.followed_until > NOW, False).label("followed"),
+    )
 )
 
 _RELEASE = (
@@ -263,7 +276,18 @@ _FENCE = and_(
     runs.c.status == "active",
 )
 
-_NEXT_EPOCH = update(runs).where(_FENCE).values(epoch=runs.c.epoch + 1).returning(runs.c.epoch)
+# It may be repeated when its confirmation was lost, so it names the epoch that it leads to.
+_NEXT_EPOCH = (
+    update(runs)
+    .where(
+        runs.c.id == bindparam("run_id"),
+        runs.c.owner == bindparam("by"),
+        runs.c.epoch.in_([bindparam("in_epoch"), bindparam("to_epoch")]),
+        runs.c.status == "active",
+    )
+    .values(epoch=bindparam("to_epoch"))
+    .returning(runs.c.epoch)
+)
 
 _FOLLOW = (
     update(runs)
@@ -278,12 +302,17 @@ _REQUEST_STOP = (
     update(runs)
     .where(
         runs.c.conversation_id == bindparam("in_conversation"),
-        runs.c.status == "active",
-        runs.c.lease_until > NOW,
+        runs.c.status == literal_column("'active'"),  # for the partial index
+        or_(bindparam("spared", type_=Uuid).is_(None), runs.c.id != bindparam("spared", type_=Uuid)),
     )
-    # Whoever asks first decides whether it is kept.
-    .values(stop_requested=func.coalesce(runs.c.stop_requested, bindparam("stop")))
-    .returning(runs.c.id)
+    .values(
+        # Whoever asks first decides whether it is kept.
+        stop_requested=func.coalesce(runs.c.stop_requested, bindparam("stop")),
+        # Where nobody is left to react it is ended right here.
+        status=case((runs.c.lease_until > NOW, literal_column("'active'")), else_=literal_column("'stopped'")),
+        ended_at=case((runs.c.lease_until > NOW, None), else_=NOW),
+    )
+    .returning(runs.c.id, runs.c.status)
 )
 
 _ABANDONED = (
@@ -292,9 +321,12 @@ _ABANDONED = (
     .where(
         runs.c.status == literal_column("'active'"),
         runs.c.continues,
+        runs.c.stop_requested.is_(None),
         runs.c.lease_until <= NOW,
         conversations.c.deleted_at.is_(None),
     )
+    # Some may be refused again and again, such as those of a provider that is not configured here.
+    .order_by(func.random())
     .limit(20)
 )
 
@@ -312,7 +344,7 @@ def release(connection: Connection, run_ids: Sequence[UUID], owner: UUID) -> Non
 
 def next_epoch(connection: Connection, run_id: UUID, owner: UUID, epoch: int) -> int | None:
     """The new epoch of a run that its owner begins anew; None behind the fence."""
-    parameters = {"run_id": run_id, "by": owner, "in_epoch": epoch}
+    parameters = {"run_id": run_id, "by": owner, "in_epoch": epoch, "to_epoch": epoch + 1}
     return connection.execute(_NEXT_EPOCH, parameters).scalar_one_or_none()
 
 
@@ -326,10 +358,16 @@ def set_continues(connection: Connection, run_id: UUID) -> None:
     connection.execute(_SET_CONTINUES, {"run_id": run_id})
 
 
-def request_stop(connection: Connection, conversation_id: UUID, *, keep: bool) -> UUID | None:
-    """Ask the owner of the active run to stop it; the run, or None when there is none."""
-    parameters = {"in_conversation": conversation_id, "stop": "keep" if keep else "discard"}
-    return connection.execute(_REQUEST_STOP, parameters).scalar_one_or_none()
+def request_stop(
+    connection: Connection, conversation_id: UUID, *, keep: bool, spared: UUID | None = None
+) -> UUID | None:
+    """Ask the owner of the active run, unless that is `spared`, to stop it.
+
+    The run; None when nothing is being generated. A run whose owner is gone is stopped by this, and counts as none.
+    """
+    parameters = {"in_conversation": conversation_id, "stop": "keep" if keep else "discard", "spared": spared}
+    run = connection.execute(_REQUEST_STOP, parameters).one_or_none()
+    return None if run is None or run.status != "active" else run.id
 
 
 def abandoned(connection: Connection) -> Sequence[Any]:

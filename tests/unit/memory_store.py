@@ -8,16 +8,17 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Collection, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal, TypeVar
 from uuid import UUID
 
 from chatserver.errors import DatabaseUnavailableError, ErrorCode, NotFoundError
 from chatserver.ids import uuid7
 from chatserver.live.store import Busy, Claimed, ClaimOutcome, Elsewhere, Ended, Look, Renewal, RunKey, Stored
 from chatserver.providers.base import Prompt, Provider, Turn, Usage
+
+T = TypeVar("T")
 
 LEASE_SECONDS = 15.0
 FOLLOWED_SECONDS = 3.0
@@ -104,13 +105,16 @@ class MemoryDatabase:
 
 
 class MemoryStore:
-    """`RunStore` for one process. `away`: for this process alone. `dead`: it comes back from no visit any more."""
+    """`RunStore` for one process. `away`: for this process alone."""
 
     def __init__(self, database: MemoryDatabase) -> None:
         self.database = database
         self.owner = uuid7()
         self.away = False
         self.dead = False
+        self._on_their_way: set[asyncio.Future[Any]] = set()
+        # how long a visit takes, one way
+        self.latency_seconds = 0.0
         self.visits: Counter[str] = Counter()
         # by method: how many confirmations will be lost, after the effect
         self.lose: Counter[str] = Counter()
@@ -123,25 +127,44 @@ class MemoryStore:
         self.holds[method] = hold = Hold()
         return hold
 
-    @asynccontextmanager
-    async def _visit(self, method: str) -> AsyncIterator[None]:
+    async def settled(self) -> None:
+        """Until no visit is on its way any more, of those that nobody waits for either."""
+        while self._on_their_way:
+            await asyncio.wait(self._on_their_way)
+
+    def die(self) -> None:
+        """What is on its way has no effect any more, and nothing comes back."""
+        self.dead = True
+        for visit in self._on_their_way:
+            visit.cancel()
+
+    async def _visit(self, method: str, effect: Callable[[], T]) -> T:
+        """What `effect` gives. It takes place also when the caller does not wait for it any more, as on a thread."""
+        visit = asyncio.ensure_future(self._go_there_and_back(method, effect))
+        self._on_their_way.add(visit)
+        visit.add_done_callback(self._is_back)
+        return await asyncio.shield(visit)
+
+    def _is_back(self, visit: asyncio.Future[Any]) -> None:
+        self._on_their_way.discard(visit)
+        if not visit.cancelled():
+            visit.exception()  # else it would be reported as unseen where nobody waits for it any more
+
+    async def _go_there_and_back(self, method: str, effect: Callable[[], T]) -> T:
         self.visits[method] += 1
-        await asyncio.sleep(0)  # there
+        await asyncio.sleep(self.latency_seconds)
         if method in self.holds:
             await self.holds[method].wait()
-        if self.dead:
-            await asyncio.Event().wait()
         if self.away or self.database.away:
             raise DatabaseUnavailableError
         if method in self.defects:
             raise self.defects.pop(method)
-        yield
-        await asyncio.sleep(0)  # and back
-        if self.dead:
-            await asyncio.Event().wait()
+        result = effect()
+        await asyncio.sleep(self.latency_seconds)
         if self.lose[method] > 0:
             self.lose[method] -= 1
             raise DatabaseUnavailableError
+        return result
 
     def _leased(self, row: Row) -> bool:
         return row.lease_until > self.database.clock()
@@ -158,68 +181,90 @@ class MemoryStore:
     # --- RunStore -----------------------------------------------------------------------------------------
 
     async def claim(self, key: RunKey, run_id: UUID, *, continues: bool) -> ClaimOutcome:
-        async with self._visit("claim"):
-            return self._claim(key, run_id, continues)
-        raise AssertionError("unreachable")
+        return await self._visit("claim", lambda: self._claim(key, run_id, continues))
 
-    def _claim(self, key: RunKey, run_id: UUID, continues: bool) -> ClaimOutcome:
+    async def open(self, key: RunKey, *, continues: bool, wait: bool) -> Claimed | Elsewhere | Stored | Busy:
+        """What is asked when a client comes: a claim, but with `wait` nothing is begun, for others come first."""
+        return await self._visit("open", lambda: self._open(key, continues, wait))
+
+    def _open(self, key: RunKey, continues: bool, wait: bool) -> Claimed | Elsewhere | Stored | Busy:
+        outcome = self._claim(key, uuid7(), continues, wait=wait)
+        if isinstance(outcome, Ended):  # this client has not waited for it
+            outcome = self._claim(key, uuid7(), continues, wait=wait)
+        assert not isinstance(outcome, Ended)
+        return outcome
+
+    def _claim(self, key: RunKey, run_id: UUID, continues: bool, *, wait: bool = False) -> ClaimOutcome:
         database = self.database
         if key.conversation_id in database.deleted:
             raise NotFoundError
         row = database.current(key)
-        if row is not None and row.status != "active":
-            return stored(row)
-        if row is not None and self._leased(row):
-            return Elsewhere(row.id, row.epoch)
+        if row is not None:
+            if row.status != "active":
+                return stored(row)
+            # One of our own, of which nobody here knows, was claimed without our hearing of it.
+            if self._leased(row) and (row.owner != self.owner or wait):
+                return Elsewhere(row.id, row.epoch)
+            if row.stop_requested is not None and not self._leased(row):
+                row.status = "stopped"
+                return Ended(row.id, row.epoch, "stopped")
         if database.refusal is not None:
             raise database.refusal
         if row is not None:
-            row.owner, row.epoch, row.lease_until, row.stop_requested = self.owner, row.epoch + 1, self._lease(), None
-            return self._claimed(row)
+            row.owner, row.epoch, row.lease_until = self.owner, row.epoch + 1, self._lease()
+            return self._claimed(row, continues)
+        if wait:
+            return Busy()
         active = database.active(key.conversation_id)
         if active is not None:
-            if self._leased(active):
+            if self._leased(active) or (active.continues and active.stop_requested is None):
                 return Busy()
-            active.status = "dropped"
+            active.status = "stopped" if active.stop_requested else "dropped"
         assert run_id not in database.rows, "the id of a run is used twice"
         database.rows[run_id] = row = Row(run_id, key, self.owner, self._lease(), continues)
-        return self._claimed(row)
+        return self._claimed(row, continues)
 
-    def _claimed(self, row: Row) -> Claimed:
-        return Claimed(row.id, row.epoch, self.database.provider, Prompt((Turn("user", "?"),)))
+    def _claimed(self, row: Row, continues: bool) -> Claimed:
+        prompt = Prompt((Turn("user", "?"),))
+        return Claimed(row.id, row.epoch, self.database.provider, prompt, continues or row.continues)
 
     async def look(self, run_id: UUID) -> Look | None:
-        async with self._visit("look"):
-            row = self.database.rows.get(run_id)
-            if row is None:
+        return await self._visit("look", lambda: self._look(run_id))
+
+    def _look(self, run_id: UUID) -> Look | None:
+        row = self.database.rows.get(run_id)
+        if row is None:
+            return None
+        if row.status == "active":
+            if not self._leased(row):
                 return None
-            if row.status == "active":
-                if not self._leased(row):
-                    return None
-                row.followed_until = self.database.clock() + FOLLOWED_SECONDS
-                return Elsewhere(row.id, row.epoch)
-            return stored(row) if row.answer is not None else ended(row)
-        raise AssertionError("unreachable")
+            row.followed_until = self.database.clock() + FOLLOWED_SECONDS
+            return Elsewhere(row.id, row.epoch)
+        return stored(row) if row.answer is not None else ended(row)
 
     async def renew(self, run_ids: Collection[UUID]) -> Mapping[UUID, Renewal]:
-        async with self._visit("renew"):
+        asked = tuple(run_ids)
+
+        def renew() -> Mapping[UUID, Renewal]:
             renewals = {}
-            for run_id in run_ids:
-                row = self.database.rows.get(run_id)
+            for row in map(self.database.rows.get, asked):
                 if row is not None and row.owner == self.owner and row.status == "active":
                     row.lease_until = self._lease()
-                    renewals[run_id] = Renewal(row.stop_requested, row.followed_until > self.database.clock())
+                    followed = row.followed_until > self.database.clock()
+                    renewals[row.id] = Renewal(row.stop_requested, followed, row.continues)
             return renewals
-        raise AssertionError("unreachable")
+
+        return await self._visit("renew", renew)
 
     async def next_epoch(self, run_id: UUID, epoch: int) -> int | None:
-        async with self._visit("next_epoch"):
-            row = self._own(run_id, epoch)
+        def begin_anew() -> int | None:
+            row = self._own(run_id, epoch) or self._own(run_id, epoch + 1)
             if row is None:
                 return None
-            row.epoch += 1
+            row.epoch = epoch + 1
             return row.epoch
-        raise AssertionError("unreachable")
+
+        return await self._visit("next_epoch", begin_anew)
 
     async def commit(
         self,
@@ -232,24 +277,27 @@ class MemoryStore:
         usage: Usage | None,
         stop_reason: str | None,
     ) -> bool:
-        async with self._visit("commit"):
-            refuse_what_postgresql_refuses(text, stop_reason)
-            for count in () if usage is None else (usage.input_tokens, usage.output_tokens):
-                if not -GREATEST_INTEGER <= count <= GREATEST_INTEGER:
-                    raise OverflowError("integer out of range")
-            row = self.database.rows.get(run_id)
-            if row is not None and row.answer is not None and row.answer.message_id == message_id:
-                return True
-            row = self._own(run_id, epoch)
-            if row is None:
-                return False
-            if row.key.conversation_id in self.database.deleted:
-                row.status = "stopped"
-                return False
-            row.answer = Answer(message_id, text, usage, stop_reason)
-            row.status = "kept" if kept else "completed"
+        return await self._visit(
+            "commit", lambda: self._commit(run_id, epoch, kept, Answer(message_id, text, usage, stop_reason))
+        )
+
+    def _commit(self, run_id: UUID, epoch: int, kept: bool, answer: Answer) -> bool:
+        refuse_what_postgresql_refuses(answer.text, answer.stop_reason)
+        for count in () if answer.usage is None else (answer.usage.input_tokens, answer.usage.output_tokens):
+            if not -GREATEST_INTEGER <= count <= GREATEST_INTEGER:
+                raise OverflowError("integer out of range")
+        row = self.database.rows.get(run_id)
+        if row is not None and row.answer is not None and row.answer.message_id == answer.message_id:
             return True
-        raise AssertionError("unreachable")
+        row = self._own(run_id, epoch)
+        if row is None:
+            return False
+        if row.key.conversation_id in self.database.deleted:
+            row.status = "stopped"
+            return False
+        row.answer = answer
+        row.status = "kept" if kept else "completed"
+        return True
 
     async def end(
         self,
@@ -259,36 +307,45 @@ class MemoryStore:
         code: ErrorCode | None = None,
         message: str | None = None,
     ) -> None:
-        async with self._visit("end"):
+        def end() -> None:
             refuse_what_postgresql_refuses(code, message)
             row = self._own(run_id, epoch)
             if row is not None:
                 row.status, row.code, row.message = status, code, message
 
+        await self._visit("end", end)
+
     async def release(self, run_ids: Collection[UUID]) -> None:
-        async with self._visit("release"):
-            for run_id in run_ids:
-                row = self.database.rows.get(run_id)
+        asked = tuple(run_ids)
+
+        def release() -> None:
+            for row in map(self.database.rows.get, asked):
                 if row is not None and row.owner == self.owner and row.status == "active":
                     row.lease_until = self.database.clock()
 
+        await self._visit("release", release)
+
     async def set_continues(self, run_id: UUID) -> None:
-        async with self._visit("set_continues"):
+        def set_continues() -> None:
             row = self.database.rows.get(run_id)
             if row is not None and row.status == "active":
                 row.continues = True
 
+        await self._visit("set_continues", set_continues)
+
     async def abandoned(self) -> Collection[RunKey]:
-        async with self._visit("abandoned"):
-            return [
+        return await self._visit(
+            "abandoned",
+            lambda: [
                 row.key
                 for row in self.database.rows.values()
                 if row.status == "active"
                 and row.continues
+                and row.stop_requested is None
                 and not self._leased(row)
                 and row.key.conversation_id not in self.database.deleted
-            ]
-        raise AssertionError("unreachable")
+            ],
+        )
 
 
 def refuse_what_postgresql_refuses(*texts: str | None) -> None:
@@ -316,4 +373,4 @@ def stored(row: Row) -> Stored:
 
 def ended(row: Row) -> Ended:
     assert row.status in ("stopped", "failed", "dropped")
-    return Ended(row.id, row.epoch, row.status, row.code, row.message)  # type: ignore[arg-type]
+    return Ended(row.id, row.epoch, row.status, row.code, row.message)

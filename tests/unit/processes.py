@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-import itertools
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from uuid import UUID
 
 from chatserver.errors import UnavailableError
-from chatserver.ids import uuid7
 from chatserver.live.ends import read_end, read_stored
 from chatserver.live.reader import BATCH_FRAMES, Reader
 from chatserver.live.registry import Registry
@@ -26,11 +24,14 @@ MAX_ANSWER_CHARS = 100
 CONVERSATION = UUID(int=2)
 STOP = Finish("stop")
 
-_numbers = itertools.count(1)
 
-
-def key(trigger: int = 1, conversation: UUID = CONVERSATION) -> RunKey:
+def key(trigger: int, conversation: UUID = CONVERSATION) -> RunKey:
     return RunKey(UUID(int=1), conversation, UUID(int=100 + trigger))
+
+
+# Three questions of one conversation, and one of another.
+FIRST, SECOND, THIRD = key(1), key(2), key(3)
+ELSEWHERE = key(9, UUID(int=77))
 
 
 Said = Delta | BaseException | None
@@ -67,9 +68,11 @@ class Model:
                 self.given += 1
                 yield said
         finally:
-            if self.closing_seconds:
-                await asyncio.sleep(self.closing_seconds)
-            self.open -= 1
+            try:
+                if self.closing_seconds:
+                    await asyncio.sleep(self.closing_seconds)
+            finally:
+                self.open -= 1
             if self.closing_error is not None:
                 raise self.closing_error
 
@@ -151,10 +154,7 @@ class Process:
         )
 
     async def open(self, asked: RunKey, client: Viewer, *, continues: bool) -> tuple[Reader, Run | None]:
-        """A reader for the client: of the run that is here, of the stored answer, or of a new run.
-
-        Others that are here come first.
-        """
+        """A reader for the client: of the run that is here, of the stored answer, or of a new run."""
         resume = client.last_id
         while True:
             async with self.registry.exclusively(asked.conversation_id):
@@ -165,10 +165,7 @@ class Process:
                     row = None if resume is None else self.database.rows.get(resume.run_id)
                     if resume is not None and row is not None and row.status in ("stopped", "failed"):
                         return read_end(ended(row), resume), None
-                    if line:
-                        outcome = Busy()
-                    else:
-                        outcome = await self.store.claim(asked, uuid7(), continues=continues)
+                    outcome = await self.store.open(asked, continues=continues, wait=bool(line))
                     if isinstance(outcome, Stored):
                         return read_stored(outcome, resume), None
                     if self.registry.full:
@@ -184,7 +181,7 @@ class Process:
 
     async def die(self) -> None:
         """End as by kill -9: nothing is told to anybody."""
-        self.store.dead = True
+        self.store.die()
         own = {run._task for run in self.registry} | set(self.registry._tasks)
         own |= {run._work for run in self.registry}
         for task in own:
@@ -217,6 +214,41 @@ async def world(**options: float) -> AsyncIterator[World]:
     for process in made.processes:
         if not process.store.dead:
             await process.registry.close()
+            await process.store.settled()
             assert list(process.registry) == []
+            assert not process.registry._turns
     await quiet()
     assert made.model.open == 0
+
+
+async def reader_of(process: Process, *, continues: bool = False) -> Client:
+    """A client of the first question's answer."""
+    client = Client()
+    await client.open(process, FIRST, continues=continues)
+    return client
+
+
+async def clients(process: Process, *keys: RunKey) -> list[Client]:
+    """A client for each, in this order."""
+    opened = []
+    for each in keys:
+        client = Client()
+        await client.open(process, each)
+        await quiet()
+        opened.append(client)
+    return opened
+
+
+def run_of(client: Client) -> Run:
+    assert client.run is not None
+    return client.run
+
+
+def ended_runs(process: Process) -> dict[str, float]:
+    """How many runs were counted, by outcome."""
+    samples = (sample for metric in process.metrics.registry.collect() for sample in metric.samples)
+    return {
+        sample.labels["outcome"]: sample.value
+        for sample in samples
+        if sample.name == "chatserver_runs_ended_total" and sample.value
+    }

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
@@ -55,7 +57,7 @@ def test_any_cutting_gives_the_same(pieces: list[str]) -> None:
 @given(st.text(st.characters(), max_size=50), st.lists(st.integers(0, 50), max_size=5))
 def test_any_cutting_of_any_text_gives_the_same(text: str, cuts: list[int]) -> None:
     edges = [0, *sorted(cuts), len(text)]
-    pieces = [text[begin:end] for begin, end in zip(edges, edges[1:], strict=False)]
+    pieces = [text[begin:end] for begin, end in pairwise(edges)]
     assert "".join(clean(pieces)) == by_the_rules(text)
 
 

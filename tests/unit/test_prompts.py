@@ -74,12 +74,6 @@ def test_answers_follow_their_questions_and_the_trigger_is_last(history: tuple[l
     assert all(turn.content.strip() for turn in turns)
 
 
-@given(histories())
-def test_an_iterator_does_as_well(history: tuple[list[Message], UUID]) -> None:
-    messages, trigger_id = history
-    assert arrange(iter(messages), trigger_id) == arrange(messages, trigger_id)
-
-
 def arranged(*messages: tuple[str, Role, int | None], trigger: int) -> list[str]:
     """Contents in, contents out; messages are numbered from 1, and reply to those numbers."""
     history = [

@@ -10,7 +10,6 @@ from chatserver import errors
 from chatserver.web.base import STATUSES, ApiHandler, Handler, error_answer, status_of
 from chatserver.web.routes import BESIDE_THE_API, ROUTES
 from chatserver.web.session import SessionHandler
-from chatserver.web.stream import StreamHandler
 
 
 def test_every_handler_of_the_api_authenticates() -> None:
@@ -46,12 +45,11 @@ def test_parameters_take_anything_but_a_slash() -> None:
         assert match.groups() == ("%2F~ä",) * len(names)
 
 
-def test_success_has_a_body_unless_it_is_204_or_a_stream() -> None:
+def test_success_has_a_body_unless_it_is_204() -> None:
     for route in ROUTES:
         for operation in route.operations.values():
             assert operation.status in (200, 201, 204)
-            if route.handler is not StreamHandler:
-                assert (operation.status == 204) == (operation.response is None)
+            assert (operation.status == 204) == (not operation.answers)
 
 
 def all_errors(kind: type[errors.ChatServerError] = errors.ChatServerError) -> set[type[errors.ChatServerError]]:

@@ -59,7 +59,7 @@ def in_virtual_time(test: Callable[P, Coroutine[Any, Any, None]]) -> Callable[P,
             loop.set_exception_handler(lambda _, context: errors.append(context))
             loop.set_task_factory(create_task)
             runner.run(_leaving_no_task(test(*args, **kwargs)))
-            unseen = [task for task in tasks if task._log_traceback]  # type: ignore[attr-defined]
+            unseen = [task for task in tasks if task._log_traceback]
             assert (errors, unseen) == ([], [])
 
     return run

@@ -142,7 +142,7 @@ async def test_a_database_that_does_not_answer_in_time(api: Api, chat: App, monk
         await asyncio.Event().wait()
 
     monkeypatch.setattr(health, "ANSWER_SECONDS", 0.01)
-    monkeypatch.setattr(chat.database, "autocommit", silent)
+    monkeypatch.setattr(chat.pulse, "autocommit", silent)
     assert (await api.get("/readyz")).error == (503, "The database is not available")
 
 

@@ -1,0 +1,301 @@
+"""Who makes an answer holds it by a lease; others follow, and take it over when that is over."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+
+import pytest
+
+from chatserver.errors import ProviderError
+from chatserver.live.registry import HEARTBEAT_SECONDS, SWEEP_SECONDS
+from chatserver.live.run import LOOK_SECONDS
+from tests.unit.memory_store import LEASE_SECONDS
+from tests.unit.processes import (
+    ELSEWHERE,
+    FIRST,
+    SECOND,
+    STOP,
+    Client,
+    World,
+    clients,
+    run_of,
+    world,
+)
+from tests.unit.virtual_time import in_virtual_time, now
+
+pytestmark = pytest.mark.usefixtures("no_error_is_logged")
+
+
+# --- leases -----------------------------------------------------------------------------------------------
+
+
+@in_virtual_time
+async def test_leases_are_renewed_for_all_runs_at_once() -> None:
+    async with world() as w:
+        process = w.process()
+        one, other = await clients(process, FIRST, ELSEWHERE)
+        visits = process.store.visits["renew"]
+        for _ in range(30):
+            await asyncio.sleep(1)
+            assert all(row.lease_until > now() + LEASE_SECONDS - 2 for row in w.database.rows.values())
+        assert process.store.visits["renew"] - visits <= 30 / HEARTBEAT_SECONDS + 1
+        w.model.say("a", STOP, "b", STOP)
+        await asyncio.gather(one.rest(), other.rest())
+
+
+@in_virtual_time
+async def test_the_heartbeat_outlives_an_absence_and_a_defect(caplog: pytest.LogCaptureFixture) -> None:
+    async with world() as w:
+        process = w.process()
+        (client,) = await clients(process, FIRST)
+        w.database.away = True
+        await asyncio.sleep(5)
+        w.database.away = False
+        process.store.defects["renew"] = RuntimeError("a defect")
+        process.store.defects["abandoned"] = RuntimeError("a defect")
+        await asyncio.sleep(3 * LEASE_SECONDS)
+        (row,) = w.database.rows.values()
+        assert row.lease_until > now()
+        visits = process.store.visits["abandoned"]
+        await asyncio.sleep(2 * SWEEP_SECONDS)
+        assert process.store.visits["abandoned"] > visits
+        w.model.say("a", STOP)
+        await client.rest()
+        assert client.end == "done"
+    assert sum(record.levelno >= logging.ERROR for record in caplog.records) == 2
+    caplog.clear()
+
+
+@pytest.mark.parametrize("keep", [False, True])
+@in_virtual_time
+async def test_a_stop_that_was_asked_for_elsewhere(keep: bool) -> None:
+    async with world() as w:
+        (client,) = await clients(w.process(), FIRST)
+        w.model.say("a")
+        await client.until_text("a")
+        (row,) = w.database.rows.values()
+        row.stop_requested = "keep" if keep else "discard"
+        await client.rest()
+        assert now() <= HEARTBEAT_SECONDS + 0.1
+        assert (client.end, w.database.statuses()) == ("stopped", ["kept" if keep else "stopped"])
+        assert w.database.answers() == (["a"] if keep else [])
+
+
+@in_virtual_time
+async def test_that_it_shall_continue_was_asked_for_elsewhere() -> None:
+    async with world(grace_seconds=0) as w:
+        (client,) = await clients(w.process(), FIRST)
+        await w.process().store.set_continues(run_of(client).journal.run_id)
+        await asyncio.sleep(HEARTBEAT_SECONDS + 0.1)
+        client.leave()
+        w.model.say("a", STOP)
+        await run_of(client).wait_settled()
+        assert w.database.answers() == ["a"]
+
+
+@in_virtual_time
+async def test_no_lease_is_renewed_of_what_has_ended() -> None:
+    async with world() as w:
+        process = w.process()
+        (client,) = await clients(process, FIRST)
+        w.model.say("a", STOP)
+        await client.rest()
+        visits = process.store.visits["renew"]
+        await asyncio.sleep(10)
+        assert process.store.visits["renew"] == visits
+
+
+# --- followers --------------------------------------------------------------------------------------------
+
+
+async def owner_and_follower(w: World) -> tuple[Client, Client]:
+    owner, follower = w.process(), w.process()
+    (first,) = await clients(owner, FIRST)
+    (second,) = await clients(follower, FIRST)
+    assert (run_of(first).owned, run_of(second).owned) == (True, False)
+    w.model.say("abc")
+    await first.until_text("abc")
+    return first, second
+
+
+@in_virtual_time
+async def test_a_follower_gets_the_answer_and_its_end() -> None:
+    async with world() as w:
+        first, second = await owner_and_follower(w)
+        w.model.say("def", STOP)
+        await asyncio.gather(first.rest(), second.rest())
+        assert (second.text, second.ends, second.resets) == ("abcdef", first.ends, 0)
+        assert w.model.generations == 1
+
+
+@in_virtual_time
+async def test_a_client_goes_on_at_another_process() -> None:
+    async with world() as w:
+        first, second = await owner_and_follower(w)
+        first.leave()
+        await first.open(w.processes[1], FIRST)
+        w.model.say("def", STOP)
+        await asyncio.gather(first.rest(), second.rest())
+        assert (first.text, first.resets, first.ends) == ("abcdef", 0, second.ends)
+
+
+@in_virtual_time
+async def test_a_follower_counts_as_a_reader() -> None:
+    async with world(grace_seconds=0) as w:
+        first, second = await owner_and_follower(w)
+        await asyncio.sleep(2)
+        first.leave()
+        await asyncio.sleep(30)
+        assert w.database.statuses() == ["active"]
+        w.model.say("def", STOP)
+        await second.rest()
+        assert second.text == "abcdef"
+
+
+@in_virtual_time
+async def test_the_last_follower_leaves() -> None:
+    async with world(grace_seconds=0) as w:
+        first, second = await owner_and_follower(w)
+        await asyncio.sleep(2)
+        first.leave()
+        second.leave()
+        await asyncio.sleep(5)
+        assert (w.database.statuses(), w.model.open) == (["dropped"], 0)
+
+
+@in_virtual_time
+async def test_an_answer_dropped_elsewhere_is_made_here() -> None:
+    async with world(grace_seconds=0) as w:
+        first, second = await owner_and_follower(w)
+        first.leave()  # before the first look told the owner
+        w.processes[1].store.away = True
+        await asyncio.sleep(5)
+        assert w.database.statuses() == ["dropped"]
+        w.processes[1].store.away = False
+        w.model.say("new", STOP)
+        await second.rest()
+        assert (second.text, second.end) == ("new", "done")
+
+
+@pytest.mark.parametrize("how", ["stop", "keep", "error"])
+@in_virtual_time
+async def test_a_follower_sees_every_end(how: str) -> None:
+    async with world() as w:
+        first, second = await owner_and_follower(w)
+        if how == "error":
+            w.model.say(ProviderError("timeout", "Too slow"))
+        else:
+            assert await run_of(first).stop(keep=how == "keep")
+        await asyncio.gather(first.rest(), second.rest())
+        assert second.ends == first.ends
+        assert second.text == ("abc" if how == "keep" else "")
+
+
+@in_virtual_time
+async def test_a_client_of_the_new_owner_goes_on_at_a_follower_of_both() -> None:
+    """Whose journal is not the owner's: the same id says another place there."""
+    async with world() as w:
+        old, follower, new = w.process(), w.process(), w.process()
+        (first,) = await clients(old, FIRST)
+        (second,) = await clients(follower, FIRST)
+        first.leave()
+        await old.die()
+        (row,) = w.database.rows.values()
+        row.lease_until = now()
+        (third,) = await clients(new, FIRST)
+        assert run_of(third).owned
+        w.model.say("abc")
+        await third.until_text("abc")
+        await asyncio.sleep(2 * LOOK_SECONDS)
+        second.read()
+        assert run_of(second).journal.epoch == row.epoch == 2
+        third.leave()
+        await third.open(follower, FIRST)
+        w.model.say("def", STOP)
+        await asyncio.gather(second.rest(), third.rest())
+        assert second.text == third.text == "abcdef"
+
+
+@in_virtual_time
+async def test_an_answer_that_is_edited_before_a_follower_looks() -> None:
+    async with world() as w:
+        first, second = await owner_and_follower(w)
+        moved = Client()
+        moved.see(run_of(first).journal.frames_since(0, 1)[0])
+        await moved.open(w.processes[1], FIRST)
+        hold = w.processes[1].store.hold("look")
+        w.model.say("def", STOP)
+        await first.rest()
+        (row,) = w.database.rows.values()
+        assert row.answer is not None
+        row.answer.edited = "abxy"
+        hold.release()
+        await asyncio.gather(second.rest(), moved.rest())
+        assert second.text == moved.text == "abxy"
+
+
+@in_virtual_time
+async def test_the_database_is_away_for_a_follower() -> None:
+    async with world() as w:
+        first, second = await owner_and_follower(w)
+        w.database.away = True
+        await asyncio.sleep(5)
+        w.database.away = False
+        w.model.say("def", STOP)
+        await asyncio.gather(first.rest(), second.rest())
+        assert (second.text, second.resets) == ("abcdef", 0)
+
+
+@in_virtual_time
+async def test_a_process_dies_and_a_follower_takes_over() -> None:
+    async with world() as w:
+        first, second = await owner_and_follower(w)
+        first.leave()
+        await w.processes[0].die()
+        died = now()
+        await first.open(w.processes[1], FIRST)
+        w.model.say("new", STOP)
+        await asyncio.gather(first.rest(), second.rest())
+        assert now() - died <= LEASE_SECONDS + 1
+        assert (first.text, first.resets, first.end) == ("new", 1, "done")
+        assert (second.text, second.end) == ("new", "done")
+        (row,) = w.database.rows.values()
+        assert (row.epoch, row.owner) == (2, w.processes[1].store.owner)
+
+
+@in_virtual_time
+async def test_an_orphan_makes_way_for_another_trigger() -> None:
+    async with world() as w:
+        first, second = w.process(), w.process()
+        (client,) = await clients(first, FIRST)
+        client.leave()
+        await first.die()
+        (other,) = await clients(second, SECOND)
+        w.model.say("b", STOP)
+        await other.rest()
+        assert (now() <= LEASE_SECONDS + 1, w.database.statuses()) == (True, ["dropped", "completed"])
+
+
+@in_virtual_time
+async def test_a_follower_takes_over_when_it_is_its_turn() -> None:
+    """Here another one waits, who came first; the run of a process that died makes way for it."""
+    async with world() as w:
+        here, there = w.process(), w.process()
+        (first,) = await clients(there, FIRST)
+        (second,) = await clients(here, SECOND)
+        await asyncio.sleep(LOOK_SECONDS / 2)
+        (follower,) = await clients(here, FIRST)
+        first.leave()
+        await there.die()
+        claims = here.store.visits["claim"]
+        while here.store.visits["claim"] == claims:
+            await asyncio.sleep(LOOK_SECONDS / 20)
+        # the next to notice is the follower
+        (row,) = w.database.rows.values()
+        row.lease_until = now()
+        w.model.say("x", STOP, "x", STOP)
+        await asyncio.gather(second.rest(), follower.rest())
+        assert (second.text, follower.text) == ("x", "x")
+        current = [row.key for row in w.database.rows.values() if row.status == "completed"]
+        assert current == [SECOND, FIRST]

@@ -1,0 +1,80 @@
+"""What is typed into a search box, read as words, phrases and exclusions."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from chatserver.storage.search_terms import Phrase, Terms, parse_terms
+from chatserver.storage.words import words_of
+
+
+def wanted(query: str) -> list[str]:
+    """A word that may go on ends in `…`."""
+    terms = parse_terms(query)
+    assert terms.unwanted == ()
+    return [" ".join(phrase.words) + "…" * phrase.goes_on for phrase in terms.wanted]
+
+
+@pytest.mark.parametrize(
+    ("query", "phrases"),
+    [
+        ("red fox", ["red", "fox…"]),
+        ("red fox ", ["red", "fox…"]),
+        ('"red fox"', ["red fox"]),
+        ('"red fox" den', ["red fox", "den…"]),
+        ('den "red fox"', ["den", "red fox"]),
+        ('"red fo', ["red fo…"]),
+        ("“red fox”", ["red fox"]),
+        ("«red fox» „den“", ["red fox", "den"]),
+        ('red"fox den"cub', ["red", "fox den", "cub…"]),
+        ("foo-bar", ["foo bar…"]),
+        ("self._database.autocommit(x)", ["self database autocommit x"]),
+        ("C++", ["C"]),
+        ("a", ["a"]),
+        ("an", ["an…"]),
+        ("Größe", ["Größe…"]),
+        ("cafe\u0301", ["café…"]),
+        ("猫です", ["猫 で す"]),
+        ("한국어", ["한 국 어"]),
+        ("👍", ["👍"]),
+        ("don't", ["don t"]),
+        ("' \\ : & | ! ( ) <-> * @", []),
+        ("", []),
+        ('""', []),
+        ("- fox", ["fox…"]),
+    ],
+)
+def test_what_is_wanted(query: str, phrases: list[str]) -> None:
+    assert wanted(query) == phrases
+
+
+@pytest.mark.parametrize(
+    ("query", "terms"),
+    [
+        ("fox -red", Terms((Phrase(("fox",)),), (Phrase(("red",)),))),
+        ("-red fox", Terms((Phrase(("fox",), True),), (Phrase(("red",)),))),
+        ('fox -"red den"', Terms((Phrase(("fox",)),), (Phrase(("red", "den")),))),
+        ("-red", Terms((), (Phrase(("red",)),))),
+        ("--red", Terms((), (Phrase(("red",)),))),
+    ],
+)
+def test_what_is_unwanted(query: str, terms: Terms) -> None:
+    assert parse_terms(query) == terms
+
+
+def test_the_query_of_postgresql() -> None:
+    terms = parse_terms('red "old fox" -den -"big cub" wo')
+    assert terms.tsquery == "('red') & ('old' <-> 'fox') & ('wo':*) & !('den') & !('big' <-> 'cub')"
+    assert terms.wanted_tsquery == "('red') & ('old' <-> 'fox') & ('wo':*)"
+
+
+@given(st.text(max_size=100))
+def test_a_word_has_nothing_in_it_that_means_something_to_postgresql(query: str) -> None:
+    terms = parse_terms(query)
+    for phrase in (*terms.wanted, *terms.unwanted):
+        for word in phrase.words:
+            assert word
+            assert not set(word) & set("'\\&|!<>():*@ \t\n")
+            assert words_of(word) == [word]
