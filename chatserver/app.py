@@ -15,10 +15,13 @@ from chatserver.providers.factory import make_provider
 from chatserver.services.access import LocalTrusted
 from chatserver.services.agents import AgentService
 from chatserver.services.answers import AnswerService
+from chatserver.services.bookmarks import BookmarkService
 from chatserver.services.chat import ChatService
 from chatserver.services.claims import Claims
+from chatserver.services.export import ExportService
 from chatserver.services.models import Models
 from chatserver.services.run_store import PostgresRunStore
+from chatserver.services.search import SearchService
 from chatserver.settings import Settings
 from chatserver.storage.database import Database
 from chatserver.version import installed_version
@@ -39,7 +42,9 @@ class App:
         self.settings = settings
         self.draining = False
         self.metrics = Metrics(installed_version())
-        self.database = _database(settings, url, self.metrics)
+        self.database = _database(settings, url, self.metrics, settings.database_connections)
+        # What must not wait behind users' requests: leases, and the question whether the database answers.
+        self.pulse = _database(settings, url, self.metrics, 1)
         self.models = Models(
             {name: make_provider(name, provider, environment) for name, provider in settings.providers.items()},
             EchoProvider(),
@@ -47,7 +52,7 @@ class App:
         )
         owner = uuid7()
         claims = Claims(self.models, owner, settings.lease_seconds)
-        store = PostgresRunStore(self.database, claims, owner, settings.lease_seconds)
+        store = PostgresRunStore(self.database, self.pulse, claims, owner, settings.lease_seconds)
         self.streams = OpenStreams(settings.max_streams, self.metrics)
         self.registry = Registry(
             store,
@@ -60,13 +65,16 @@ class App:
         answers = AnswerService(self.database, claims, store, self.registry)
         self.services = Services(
             chat=ChatService(self.database, answers),
+            search=SearchService(self.database),
+            export=ExportService(self.database),
+            bookmarks=BookmarkService(self.database),
             agents=AgentService(self.database, settings.providers),
             answers=answers,
             streams=self.streams,
             access=LocalTrusted(allowed_hosts=settings.allowed_hosts, allowed_origins=settings.allowed_origins),
             settings=settings,
             metrics=self.metrics,
-            database=self.database,
+            database=self.pulse,
             rates=RateLimiter(settings.requests_per_minute),
             draining=lambda: self.draining,
         )
@@ -88,12 +96,13 @@ class App:
         await self.registry.close()
         self.models.close()
         self.database.close()
+        self.pulse.close()
 
 
-def _database(settings: Settings, url: str, metrics: Metrics) -> Database:
+def _database(settings: Settings, url: str, metrics: Metrics, connections: int) -> Database:
     return Database(
         url,
-        connections=settings.database_connections,
+        connections=connections,
         statement_timeout_seconds=settings.statement_timeout_seconds,
         metrics=metrics,
         pooled=settings.listen_database_url is not None,
@@ -103,7 +112,7 @@ def _database(settings: Settings, url: str, metrics: Metrics) -> Database:
 @asynccontextmanager
 async def open_agents(settings: Settings, url: str) -> AsyncIterator[AgentService]:
     """The use cases of agents alone, for the command line; `url` as for `App`."""
-    database = _database(settings, url, Metrics(installed_version()))
+    database = _database(settings, url, Metrics(installed_version()), 1)
     try:
         yield AgentService(database, settings.providers)
     finally:

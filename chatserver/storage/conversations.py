@@ -9,6 +9,7 @@ from typing import Any, Literal
 from uuid import UUID
 
 from sqlalchemy import (
+    BigInteger,
     ColumnElement,
     Connection,
     FromClause,
@@ -20,6 +21,7 @@ from sqlalchemy import (
     literal_column,
     select,
     tuple_,
+    union_all,
     update,
 )
 
@@ -45,20 +47,24 @@ def _named() -> ColumnElement[bool]:
     return (conversations.c.id == bindparam("conversation")) & in_scope(conversations.c.company_id)
 
 
-def _active_run() -> ColumnElement[bool]:
-    """True for a run that is being generated; its owner is alive."""
+RUN_COLUMNS = (
+    runs.c.id.label("run_id"),
+    runs.c.trigger_message_id.label("run_trigger_id"),
+    runs.c.started_at.label("run_started_at"),
+)
+"""What `activeRun` says."""
+
+
+def is_active_run_of(source: FromClause) -> ColumnElement[bool]:
+    """True for the run that is being generated in a conversation of `source`; its owner is alive."""
     # written out, not a parameter: the planner then sees that the partial index fits
-    return (runs.c.status == literal_column("'active'")) & (runs.c.lease_until > func.clock_timestamp())
+    active = (runs.c.status == literal_column("'active'")) & (runs.c.lease_until > func.clock_timestamp())
+    return (runs.c.conversation_id == source.c.id) & active
 
 
 def _with_run(source: FromClause) -> Select[Any]:
     """Rows of conversations with what `activeRun` says."""
-    return select(
-        source,
-        runs.c.id.label("run_id"),
-        runs.c.trigger_message_id.label("run_trigger_id"),
-        runs.c.started_at.label("run_started_at"),
-    ).select_from(source.outerjoin(runs, (runs.c.conversation_id == source.c.id) & _active_run()))
+    return select(source, *RUN_COLUMNS).select_from(source.outerjoin(runs, is_active_run_of(source)))
 
 
 def _changed(criterion: ColumnElement[bool], values: Mapping[str, Any]) -> Select[Any]:
@@ -96,31 +102,43 @@ def _update(names: frozenset[str]) -> Select[Any]:
     return _changed(visible(), {"updated_at": moved(), **{name: bindparam(f"new_{name}") for name in names}})
 
 
+_KEY = ("pinned", "updated_at", "id")
+
+
 @cache
 def _page(archived: Archived, *, by_agent: bool, by_title: bool, resumed: bool) -> Select[Any]:
+    # Each of the two has an index in the order of the list; there is none of both together.
+    archives = {"false": (False,), "true": (True,), "all": (False, True)}[archived]
+    parts = [
+        _part(in_archive, by_agent=by_agent, by_title=by_title, resumed=resumed).subquery() for in_archive in archives
+    ]
+    page = union_all(*map(select, parts)).subquery("page") if len(parts) > 1 else parts[0]
+    return (
+        _with_run(page).order_by(*(page.c[name].desc() for name in _KEY)).limit(bindparam("rows", type_=BigInteger()))
+    )
+
+
+def _part(in_archive: bool, *, by_agent: bool, by_title: bool, resumed: bool) -> Select[Any]:
     pinned = conversations.c.pinned_at.is_not(None)
     order = (pinned, conversations.c.updated_at, conversations.c.id)
-    page = (
-        _with_run(conversations)
-        .add_columns(pinned.label("pinned"))
-        .where(conversations.c.company_id == bindparam("company"), conversations.c.deleted_at.is_(None))
+    part = (
+        select(conversations, pinned.label("pinned"))
+        .where(
+            conversations.c.company_id == bindparam("company"),
+            conversations.c.deleted_at.is_(None),
+            conversations.c.archived_at.is_not(None) if in_archive else conversations.c.archived_at.is_(None),
+        )
         .order_by(*(column.desc() for column in order))
-        .limit(bindparam("rows"))
+        .limit(bindparam("rows", type_=BigInteger()))
     )
-    if archived != "all":
-        column = conversations.c.archived_at
-        page = page.where(column.is_(None) if archived == "false" else column.is_not(None))
     if by_agent:
-        page = page.where(conversations.c.agent_id == bindparam("agent"))
+        part = part.where(conversations.c.agent_id == bindparam("agent"))
     if by_title:
-        page = page.where(conversations.c.title.ilike(bindparam("title_pattern")))
+        part = part.where(conversations.c.title.ilike(bindparam("title_pattern")))
     if resumed:
         values = (bindparam(f"after_{name}", type_=column.type) for name, column in zip(_KEY, order, strict=True))
-        page = page.where(tuple_(*order) < tuple_(*values))
-    return page
-
-
-_KEY = ("pinned", "updated_at", "id")
+        part = part.where(tuple_(*order) < tuple_(*values))
+    return part
 
 
 # --- functions --------------------------------------------------------------------------------------------

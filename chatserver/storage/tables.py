@@ -15,6 +15,7 @@ from sqlalchemy import (
     Boolean,
     CheckConstraint,
     Column,
+    Connection,
     DateTime,
     ForeignKey,
     Index,
@@ -24,9 +25,12 @@ from sqlalchemy import (
     Table,
     Text,
     Uuid,
+    event,
     text,
 )
-from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy.dialects.postgresql import JSONB, TSVECTOR
+
+from chatserver.storage.search_schema import SEARCH_SCHEMA
 
 metadata = MetaData(
     naming_convention={
@@ -58,15 +62,23 @@ conversations = Table(
     Column("last_position", BigInteger, nullable=False, server_default=text("0")),
 )
 
-# The order of the list, walked backwards: pinned first, then the newest.
-Index(
-    "ix_chat_conversations_list",
-    conversations.c.company_id,
-    text("(pinned_at IS NOT NULL)"),
-    conversations.c.updated_at,
-    conversations.c.id,
-    postgresql_where=text("deleted_at IS NULL"),
-)
+# The order of the list, walked backwards: pinned first, then the newest. The archive has indexes of its own, so that
+# nobody walks over it, nor over the rest to find it; what is in one is not in the other.
+_LISTED = (text("(pinned_at IS NOT NULL)"), conversations.c.updated_at, conversations.c.id)
+_COMPANY = (conversations.c.company_id,)
+_AGENT = (conversations.c.company_id, conversations.c.agent_id)
+for _name, _columns, _condition in (
+    ("list", _COMPANY, "archived_at IS NULL"),
+    ("archive", _COMPANY, "archived_at IS NOT NULL"),
+    ("agent_list", _AGENT, "archived_at IS NULL AND agent_id IS NOT NULL"),
+    ("agent_archive", _AGENT, "archived_at IS NOT NULL AND agent_id IS NOT NULL"),
+):
+    Index(
+        f"ix_chat_conversations_{_name}",
+        *_columns,
+        *_LISTED,
+        postgresql_where=text(f"deleted_at IS NULL AND {_condition}"),
+    )
 
 messages = Table(
     "chat_messages",
@@ -180,3 +192,45 @@ Index(
     agents.c.id,
     postgresql_where=text("deleted_at IS NULL"),
 )
+
+bookmarks = Table(
+    "chat_bookmarks",
+    metadata,
+    Column("message_id", Uuid, ForeignKey("chat_messages.id", ondelete="CASCADE"), primary_key=True),
+    Column("company_id", Uuid, nullable=False),
+    Column("created_at", Moment, nullable=False),
+)
+
+Index("ix_chat_bookmarks_list", bookmarks.c.company_id, bookmarks.c.created_at, bookmarks.c.message_id)
+
+# What can be searched: a row for each live message and each title, written by triggers (`search_schema.py`). There is
+# no vector beside the title itself: each new message changes the row of its conversation, and so all indexes on it.
+search_entries = Table(
+    "chat_search",
+    metadata,
+    # that of the message, or of the conversation whose title it is
+    Column("id", Uuid, primary_key=True),
+    Column("company_id", Uuid, nullable=False),
+    Column("conversation_id", Uuid, nullable=False),
+    Column("of_title", Boolean, nullable=False),
+    Column("said_at", Moment, nullable=False),
+    # the words with their places, and a lexeme for the company
+    Column("vector", TSVECTOR, nullable=False),
+)
+
+# For words that are nearly everywhere: the newest of them are found by looking at one after the other.
+Index("ix_chat_search_newest", search_entries.c.company_id, search_entries.c.said_at, search_entries.c.id)
+# For all others.
+Index(
+    "ix_chat_search_vector",
+    search_entries.c.vector,
+    postgresql_using="gin",
+    # Each message pays for itself, rather than one in thousands for all of them.
+    postgresql_with={"fastupdate": "off"},
+)
+
+
+@event.listens_for(metadata, "after_create")
+def _keep_in_step(_: MetaData, connection: Connection, **__: object) -> None:
+    for statement in SEARCH_SCHEMA:
+        connection.exec_driver_sql(statement)

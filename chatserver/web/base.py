@@ -59,7 +59,7 @@ STATUSES: Mapping[type[BaseException], int] = {
 }
 """An error has the status of its nearest ancestor in here; what has none is a defect of ours: 500."""
 
-_IDEMPOTENCY_KEY = re.compile(r"[!-~]{1,255}", re.ASCII)
+IDEMPOTENCY_KEY = re.compile(r"[!-~]{1,255}", re.ASCII)
 _SANE_REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}", re.ASCII)
 
 
@@ -154,7 +154,7 @@ class Handler(tornado.web.RequestHandler):
         given = self.request.headers.get_list("Idempotency-Key")
         if not given:
             return None
-        if len(given) > 1 or _IDEMPOTENCY_KEY.fullmatch(given[0]) is None:
+        if len(given) > 1 or IDEMPOTENCY_KEY.fullmatch(given[0]) is None:
             raise ValidationError([Problem("Idempotency-Key", "must be 1 to 255 visible ASCII characters")])
         return IdempotencyKey(route, given[0])
 

@@ -9,7 +9,7 @@ from urllib.parse import unquote_to_bytes
 from uuid import UUID
 
 import pydantic
-from pydantic import BaseModel, BeforeValidator, StringConstraints
+from pydantic import BaseModel, BeforeValidator, Field, StringConstraints
 from pydantic_core import from_json
 
 from chatserver.errors import MalformedError, Problem, UnsupportedMediaTypeError, ValidationError
@@ -119,5 +119,10 @@ def _whole(value: object) -> object:
     return value
 
 
-WholeNumber = Annotated[int, BeforeValidator(_whole)]
-Cursor = Annotated[Text, StringConstraints(min_length=1)]
+# Comes after the bounds, which pydantic would not tell in JSON Schema otherwise.
+WHOLE_NUMBER = BeforeValidator(_whole)
+Cursor = Annotated[
+    Text,
+    StringConstraints(min_length=1),
+    Field(description="The `nextCursor` of the page before, for the same list under the same filters."),
+]

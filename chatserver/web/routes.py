@@ -1,48 +1,38 @@
-"""The one route table, as plain data: Tornado's routes are made from it, and a description of the API can be."""
+"""The one route table, as plain data: Tornado's routes and the description of the API are made from it."""
 
 from __future__ import annotations
 
-import re
-from collections.abc import Mapping
-from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
-from pydantic import BaseModel
 from tornado.routing import URLSpec
 
 from chatserver import logs, schemas
 from chatserver.services.agents import AgentPage
+from chatserver.services.bookmarks import BookmarkPage
 from chatserver.services.chat import ConversationPage, MessagePage
-from chatserver.web import agents, conversations, health, messages, page, queries, session, stream
+from chatserver.services.search import SearchPage
+from chatserver.version import installed_version
+from chatserver.web import (
+    agents,
+    bookmarks,
+    conversations,
+    events,
+    export,
+    headers,
+    health,
+    messages,
+    openapi,
+    page,
+    queries,
+    search,
+    session,
+    stream,
+)
 from chatserver.web.base import Handler, NotFoundHandler
 from chatserver.web.limits import BoundedApplication
+from chatserver.web.operations import Operation, Route
 from chatserver.web.services import Services
-
-
-@dataclass(frozen=True, slots=True)
-class Operation:
-    """One method of a route. `status` and `response` are those of success; None: there is no such body or query."""
-
-    summary: str
-    request: type[BaseModel] | None = None
-    response: type[BaseModel] | None = None
-    status: int = 200
-    query: type[BaseModel] | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Route:
-    """A path, whose `{parameters}` are handed to the handler in order, and what can be done there."""
-
-    path: str
-    handler: type[Handler]
-    operations: Mapping[str, Operation]
-
-    @property
-    def pattern(self) -> str:
-        """Parameters take anything but a slash, so that a malformed id is told from an unknown path."""
-        return re.sub(r"\\\{\w+\\\}", "([^/]+)", re.escape(self.path))
-
 
 ROUTES: tuple[Route, ...] = (
     Route(
@@ -50,53 +40,80 @@ ROUTES: tuple[Route, ...] = (
         conversations.ConversationsHandler,
         {
             "GET": Operation(
+                "listConversations",
                 "List conversations, pinned first, then newest",
                 response=ConversationPage,
                 query=queries.ListConversations,
             ),
-            "POST": Operation("Create a conversation", schemas.CreateConversation, schemas.Conversation, status=201),
+            "POST": Operation(
+                "createConversation",
+                "Create a conversation",
+                schemas.CreateConversation,
+                schemas.Conversation,
+                status=201,
+            ),
         },
     ),
     Route(
         "/api/conversations/{id}",
         conversations.ConversationHandler,
         {
-            "GET": Operation("Get a conversation", response=schemas.Conversation),
-            "PATCH": Operation("Change a conversation", schemas.UpdateConversation, schemas.Conversation),
-            "DELETE": Operation("Delete a conversation; it can be restored", status=204),
+            "GET": Operation("getConversation", "Get a conversation", response=schemas.Conversation),
+            "PATCH": Operation(
+                "updateConversation", "Change a conversation", schemas.UpdateConversation, schemas.Conversation
+            ),
+            "DELETE": Operation(
+                "deleteConversation",
+                "Delete a conversation; it can be restored",
+                status=204,
+                description="Its answer is stopped, and from then on every path below it is 404.",
+            ),
         },
     ),
     Route(
         "/api/conversations/{id}/restore",
         conversations.RestoreHandler,
-        {"POST": Operation("Undo the deletion of a conversation", response=schemas.Conversation)},
+        {
+            "POST": Operation(
+                "restoreConversation", "Undo the deletion of a conversation", response=schemas.Conversation
+            )
+        },
     ),
     Route(
         "/api/conversations/{id}/archive",
         conversations.ArchiveHandler,
-        {"POST": Operation("Archive a conversation", response=schemas.Conversation)},
+        {"POST": Operation("archiveConversation", "Archive a conversation", response=schemas.Conversation)},
     ),
     Route(
         "/api/conversations/{id}/unarchive",
         conversations.UnarchiveHandler,
-        {"POST": Operation("Take a conversation out of the archive", response=schemas.Conversation)},
+        {
+            "POST": Operation(
+                "unarchiveConversation", "Take a conversation out of the archive", response=schemas.Conversation
+            )
+        },
     ),
     Route(
         "/api/conversations/{id}/pin",
         conversations.PinHandler,
-        {"POST": Operation("Pin a conversation", response=schemas.Conversation)},
+        {"POST": Operation("pinConversation", "Pin a conversation", response=schemas.Conversation)},
     ),
     Route(
         "/api/conversations/{id}/unpin",
         conversations.UnpinHandler,
-        {"POST": Operation("Unpin a conversation", response=schemas.Conversation)},
+        {"POST": Operation("unpinConversation", "Unpin a conversation", response=schemas.Conversation)},
     ),
     Route(
         "/api/conversations/{id}/branch",
         conversations.BranchHandler,
         {
             "POST": Operation(
-                "Copy a conversation up to a message", schemas.BranchConversation, schemas.Conversation, status=201
+                "branchConversation",
+                "Copy a conversation up to a message",
+                schemas.BranchConversation,
+                schemas.Conversation,
+                status=201,
+                description="The copies keep times, edits and, among themselves, replies; superseded ones stay behind.",
             )
         },
     ),
@@ -104,60 +121,184 @@ ROUTES: tuple[Route, ...] = (
         "/api/conversations/{id}/messages",
         messages.MessagesHandler,
         {
-            "GET": Operation("List messages", response=MessagePage, query=queries.ListMessages),
-            "POST": Operation("Add a message", schemas.CreateMessage, schemas.ChatMessage, status=201),
+            "GET": Operation("listMessages", "List messages", response=MessagePage, query=queries.ListMessages),
+            "POST": Operation(
+                "addMessage",
+                "Add a message",
+                schemas.CreateMessage,
+                schemas.ChatMessage,
+                status=201,
+                description="It does not ask for an answer; `GET …/stream` does.",
+                also={200: "The message that was added before under this Idempotency-Key."},
+                headers=(headers.IDEMPOTENCY_KEY,),
+                refusals={422: headers.KEY_USED_OTHERWISE},
+            ),
         },
     ),
     Route(
         "/api/conversations/{id}/messages/{messageId}",
         messages.MessageHandler,
-        {"PUT": Operation("Edit a message; the original is kept", schemas.EditMessage, schemas.ChatMessage)},
+        {
+            "PUT": Operation(
+                "editMessage", "Edit a message; the original is kept", schemas.EditMessage, schemas.ChatMessage
+            )
+        },
     ),
     Route(
         "/api/conversations/{id}/messages/{messageId}/rewind",
         messages.RewindHandler,
-        {"POST": Operation("Supersede all that follows a message", response=schemas.Superseded)},
+        {
+            "POST": Operation(
+                "rewindMessages",
+                "Supersede all that follows a message",
+                response=schemas.Superseded,
+                description="What is superseded is kept, out of the list unless it is asked for, and unseen by models.",
+                refusals={409: "An answer is being generated in this conversation."},
+            )
+        },
+    ),
+    Route(
+        "/api/conversations/{id}/messages/{messageId}/bookmark",
+        bookmarks.BookmarkHandler,
+        {
+            "PUT": Operation(
+                "addBookmark",
+                "Bookmark a message",
+                status=204,
+                description="For everyone in the company; once there, its time stays. Superseded messages are 404.",
+            ),
+            "DELETE": Operation("removeBookmark", "Take a bookmark away, if there is one", status=204),
+        },
+    ),
+    Route(
+        "/api/companies/{companyId}/bookmarks",
+        bookmarks.BookmarksHandler,
+        {
+            "GET": Operation(
+                "listBookmarks",
+                "List bookmarked messages, the newest bookmark first",
+                response=BookmarkPage,
+                query=queries.ListBookmarks,
+                description="Those of superseded messages and of deleted conversations are left out.",
+            )
+        },
+    ),
+    Route(
+        "/api/companies/{companyId}/search",
+        search.SearchHandler,
+        {
+            "GET": Operation(
+                "search",
+                "Search messages and titles, the best first",
+                response=SearchPage,
+                query=queries.Search,
+                description="Looks into the effective content of live messages and the titles of their conversations. "
+                "Where hits are equally good the newer one comes first.",
+            )
+        },
+    ),
+    Route(
+        "/api/conversations/{id}/export",
+        export.ExportHandler,
+        {
+            "GET": Operation(
+                "exportConversation",
+                "Download a conversation",
+                query=queries.ExportConversation,
+                description="Markdown is for people: what was said, by whom and when. JSON is complete. An answer that "
+                "is cut off has no end: its last chunk is missing.",
+                content={"text/markdown": None, "application/json": schemas.ConversationExport},
+                answer_headers=(headers.CONTENT_DISPOSITION,),
+            )
+        },
     ),
     Route(
         "/api/conversations/{id}/stream",
         stream.StreamHandler,
         {
-            "GET": Operation("Stream the answer to a message as Server-Sent Events", query=stream.StreamQuery),
+            "GET": Operation(
+                "streamAnswer",
+                "Stream the answer to a message as Server-Sent Events",
+                query=stream.StreamQuery,
+                description=events.FOLLOWING,
+                content=events.STREAM,
+                also={204: "The Last-Event-ID is that of a terminal event: there is nothing more to come."},
+                headers=(headers.LAST_EVENT_ID,),
+                refusals={409: events.BUSY},
+            ),
             "POST": Operation(
-                "Add a user message and stream its answer", schemas.StreamMessage, query=stream.PostStreamQuery
+                "sendAndStream",
+                "Add a user message and stream its answer",
+                schemas.StreamMessage,
+                query=stream.PostStreamQuery,
+                description=events.SENDING,
+                content=events.STREAM,
+                headers=(headers.IDEMPOTENCY_KEY,),
+                answer_headers=(headers.TRIGGER_MESSAGE_ID,),
+                refusals={409: events.BUSY, 422: headers.KEY_USED_OTHERWISE},
             ),
         },
     ),
     Route(
         "/api/conversations/{id}/stop",
         stream.StopHandler,
-        {"POST": Operation("Stop the answer that is being generated", schemas.StopAnswer, schemas.Stopped)},
+        {
+            "POST": Operation(
+                "stopAnswer",
+                "Stop the answer that is being generated",
+                schemas.StopAnswer,
+                schemas.Stopped,
+                description="For all its readers it ends `stopped`. By then the model's connection is closed.",
+            )
+        },
     ),
     Route(
         "/api/companies/{companyId}/agents",
         agents.AgentsHandler,
         {
-            "GET": Operation("List agents", response=AgentPage, query=queries.ListAgents),
-            "POST": Operation("Create an agent", schemas.CreateAgent, schemas.Agent, status=201),
+            "GET": Operation("listAgents", "List agents", response=AgentPage, query=queries.ListAgents),
+            "POST": Operation("createAgent", "Create an agent", schemas.CreateAgent, schemas.Agent, status=201),
         },
     ),
     Route(
         "/api/agents/{id}",
         agents.AgentHandler,
         {
-            "GET": Operation("Get an agent", response=schemas.Agent),
-            "PATCH": Operation("Change an agent", schemas.UpdateAgent, schemas.Agent),
-            "DELETE": Operation("Delete an agent", status=204),
+            "GET": Operation("getAgent", "Get an agent", response=schemas.Agent),
+            "PATCH": Operation("updateAgent", "Change an agent", schemas.UpdateAgent, schemas.Agent),
+            "DELETE": Operation(
+                "deleteAgent",
+                "Delete an agent",
+                status=204,
+                description="The default adapter serves its conversations from then on.",
+            ),
         },
     ),
     Route(
         "/api/session",
         session.SessionHandler,
         {
-            "GET": Operation("Who is asking", response=schemas.Session),
-            "POST": Operation("Sign in", status=204),
-            "DELETE": Operation("Sign out", status=204),
+            "GET": Operation(
+                "getSession",
+                "Who is asking",
+                response=schemas.Session,
+                description="Answers those who are not signed in, too: `actor` is null then.",
+            ),
+            "POST": Operation(
+                "signIn",
+                "Sign in",
+                schemas.SignIn,
+                status=204,
+                description="Sets the cookie that an EventSource needs. Where everyone is trusted it does nothing.",
+                refusals={401: "There is no such token, or it has expired."},
+            ),
+            "DELETE": Operation("signOut", "Sign out", status=204),
         },
+    ),
+    Route(
+        "/api/openapi.json",
+        openapi.OpenApiHandler,
+        {"GET": Operation("getOpenApi", "This document", response=openapi.OpenApiDocument)},
     ),
 )
 """The API."""
@@ -187,6 +328,7 @@ def make_application(services: Services, **settings: Any) -> BoundedApplication:
         default_handler_class=NotFoundHandler,
         default_handler_args=given,
         max_body_bytes=services.settings.max_body_bytes,
+        openapi=cache(lambda: openapi.render(ROUTES, services.settings, installed_version())),
         log_function=log_request,
         **settings,
     )

@@ -11,8 +11,11 @@ from chatserver.metrics import Metrics
 from chatserver.services.access import Authenticator
 from chatserver.services.agents import AgentService
 from chatserver.services.answers import AnswerService
+from chatserver.services.bookmarks import BookmarkService
 from chatserver.services.chat import ChatService
+from chatserver.services.export import ExportService
 from chatserver.services.health import Asked
+from chatserver.services.search import SearchService
 from chatserver.settings import Settings
 from chatserver.web.rates import RateLimiter
 
@@ -24,6 +27,9 @@ class Services:
     """Built once, by `app.py`; `draining` says whether the process is about to stop."""
 
     chat: ChatService
+    search: SearchService
+    export: ExportService
+    bookmarks: BookmarkService
     agents: AgentService
     answers: AnswerService
     streams: OpenStreams

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from chatserver.errors import NotSignedInError
-from chatserver.schemas import Company, Session, SessionActor
+from chatserver.schemas import Company, Session, SessionActor, SignIn
 from chatserver.web.base import Handler
 
 
@@ -29,6 +29,7 @@ class SessionHandler(Handler):
 
     def post(self) -> None:
         """Where everyone is trusted there is nothing to sign in to: no token is looked at and no cookie set."""
+        self.body(SignIn)
         self.write_nothing()
 
     def delete(self) -> None:

@@ -5,13 +5,11 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-import socket
 from contextlib import closing
-from typing import Annotated, ClassVar, Literal, cast
+from typing import Annotated, Literal
 
 import tornado.web
 from pydantic import Field
-from tornado.http1connection import HTTP1Connection
 from tornado.iostream import StreamClosedError
 
 from chatserver import sse
@@ -22,6 +20,7 @@ from chatserver.services.answers import StreamOptions
 from chatserver.web.base import ApiHandler
 from chatserver.web.parsing import parse_id
 from chatserver.web.services import Services
+from chatserver.web.streaming import StreamingHandler
 
 logger = logging.getLogger(__name__)
 
@@ -57,26 +56,19 @@ class StreamQuery(PostStreamQuery):
     ] = None
 
 
-class StreamHandler(ApiHandler):
+class StreamHandler(StreamingHandler):
     """GET follows the answer to a message, POST adds the message first.
 
-    There is one writer, the loop in `_follow`; whatever happens wakes it, and it looks what that was.
+    There is one writer, the loop in `_write_frames`; whatever happens wakes it, and it looks what that was.
     """
 
-    timed: ClassVar[bool] = False
     head = tornado.web.RequestHandler.head
 
     def initialize(self, services: Services) -> None:
         super().initialize(services)
-        self._gone = False
         self._reader: Reader | None = None
 
-    def on_connection_close(self) -> None:
-        self._gone = True
-        self.wake()
-
     def wake(self) -> None:
-        """Have the loop look what has changed."""
         if self._reader is not None:
             self._reader.wake()
 
@@ -132,7 +124,7 @@ class StreamHandler(ApiHandler):
         with closing(reader):
             try:
                 self._begin()
-                await self._send(reader.opening)
+                await self.send(reader.opening)
                 await self._write_frames(reader)
             except StreamClosedError:
                 pass
@@ -141,14 +133,14 @@ class StreamHandler(ApiHandler):
                 logger.info(
                     "a reader that took nothing for %s s is cut off", self.services.settings.slow_reader_seconds
                 )
-                self._connection.stream.close()
-        self._end()
+                self.connection.stream.close()
+        self.end_body()
 
     async def _write_frames(self, reader: Reader) -> None:
-        while not self._gone:
+        while not self.gone:
             frames = reader.take()
             for frame in frames:
-                await self._send(frame)
+                await self.send(frame)
             if frames:
                 if len(frames) >= BATCH_FRAMES:
                     # Awaiting a flush that the socket takes at once gives nobody else a turn.
@@ -156,54 +148,23 @@ class StreamHandler(ApiHandler):
             elif reader.at_end:
                 return
             elif self.services.streams.closing:
-                await self._send(sse.come_back())
+                await self.send(sse.come_back())
                 return
             elif not await reader.wait(self.services.settings.ping_seconds):
-                await self._send(sse.PING)
+                await self.send(sse.PING)
 
     async def _send_away(self) -> None:
         self._begin()
         with contextlib.suppress(StreamClosedError, TimeoutError):
-            await self._send(sse.OK + sse.come_back())
-        self._end()
-
-    async def _send(self, data: bytes) -> None:
-        """Write and flush; raises TimeoutError when the reader takes nothing, StreamClosedError when it is gone."""
-        self.write(data)
-        flushed = self.flush()
-        if flushed.done():
-            flushed.result()
-            return
-        async with asyncio.timeout(self.services.settings.slow_reader_seconds):
-            await flushed
-
-    @property
-    def _connection(self) -> HTTP1Connection:
-        return cast(HTTP1Connection, self.request.connection)
+            await self.send(sse.OK + sse.come_back())
+        self.end_body()
 
     def _begin(self) -> None:
         self.set_header("Content-Type", "text/event-stream")
         self.set_header("Cache-Control", "no-cache, no-transform")
         # nginx would collect the events otherwise.
         self.set_header("X-Accel-Buffering", "no")
-        if self.request.version == "HTTP/1.0":
-            # Such a body ends with the connection.
-            self.set_header("Connection", "close")
-        if self._connection.stream.closed():
-            return
-        stream = self._connection.stream
-        # systemd's sockets come without it.
-        stream.set_nodelay(True)
-        if hasattr(socket, "TCP_USER_TIMEOUT") and stream.socket.family != socket.AF_UNIX:
-            # A peer that vanished without a word takes nothing, either.
-            milliseconds = int(self.services.settings.slow_reader_seconds * 1000)
-            stream.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, milliseconds)
-
-    def _end(self) -> None:
-        with contextlib.suppress(StreamClosedError):
-            self.finish()
-        if self.request.version == "HTTP/1.0":
-            self._connection.stream.close()
+        self.begin_body()
 
 
 class StopHandler(ApiHandler):

@@ -33,6 +33,11 @@ CONSTRAINTS = """
     SELECT conrelid::regclass::text, conname, pg_get_constraintdef(oid)
     FROM pg_constraint WHERE connamespace = 'public'::regnamespace AND contype <> 'n'
 """
+FUNCTIONS = """
+    SELECT proname, pg_get_functiondef(oid) FROM pg_proc WHERE pronamespace = 'public'::regnamespace
+"""
+TRIGGERS = "SELECT tgrelid::regclass::text, tgname, pg_get_triggerdef(oid) FROM pg_trigger WHERE NOT tgisinternal"
+QUERIES = (COLUMNS, INDEXES, CONSTRAINTS, FUNCTIONS, TRIGGERS)
 
 MakeDatabase = Callable[[], str]
 
@@ -40,8 +45,8 @@ MakeDatabase = Callable[[], str]
 def schema(url: str) -> dict[str, set[tuple[str, ...]]]:
     with psycopg.connect(url) as connection:
         return {
-            query: {row for row in connection.execute(query).fetchall() if row[0] != "alembic_version"}
-            for query in (COLUMNS, INDEXES, CONSTRAINTS)
+            query: {tuple(map(str, row)) for row in connection.execute(query).fetchall() if row[0] != "alembic_version"}
+            for query in QUERIES
         }
 
 
@@ -82,7 +87,7 @@ def test_every_revision_can_be_undone_and_done_again(make_empty_database: MakeDa
     upgrade(url)
     newest = schema(url)
     alembic(command.downgrade, url, "base")
-    assert schema(url) == {COLUMNS: set(), INDEXES: set(), CONSTRAINTS: set()}
+    assert schema(url) == {query: set() for query in QUERIES}
     upgrade(url)
     assert schema(url) == newest
 
@@ -109,6 +114,38 @@ def test_an_old_chat_keeps_its_messages_in_their_order(make_empty_database: Make
         assert rows == [("1", 1), ("2", 2), ("3", 3)]
         rows = connection.execute("SELECT id, last_position FROM chat_conversations").fetchall()
         assert set(rows) == {(conversation, 3), (empty, 0)}
+
+
+def test_what_was_said_before_can_be_searched(make_empty_database: MakeDatabase) -> None:
+    url = make_empty_database()
+    alembic(command.upgrade, url, "0002")
+    conversation, company = uuid4(), uuid4()
+    with psycopg.connect(url) as connection:
+        connection.execute(
+            "INSERT INTO chat_conversations (id, company_id, title, created_at, updated_at)"
+            " VALUES (%s, %s, 'named', now(), now())",
+            [conversation, company],
+        )
+        for position, edited, superseded in ((1, "edited", False), (2, None, True)):
+            connection.execute(
+                "INSERT INTO chat_messages"
+                " (id, conversation_id, role, content, edited_content, created_at, position, superseded_at)"
+                " VALUES (%s, %s, 'user', 'said', %s, now(), %s, CASE WHEN %s THEN now() END)",
+                [uuid4(), conversation, edited, position, superseded],
+            )
+    upgrade(url)
+    entries = "SELECT company_id, conversation_id, of_title, vector FROM chat_search ORDER BY of_title"
+    with psycopg.connect(url) as connection:
+        migrated = connection.execute(entries).fetchall()
+        connection.execute("UPDATE chat_messages SET content = content")
+        connection.execute("UPDATE chat_conversations SET title = 'other'")
+        connection.execute("UPDATE chat_conversations SET title = 'named'")
+        assert connection.execute(entries).fetchall() == migrated
+    scope = f"'@{company}'"
+    assert migrated == [
+        (company, conversation, False, f"{scope} 'edited':1"),
+        (company, conversation, True, f"{scope} 'named':1A"),
+    ]
 
 
 def test_processes_that_start_at_once_migrate_once(make_empty_database: MakeDatabase) -> None:

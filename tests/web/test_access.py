@@ -21,6 +21,7 @@ from tests.web.conftest import Api
 
 OTHER_SITE = "https://app.example.org"
 OPERATIONS = [(method, route.path) for route in ROUTES for method in route.operations]
+NOBODYS = ("/api/session", "/api/openapi.json")
 BODY = {"role": "user", "content": "x", "messageId": str(uuid4()), "name": "a", "adapterType": "echo"}
 
 
@@ -149,10 +150,10 @@ async def test_another_companys_resources_do_not_exist_and_its_lists_are_closed(
         "{messageId}": said["id"],
         "{id}": agent if "/agents/" in template else said["conversationId"],
     }
-    path = re.sub(r"{\w+}", lambda match: ids[match[0]], template)
+    path = re.sub(r"{\w+}", lambda match: ids[match[0]], template) + "?q=x"  # which search needs
     body = None if method in ("GET", "DELETE") else {**BODY, "messageId": said["id"]}
     answer = await stranger.request(method, path, body)
-    if template == "/api/session":
+    if template in NOBODYS:
         assert answer.status in (200, 204)
     elif "{companyId}" in template:
         assert answer.error == (403, "Not your company")

@@ -206,15 +206,15 @@ NASTY = [
     b'{"x": ' + b"[" * 5_000 + b"]" * 5_000 + b"}",
     b'{"x": NaN}',
     b'{"x": 1' + b"0" * 10_000 + b"}",
-    b'{"role": "user", "content": "\\ud800", "messageId": "\\ud800", "name": "\\ud800", "title": "\\ud800"}',
-    b'{"content": "\\u0000", "messageId": "\\u0000", "name": "\\u0000", "title": "\\u0000", "keep": "\\u0000"}',
+    b'{"content": "\\ud800", "messageId": "\\ud800", "name": "\\ud800", "title": "\\ud800", "token": "\\ud800"}',
+    b'{"content": "\\u0000", "messageId": "\\u0000", "name": "\\u0000", "title": "\\u0000", "keep": 1, "token": 1}',
     b'{"role": "user", "content": "\xff", "messageId": "\xff", "name": "\xff", "title": "\xff"}',
-    b'{"role": 1, "content": 1, "messageId": 1, "name": 1, "title": 1, "keep": 1}',
-    b'{"role": {}, "content": [], "messageId": {}, "name": [], "title": {}, "keep": "yes", "agentId": 0}',
-    b'{"role": null, "content": null, "messageId": null, "name": null, "title": true, "keep": null}',
-    b'{"content": 1e999, "messageId": -1e999, "name": 1e999, "title": 1e999, "keep": 1e999}',
-    b'{"content": ' + b"9" * 4_000 + b', "messageId": 1, "name": 1, "title": 1, "keep": 0}',
-    b'{"agentId": "x", "messageId": "x", "content": "", "name": "", "keep": ""}',
+    b'{"role": 1, "content": 1, "messageId": 1, "name": 1, "title": 1, "keep": 1, "token": 1}',
+    b'{"role": {}, "content": [], "messageId": {}, "name": [], "title": {}, "keep": "yes", "agentId": 0, "token": []}',
+    b'{"role": null, "content": null, "messageId": null, "name": null, "title": true, "keep": null, "token": null}',
+    b'{"content": 1e999, "messageId": -1e999, "name": 1e999, "title": 1e999, "keep": 1e999, "token": 1}',
+    b'{"content": ' + b"9" * 4_000 + b', "messageId": 1, "name": 1, "title": 1, "keep": 0, "token": 0}',
+    b'{"agentId": "x", "messageId": "x", "content": "", "name": "", "keep": "", "token": ""}',
 ]
 
 

@@ -1,0 +1,49 @@
+"""The use cases of bookmarks. They are the company's: whoever sees its conversations sees them."""
+
+from __future__ import annotations
+
+from uuid import UUID
+
+from chatserver.errors import NotFoundError
+from chatserver.schemas import Bookmark, Page
+from chatserver.services.access import Actor
+from chatserver.services.resources import to_conversation, to_message
+from chatserver.storage import bookmarks, joined
+from chatserver.storage.database import Database
+
+BookmarkPage = Page[Bookmark]
+
+
+class BookmarkService:
+    """Each method takes who is asking first. What is not theirs, is deleted or never was raises NotFoundError."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def list_bookmarks(
+        self, actor: Actor, company_id: UUID, *, limit: int = 30, cursor: str | None = None
+    ) -> Page[Bookmark]:
+        """A page of a company's bookmarks, the newest first.
+
+        Raises ForbiddenError for another company, ValidationError for a cursor of another list.
+        """
+        actor.require_company(company_id)
+        page = await self._database.autocommit(bookmarks.list_page, company_id=company_id, limit=limit, cursor=cursor)
+        items = [
+            Bookmark(
+                message=to_message(joined.message_of(row)),
+                conversation=to_conversation(joined.conversation_of(row)),
+                created_at=row.bookmarked_at,
+            )
+            for row in page.rows
+        ]
+        return BookmarkPage(items=items, has_more=page.next_cursor is not None, next_cursor=page.next_cursor)
+
+    async def add_bookmark(self, actor: Actor, conversation_id: UUID, message_id: UUID) -> None:
+        """Once there, the time of it stays. A superseded message is not found."""
+        if not await self._database.autocommit(bookmarks.add, actor.scope, conversation_id, message_id):
+            raise NotFoundError("Message not found")
+
+    async def remove_bookmark(self, actor: Actor, conversation_id: UUID, message_id: UUID) -> None:
+        if not await self._database.autocommit(bookmarks.remove, actor.scope, conversation_id, message_id):
+            raise NotFoundError("Message not found")

@@ -1,0 +1,71 @@
+"""The use case of exporting: a conversation as a file, made batch by batch, however long it is."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator
+from datetime import UTC, datetime
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import Connection, Row
+
+from chatserver.errors import NotFoundError
+from chatserver.services.access import Actor
+from chatserver.services.export_formats import WRITERS, Format, Writer
+from chatserver.services.resources import to_conversation
+from chatserver.storage import conversations, export
+from chatserver.storage.database import Database
+from chatserver.storage.scope import Companies
+
+
+class Export:
+    """A conversation as it is being written down."""
+
+    def __init__(self, database: Database, row: Row[Any], writer: Writer) -> None:
+        self.title: str | None = row.title
+        self._database = database
+        self._row = row
+        self._writer = writer
+
+    async def chunks(self) -> AsyncGenerator[bytes]:
+        """The file, in pieces of about a megabyte; what is said from now on is not in it.
+
+        No connection is held between two pieces, so one may take one's time. Raises DatabaseUnavailableError.
+        """
+        head = self._writer.head(to_conversation(self._row), datetime.now(UTC)).encode()
+        chunk, position = await self._database.autocommit(self._batch, 0)
+        yield head + chunk
+        while chunk:
+            chunk, position = await self._database.autocommit(self._batch, position)
+            yield chunk
+        yield self._writer.tail().encode()
+
+    def _batch(self, connection: Connection, after: int) -> tuple[bytes, int]:
+        """What follows that position, written down, and its last position; empty at the end."""
+        rows = export.next_batch(
+            connection,
+            company_id=self._row.company_id,
+            conversation_id=self._row.id,
+            after=after,
+            last=self._row.last_position,
+            superseded=self._writer.superseded,
+        )
+        text = "".join(map(self._writer.message, rows))
+        return text.encode(), rows[-1].position if rows else after
+
+
+class ExportService:
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def open_export(self, actor: Actor, conversation_id: UUID, format_name: Format) -> Export:
+        """Raises NotFoundError."""
+        row = await self._database.autocommit(_find, actor.scope, conversation_id)
+        return Export(self._database, row, WRITERS[format_name]())
+
+
+def _find(connection: Connection, companies: Companies, conversation_id: UUID) -> Row[Any]:
+    row = conversations.find(connection, companies, conversation_id)
+    if row is None:
+        raise NotFoundError("Conversation not found")
+    return row

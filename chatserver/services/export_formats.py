@@ -1,0 +1,124 @@
+"""How an exported conversation is written down: each format is made of a head, its messages and a tail."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any, Literal, Protocol
+
+from sqlalchemy import Row
+
+from chatserver.schemas import Conversation, ConversationExport, ExportedMessage
+from chatserver.services.resources import to_message
+from chatserver.storage.messages import Superseded
+
+Format = Literal["markdown", "json"]
+
+
+class Writer(Protocol):
+    """Writes one conversation; its methods are called in their order."""
+
+    superseded: Superseded
+    """Whether superseded messages are written, too."""
+
+    def head(self, conversation: Conversation, exported_at: datetime) -> str: ...
+
+    def message(self, row: Row[Any]) -> str:
+        """`row` is one of `storage.export`."""
+
+    def tail(self) -> str: ...
+
+
+# --- JSON -------------------------------------------------------------------------------------------------
+
+
+class JsonWriter:
+    """All that is known, as one `ConversationExport`."""
+
+    superseded: Superseded = "include"
+
+    def __init__(self) -> None:
+        self._separator = "\n"
+
+    def head(self, conversation: Conversation, exported_at: datetime) -> str:
+        export = ConversationExport(exported_at=exported_at, conversation=conversation, messages=[])
+        head, end = _split(export.model_dump_json(by_alias=True))
+        self._tail = f"\n{end}\n"
+        return head
+
+    def message(self, row: Row[Any]) -> str:
+        message = ExportedMessage(**dict(to_message(row)), agent_name=row.agent_name)
+        text = self._separator + message.model_dump_json(by_alias=True)
+        self._separator = ",\n"
+        return text
+
+    def tail(self) -> str:
+        return self._tail
+
+
+def _split(document: str) -> tuple[str, str]:
+    """A document whose last value is an empty list, before and after what can be put in there."""
+    assert document.endswith("[]}"), "the messages come last"
+    return document[:-2], document[-2:]
+
+
+# --- Markdown ---------------------------------------------------------------------------------------------
+
+# What would be read as Markdown, or as HTML, within a line.
+_SPECIAL = re.compile(r"([\\`*_\[\]<>#|~&!])")
+_FENCE = re.compile(r"^ {0,3}(`{3,}|~{3,})(.*)$", re.MULTILINE)
+
+
+class MarkdownWriter:
+    """For people: who said what and when. Of an edited message the newest wording; nothing that was superseded."""
+
+    superseded: Superseded = "exclude"
+
+    def head(self, conversation: Conversation, exported_at: datetime) -> str:
+        title = _inline(conversation.title or "Conversation")
+        return f"# {title}\n\nBegun {_time(conversation.created_at)}, exported {_time(exported_at)}.\n"
+
+    def message(self, row: Row[Any]) -> str:
+        notes = [_time(row.created_at)]
+        if row.edited_at is not None:
+            notes.append(f"edited {_time(row.edited_at)}")
+        if row.status == "stopped":
+            notes.append("stopped")
+        content = row.content if row.edited_content is None else row.edited_content
+        return f"\n## {_author(row)}\n\n*{', '.join(notes)}*\n\n{_closed(content)}\n"
+
+    def tail(self) -> str:
+        return ""
+
+
+def _author(row: Row[Any]) -> str:
+    if row.role == "assistant":
+        return "Assistant" if row.agent_name is None else _inline(row.agent_name)
+    return str(row.role).capitalize()
+
+
+def _time(moment: datetime) -> str:
+    return f"{moment.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC"
+
+
+def _inline(text: str) -> str:
+    """Text for a heading: one line, in which nothing is Markdown."""
+    return _SPECIAL.sub(r"\\\1", " ".join(text.split()))
+
+
+def _closed(text: str) -> str:
+    """Markdown as somebody wrote it; a code block that is left open is closed, or it would swallow all that follows.
+
+    CommonMark, section 4.5: a fence is closed by one of the same character, at least as long, with nothing after it.
+    """
+    fence = ""
+    for marks, info in _FENCE.findall(text.replace("\r", "\n")):
+        if not fence:
+            fence = "" if marks[0] == "`" and "`" in info else marks
+        elif marks[0] == fence[0] and len(marks) >= len(fence) and not info.strip():
+            fence = ""
+    return f"{text}\n{fence}" if fence else text
+
+
+WRITERS: Mapping[Format, type[Writer]] = {"markdown": MarkdownWriter, "json": JsonWriter}

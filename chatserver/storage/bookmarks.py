@@ -1,0 +1,103 @@
+"""Bookmarks: messages that a company wants to find again."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from functools import cache
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import Connection, Select, bindparam, delete, func, select, tuple_
+from sqlalchemy.dialects.postgresql import insert
+
+from chatserver.storage import cursors, joined
+from chatserver.storage.conversations import is_active_run_of, visible
+from chatserver.storage.messages import live
+from chatserver.storage.scope import Companies, companies_parameter
+from chatserver.storage.tables import bookmarks, conversations, messages, runs
+
+_KEY = ("bookmarked_at", "bookmark_id")
+
+_TARGET = (
+    select(messages.c.id, conversations.c.company_id)
+    .join(conversations, conversations.c.id == messages.c.conversation_id)
+    .where(visible(), messages.c.id == bindparam("message"))
+)
+
+
+def _add() -> Select[Any]:
+    target = _TARGET.where(live()).cte("target")
+    added = (
+        insert(bookmarks)
+        .from_select(
+            ["message_id", "company_id", "created_at"],
+            select(target.c.id, target.c.company_id, func.clock_timestamp()),
+        )
+        .on_conflict_do_nothing()
+        .cte("added")
+    )
+    return select(target.c.id).add_cte(added)
+
+
+def _remove() -> Select[Any]:
+    target = _TARGET.cte("target")
+    removed = delete(bookmarks).where(bookmarks.c.message_id.in_(select(target.c.id))).cte("removed")
+    return select(target.c.id).add_cte(removed)
+
+
+_ADD = _add()
+_REMOVE = _remove()
+
+
+@cache
+def _page(*, resumed: bool) -> Select[Any]:
+    order = (bookmarks.c.created_at, bookmarks.c.message_id)
+    source = (
+        bookmarks.join(messages, messages.c.id == bookmarks.c.message_id)
+        .join(conversations, conversations.c.id == messages.c.conversation_id)
+        .outerjoin(runs, is_active_run_of(conversations))
+    )
+    page = (
+        select(*(column.label(name) for column, name in zip(order, _KEY, strict=True)), *joined.COLUMNS)
+        .select_from(source)
+        .where(bookmarks.c.company_id == bindparam("company"), live(), conversations.c.deleted_at.is_(None))
+        .order_by(*(column.desc() for column in order))
+        .limit(bindparam("rows"))
+    )
+    if resumed:
+        values = (bindparam(f"after_{name}", type_=column.type) for column, name in zip(order, _KEY, strict=True))
+        page = page.where(tuple_(*order) < tuple_(*values))
+    return page
+
+
+def add(connection: Connection, companies: Companies, conversation_id: UUID, message_id: UUID) -> bool:
+    """Bookmark a live message, unless it is already; False when the conversation has no such message."""
+    return connection.execute(_ADD, _named(companies, conversation_id, message_id)).first() is not None
+
+
+def remove(connection: Connection, companies: Companies, conversation_id: UUID, message_id: UUID) -> bool:
+    """Take a bookmark away, if there is one; False when the conversation has no such message."""
+    return connection.execute(_REMOVE, _named(companies, conversation_id, message_id)).first() is not None
+
+
+def list_page(connection: Connection, *, company_id: UUID, limit: int, cursor: str | None = None) -> cursors.Slice:
+    """A page of a company's bookmarks, the newest first: rows of `joined.COLUMNS` and `bookmarked_at`.
+
+    Those of superseded messages and of deleted conversations are left out.
+    Raises ValidationError for a cursor of another list.
+    """
+    kind, filters = "bookmarks", (company_id,)
+    values: dict[str, Any] = {"company": company_id, "rows": limit + 1}
+    if cursor is not None:
+        key = cursors.decode(kind, filters, cursor, (datetime, UUID))
+        values |= {f"after_{name}": value for name, value in zip(_KEY, key, strict=True)}
+    rows = connection.execute(_page(resumed=cursor is not None), values).all()
+    return cursors.cut(rows, limit, kind, filters, _KEY)
+
+
+def _named(companies: Companies, conversation_id: UUID, message_id: UUID) -> dict[str, Any]:
+    return {
+        "companies": companies_parameter(companies),
+        "conversation": conversation_id,
+        "message": message_id,
+    }

@@ -1,0 +1,65 @@
+"""A conversation read from beginning to end, in batches whose size is bounded in rows and in bytes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import cache
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import Connection, Row, Select, bindparam, func, select
+
+from chatserver.storage.messages import Superseded, live
+from chatserver.storage.tables import agents, messages
+
+BATCH_ROWS = 500
+# A message may be longer than that: there is at least one in a batch.
+BATCH_BYTES = 1 << 20
+
+
+@cache
+def _batch(superseded: Superseded) -> Select[Any]:
+    size = func.octet_length(messages.c.content) + func.coalesce(func.octet_length(messages.c.edited_content), 0)
+    rows = (
+        select(messages, (func.sum(size).over(order_by=messages.c.position) - size).label("bytes_before"))
+        .where(
+            messages.c.conversation_id == bindparam("conversation"),
+            messages.c.position > bindparam("after"),
+            messages.c.position <= bindparam("last"),
+        )
+        .order_by(messages.c.position)
+        .limit(BATCH_ROWS)
+    )
+    if superseded == "exclude":
+        rows = rows.where(live())
+    batch = rows.subquery("batch")
+    # Agents that were deleted have a name still. Anybody may write down the id of another company's.
+    agent = (agents.c.id == batch.c.agent_id) & (agents.c.company_id == bindparam("company"))
+    return (
+        select(batch, agents.c.name.label("agent_name"))
+        .select_from(batch.outerjoin(agents, agent))
+        .where(batch.c.bytes_before < BATCH_BYTES)
+        .order_by(batch.c.position)
+    )
+
+
+def next_batch(
+    connection: Connection,
+    *,
+    company_id: UUID,
+    conversation_id: UUID,
+    after: int,
+    last: int,
+    superseded: Superseded,
+) -> Sequence[Row[Any]]:
+    """The first messages with positions after `after`, up to `last`; empty at the end.
+
+    Rows of `storage.messages` with `agent_name`, None where no such agent is known to the company.
+    """
+    values = {
+        "company": company_id,
+        "conversation": conversation_id,
+        "after": after,
+        "last": last,
+    }
+    return connection.execute(_batch(superseded), values).all()

@@ -1,0 +1,285 @@
+"""What is asked all the time looks at few rows, however many there are: 100,000 messages in 10,000 conversations.
+
+Each call is made as the services make it; the plan of every statement that it sends is looked at.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+from uuid import UUID, uuid4
+
+import psycopg
+import pytest
+from sqlalchemy import Connection, Engine
+
+from chatserver.ids import uuid7
+from chatserver.live.store import Claimed
+from chatserver.providers.echo import EchoProvider
+from chatserver.services.claims import Claims, OpenRequest
+from chatserver.services.models import Models
+from chatserver.services.run_store import PostgresRunStore
+from chatserver.services.sending import IdempotencyKey, send
+from chatserver.storage import bookmarks, conversations, cursors, export, messages, revisions, runs, search
+from chatserver.storage.search_terms import parse_terms
+from scripts.benchmarks.scale import COMPANY, fill, made_id, message_of
+
+CONVERSATIONS = 10_000
+LONG = 2_000
+# A page and what has to be looked at beside it; every table has some ten thousand rows at least.
+FEW_ROWS = 400
+LARGE_TABLES = frozenset({"chat_conversations", "chat_messages", "chat_runs", "chat_search"})
+
+CONVERSATION = made_id("c", 4_321)
+MESSAGE = message_of(4_321, 3)
+LONG_CONVERSATION = made_id("e", 1)
+AGENT = made_id("a", 3)
+
+
+@pytest.fixture(scope="module")
+def engine(engine: Engine, module_database_url: str) -> Engine:
+    with psycopg.connect(module_database_url, autocommit=True) as connection:
+        fill(connection, CONVERSATIONS, long=LONG, words=(3, 6))
+    return engine
+
+
+@pytest.fixture
+def connection(engine: Engine) -> Iterator[Connection]:
+    """In a transaction that is rolled back."""
+    with engine.execution_options(isolation_level="READ COMMITTED").connect() as connection:
+        connection.exec_driver_sql("LOAD 'auto_explain'")
+        yield connection
+        connection.rollback()
+
+
+# --- calls ------------------------------------------------------------------------------------------------
+
+
+class OnConnection:
+    """Stands in for `Database`, in a transaction of the test's."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+
+    async def transaction(self, function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+        return function(self._connection, *args, **kwargs)
+
+    autocommit = transaction
+
+
+class Answers:
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+        owner = uuid7()
+        self._claims = Claims(Models({}, EchoProvider(), None), owner, 10)
+        database: Any = OnConnection(connection)
+        self.store = PostgresRunStore(database, database, self._claims, owner, 10)
+
+    def claim(self) -> Claimed:
+        messages.insert_message(
+            self._connection, companies=None, conversation_id=CONVERSATION, role="user", content="what?"
+        )
+        request = OpenRequest(
+            companies=[COMPANY],
+            conversation_id=CONVERSATION,
+            trigger_id=None,
+            resume=None,
+            message=None,
+            idempotency_key=None,
+            continues=True,
+            refuse_busy=False,
+            wait=False,
+            full=False,
+        )
+        outcome = self._claims.open(self._connection, request).outcome
+        assert isinstance(outcome, Claimed)
+        return outcome
+
+
+def list_conversations(connection: Connection, **criteria: Any) -> cursors.Slice:
+    return conversations.list_page(connection, company_id=COMPANY, limit=30, **criteria)
+
+
+def list_in_the_middle(connection: Connection) -> cursors.Slice:
+    row = conversations.find(connection, None, CONVERSATION)
+    assert row is not None
+    filters = (COMPANY, "false", None, None)
+    cursor = cursors.encode("conversations", filters, (False, row.updated_at, row.id))
+    page = list_conversations(connection, cursor=cursor)
+    assert len(page.rows) == 30
+    return page
+
+
+def list_messages(connection: Connection, conversation: UUID = CONVERSATION, **criteria: Any) -> cursors.Slice:
+    page = messages.list_page(connection, [COMPANY], conversation, limit=50, **criteria)
+    assert page is not None
+    assert page.rows
+    return page
+
+
+def messages_in_the_middle(connection: Connection) -> cursors.Slice:
+    cursor = cursors.encode("messages", (LONG_CONVERSATION, "asc", "exclude"), (LONG // 2,))
+    return list_messages(connection, LONG_CONVERSATION, cursor=cursor)
+
+
+def look_for(query: str) -> Callable[[Connection], cursors.Slice]:
+    def find(connection: Connection) -> cursors.Slice:
+        return search.search_page(connection, company_id=COMPANY, query=query, terms=parse_terms(query), limit=30)
+
+    return find
+
+
+def add(connection: Connection, key: IdempotencyKey | None = None) -> None:
+    send(connection, [COMPANY], CONVERSATION, key, role="user", content="what?", agent_id=None)
+
+
+def commit(connection: Connection) -> None:
+    answers = Answers(connection)
+    run = answers.claim()
+    stored = answers.store.commit(run.run_id, run.epoch, uuid7(), "that", kept=False, usage=None, stop_reason="stop")
+    assert asyncio.run(stored)
+    assert runs.find_current(connection, CONVERSATION, None) is None
+
+
+def hold(connection: Connection) -> None:
+    answers = Answers(connection)
+    run = answers.claim()
+    assert asyncio.run(answers.store.renew([run.run_id]))
+    assert runs.follow(connection, run.run_id) == run.epoch
+    assert runs.request_stop(connection, CONVERSATION, keep=False) == run.run_id
+    asyncio.run(answers.store.end(run.run_id, run.epoch, "dropped"))
+    asyncio.run(answers.store.abandoned())
+
+
+def bookmark(connection: Connection) -> None:
+    assert bookmarks.add(connection, [COMPANY], CONVERSATION, MESSAGE)
+    assert len(bookmarks.list_page(connection, company_id=COMPANY, limit=30).rows) == 1
+    assert bookmarks.remove(connection, [COMPANY], CONVERSATION, MESSAGE)
+
+
+CALLS: dict[str, Callable[[Connection], object]] = {
+    "list": list_conversations,
+    "list in the middle": list_in_the_middle,
+    "list archived": lambda c: list_conversations(c, archived="true"),
+    "list all": lambda c: list_conversations(c, archived="all"),
+    "list of an agent": lambda c: list_conversations(c, agent_id=AGENT),
+    "list of an agent, all": lambda c: list_conversations(c, agent_id=AGENT, archived="all"),
+    "list of nobody": lambda c: list_conversations(c, agent_id=uuid4()),
+    "get": lambda c: conversations.find(c, [COMPANY], CONVERSATION),
+    "create": lambda c: conversations.create(c, company_id=COMPANY, title="a title", agent_id=None),
+    "change": lambda c: conversations.change(c, [COMPANY], CONVERSATION, {"title": "another"}),
+    "pin": lambda c: conversations.pin(c, [COMPANY], CONVERSATION),
+    "archive": lambda c: conversations.archive(c, [COMPANY], CONVERSATION),
+    "delete": lambda c: conversations.soft_delete(c, [COMPANY], CONVERSATION),
+    "messages": list_messages,
+    "messages, newest first": lambda c: list_messages(c, LONG_CONVERSATION, order="desc"),
+    "messages in the middle": messages_in_the_middle,
+    "messages, superseded too": lambda c: list_messages(c, superseded="include"),
+    "history": lambda c: messages.history(c, CONVERSATION),
+    "add": add,
+    "add under a key": lambda c: add(c, IdempotencyKey("messages", "key")),
+    "edit": lambda c: messages.edit(c, [COMPANY], CONVERSATION, MESSAGE, "edited"),
+    "rewind": lambda c: revisions.rewind(c, [COMPANY], CONVERSATION, MESSAGE),
+    "branch": lambda c: revisions.branch(c, [COMPANY], CONVERSATION, MESSAGE),
+    "newest question": lambda c: runs.find_question(c, [COMPANY], LONG_CONVERSATION, None, newest=True),
+    "claim": lambda c: Answers(c).claim(),
+    "commit": commit,
+    "hold": hold,
+    "bookmark": bookmark,
+    "export": lambda c: export.next_batch(
+        c, company_id=COMPANY, conversation_id=CONVERSATION, after=0, last=10, superseded="include"
+    ),
+    "search": look_for('"w4000"'),
+    "search for a word that nobody said": look_for("nobody"),
+}
+
+# --- plans ------------------------------------------------------------------------------------------------
+
+
+@contextmanager
+def plans(connection: Connection) -> Iterator[list[dict[str, Any]]]:
+    """The plans, as they went, of all statements that are executed in here, those of triggers among them."""
+    explained: list[dict[str, Any]] = []
+
+    def note(notice: psycopg.errors.Diagnostic) -> None:
+        _, found, plan = (notice.message_primary or "").partition("plan:\n")
+        if found:
+            explained.append(json.loads(plan))
+
+    driver = connection.connection.driver_connection
+    assert driver is not None
+    driver.add_notice_handler(note)
+    for setting, value in AUTO_EXPLAIN.items():
+        connection.exec_driver_sql(f"SET LOCAL {setting} = {value}")
+    yield explained
+    # A plan is told when its statement is closed, which may be when the next one comes.
+    connection.exec_driver_sql("SET LOCAL auto_explain.log_min_duration = -1")
+    driver.remove_notice_handler(note)
+
+
+AUTO_EXPLAIN = {
+    "client_min_messages": "notice",
+    "auto_explain.log_level": "notice",
+    "auto_explain.log_format": "json",
+    "auto_explain.log_analyze": "on",
+    "auto_explain.log_nested_statements": "on",
+    "auto_explain.log_min_duration": "0",
+}
+
+
+def nodes_of(plan: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    yield plan
+    for below in plan.get("Plans", ()):
+        yield from nodes_of(below)
+
+
+def rows_looked_at(node: dict[str, Any]) -> float:
+    removed = node.get("Rows Removed by Filter", 0) + node.get("Rows Removed by Index Recheck", 0)
+    return float((node["Actual Rows"] + removed) * node["Actual Loops"])
+
+
+def read_whole(plan: dict[str, Any]) -> set[str]:
+    """The large tables that are read from beginning to end."""
+    scans = (node for node in nodes_of(plan["Plan"]) if node["Node Type"] == "Seq Scan")
+    return {node["Relation Name"] for node in scans} & LARGE_TABLES
+
+
+@pytest.mark.parametrize("planning", ["auto", "force_generic_plan"])
+@pytest.mark.parametrize("name", CALLS)
+def test_a_call_looks_at_few_rows(connection: Connection, name: str, planning: str) -> None:
+    """Also where PostgreSQL plans a statement once for all values, as it may do with prepared ones."""
+    connection.exec_driver_sql(f"SET LOCAL plan_cache_mode = {planning}")
+    with plans(connection) as explained:
+        CALLS[name](connection)
+    assert explained
+    for plan in explained:
+        assert read_whole(plan) == set(), plan["Query Text"]
+        for node in nodes_of(plan["Plan"]):
+            if "Relation Name" in node:
+                assert rows_looked_at(node) <= FEW_ROWS, (node, plan["Query Text"])
+
+
+def test_a_call_that_looks_at_many_rows_is_seen(connection: Connection) -> None:
+    with plans(connection) as explained:
+        connection.exec_driver_sql("SELECT count(*) FROM chat_messages")
+    assert read_whole(explained[0]) == {"chat_messages"}
+    assert max(map(rows_looked_at, nodes_of(explained[0]["Plan"]))) > FEW_ROWS
+
+
+def indexes_of_search(connection: Connection, query: str) -> set[str]:
+    with plans(connection) as explained:
+        assert look_for(query)(connection).rows
+    assert [read_whole(plan) for plan in explained] == [set()] * len(explained)
+    return {node["Index Name"] for plan in explained for node in nodes_of(plan["Plan"]) if "Index Name" in node}
+
+
+@pytest.mark.parametrize("query", ['"w4000"', '"w300"', "w123", '"w40" "w50"', '"w30 w40"', '"w200" -w1'])
+def test_words_are_found_by_their_index(connection: Connection, query: str) -> None:
+    assert "ix_chat_search_vector" in indexes_of_search(connection, query)
+
+
+def test_words_that_are_nearly_everywhere_are_found_among_the_newest(connection: Connection) -> None:
+    assert "ix_chat_search_newest" in indexes_of_search(connection, '"w1"')
