@@ -9,9 +9,14 @@ from urllib.parse import urlsplit
 
 import psycopg
 import pytest
+from hypothesis import settings
 
 from chatserver.storage.embedded import EmbeddedPostgres
 from tests.needs import GROUPS
+
+# How long a single example takes says something about the machine's other work only.
+settings.register_profile("chatserver", deadline=None)
+settings.load_profile("chatserver")
 
 TEMPLATE = "chat_template"
 ADVISORY_LOCK = 1

@@ -195,12 +195,12 @@ class Claims:
     def _is_busy(self, connection: Connection, key: RunKey) -> bool:
         """Whether another answer is being generated; one whose process died is not, and ends here.
 
-        Unless it is to go on without readers: then some process will take it over.
+        Unless it is to go on without readers: then some process is about to take it over.
         """
         active = runs.find_active(connection, key.conversation_id)
         if active is None:
             return False
-        if active.leased or (active.continues and active.stop_requested is None):
+        if active.leased or active.awaited:
             return True
         runs.end_orphan(connection, active.id, "dropped")
         return False

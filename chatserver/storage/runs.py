@@ -39,6 +39,9 @@ LEASE = NOW + func.make_interval(0, 0, 0, 0, 0, 0, bindparam("lease_seconds"))
 # How long a look at a run counts as the interest of readers elsewhere; they look every half second.
 FOLLOWED: ColumnElement[Any] = literal_column("interval '3 seconds'")
 
+# A run that is to go on without readers and that nobody has taken over by then is given up.
+ADOPTED_WITHIN: ColumnElement[Any] = literal_column("interval '1 minute'")
+
 # --- what is asked ----------------------------------------------------------------------------------------
 
 
@@ -121,6 +124,7 @@ _RUN = select(
     runs.c.continues,
     runs.c.stop_requested,
     (runs.c.lease_until > NOW).label("leased"),
+    (runs.c.continues & runs.c.stop_requested.is_(None) & (runs.c.lease_until > NOW - ADOPTED_WITHIN)).label("awaited"),
     runs.c.stop_reason,
     runs.c.error_code,
     runs.c.error_message,

@@ -6,11 +6,6 @@ import logging
 from collections.abc import Iterator
 
 import pytest
-from hypothesis import settings
-
-# How long a single example takes says something about the machine's other work only.
-settings.register_profile("chatserver", deadline=None)
-settings.load_profile("chatserver")
 
 
 @pytest.fixture

@@ -81,7 +81,9 @@ def test_what_is_not_indexed_is_not_shown() -> None:
 QUERIES = st.sampled_from(['"red" fo', "red", '"red fox" den', "猫 red"])
 
 
-@given(st.lists(st.sampled_from(["red", "fox", "den", "猫", "-", "\n", "word" * 30]), max_size=100).map(" ".join), QUERIES)
+@given(
+    st.lists(st.sampled_from(["red", "fox", "den", "猫", "-", "\n", "word" * 30]), max_size=100).map(" ".join), QUERIES
+)
 def test_the_parts_are_pieces_of_the_text(text: str, query: str) -> None:
     parts = make_snippet(text, parse_terms(query).wanted)
     shown = "".join(part.text for part in parts)
