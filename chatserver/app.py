@@ -25,6 +25,7 @@ from chatserver.services.search import SearchService
 from chatserver.settings import Settings
 from chatserver.storage.database import Database
 from chatserver.version import installed_version
+from chatserver.web.peer import Hangups
 from chatserver.web.rates import RateLimiter
 from chatserver.web.routes import make_application
 from chatserver.web.services import Services
@@ -41,6 +42,7 @@ class App:
             raise ConfigurationError('auth = "authenticated" is not part of this version')
         self.settings = settings
         self.draining = False
+        self._hangups = Hangups()
         self.metrics = Metrics(installed_version())
         self.database = _database(settings, url, self.metrics, settings.database_connections)
         # What must not wait behind users' requests: leases, and the question whether the database answers.
@@ -75,6 +77,7 @@ class App:
             settings=settings,
             metrics=self.metrics,
             database=self.pulse,
+            hangups=self._hangups,
             rates=RateLimiter(settings.requests_per_minute),
             draining=lambda: self.draining,
         )
@@ -94,6 +97,7 @@ class App:
     async def close(self) -> None:
         """Hand over what is still going, and let go of everything."""
         await self.registry.close()
+        self._hangups.close()
         self.models.close()
         self.database.close()
         self.pulse.close()

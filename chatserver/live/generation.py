@@ -40,7 +40,7 @@ async def generate(
             match delta:
                 case TextDelta():
                     if text := answer.clean(delta.text):
-                        journal.append_token(text)
+                        journal.append_text(text)
                         metrics.tokens.inc()
                 case ReasoningDelta():
                     if text := thinking.clean(delta.text):

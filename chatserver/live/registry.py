@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from uuid import UUID
 from weakref import WeakValueDictionary
 
@@ -43,6 +44,7 @@ class Registry:
         self._max_runs = max_runs
         self._lines: dict[UUID, list[Run]] = {}
         self._count = 0
+        self._places = 0
         self._turns: dict[Run, asyncio.Future[None]] = {}
         self._locks: WeakValueDictionary[UUID, asyncio.Lock] = WeakValueDictionary()
         self._tasks: list[asyncio.Task[None]] = []
@@ -62,7 +64,17 @@ class Registry:
     @property
     def full(self) -> bool:
         """Whether no further run may be added."""
-        return self.draining or self._count >= self._max_runs
+        return self.draining or self._count + self._places >= self._max_runs
+
+    @contextmanager
+    def place(self) -> Iterator[bool]:
+        """Keep room for a run that may be added in here; whether there is any."""
+        full = self.full
+        self._places += 1
+        try:
+            yield not full
+        finally:
+            self._places -= 1
 
     def __iter__(self) -> Iterator[Run]:
         for line in self._lines.values():

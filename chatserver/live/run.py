@@ -112,6 +112,8 @@ class Run:
     ) -> None:
         self.key = key
         self.outcome: Outcome | None = None
+        self.interrupts = False
+        """Whether it was begun to take the place of another answer."""
         self._surroundings = surroundings
         self._store = surroundings.store
         if isinstance(first_step, Queued):

@@ -103,15 +103,14 @@ class AnswerService:
                     # Somebody may have begun it while this one waited.
                     run = None if message is not None else self._find(actor, conversation_id, options)
                     if run is None:
-                        request = self._request(actor, conversation_id, options, message, idempotency_key)
-                        opened = await self._database.transaction(self._claims.open, request)
-                        reset = options.reset or opened.reset
-                        if isinstance(opened.outcome, Stored):
-                            return read_stored(opened.outcome, options.resume, reset=reset), opened.key.trigger_id
-                        if isinstance(opened.outcome, Ended):
-                            assert options.resume is not None
-                            return read_end(opened.outcome, options.resume), opened.key.trigger_id
-                        run, begun = self._begin(opened, options)
+                        with self._registry.place() as room:
+                            request = self._request(
+                                actor, conversation_id, options, message, idempotency_key, full=not room
+                            )
+                            opened = await self._database.transaction(self._claims.open, request)
+                            if isinstance(opened.outcome, Stored | Ended):
+                                return _read(opened, options), opened.key.trigger_id
+                            run, begun = self._begin(opened, options)
             if run.joinable:
                 return await self._join(run, begun), run.key.trigger_id
             # It is being stopped or dropped; then the database knows more.
@@ -138,6 +137,12 @@ class AnswerService:
         )
         for other in unread:
             other.interrupt(Interrupt.DROP)
+        if interrupts:
+            # Those that interrupted before and still wait are interrupted, too; who waits in the queue keeps its place.
+            for other in line:
+                if other.interrupts and not other.owned:
+                    other.interrupt(Interrupt.DISCARD)
+            run.interrupts = True
         active = next((other for other in line if other.owned), None)
         if interrupts and active is not None and active not in unread:
             active.interrupt(Interrupt.DISCARD)
@@ -167,6 +172,8 @@ class AnswerService:
         options: StreamOptions,
         message: StreamMessage | None,
         idempotency_key: IdempotencyKey | None,
+        *,
+        full: bool,
     ) -> OpenRequest:
         line = self._registry.line(conversation_id)
         return OpenRequest(
@@ -180,7 +187,7 @@ class AnswerService:
             # An answer that nobody reads is not busy.
             refuse_busy=options.when_busy == "reject" and (not line or any(run.wanted for run in line)),
             wait=bool(line),
-            full=self._registry.full,
+            full=full,
         )
 
     def _find(self, actor: Actor, conversation_id: UUID, options: StreamOptions) -> Run | None:
@@ -234,3 +241,12 @@ class AnswerService:
         """End the answer that is being generated if nobody reads it."""
         for run in self._registry.line(conversation_id):
             await run.drop()
+
+
+def _read(opened: Opened, options: StreamOptions) -> Reader:
+    """A reader of an answer, or of a run, that has come to its end."""
+    if isinstance(opened.outcome, Stored):
+        return read_stored(opened.outcome, options.resume, reset=options.reset or opened.reset)
+    assert isinstance(opened.outcome, Ended)
+    assert options.resume is not None
+    return read_end(opened.outcome, options.resume)

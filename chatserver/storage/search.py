@@ -106,7 +106,7 @@ def _page() -> Select[Any]:
     first = select(block).where(block.c.place == 1).subquery("first")
     beyond = select(block).where(block.c.place == BLOCK + 1).subquery("beyond")
 
-    # The title that a first message gave: the message is found, so its conversation is not listed twice.
+    # A title that the first message gave: where that message is found, the title is not found once more.
     namesake = search_entries.alias("namesake")
     first_question = (
         select(messages.c.id)
@@ -118,7 +118,17 @@ def _page() -> Select[Any]:
         .correlate(block)
         .scalar_subquery()
     )
-    named_by_a_hit = select(namesake.c.id).where(namesake.c.id == first_question, _matches(namesake.c.vector)).exists()
+    named_by_a_hit = (
+        select(namesake.c.id)
+        .join(messages, messages.c.id == namesake.c.id)
+        .where(
+            namesake.c.id == first_question,
+            func.strpos(messages.c.content, conversations.c.title) > 0,
+            _matches(namesake.c.vector),
+        )
+        .correlate(block, conversations)
+        .exists()
+    )
 
     # In steps, so that what differs by next to nothing is equal, and the newer one comes first.
     rank = cast(func.floor(1000 * func.ts_rank(block.c.vector, _parsed("wanted"), 1)), Integer)

@@ -17,6 +17,7 @@ from chatserver.services.export import ExportService
 from chatserver.services.health import Asked
 from chatserver.services.search import SearchService
 from chatserver.settings import Settings
+from chatserver.web.peer import Hangups
 from chatserver.web.rates import RateLimiter
 
 PAGE_FOLDER = Path(__file__).resolve().parent / "static"
@@ -38,5 +39,6 @@ class Services:
     metrics: Metrics
     database: Asked
     rates: RateLimiter
+    hangups: Hangups
     draining: Callable[[], bool]
     page_folder: Path = PAGE_FOLDER

@@ -12,6 +12,7 @@ from tornado.http1connection import HTTP1Connection
 from tornado.iostream import StreamClosedError
 
 from chatserver.web.base import ApiHandler
+from chatserver.web.peer import progress
 from chatserver.web.services import Services
 
 
@@ -24,10 +25,15 @@ class StreamingHandler(ApiHandler):
         super().initialize(services)
         self.gone = False
         """Whether the client left."""
+        self._watch = contextlib.ExitStack()
+        self._look_at = 0.0
 
     def on_connection_close(self) -> None:
         self.gone = True
         self.wake()
+
+    def on_finish(self) -> None:
+        self._watch.close()
 
     def wake(self) -> None:
         """Have the writer look what has changed; one that looks often anyway needs not be woken."""
@@ -46,23 +52,50 @@ class StreamingHandler(ApiHandler):
         stream = self.connection.stream
         # systemd's sockets come without it.
         stream.set_nodelay(True)
-        if hasattr(socket, "TCP_USER_TIMEOUT") and stream.socket.family != socket.AF_UNIX:
-            # A peer that vanished without a word takes nothing, either.
-            milliseconds = int(self.services.settings.slow_reader_seconds * 1000)
-            stream.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, milliseconds)
+        self._watch.enter_context(self.services.hangups.watched(stream.socket, self._hung_up))
+
+    def _hung_up(self) -> None:
+        """The peer left; Tornado would not see it while something that it sent lies unread."""
+        self.gone = True
+        self.connection.stream.close()
+        self.wake()
 
     async def send(self, data: bytes) -> None:
         """Write and flush; raises TimeoutError when the reader takes nothing, StreamClosedError when it is gone."""
+        self._refuse_vanished()
         self.write(data)
         flushed = self.flush()
         if flushed.done():
             flushed.result()
-            return
-        async with asyncio.timeout(self.services.settings.slow_reader_seconds):
-            await flushed
+        else:
+            await self._taken(flushed)
+
+    async def _taken(self, flushed: asyncio.Future[None]) -> None:
+        """Until a write is done, as long as the reader takes anything at all."""
+        limit = self.services.settings.slow_reader_seconds
+        clock = asyncio.get_running_loop().time
+        since, before = clock(), progress(self.connection.stream.socket)
+        while not (await asyncio.wait({flushed}, timeout=limit / 4))[0]:
+            now = progress(self.connection.stream.socket)
+            if now is not None and before is not None and now.acknowledged_bytes > before.acknowledged_bytes:
+                since, before = clock(), now
+            elif clock() - since >= limit:
+                raise TimeoutError
+        flushed.result()
+
+    def _refuse_vanished(self) -> None:
+        """Raise TimeoutError for a peer that acknowledges nothing: its kernel would, however slow its reader is."""
+        now = asyncio.get_running_loop().time()
+        if now >= self._look_at and not self.connection.stream.closed():
+            limit = self.services.settings.slow_reader_seconds
+            self._look_at = now + limit / 4
+            seen = progress(self.connection.stream.socket)
+            if seen is not None and seen.silent_seconds >= limit:
+                raise TimeoutError
 
     def end_body(self) -> None:
         """The answer is complete, or nobody is there to see."""
+        self._watch.close()
         with contextlib.suppress(StreamClosedError):
             self.finish()
         if self.request.version == "HTTP/1.0":

@@ -472,6 +472,22 @@ async def test_without_grace_the_models_connection_is_closed_at_once(database_ur
         assert [m["content"] for m in await client.messages(conversation)] == ["x", "whole"]
 
 
+async def test_a_reader_that_leaves_is_noticed_whatever_it_has_sent(database_url: str) -> None:
+    """Tornado alone would notice it with the next write, which may be a ping."""
+    async with running_model() as model, serving(database_url, resume_grace_seconds=0, **model.settings) as client:
+        conversation = await client.conversation()
+        await client.say(conversation, "x")
+        for leave in ("reset", "close"):
+            stream = await client.stream(conversation)
+            await stream.opened()
+            call = await model.call()
+            stream.connection.writer.write(b"GET /healthz HTTP/1.1\r\n")
+            await stream.connection.writer.drain()
+            getattr(stream.connection, leave)()
+            await call.closed()
+            await until(lambda: not list(client.app.registry))
+
+
 async def test_within_the_grace_the_answer_goes_on_where_it_was(database_url: str) -> None:
     async with running_model() as model, serving(database_url, **model.settings) as client:
         conversation = await client.conversation()
@@ -604,6 +620,31 @@ async def test_interrupt(database_url: str) -> None:
         await again.finish()
         assert text_of(await other.rest()) == "answer"
         assert [m["content"] for m in await client.messages(conversation)] == ["x", "y", "answer"]
+
+
+async def test_the_last_to_interrupt_wins(database_url: str) -> None:
+    async with running_model() as model, serving(database_url, **model.settings) as client:
+        conversation = await client.conversation()
+        questions = [await client.say(conversation, text) for text in "abcd"]
+        first = await client.stream(conversation, questions[0])
+        await model.call()
+        queued = await client.stream(conversation, questions[3], whenBusy="enqueue")
+        second, third = await asyncio.gather(
+            *(client.stream(conversation, question, whenBusy="interrupt") for question in questions[1:3])
+        )
+        assert (await first.rest())[-1] == {"type": "stopped", "messageId": None}
+        call = await model.call()
+        if call.request["messages"][-1]["content"] == "b":  # it had begun already
+            call = await model.call()
+        assert call.request["messages"][-1]["content"] == "c"
+        assert (await second.rest())[-1] == {"type": "stopped", "messageId": None}
+        await call.send("C")
+        await call.finish()
+        assert text_of(await third.rest()) == "C"
+        call = await model.call()
+        await call.send("D")
+        await call.finish()
+        assert text_of(await queued.rest()) == "D"
 
 
 async def test_enqueue_is_first_come_first_served(database_url: str) -> None:
@@ -915,6 +956,24 @@ async def test_past_max_runs_new_answers_are_refused_but_others_joined(database_
         assert await joined.rest() == await stream.rest()
 
 
+async def test_max_runs_holds_for_a_crowd(database_url: str) -> None:
+    async with running_model() as model, serving(database_url, max_runs=2, **model.settings) as client:
+        conversations = [await client.conversation() for _ in range(12)]
+        questions = [await client.say(conversation, "x") for conversation in conversations]
+        answers = await asyncio.gather(
+            *(open_or_status(client, *pair) for pair in zip(conversations, questions, strict=True))
+        )
+        streams = [answer for answer in answers if isinstance(answer, EventStream)]
+        assert len(streams) == 2
+        assert [answer for answer in answers if isinstance(answer, int)] == [503] * 10
+        for _ in streams:
+            call = await model.call()
+            await call.send("a")
+            await call.finish()
+        for stream in streams:
+            assert (await stream.rest())[-1]["type"] == "done"
+
+
 async def test_past_max_streams_all_others_are_refused(database_url: str) -> None:
     async with running_model() as model, serving(database_url, max_streams=3, **model.settings) as client:
         conversation = await client.conversation()
@@ -981,6 +1040,34 @@ async def test_a_reader_that_takes_nothing_is_cut_and_holds_nobody_up(database_u
         assert len(taken) < len(events)
         back = await client.stream(conversation, question, last_id=slow.last_id)
         assert text_of(taken + await back.rest()) == text_of(events)
+
+
+async def test_a_reader_that_takes_little_but_takes_it_is_not_cut(database_url: str) -> None:
+    async with (
+        running_model() as model,
+        serving(database_url, slow_reader_seconds=0.8, max_answer_chars=100_000_000, **model.settings) as client,
+    ):
+        conversation = await client.conversation()
+        question = await client.say(conversation, "x")
+        slow = await client.open(stream_path(conversation, question), receive_buffer=4_096)
+        fast = await client.stream(conversation, question)
+        call = await model.call()
+
+        async def take_a_little() -> None:
+            while True:
+                assert await slow.connection.reader.read(4_000)
+                await asyncio.sleep(0.01)
+
+        taking = asyncio.ensure_future(take_a_little())
+        # More than the sockets hold, so that the slow one is behind for several times as long as the limit.
+        for _ in range(1_500):
+            await call.send("x" * 8_000)
+            await fast.event()
+        await asyncio.sleep(3)
+        taking.cancel()
+        assert len(client.app.streams) == 2
+        await call.finish()
+        await fast.rest()
 
 
 async def test_draining_sends_readers_away(database_url: str) -> None:

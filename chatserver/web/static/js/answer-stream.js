@@ -36,10 +36,7 @@ export const openStream = (api, urlAfter, lastEventId, handlers) => {
     source.onmessage = (message) => {
       tries = 0;
       lastEventId = message.lastEventId;
-      /** @type {AnswerEvent} */
-      const event = JSON.parse(message.data);
-      if (isEnd(event)) close();
-      handlers.onEvent(event, lastEventId);
+      handlers.onEvent(JSON.parse(message.data), lastEventId);
     };
     source.onerror = () => {
       handlers.onConnection(false);

@@ -33,6 +33,7 @@ export const createComposer = ({ form, box, send, stop, problem }, { onSend, onS
 
   const clearProblem = () => problem.replaceChildren();
 
+  box.disabled = send.disabled = false; // Until here nothing could have been sent.
   send.append(icon("send"));
   stop.append(icon("stop"));
   stop.addEventListener("click", onStop);

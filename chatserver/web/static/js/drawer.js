@@ -13,7 +13,6 @@ export const createDrawer = ({ sidebar, thread, backdrop, openButton, closeButto
   const set = (open) => {
     isOpen = open && narrow.matches;
     sidebar.classList.toggle("open", isOpen);
-    sidebar.inert = narrow.matches && !isOpen;
     thread.inert = isOpen;
     backdrop.hidden = !isOpen;
     openButton.setAttribute("aria-expanded", `${isOpen}`);

@@ -10,6 +10,8 @@ import { createUnsettledAnswers } from "./unsettled-answers.js";
 
 const PAGE = 50;
 const LARGEST_PAGE = 200;
+/** More would make every new word slower. They are let go when nobody looks at the old ones any more. */
+const MOST_MESSAGES = 400;
 
 /** @type {CreateThread} */
 export const createThread = (surroundings, conversationId, handlers) => {
@@ -35,7 +37,7 @@ export const createThread = (surroundings, conversationId, handlers) => {
   let refreshAgain = false;
   let isGone = false;
 
-  // --- what is shown -----------------------------------------------------------------------------------------
+  // What is shown
 
   /** The agent that answers this message. @param {string | null} trigger */
   const agentFor = (trigger) =>
@@ -67,7 +69,7 @@ export const createThread = (surroundings, conversationId, handlers) => {
     const elements = ordered.flatMap((message) => {
       const view = viewOf(message);
       view.update(message, authorName(message.role, message.agentId), message === last && isQuiet);
-      return [view.element, ...[answers.elementFor(message.id) ?? []].flat()];
+      return [view.element, answers.elementFor(message.id) ?? []].flat();
     });
     if (pending) elements.push(pending);
     elements.push(...answers.elementsBut(new Set(ordered.map((message) => message.id))));
@@ -86,7 +88,7 @@ export const createThread = (surroundings, conversationId, handlers) => {
     handlers.onActivity();
   };
 
-  // --- what the server knows ---------------------------------------------------------------------------------
+  // What the server knows
 
   /**
    * Shows it when the conversation is no more.
@@ -126,7 +128,8 @@ export const createThread = (surroundings, conversationId, handlers) => {
       refreshAgain = true;
       return;
     }
-    const merged = mergeNewest(messages, page.items.reverse());
+    const isTooMany = messages.length > MOST_MESSAGES && transcript.isAtEnd();
+    const merged = mergeNewest(isTooMany ? [] : messages, page.items.reverse());
     messages = merged.messages;
     if (!merged.isJoined) olderCursor = page.nextCursor;
     take(now);
@@ -141,21 +144,24 @@ export const createThread = (surroundings, conversationId, handlers) => {
   };
 
   const refreshAll = async () => {
-    while (refreshAgain && id) {
-      refreshAgain = false;
-      await load(id);
+    try {
+      while (refreshAgain && id) {
+        refreshAgain = false;
+        await load(id);
+      }
+    } finally {
+      refreshing = null;
     }
   };
 
   /** Calls that come while one is under way share one more. */
-  const refresh = () => {
+  const refresh = async () => {
     refreshAgain = true;
-    refreshing ??= refreshAll().finally(() => (refreshing = null));
-    return refreshing;
+    if (id) await (refreshing ??= refreshAll());
   };
 
-  /** The same where nobody waits for it: the next poll tries again. */
-  const refreshSoon = () => void refresh().catch(() => {});
+  /** The same where it may fail: the next poll tries again. */
+  const tryRefresh = () => refresh().catch(() => {});
 
   const loadOlder = async (limit = PAGE) => {
     const cursor = olderCursor;
@@ -186,7 +192,7 @@ export const createThread = (surroundings, conversationId, handlers) => {
     }
   };
 
-  // --- what people do ----------------------------------------------------------------------------------------
+  // What people do
 
   /** Does what may fail, and offers to try again. @param {(id: string) => Promise<void>} task */
   const attempt = async (task) => {
@@ -231,6 +237,7 @@ export const createThread = (surroundings, conversationId, handlers) => {
 
   /** @param {string} content @param {string | null} agentOnce @param {string} key of all tries of one send */
   const send = async (content, agentOnce, key) => {
+    if (pending) return composer.giveBack(content);
     const view = createMessageView("user", "You", actions);
     view.showPending(content);
     pending = view.element;
@@ -309,22 +316,22 @@ export const createThread = (surroundings, conversationId, handlers) => {
     onChange: repaint,
     onStale() {
       handlers.onActivity();
-      refreshSoon();
+      void tryRefresh();
     },
   });
 
-  // --- what happens elsewhere --------------------------------------------------------------------------------
+  // What happens elsewhere
 
   tabs.listen(async (news) => {
     if (document.hidden || !id || !("conversationId" in news) || news.conversationId !== id) return;
-    await refresh().catch(() => {}); // The next poll tries again.
+    await tryRefresh();
     if (news.kind !== "answering" || signal.aborted || isAnswered(news.trigger)) return;
     answers.follow(id, news.trigger, { starts: false });
   }, signal);
 
   const onVisibilityChange = async () => {
     if (document.hidden) return answers.suspend();
-    await refresh().catch(() => {}); // The streams find out by themselves.
+    await tryRefresh();
     if (id && !signal.aborted) answers.resume(id);
   };
   document.addEventListener("visibilitychange", onVisibilityChange, { signal });
@@ -333,7 +340,7 @@ export const createThread = (surroundings, conversationId, handlers) => {
     open,
     loadOlder,
     repaint,
-    id: () => id,
+    id: () => (isGone ? null : id),
     send: (content) => send(content, agentSelect.once(), idempotencyKey()),
     stop: () =>
       attempt(async (id) => {
@@ -359,14 +366,15 @@ export const createThread = (surroundings, conversationId, handlers) => {
       transcript.askForOlder();
     },
     async reveal(messageId) {
-      await refreshing;
+      await refreshing?.catch(() => {});
+      const find = () => messages.find((message) => message.id === messageId);
       let cursor;
-      while (!views.has(messageId) && olderCursor && olderCursor !== cursor) {
+      while (!find() && olderCursor && olderCursor !== cursor) {
         cursor = olderCursor;
         await loadOlder(LARGEST_PAGE);
       }
-      const view = views.get(messageId);
-      if (view && !signal.aborted) transcript.reveal(view.element);
+      const message = find();
+      if (message && !signal.aborted) transcript.reveal(viewOf(message).element);
     },
   };
 };

@@ -48,6 +48,7 @@ export const createTranscript = ({ scroller, messages, older, toEnd }, onOlder) 
 
   return {
     goToEnd,
+    isAtEnd: () => isAtEnd,
     askForOlder() {
       // An observer tells only of changes, and of what it observes anew.
       near.unobserve(older);

@@ -24,10 +24,11 @@ export const createUnsettledAnswers = (surroundings, handlers) => {
   /** @param {string | null} trigger */
   const settle = (trigger) => {
     const run = runs.get(trigger);
-    run?.follower?.close();
+    if (!run) return undefined;
+    run.follower?.close();
     runs.delete(trigger);
     setConnection("stream", true);
-    return run?.view;
+    return run.view;
   };
 
   /** @type {UnsettledAnswers["noteUnanswered"]} */
