@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from datetime import UTC, datetime, timedelta, timezone
+from itertools import pairwise
 from types import SimpleNamespace
 from typing import Any
 from uuid import UUID
@@ -116,7 +117,7 @@ Be kind.
 
 def headings(text: str) -> list[str]:
     tokens = MarkdownIt().parse(text)
-    contents = [after for token, after in zip(tokens, tokens[1:], strict=False) if token.type == "heading_open"]
+    contents = [after for token, after in pairwise(tokens) if token.type == "heading_open"]
     return ["".join(child.content for child in token.children or ()) for token in contents]
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -90,4 +92,4 @@ def test_the_parts_are_pieces_of_the_text(text: str, query: str) -> None:
     assert shown.strip("…") in " ".join(text.split())
     assert len(shown) <= SNIPPET_CHARS + 2
     assert all(part.text for part in parts)
-    assert all(first.hit or second.hit for first, second in zip(parts, parts[1:], strict=False))
+    assert all(first.hit or second.hit for first, second in pairwise(parts))

@@ -1,0 +1,70 @@
+"""The page as a person sees it: by its accessible names."""
+
+from __future__ import annotations
+
+import re
+
+from playwright.sync_api import Locator, Page, expect
+
+ECHO = "Echo from agent: "
+
+
+class Chat:
+    """What can be found and done on one page."""
+
+    def __init__(self, page: Page) -> None:
+        self.page = page
+        self.main = page.get_by_role("main")
+        self.sidebar = page.get_by_role("navigation", name="Conversations")
+        self.box = page.get_by_role("textbox", name="Message", exact=True)
+        self.agent = page.get_by_role("combobox", name="Agent", exact=True)
+        self.messages = self.main.get_by_role("article")
+        self.alert = page.get_by_role("alert")
+        # By their looks: text, without what else stands in a message.
+        self.questions = self.main.locator(".user .content")
+        self.answers = self.main.locator(".assistant .content")
+
+    def button(self, name: str) -> Locator:
+        return self.page.get_by_role("button", name=name, exact=True)
+
+    def link(self, title: str) -> Locator:
+        return self.sidebar.get_by_role("link", name=title, exact=True)
+
+    def row(self, title: str) -> Locator:
+        return self.sidebar.get_by_role("listitem").filter(has=self.page.get_by_role("link", name=title, exact=True))
+
+    def open(self, conversation_id: str | None = None) -> Chat:
+        """Go there, and wait until what is stored is shown."""
+        self.page.goto(f"/c/{conversation_id}" if conversation_id else "/")
+        expect(self.page.get_by_role("heading", level=1)).not_to_be_empty()
+        return self
+
+    def ask(self, text: str) -> Chat:
+        """Send, and wait until the question stands there and its answer is in the making or done."""
+        before = self.questions.count()
+        self.box.fill(text)
+        self.button("Send").click()
+        expect(self.questions).to_have_count(before + 1)
+        expect(self.answers.last).not_to_be_empty()
+        return self
+
+    def until_answered(self) -> Chat:
+        expect(self.button("Regenerate")).to_be_visible(timeout=30_000)
+        expect(self.button("Send")).to_be_visible()
+        return self
+
+    def choose(self, title: str, action: str) -> Chat:
+        """Do something from the menu of a conversation."""
+        self.row(title).hover()
+        self.row(title).get_by_role("button", name="Options").click()
+        self.page.get_by_role("menuitem", name=action, exact=True).click()
+        return self
+
+    @property
+    def conversation_id(self) -> str:
+        expect(self.page).to_have_url(re.compile("/c/"))
+        return self.page.url.partition("/c/")[2].partition("#")[0]
+
+
+def words(count: int) -> str:
+    return " ".join(f"word{number}" for number in range(count))

@@ -1,0 +1,209 @@
+"""A real server, a real browser, and pages that must not complain."""
+
+from __future__ import annotations
+
+import http.client
+import http.server
+import json
+import re
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import pytest
+from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, Playwright, expect, sync_playwright
+
+from tests.conftest import DatabaseMaker
+from tests.needs import chromium
+
+ROOT = Path(__file__).resolve().parents[2]
+COMPANY = "00000000-0000-4000-8000-000000000001"
+CHROMIUM_ARGUMENTS = (
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+)
+TIMEOUT_MILLISECONDS = 15_000
+# `slow` leaves time to act in mid-answer; nobody listens where `away` looks for a model; `thinking` thinks.
+CONFIGURATION = """
+[providers.slow]
+kind = "echo"
+pace_ms = 30
+
+[providers.away]
+kind = "openai"
+base_url = "http://127.0.0.1:9/v1"
+model = "none"
+
+[providers.thinking]
+kind = "openai"
+base_url = "http://127.0.0.1:{thinking_port}/v1"
+model = "none"
+"""
+
+
+class ThinkingModel(http.server.BaseHTTPRequestHandler):
+    """A model in the wire format of chat completions that thinks before it answers."""
+
+    def do_POST(self) -> None:
+        self.rfile.read(int(self.headers["Content-Length"]))
+        self.send_response(200)
+        self.send_header("Content-Type", "text/event-stream")
+        self.end_headers()
+        for delta in ({"reasoning_content": "Six times "}, {"reasoning_content": "seven."}, {"content": "Forty-two"}):
+            self._send({"choices": [{"index": 0, "delta": delta}]})
+        self._send({"choices": [{"index": 0, "delta": {}, "finish_reason": "stop"}]})
+        self.wfile.write(b"data: [DONE]\n\n")
+
+    def _send(self, event: object) -> None:
+        self.wfile.write(b"data: " + json.dumps(event).encode() + b"\n\n")
+
+    def log_message(self, format: str, *args: object) -> None:
+        pass
+
+
+@pytest.fixture(scope="session")
+def thinking_port() -> Iterator[int]:
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), ThinkingModel) as model:
+        threading.Thread(target=model.serve_forever, daemon=True).start()
+        yield model.server_port
+        model.shutdown()
+
+
+@dataclass(frozen=True)
+class Server:
+    """A running chatserver and the few calls of its API that tests prepare things with."""
+
+    url: str
+
+    def call(self, method: str, path: str, body: object = None) -> Any:
+        connection = http.client.HTTPConnection(urlsplit(self.url).netloc, timeout=30)
+        try:
+            content = None if body is None else json.dumps(body)
+            connection.request(method, f"/api{path}", content, {"Content-Type": "application/json"} if content else {})
+            response = connection.getresponse()
+            text = response.read()
+            assert response.status < 400, (method, path, response.status, text)
+            return json.loads(text) if text else None
+        finally:
+            connection.close()
+
+    def create_conversation(self, title: str | None = None, *turns: str, agent_id: str | None = None) -> str:
+        """The id of a new conversation in which a person and an assistant have taken turns."""
+        fields = {"title": title, "agentId": agent_id}
+        conversation_id: str = self.call("POST", f"/companies/{COMPANY}/conversations", fields)["id"]
+        for index, content in enumerate(turns):
+            role = "assistant" if index % 2 else "user"
+            self.call("POST", f"/conversations/{conversation_id}/messages", {"role": role, "content": content})
+        return conversation_id
+
+    def create_agent(self, name: str, provider: str) -> str:
+        fields = {"name": name, "adapterType": "llm", "adapterConfig": {"provider": provider}}
+        agent_id: str = self.call("POST", f"/companies/{COMPANY}/agents", fields)["id"]
+        return agent_id
+
+    def messages(self, conversation_id: str) -> list[dict[str, Any]]:
+        items: list[dict[str, Any]] = self.call("GET", f"/conversations/{conversation_id}/messages?limit=200")["items"]
+        return items
+
+
+@pytest.fixture(scope="module")
+def server(
+    make_database: DatabaseMaker, tmp_path_factory: pytest.TempPathFactory, thinking_port: int
+) -> Iterator[Server]:
+    folder = tmp_path_factory.mktemp("server")
+    configuration = folder / "chatserver.toml"
+    configuration.write_text(CONFIGURATION.format(thinking_port=thinking_port))
+    with make_database() as database_url, (folder / "log").open("w") as log:
+        command = [sys.executable, "-m", "chatserver", "serve", "--config", str(configuration), "--port", "0"]
+        process = subprocess.Popen(
+            [*command, "--data-dir", str(folder / "data"), "--database-url", database_url],
+            cwd=ROOT,
+            stdout=subprocess.PIPE,
+            stderr=log,
+            text=True,
+        )
+        assert process.stdout is not None
+        with process, process.stdout:
+            try:
+                ready = re.fullmatch(r"chatserver ready at (\S+)\n", process.stdout.readline())
+                assert ready, (folder / "log").read_text()
+                yield Server(ready[1])
+            finally:
+                process.kill()
+
+
+@pytest.fixture(scope="session")
+def playwright() -> Iterator[Playwright]:
+    expect.set_options(timeout=TIMEOUT_MILLISECONDS)
+    with sync_playwright() as playwright:
+        yield playwright
+
+
+@pytest.fixture(scope="session")
+def browser(playwright: Playwright) -> Iterator[Browser]:
+    browser = playwright.chromium.launch(executable_path=chromium(), args=CHROMIUM_ARGUMENTS)
+    yield browser
+    browser.close()
+
+
+@dataclass
+class Complaints:
+    """What pages wrote to their consoles as errors, policy violations included; tests expect none."""
+
+    texts: list[str]
+
+    def watch(self, page: Page) -> None:
+        def on_console(message: ConsoleMessage) -> None:
+            if message.type in ("error", "warning"):
+                self.texts.append(f"{message.text} ({message.location})")
+
+        page.on("console", on_console)
+        page.on("pageerror", lambda error: self.texts.append(str(error)))
+
+
+@pytest.fixture
+def complaints() -> Iterator[Complaints]:
+    """For tests that expect some: they clear `texts` when they have looked."""
+    complaints = Complaints([])
+    yield complaints
+    assert complaints.texts == []
+
+
+OpenContext = Callable[..., BrowserContext]
+
+
+@pytest.fixture
+def open_context(browser: Browser, server: Server, complaints: Complaints) -> Iterator[OpenContext]:
+    """Makes what to the server is one more person's browser, with the options of Playwright's `new_context`."""
+    contexts: list[BrowserContext] = []
+
+    def open_one(**options: Any) -> BrowserContext:
+        context = browser.new_context(**{"base_url": server.url, **options})
+        context.set_default_timeout(TIMEOUT_MILLISECONDS)
+        context.on("page", complaints.watch)
+        contexts.append(context)
+        return context
+
+    yield open_one
+    for context in contexts:
+        context.close()
+
+
+@pytest.fixture
+def context(open_context: OpenContext) -> BrowserContext:
+    return open_context()
+
+
+@pytest.fixture
+def page(context: BrowserContext) -> Page:
+    return context.new_page()

@@ -1,0 +1,467 @@
+/**
+ * What the page's modules (chatserver/web/static/js) hand each other, with its meaning. For the type checker and for
+ * readers: no browser loads this, which keeps the page small.
+ */
+
+// --- what the server sends ------------------------------------------------------------------------------------
+
+interface Conversation {
+  id: string;
+  companyId: string;
+  title: string | null;
+  agentId: string | null;
+  pinnedAt: string | null;
+  archivedAt: string | null;
+  updatedAt: string;
+  activeRun: { triggerMessageId: string | null; startedAt: string } | null;
+}
+
+type Role = "user" | "assistant" | "system";
+
+interface Message {
+  id: string;
+  conversationId: string;
+  role: Role;
+  content: string;
+  editedContent: string | null;
+  editedAt: string | null;
+  agentId: string | null;
+  replyTo: string | null;
+  status: "completed" | "stopped";
+  createdAt: string;
+}
+
+interface Agent {
+  id: string;
+  name: string;
+}
+
+interface Session {
+  mode: string;
+  actor: { name: string } | null;
+  companies: { id: string }[];
+}
+
+interface SearchHit {
+  /** null where the title was found */
+  message: Message | null;
+  conversation: Conversation;
+  snippet: string;
+}
+
+interface Page<T> {
+  items: T[];
+  hasMore: boolean;
+  nextCursor: string | null;
+}
+
+type AnswerDelta =
+  | { type: "token"; content: string }
+  | { type: "reasoning"; content: string }
+  | { type: "reset" };
+type AnswerEnd =
+  | { type: "done"; messageId: string }
+  | { type: "stopped"; messageId: string | null }
+  | { type: "error"; error: string; code: string; retryable: boolean };
+type AnswerEvent = AnswerDelta | AnswerEnd;
+
+interface PageQuery {
+  limit?: number;
+  cursor?: string | null;
+}
+
+interface RequestOptions {
+  /** What is null or undefined is left out. */
+  query?: object;
+  body?: object;
+  headers?: Record<string, string>;
+  signal?: AbortSignal;
+}
+
+/** The server's public API. All of it fails with an `ApiError`, or as aborted. */
+interface Api {
+  session(): Promise<Session>;
+  signIn(token: string): Promise<void>;
+  signOut(): Promise<void>;
+  listConversations(
+    companyId: string,
+    query: PageQuery & { archived?: "true" | "false" },
+    signal?: AbortSignal,
+  ): Promise<Page<Conversation>>;
+  createConversation(companyId: string, fields: { agentId?: string }): Promise<Conversation>;
+  getConversation(id: string, signal?: AbortSignal): Promise<Conversation>;
+  updateConversation(id: string, changes: { title?: string | null; agentId?: string | null }): Promise<Conversation>;
+  deleteConversation(id: string): Promise<void>;
+  act(id: string, action: "archive" | "unarchive" | "pin" | "unpin" | "restore"): Promise<Conversation>;
+  exportUrl(conversationId: string, format: "markdown" | "json"): string;
+  /** Newest first. */
+  listMessages(conversationId: string, query: PageQuery, signal?: AbortSignal): Promise<Page<Message>>;
+  /** Adds a person's message; `key` is the same for every try of one send. */
+  addMessage(conversationId: string, fields: { content: string; agentId?: string }, key: string): Promise<Message>;
+  editMessage(conversationId: string, messageId: string, content: string): Promise<Message>;
+  rewind(conversationId: string, messageId: string): Promise<void>;
+  branch(conversationId: string, messageId: string): Promise<Conversation>;
+  /** Stops the answer in the making and keeps what was shown of it. */
+  stop(conversationId: string): Promise<{ stopped: boolean }>;
+  search(companyId: string, query: PageQuery & { q: string }, signal?: AbortSignal): Promise<Page<SearchHit>>;
+  listAgents(companyId: string, query: PageQuery): Promise<Page<Agent>>;
+  /**
+   * The address of the answer to a message as an event stream, from after `lastEventId` on. It is generated to its end
+   * also without readers, so that it is there for somebody who looked elsewhere meanwhile, and waits its turn where
+   * another is being generated.
+   */
+  streamUrl(conversationId: string, triggerMessageId: string | null, lastEventId: string | null): string;
+  /**
+   * Asks for a stream only to learn how the server takes it, which an EventSource does not say; gives 200, or 204 when
+   * all of the answer was read before. An answer that nobody asked for yet is started by it.
+   */
+  probeStream(url: string, signal?: AbortSignal): Promise<number>;
+}
+
+// --- answers in the making ------------------------------------------------------------------------------------
+
+interface StreamHandlers {
+  onEvent(event: AnswerEvent, id: string): void;
+  onConnection(connected: boolean): void;
+  /** The server has nothing more to tell: what is stored is the truth. */
+  onGone(): void;
+  /** The server will not; asking again without a change is no use. */
+  onRefused(error: Error & { status: number }): void;
+}
+
+/**
+ * Opens the stream whose address after an event `urlAfter` gives, from after `lastEventId` on. Who reads an end closes
+ * it; after `close` no handler is called.
+ */
+type OpenStream = (
+  api: Api,
+  urlAfter: (lastEventId: string | null) => string,
+  lastEventId: string | null,
+  handlers: StreamHandlers,
+) => { close(): void };
+
+/** How far an answer has come. */
+interface Progress {
+  content: string;
+  reasoning: string;
+  lastEventId: string | null;
+}
+
+interface FollowerHandlers extends Omit<StreamHandlers, "onEvent"> {
+  onProgress(progress: Progress): void;
+  onEnd(end: AnswerEnd, progress: Progress): void;
+}
+
+/** Follows until the end or `close`, after which no handler is called. */
+type FollowAnswer = (
+  page: { api: Api; tabs: Tabs },
+  answer: {
+    conversationId: string;
+    trigger: string | null;
+    /** Whether asking for it may start it; else it has to be in the making already. */
+    starts: boolean;
+    /** From where to go on. */
+    progress: Progress | null;
+  },
+  handlers: FollowerHandlers,
+) => { close(): void; progress(): Progress };
+
+/** What tabs tell each other. `answer` names an answer the same way in all of them. */
+type News =
+  | { kind: "changed"; conversationId: string | null }
+  | { kind: "answering"; conversationId: string; trigger: string | null }
+  | { kind: "asked"; answer: string }
+  | { kind: "progress"; answer: string; progress: Progress }
+  | { kind: "event"; answer: string; event: AnswerEvent; id: string };
+
+interface Tabs {
+  /** Whether one tab can read for all; browsers offer Web Locks only over HTTPS and on loopback. */
+  canShare: boolean;
+  /** To all other tabs. */
+  tell(news: News): void;
+  listen(listener: (news: News) => void, signal?: AbortSignal): void;
+  /**
+   * Runs `read` as soon as this tab is the one to read the answer and a connection is free for it; where tabs cannot
+   * share, at once. `signal` ends the wait, not `read`.
+   */
+  whenLeading(answer: string, signal: AbortSignal, read: () => Promise<void>): Promise<void>;
+}
+
+interface UnsettledHandlers {
+  /** How the answer to a message is to look while it is made. */
+  createView(trigger: string | null): MessageView;
+  /** One is stored now; the view showed it in the making. */
+  onAnswer(answer: Pick<Message, "id" | "replyTo" | "content" | "status">, view: MessageView): void;
+  /** Something else is to be seen. */
+  onChange(): void;
+  /** The server knows more than this tab does. */
+  onStale(): void;
+}
+
+interface UnsettledAnswers {
+  /** Shows the answer to a message as it comes. `starts`: whether asking for it may start it. */
+  follow(conversationId: string, trigger: string | null, how: { starts: boolean }): void;
+  isAnswering(): boolean;
+  isFollowing(trigger: string | null): boolean;
+  /** It is stored, whatever else was heard of it; gives the view that showed it in the making. */
+  settle(trigger: string | null): MessageView | undefined;
+  /** Gives the connections back, for as long as nobody looks. */
+  suspend(): void;
+  resume(conversationId: string): void;
+  /** Follows none any more. */
+  forget(): void;
+  noteUnanswered(conversationId: string, trigger: string | null, text: string): void;
+  /** Forgets what is missing but for this message. */
+  keepMissing(trigger: string | null): void;
+  elementFor(trigger: string | null): HTMLElement | undefined;
+  /** What stands by none of these messages. */
+  elementsBut(known: ReadonlySet<string | null>): HTMLElement[];
+}
+
+type CreateUnsettledAnswers = (surroundings: Surroundings, handlers: UnsettledHandlers) => UnsettledAnswers;
+
+// --- messages -------------------------------------------------------------------------------------------------
+
+interface MessageActions {
+  /** Gives whether it was copied. */
+  onCopy(message: Message): Promise<boolean>;
+  /** Fails with what is to be shown. */
+  onSave(message: Message, text: string): Promise<void>;
+  onRegenerate(message: Message): void;
+  onBranch(message: Message): void;
+}
+
+interface MessageView {
+  element: HTMLElement;
+  /** Shows a person's words on their way to the server. */
+  showPending(text: string): void;
+  /** Shows how far an answer has come, no more often than the screen is painted. */
+  showProgress(progress: Progress): void;
+  /** Shows what is stored. `isNewest`: the last word, which can be had anew. */
+  update(message: Message, author: string, isNewest: boolean): void;
+}
+
+type CreateMessageView = (role: Role, author: string, actions: MessageActions) => MessageView;
+
+type EditMessage = (
+  content: string,
+  onSave: (text: string) => Promise<void>,
+  onClose: () => void,
+) => { form: HTMLFormElement; focus(): void };
+
+interface Transcript {
+  /** Shows exactly these, in this order, without moving what one is reading. */
+  place(elements: readonly HTMLElement[]): void;
+  goToEnd(): void;
+  isAtEnd(): boolean;
+  /** Looks again whether older messages are wanted. */
+  askForOlder(): void;
+  /** Brings one into sight and marks it for a moment. */
+  reveal(message: HTMLElement): void;
+}
+
+type CreateTranscript = (
+  parts: {
+    scroller: HTMLElement;
+    messages: HTMLElement;
+    /** Above the messages: older ones are wanted when it comes near. */
+    older: HTMLElement;
+    toEnd: HTMLButtonElement;
+  },
+  onOlder: () => void,
+) => Transcript;
+
+// --- one conversation -----------------------------------------------------------------------------------------
+
+interface Drafts {
+  get(conversationId: string | null): string;
+  set(conversationId: string | null, text: string): void;
+}
+
+interface Composer {
+  /** Turns to a conversation (null: a new one) and its draft. */
+  open(conversationId: string | null): void;
+  /** The conversation that was begun here exists now. */
+  adopt(conversationId: string): void;
+  setAnswering(isAnswering: boolean): void;
+  /** Gives back what was not sent, unless something else was written since; */
+  giveBack(text: string): void;
+  /** and takes it away again. */
+  take(text: string): void;
+  showProblem(alert: HTMLElement): void;
+  clearProblem(): void;
+  focus(): void;
+  /** Nothing can be written here. */
+  hide(): void;
+}
+
+type CreateComposer = (
+  parts: {
+    form: HTMLFormElement;
+    box: HTMLTextAreaElement;
+    send: HTMLButtonElement;
+    stop: HTMLButtonElement;
+    problem: HTMLElement;
+  },
+  handlers: { onSend(text: string): void; onStop(): void },
+) => Composer;
+
+interface Agents {
+  load(api: Api, companyId: string): Promise<void>;
+  all(): [id: string, name: string][];
+  nameOf(agentId: string): string;
+}
+
+/** The select below the text box: the conversation's agent, or one for the next message only. */
+interface AgentSelect {
+  /** Shows the conversation's agent; null for the default. */
+  show(agentId: string | null): void;
+  chosen(): string | null;
+  once(): string | null;
+  clearOnce(): void;
+}
+
+type CreateAgentSelect = (
+  select: HTMLSelectElement,
+  agents: Agents,
+  /** A new agent for the conversation. */
+  onChange: (agentId: string | null) => void,
+) => AgentSelect;
+
+/** Says it to people who listen to the page: whole, a live region is not for pieces. */
+type Announce = (text: string) => void;
+
+/** Says quietly that the server is away, as long as any of the page's connections is. */
+type ConnectionStatus = (what: string, connected: boolean) => void;
+
+/** What a thread works with; it outlives the thread. */
+interface Surroundings {
+  api: Api;
+  tabs: Tabs;
+  transcript: Transcript;
+  composer: Composer;
+  agents: Agents;
+  agentSelect: AgentSelect;
+  announce: Announce;
+  setConnection: ConnectionStatus;
+  /** Of conversations that are begun here. */
+  companyId: string;
+}
+
+interface ThreadHandlers {
+  /** What is known of it now. */
+  onConversation(conversation: Conversation): void;
+  /** It exists from now on. */
+  onCreated(conversation: Conversation): void;
+  /** Another one was made of it. */
+  onBranched(conversation: Conversation): void;
+  /** Something happened that lists show. */
+  onActivity(): void;
+}
+
+interface Thread {
+  /** Null also where the conversation is no more. */
+  id(): string | null;
+  open(): Promise<void>;
+  /** Leaves it. Answers in the making go on without this tab. */
+  close(): void;
+  send(content: string): Promise<void>;
+  /** Stops the answer in the making; what was shown of it stays. */
+  stop(): Promise<void>;
+  setAgent(agentId: string | null): Promise<void>;
+  /** Looks whether anything happened that this tab was not told. */
+  poll(): Promise<void>;
+  loadOlder(): Promise<void>;
+  /** Brings a message into sight, however old it is. */
+  reveal(messageId: string): Promise<void>;
+  /** Shows what is known, where names have changed. */
+  repaint(): void;
+}
+
+/** `conversationId` is null for one that its first message will create. */
+type CreateThread = (surroundings: Surroundings, conversationId: string | null, handlers: ThreadHandlers) => Thread;
+
+// --- all conversations ----------------------------------------------------------------------------------------
+
+interface Route {
+  conversationId: string | null;
+  messageId: string | null;
+}
+
+interface Router {
+  /** From now on `onRoute` is told of every address that people go to, the first included. */
+  start(): void;
+  go(address: string): void;
+  /** The page shows this already. */
+  record(address: string): void;
+}
+
+/** One line about what was just done. It stays until it is used or closed: nobody has to be quick. */
+interface Notices {
+  offerUndo(text: string, undo: () => void): void;
+  warn(text: string): void;
+  clear(): void;
+}
+
+/** `uncover` brings its place into sight. */
+type CreateNotices = (place: HTMLElement, uncover: () => void) => Notices;
+
+type OnOptions = (button: HTMLElement, conversation: Conversation) => void;
+
+interface ConversationList {
+  /** Asks for the first page and keeps of the rest what still holds. */
+  refresh(): Promise<void>;
+  /** Shows those that were put away, or the others. */
+  show(archived: boolean): Promise<void>;
+  /** As it is now; one that is not listed stays so. */
+  update(conversation: Conversation): void;
+  remove(id: string): void;
+  /** The one that is open. */
+  setCurrent(id: string | null): void;
+}
+
+type CreateConversationList = (
+  container: HTMLElement,
+  api: Api,
+  companyId: string,
+  onOptions: OnOptions,
+) => ConversationList;
+
+/** Gives what shows the results of a query; those of none when it is empty. */
+type CreateSearchResults = (container: HTMLElement, api: Api, companyId: string) => (query: string) => void;
+
+type CreateSidebar = (
+  parts: {
+    conversations: HTMLElement;
+    results: HTMLElement;
+    search: HTMLInputElement;
+    archived: HTMLButtonElement;
+    newConversation: HTMLButtonElement;
+  },
+  api: Api,
+  companyId: string,
+  handlers: { onOptions: OnOptions; onNew(): void; onError(error: unknown): void },
+) => ConversationList;
+
+/** Gives what opens the menu of a conversation at a button. */
+type CreateConversationMenu = (
+  api: Api,
+  notices: Notices,
+  handlers: {
+    onChanged(conversation: Conversation): void;
+    /** From the list that it was in: deleted, archived or brought back. */
+    onRemoved(conversation: Conversation): void;
+  },
+) => OnOptions;
+
+/** Gives what closes it. */
+type CreateDrawer = (parts: {
+  sidebar: HTMLElement;
+  /** What it lies over. */
+  thread: HTMLElement;
+  backdrop: HTMLElement;
+  openButton: HTMLButtonElement;
+  closeButton: HTMLButtonElement;
+}) => () => void;
+
+type Attribute = string | number | boolean | null | undefined | ((event: any) => void);

@@ -1,0 +1,84 @@
+"""A network that can be cut: a TCP proxy in front of the server."""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import threading
+from types import TracebackType
+from typing import Self
+from urllib.parse import urlsplit
+
+
+class CuttableProxy:
+    """`with CuttableProxy(url) as proxy` stands at `proxy.url`; while it is down, who connects is hung up on."""
+
+    def __init__(self, target_url: str) -> None:
+        parts = urlsplit(target_url)
+        assert parts.hostname and parts.port
+        self._target = (parts.hostname, parts.port)
+        self._listener = socket.create_server(("127.0.0.1", 0), backlog=128)
+        self._pairs: set[tuple[socket.socket, socket.socket]] = set()
+        self._lock = threading.Lock()
+        self._down = False
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self._listener.getsockname()[1]}"
+
+    def cut(self, *, stay_down: bool = False) -> None:
+        """Hang up on all connections."""
+        with self._lock:
+            self._down = stay_down
+            for pair in self._pairs:
+                for end in pair:
+                    with contextlib.suppress(OSError):
+                        end.shutdown(socket.SHUT_RDWR)
+
+    def heal(self) -> None:
+        with self._lock:
+            self._down = False
+
+    def __enter__(self) -> Self:
+        threading.Thread(target=self._accept, daemon=True).start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        with contextlib.suppress(OSError):
+            self._listener.shutdown(socket.SHUT_RDWR)
+        self._listener.close()
+        self.cut(stay_down=True)
+
+    def _accept(self) -> None:
+        with contextlib.suppress(OSError):  # closed
+            while True:
+                client, _ = self._listener.accept()
+                with self._lock:
+                    if self._down:
+                        client.close()
+                        continue
+                    pair = (client, socket.create_connection(self._target))
+                    self._pairs.add(pair)
+                threading.Thread(target=self._serve, args=[pair], daemon=True).start()
+
+    def _serve(self, pair: tuple[socket.socket, socket.socket]) -> None:
+        client, server = pair
+        upstream = threading.Thread(target=self._copy, args=[client, server], daemon=True)
+        upstream.start()
+        self._copy(server, client)
+        upstream.join()
+        with self._lock:
+            self._pairs.discard(pair)
+        client.close()
+        server.close()
+
+    @staticmethod
+    def _copy(source: socket.socket, sink: socket.socket) -> None:
+        with contextlib.suppress(OSError):
+            while data := source.recv(65_536):
+                sink.sendall(data)
+        for end in (source, sink):
+            with contextlib.suppress(OSError):
+                end.shutdown(socket.SHUT_RDWR)

@@ -1,0 +1,144 @@
+"""The page without a mouse, without sight, with other colours and less motion."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from playwright.sync_api import Page, expect
+
+from tests.browser.chat import ECHO, Chat, words
+from tests.browser.conftest import OpenContext, Server
+from tests.needs import NODE_FOLDER
+
+pytestmark = pytest.mark.browser
+
+AXE = NODE_FOLDER / "node_modules" / "axe-core" / "axe.min.js"
+SCREENS: dict[str, dict[str, Any]] = {
+    "light": {"color_scheme": "light"},
+    "dark": {"color_scheme": "dark"},
+    "phone": {"viewport": {"width": 375, "height": 700}, "has_touch": True, "is_mobile": True},
+}
+
+
+def violations(page: Page) -> list[str]:
+    """What axe finds, all of its rules applied."""
+    page.evaluate(Path(AXE).read_text())
+    found = page.evaluate("axe.run()")["violations"]
+    return [f"{one['id']}: {node['html']} {node.get('failureSummary')}" for one in found for node in one["nodes"]]
+
+
+@pytest.mark.npm
+@pytest.mark.parametrize("screen", SCREENS)
+def test_axe_finds_nothing(open_context: OpenContext, server: Server, screen: str) -> None:
+    page = open_context(reduced_motion="reduce", **SCREENS[screen]).new_page()
+    away = server.create_agent("Away", "away")
+    slow = server.create_agent("Slow", "slow")
+    pinned = server.create_conversation("Pinned", "a", "b")
+    server.call("POST", f"/conversations/{pinned}/pin")
+    chat = Chat(page).open()
+    expect(page.get_by_text("Pinned", exact=True).first).to_be_attached()
+    assert violations(page) == []
+
+    chat.open(server.create_conversation("Full", "question", "answer"))
+    chat.agent.select_option(away)
+    chat.box.fill("anybody?")
+    chat.button("Send").click()
+    expect(chat.alert).to_be_visible()
+    assert violations(page) == []
+
+    chat.agent.select_option(slow)
+    chat.ask(words(300))
+    assert violations(page) == []
+    chat.button("Stop").click()
+    chat.until_answered()
+    chat.messages.last.hover()
+    assert violations(page) == []
+
+    chat.button("Edit").last.click()
+    expect(page.get_by_role("textbox", name="Edit message")).to_be_focused()
+    assert violations(page) == []
+    page.keyboard.press("Escape")
+
+    page.get_by_role("banner").get_by_role("button", name="Options").click()
+    assert violations(page) == []
+    page.get_by_role("menuitem", name="Rename").click()
+    assert violations(page) == []
+    page.keyboard.press("Escape")
+    if screen == "phone":
+        chat.button("Conversations").click()
+        expect(chat.button("Close")).to_be_in_viewport()
+        assert violations(page) == []
+
+
+def test_the_keyboard_alone_suffices(page: Page, server: Server) -> None:
+    def tab_to(name: str) -> None:
+        for _ in range(60):
+            focused = page.evaluate("document.activeElement.ariaLabel || document.activeElement.textContent.trim()")
+            if focused == name:
+                return
+            page.keyboard.press("Tab")
+        raise AssertionError(f"{name} cannot be reached by the Tab key")
+
+    agent = server.create_agent("Slow", "slow")
+    server.create_conversation("By keyboard", agent_id=agent)
+    chat = Chat(page).open()
+    expect(chat.link("By keyboard")).to_be_visible()
+    tab_to("Skip to writing")
+    tab_to("By keyboard")
+    page.keyboard.press("Enter")
+    expect(page.get_by_role("heading", level=1)).to_have_text("By keyboard")
+    tab_to("Message")
+    page.keyboard.insert_text(words(300))
+    page.keyboard.press("Enter")
+    expect(chat.answers).to_contain_text("word1")
+    expect(chat.box).to_be_focused()
+    tab_to("Stop")
+    page.keyboard.press("Enter")
+    expect(chat.main.get_by_text("stopped", exact=True)).to_be_visible()
+    expect(chat.box).to_be_focused()
+
+    page.get_by_role("region", name="By keyboard").focus()
+    tab_to("Edit")
+    page.keyboard.press("Enter")
+    expect(page.get_by_role("textbox", name="Edit message")).to_be_focused()
+    page.keyboard.press("ControlOrMeta+a")
+    page.keyboard.type("seven")
+    tab_to("Save")
+    page.keyboard.press("Enter")
+    chat.until_answered()
+    expect(chat.answers).to_have_text([f"{ECHO}seven"])
+
+
+def test_a_finished_answer_is_announced_whole_and_once(page: Page, server: Server) -> None:
+    agent = server.create_agent("Speaker", "slow")
+    chat = Chat(page).open(server.create_conversation("Spoken", agent_id=agent))
+    page.evaluate(
+        """() => {
+          window.spoken = [];
+          const region = document.querySelector("[aria-live=polite]");
+          new MutationObserver(() => window.spoken.push(region.textContent)).observe(region, {childList: true});
+        }"""
+    )
+    chat.ask(words(20)).until_answered()
+    assert page.evaluate("window.spoken") == [f"Speaker: {ECHO}{words(20)}"]
+    for region in page.locator("[role=log], [role=status], [role=alert], [aria-live]").all():
+        if region.get_attribute("id") != "announcer":
+            expect(region).to_be_empty()
+
+
+def test_message_buttons_are_there_without_hovering(page: Page, server: Server) -> None:
+    chat = Chat(page).open(server.create_conversation("Buttons", "one", "two", "three", "four"))
+    expect(chat.main.get_by_role("button", name="Copy", exact=True)).to_have_count(4)
+    expect(chat.main.get_by_role("button", name="Edit", exact=True)).to_have_count(2)
+    expect(chat.main.get_by_role("button", name="Branch", exact=True)).to_have_count(4)
+    expect(chat.main.get_by_role("button", name="Regenerate", exact=True)).to_have_count(1)
+
+
+def test_reduced_motion_is_respected(open_context: OpenContext, server: Server) -> None:
+    agent = server.create_agent("Slow", "slow")
+    chat = Chat(open_context(reduced_motion="reduce").new_page())
+    chat.open(server.create_conversation("Still", agent_id=agent)).ask(words(100))
+    assert chat.page.evaluate("document.getAnimations().length") == 0
+    chat.button("Stop").click()

@@ -1,0 +1,80 @@
+"""What people and models write is text, whatever it looks like."""
+
+from __future__ import annotations
+
+import pytest
+from playwright.sync_api import Dialog, Page, expect
+
+from tests.browser.chat import ECHO, Chat
+from tests.browser.conftest import Complaints, Server
+
+pytestmark = pytest.mark.browser
+
+HOSTILE = (
+    "<script>alert(1)</script><img src=x onerror=alert(2)><svg onload=alert(3)>",
+    '"><iframe src="javascript:alert(4)"></iframe><style>*{display:none}</style>',
+    "[click](javascript:alert(5)) <a href='javascript:alert(6)'>me</a> javascript:alert(7)",
+    "</div></main><h1>Gone</h1><!-- {{7*7}} ${7*7} &lt;b&gt; &amp; \\u003cb\\u003e",
+    "abc \u202egnp.exe\u202c \u2066\u2067 \u200f\u200e \ufeff \u0301\u0301\u0301 \U0001f600\U0001f3fd \u2028 end",
+)
+
+
+@pytest.fixture
+def dialogs(page: Page) -> list[str]:
+    """What scripts that got loose would show."""
+    texts: list[str] = []
+
+    def note(dialog: Dialog) -> None:
+        texts.append(dialog.message)
+        dialog.dismiss()
+
+    page.on("dialog", note)
+    return texts
+
+
+@pytest.mark.parametrize("text", HOSTILE)
+def test_hostile_text_is_shown_as_it_is(page: Page, server: Server, dialogs: list[str], text: str) -> None:
+    agent = server.create_agent(text[:60], "slow")
+    conversation_id = server.create_conversation(text[:190], text, text, agent_id=agent)
+    chat = Chat(page).open(conversation_id)
+    expect(chat.messages).to_have_count(2)
+    assert chat.questions.text_content() == text
+    assert chat.answers.text_content() == text
+    chat.ask(text)
+    chat.button("Stop").click()
+    chat.button("Copy").first.wait_for()
+    page.reload()
+    expect(chat.messages.first).to_be_visible()
+    assert chat.questions.first.text_content() == text
+    assert chat.main.locator("script, img, iframe, style, a, h1, svg:not(.icon)").count() == 0
+    assert dialogs == []
+
+
+def test_a_line_of_100_kilobytes(page: Page, server: Server) -> None:
+    line = "x" * (100_000 - len(ECHO))
+    chat = Chat(page).open(server.create_conversation("Broad"))
+    chat.box.fill(line)
+    chat.button("Send").click()
+    chat.until_answered()
+    assert chat.answers.text_content() == ECHO + line
+    scroller = page.get_by_role("region", name="Broad")
+    assert scroller.evaluate("(node) => node.scrollWidth <= node.clientWidth")
+    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+    expect(chat.button("Regenerate")).to_be_in_viewport()
+
+
+def test_what_is_too_long_is_refused_readably(page: Page, server: Server, complaints: Complaints) -> None:
+    chat = Chat(page).open(server.create_conversation("Too much"))
+    chat.box.fill("y" * 100_001)
+    chat.button("Send").click()
+    expect(chat.alert).to_contain_text("100000")
+    expect(chat.box).to_have_value("y" * 100_001)
+    complaints.texts.clear()
+
+
+def test_a_title_cannot_turn_the_page_around(page: Page, server: Server) -> None:
+    conversation_id = server.create_conversation("\u202e\u2067 reversed", "a", "b")
+    chat = Chat(page).open(conversation_id)
+    heading = page.get_by_role("heading", level=1)
+    place, options = heading.bounding_box(), chat.button("Options").last.bounding_box()
+    assert place and options and place["x"] < options["x"]

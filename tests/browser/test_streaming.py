@@ -1,0 +1,263 @@
+"""Answers in the making: refreshed, cut, hidden, followed by several tabs, and without moving the reader."""
+
+from __future__ import annotations
+
+import pytest
+from playwright.sync_api import BrowserContext, Page, Request, expect
+
+from tests.browser.chat import ECHO, Chat, words
+from tests.browser.conftest import Complaints, OpenContext, Server
+from tests.browser.proxy import CuttableProxy
+
+pytestmark = pytest.mark.browser
+
+# Looks at every state of the answer that was ever on the page: each has to be a beginning of the whole.
+WATCH = """(whole) => {
+  window.wrong = [];
+  window.longest = 0;
+  new MutationObserver(() => {
+    for (const answer of document.querySelectorAll(".assistant .content")) {
+      const text = answer.textContent;
+      if (!whole.startsWith(text)) window.wrong.push(text);
+      window.longest = Math.max(window.longest, text.length);
+    }
+  }).observe(document.querySelector("main"), {childList: true, subtree: true, characterData: true});
+}"""
+
+
+@pytest.fixture
+def slow_conversation(server: Server) -> str:
+    return server.create_conversation("Slow", agent_id=server.create_agent("Slow", "slow"))
+
+
+def count_streams(context: BrowserContext) -> list[str]:
+    """The addresses of all streams that the pages of this browser ask for from now on."""
+    addresses: list[str] = []
+
+    def note(request: Request) -> None:
+        if "/stream?" in request.url:
+            addresses.append(request.url)
+
+    context.on("request", note)
+    return addresses
+
+
+def hide(page: Page, hidden: bool) -> None:
+    """What a browser does when one turns to another tab, or back."""
+    page.evaluate(
+        """(hidden) => {
+          Object.defineProperty(document, "hidden", {get: () => hidden, configurable: true});
+          document.dispatchEvent(new Event("visibilitychange"));
+        }""",
+        hidden,
+    )
+
+
+def test_a_refresh_in_mid_answer_goes_on(page: Page, server: Server, slow_conversation: str) -> None:
+    text = words(120)
+    chat = Chat(page).open(slow_conversation).ask(text)
+    expect(chat.answers).to_contain_text("word5 ")
+    page.reload()
+    expect(chat.answers).to_contain_text("word5 ")
+    page.evaluate(WATCH, ECHO + text)
+    expect(chat.button("Stop")).to_be_visible()
+    chat.until_answered()
+    assert chat.answers.text_content() == ECHO + text
+    assert page.evaluate("window.wrong") == []
+    assert [message["content"] for message in server.messages(slow_conversation)] == [text, ECHO + text]
+
+
+def test_a_cut_connection_heals_without_a_lost_or_doubled_word(
+    open_context: OpenContext, server: Server, slow_conversation: str, complaints: Complaints
+) -> None:
+    text = words(120)
+    with CuttableProxy(server.url) as proxy:
+        page = open_context(base_url=proxy.url).new_page()
+        chat = Chat(page).open(slow_conversation)
+        page.evaluate(WATCH, ECHO + text)
+        chat.ask(text)
+        for mark in ("word3 ", "word20 "):
+            expect(chat.answers).to_contain_text(mark)
+            proxy.cut()
+        expect(chat.answers).to_contain_text("word40 ")
+        proxy.cut(stay_down=True)
+        expect(page.get_by_text("Reconnecting …")).to_be_visible()
+        proxy.heal()
+        chat.until_answered()
+        assert chat.answers.text_content() == ECHO + text
+        assert page.evaluate("window.wrong") == []
+        expect(page.get_by_text("Reconnecting …")).to_have_count(0)
+        expect(chat.alert).to_have_count(0)
+        page.close()
+    complaints.texts.clear()  # The browser reports lost connections by itself.
+
+
+def test_a_server_that_is_away_is_waited_for(open_context: OpenContext, server: Server, complaints: Complaints) -> None:
+    with CuttableProxy(server.url) as proxy:
+        page = open_context(base_url=proxy.url).new_page()
+        chat = Chat(page).open(server.create_conversation("Patience"))
+        expect(chat.link("Patience")).to_be_visible()
+        proxy.cut(stay_down=True)
+        expect(page.get_by_text("Reconnecting …")).to_be_visible()
+        chat.box.fill("Are you there?")
+        chat.button("Send").click()
+        expect(chat.alert).to_contain_text("Not sent. The server cannot be reached")
+        proxy.heal()
+        expect(page.get_by_text("Reconnecting …")).to_have_count(0)
+        chat.button("Retry").click()
+        chat.until_answered()
+        page.close()
+    complaints.texts.clear()
+
+
+def test_two_tabs_show_the_same_answer_at_once(context: BrowserContext, slow_conversation: str) -> None:
+    streams = count_streams(context)
+    first, second = (Chat(context.new_page()).open(slow_conversation) for _ in range(2))
+    expect(second.main).to_be_visible()
+    first.ask(words(100))
+    for mark in ("word2 ", "word12 "):
+        expect(second.answers).to_contain_text(mark, timeout=3000)
+        expect(first.answers).to_contain_text(mark)
+    expect(first.button("Stop")).to_be_visible()
+    assert len(streams) == 1
+    second.button("Stop").click()
+    for chat in (first, second):
+        expect(chat.button("Stop")).to_be_hidden()
+        expect(chat.main.get_by_text("stopped", exact=True)).to_be_visible()
+    assert first.answers.text_content() == second.answers.text_content()
+    assert len(streams) == 1
+
+
+def test_a_tab_goes_on_where_another_was_closed(context: BrowserContext, slow_conversation: str) -> None:
+    text = words(120)
+    streams = count_streams(context)
+    first, second = (Chat(context.new_page()).open(slow_conversation) for _ in range(2))
+    second.page.evaluate(WATCH, ECHO + text)
+    first.ask(text)
+    expect(second.answers).to_contain_text("word5 ")
+    first.page.close()
+    second.until_answered()
+    assert second.answers.text_content() == ECHO + text
+    assert second.page.evaluate("window.wrong") == []
+    assert len(streams) == 2
+    assert "lastEventId=" in streams[1]
+
+
+def test_another_browser_sees_it_too(open_context: OpenContext, slow_conversation: str) -> None:
+    mine, yours = (Chat(open_context().new_page()).open(slow_conversation) for _ in range(2))
+    mine.ask(words(100))
+    expect(yours.questions).to_have_text([words(100)], timeout=4000)
+    expect(yours.answers).to_contain_text("word")
+    expect(mine.button("Stop")).to_be_visible()
+    yours.button("Stop").click()
+    expect(mine.button("Stop")).to_be_hidden()
+
+
+def test_a_stop_is_not_undone_by_other_readers(
+    context: BrowserContext, open_context: OpenContext, server: Server, slow_conversation: str
+) -> None:
+    pages = (context.new_page(), context.new_page(), open_context().new_page())
+    chats = [Chat(page).open(slow_conversation) for page in pages]
+    chats[0].ask(words(300))
+    for chat in chats:
+        expect(chat.answers).to_contain_text("word5 ")
+    server.call("POST", f"/conversations/{slow_conversation}/stop", {"keep": False})
+    for chat in chats:
+        expect(chat.main.get_by_text("Stopped before there was an answer.")).to_be_visible()
+        expect(chat.button("Send")).to_be_visible()
+        expect(chat.answers).to_have_count(0)
+    assert server.call("GET", f"/conversations/{slow_conversation}")["activeRun"] is None
+    assert len(server.messages(slow_conversation)) == 1
+
+
+def test_eight_tabs_over_six_connections(context: BrowserContext, server: Server, slow_conversation: str) -> None:
+    chats = [Chat(context.new_page()).open(slow_conversation) for _ in range(8)]
+    for chat in chats:
+        expect(chat.link("Slow").first).to_be_visible()
+    chats[0].ask(words(300))
+    for chat in chats:
+        expect(chat.answers).to_contain_text("word5 ")
+    for chat in chats:
+        expect(chat.button("Stop")).to_be_visible()
+    chats[-1].button("Stop").click()
+    for chat in chats:
+        expect(chat.main.get_by_text("stopped", exact=True)).to_be_visible()
+
+    agent = server.create_agent("Slow", "slow")
+    for index, chat in enumerate(chats):
+        chat.open(server.create_conversation(f"Slow {index}", agent_id=agent))
+        chat.box.fill(words(20))
+        chat.button("Send").click()
+    for chat in chats:
+        chat.until_answered()
+        assert chat.answers.text_content() == ECHO + words(20)
+
+
+def test_a_hidden_tab_holds_no_stream_and_loses_nothing(page: Page, slow_conversation: str) -> None:
+    text = words(120)
+    streams = count_streams(page.context)
+    chat = Chat(page).open(slow_conversation)
+    page.evaluate(WATCH, ECHO + text)
+    chat.ask(text)
+    expect(chat.answers).to_contain_text("word3 ")
+    with page.expect_event("requestfailed", lambda request: "/stream?" in request.url):
+        hide(page, True)
+    with page.expect_request(lambda request: "/stream?" in request.url):
+        hide(page, False)
+    expect(chat.answers).to_contain_text("word20 ")
+    chat.until_answered()
+    assert chat.answers.text_content() == ECHO + text
+    assert page.evaluate("window.wrong") == []
+    assert len(streams) == 2
+    assert "lastEventId=" in streams[1]
+
+
+def test_an_answer_is_there_for_who_looked_elsewhere(
+    page: Page, server: Server, slow_conversation: str, context: BrowserContext
+) -> None:
+    chat = Chat(page).open(slow_conversation).ask(words(30))
+    hide(page, True)
+    other = Chat(context.new_page()).open(slow_conversation).until_answered()
+    hide(page, False)
+    chat.until_answered()
+    assert chat.answers.text_content() == other.answers.text_content() == ECHO + words(30)
+
+
+def test_an_answer_goes_on_while_another_conversation_is_read(
+    page: Page, server: Server, slow_conversation: str
+) -> None:
+    title = f"Elsewhere {slow_conversation}"
+    server.call("PATCH", f"/conversations/{slow_conversation}", {"title": title})
+    chat = Chat(page).open(slow_conversation).ask(words(150))
+    chat.button("New conversation").click()
+    chat.ask("quick").until_answered()
+    expect(chat.row(title)).to_contain_text("Answering")
+    chat.link(title).click()
+    expect(chat.answers).to_contain_text("word149", timeout=30_000)
+    chat.until_answered()
+    assert chat.answers.text_content() == ECHO + words(150)
+
+
+def test_the_reader_is_not_moved(page: Page, server: Server) -> None:
+    turns = [f"turn {number} " + "and more " * 60 for number in range(20)]
+    agent = server.create_agent("Slow", "slow")
+    chat = Chat(page).open(server.create_conversation("Reading", *turns, agent_id=agent))
+    chat.ask("line\n" * 60)
+    scroller = page.get_by_role("region", name="Reading")
+    at_end = "(node) => node.scrollHeight - node.scrollTop - node.clientHeight < 5"
+    expect(chat.answers.last).to_contain_text("line")
+    page.wait_for_function(f"(node) => ({at_end})(node)", arg=scroller.element_handle())
+
+    turn = chat.messages.nth(15)
+    turn.scroll_into_view_if_needed()
+    place = turn.bounding_box()
+    length = len(chat.answers.last.text_content() or "")
+    page.wait_for_function(
+        "([node, length]) => node.textContent.length > length + 30",
+        arg=[chat.answers.last.element_handle(), length],
+    )
+    assert turn.bounding_box() == place
+    chat.button("Jump to the end").click()
+    expect(chat.button("Jump to the end")).to_be_hidden()
+    chat.button("Stop").click()
+    expect(chat.main.get_by_text("stopped", exact=True)).to_be_in_viewport()

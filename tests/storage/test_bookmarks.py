@@ -1,0 +1,104 @@
+"""Bookmarks: which messages may have one, and their list."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from uuid import UUID, uuid4
+
+import pytest
+from sqlalchemy import Connection, select
+
+from chatserver.errors import ValidationError
+from chatserver.storage import bookmarks, conversations, joined, revisions
+from chatserver.storage.tables import bookmarks as table
+from tests.storage.conftest import Chat
+
+Transaction = Callable[[], AbstractContextManager[Connection]]
+
+
+def listed(chat: Chat, company: UUID | None = None) -> list[str]:
+    page = bookmarks.list_page(chat.connection, company_id=company or chat.company, limit=100)
+    return [joined.message_of(row).content for row in page.rows]
+
+
+def test_a_bookmark_is_put_once_and_keeps_its_time(chat: Chat) -> None:
+    conversation = chat.conversation()
+    message = chat.say(conversation, "one")
+    for _ in range(2):
+        assert bookmarks.add(chat.connection, [chat.company], conversation, message.id)
+        rows = chat.connection.execute(select(table).where(table.c.message_id == message.id)).all()
+        assert len(rows) == 1
+    (row,) = bookmarks.list_page(chat.connection, company_id=chat.company, limit=1).rows
+    assert row.bookmarked_at == rows[0].created_at
+    assert joined.message_of(row).id == message.id
+    assert joined.conversation_of(row).id == conversation
+
+
+def test_a_bookmark_is_taken_away_however_often(chat: Chat) -> None:
+    conversation = chat.conversation()
+    message = chat.say(conversation, "one")
+    bookmarks.add(chat.connection, None, conversation, message.id)
+    for _ in range(2):
+        assert bookmarks.remove(chat.connection, [chat.company], conversation, message.id)
+        assert listed(chat) == []
+
+
+@pytest.mark.parametrize("change", [bookmarks.add, bookmarks.remove])
+def test_what_is_not_there_has_no_bookmark(
+    chat: Chat, change: Callable[[Connection, list[UUID] | None, UUID, UUID], bool]
+) -> None:
+    conversation, other = chat.conversation(), chat.conversation()
+    message = chat.say(conversation, "one")
+    assert not change(chat.connection, None, conversation, uuid4())
+    assert not change(chat.connection, None, other, message.id)
+    assert not change(chat.connection, [uuid4()], conversation, message.id)
+    conversations.soft_delete(chat.connection, None, conversation)
+    assert not change(chat.connection, None, conversation, message.id)
+
+
+def test_the_newest_bookmark_comes_first_and_pages_are_cut_anywhere(chat: Chat) -> None:
+    conversation = chat.conversation()
+    said = [chat.say(conversation, str(number)) for number in range(7)]
+    for message in reversed(said):
+        bookmarks.add(chat.connection, None, conversation, message.id)
+    assert listed(chat) == list("0123456")
+    seen, cursor = [], None
+    while True:
+        page = bookmarks.list_page(chat.connection, company_id=chat.company, limit=2, cursor=cursor)
+        seen += (joined.message_of(row).content for row in page.rows)
+        cursor = page.next_cursor
+        if cursor is None:
+            break
+        newer = chat.say(conversation, "newer")
+        bookmarks.add(chat.connection, None, conversation, newer.id)
+    assert seen == list("0123456")
+    with pytest.raises(ValidationError):
+        bookmarks.list_page(chat.connection, company_id=uuid4(), limit=2, cursor="e30")
+
+
+def test_bookmarks_of_what_is_not_seen_any_more_are_left_out(chat: Chat, transaction: Transaction) -> None:
+    kept, gone = chat.conversation(), chat.conversation()
+    first, second = chat.say(kept, "first"), chat.say(kept, "second")
+    third = chat.say(gone, "third")
+    for conversation, message in ((kept, first), (kept, second), (gone, third)):
+        bookmarks.add(chat.connection, None, conversation, message.id)
+    with transaction() as connection:
+        revisions.rewind(connection, None, kept, first.id)
+    assert listed(chat) == ["third", "first"]
+    assert not bookmarks.add(chat.connection, None, kept, second.id)
+    assert bookmarks.remove(chat.connection, None, kept, second.id)
+    conversations.soft_delete(chat.connection, None, gone)
+    assert listed(chat) == ["first"]
+    conversations.restore(chat.connection, None, gone)
+    assert listed(chat) == ["third", "first"]
+    assert listed(chat, company=uuid4()) == []
+
+
+def test_a_branch_has_no_bookmarks(chat: Chat, transaction: Transaction) -> None:
+    conversation = chat.conversation()
+    message = chat.say(conversation, "one")
+    bookmarks.add(chat.connection, None, conversation, message.id)
+    with transaction() as connection:
+        revisions.branch(connection, None, conversation, message.id)
+    assert listed(chat) == ["one"]
