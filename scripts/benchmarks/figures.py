@@ -1,0 +1,40 @@
+"""Figures: quantiles, and tables that people read."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from statistics import median
+
+
+def quantile(values: Sequence[float], share: float) -> float:
+    """The smallest value that is not less than that share of them (nearest rank)."""
+    ordered = sorted(values)
+    return ordered[max(0, math.ceil(share * len(ordered)) - 1)]
+
+
+def spread(values: Sequence[float], unit: str = "") -> str:
+    """The median of several rounds, and the least and the greatest of them."""
+    return f"{number(median(values))}{unit} ({number(min(values))} to {number(max(values))})"
+
+
+def number(value: float) -> str:
+    """With three significant digits."""
+    if math.isnan(value):
+        return "?"
+    if value == 0:
+        return "0"
+    digits = max(0, 2 - math.floor(math.log10(abs(value))))
+    return f"{value:,.{digits}f}"
+
+
+def print_table(title: str, header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    """A table in Markdown that is aligned for the terminal, too; the first column is text, the others figures."""
+    widths = [max(len(row[column]) for row in [header, *rows]) for column in range(len(header))]
+
+    def line(row: Sequence[str]) -> str:
+        cells = [row[0].ljust(widths[0]), *(cell.rjust(width) for cell, width in zip(row[1:], widths[1:], strict=True))]
+        return f"| {' | '.join(cells)} |"
+
+    rule = ["-" * widths[0], *("-" * (width - 1) + ":" for width in widths[1:])]
+    print(f"\n{title}\n", line(header), line(rule), *map(line, rows), sep="\n", flush=True)

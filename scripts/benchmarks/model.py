@@ -1,0 +1,172 @@
+"""A stand-in for a model: OpenAI's chat completions on a raw socket, each token stamped as it is sent.
+
+It lives in the process of the load, so that the stamp in a token and the time of its arrival are of one clock, and no
+third process competes with the client for its core.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import socket
+import time
+from collections.abc import Awaitable, Callable
+from types import TracebackType
+from typing import Self
+
+from scripts.benchmarks.client import OnEvents
+
+_HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nConnection: close\r\n\r\n"
+_END = b'data: {"choices":[{"index":0,"delta":{},"finish_reason":"stop"}]}\n\ndata: [DONE]\n\n'
+# A stamp is as long as a word with its space, and begins the token.
+_STAMP = b'data: {"type":"token","content":"'
+
+
+class ModelConnection:
+    """The model's end of a connection.
+
+    `closed` is when the server hung up (CLOCK_MONOTONIC, ns); `ended` is set once the answer is complete.
+    """
+
+    def __init__(self, sock: socket.socket) -> None:
+        self._sock = sock
+        self.closed: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+        self.ended = asyncio.Event()
+
+    def send_token(self) -> None:
+        """The next token: the time at which it is sent. To a server that hung up nothing is sent."""
+        delta = json.dumps({"choices": [{"index": 0, "delta": {"content": f"{time.monotonic_ns()} "}}]})
+        self._send(f"data: {delta}\n\n".encode())
+
+    def send_end(self) -> None:
+        """The answer is complete."""
+        self._send(_END)
+        self.ended.set()
+
+    def _send(self, data: bytes) -> None:
+        try:
+            sent = self._sock.send(data)
+        except ConnectionError:
+            return
+        assert sent == len(data), "the kernel's buffer holds more than any answer here"
+
+
+Script = Callable[[ModelConnection], Awaitable[None]]
+
+
+def paced(tokens: int, pace_seconds: float) -> Script:
+    """Answers of so many tokens, one every `pace_seconds`, the first at once."""
+
+    async def answer(connection: ModelConnection) -> None:
+        for number in range(tokens):
+            if number:
+                await asyncio.sleep(pace_seconds)
+            if connection.closed.done():
+                return
+            connection.send_token()
+        connection.send_end()
+
+    return answer
+
+
+def hold(waiting: asyncio.Queue[ModelConnection]) -> Script:
+    """Answers that somebody else sends: their connections are put into `waiting`."""
+
+    async def answer(connection: ModelConnection) -> None:
+        waiting.put_nowait(connection)
+        await connection.ended.wait()
+
+    return answer
+
+
+class Model:
+    """`async with model`: it answers each request by `script`. It listens from the start.
+
+    `newest` is the connection that was opened last, `held` those that wait by the script `hold`.
+    """
+
+    def __init__(self) -> None:
+        self._listener = socket.create_server(("127.0.0.1", 0), backlog=1024)
+        self._listener.setblocking(False)
+        self._serving: set[asyncio.Task[None]] = set()
+        self.script: Script = paced(1, 0)
+        self.newest: ModelConnection | None = None
+        self.held: asyncio.Queue[ModelConnection] = asyncio.Queue()
+
+    @property
+    def provider(self) -> dict[str, str]:
+        """The settings of a provider that asks this model."""
+        port = self._listener.getsockname()[1]
+        return {"kind": "openai", "base_url": f"http://127.0.0.1:{port}/v1", "model": "stand-in"}
+
+    async def __aenter__(self) -> Self:
+        self._accepting = asyncio.create_task(self._accept())
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        tasks = [self._accepting, *self._serving]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def _accept(self) -> None:
+        loop = asyncio.get_running_loop()
+        while True:
+            sock, _ = await loop.sock_accept(self._listener)
+            sock.setblocking(False)
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            task = asyncio.create_task(self._serve(sock))
+            self._serving.add(task)
+            task.add_done_callback(self._serving.discard)
+
+    async def _serve(self, sock: socket.socket) -> None:
+        with sock:
+            await _receive_request(sock)
+            connection = self.newest = ModelConnection(sock)
+            sock.send(_HEAD)
+            watching = asyncio.create_task(_watch(sock, connection.closed))
+            await self.script(connection)
+            if not connection.closed.done():
+                # An answer ends with its connection.
+                sock.shutdown(socket.SHUT_WR)
+            await watching
+
+
+async def _receive_request(sock: socket.socket) -> None:
+    loop = asyncio.get_running_loop()
+    received = b""
+    while True:
+        received += await loop.sock_recv(sock, 65_536)
+        head, found, body = received.partition(b"\r\n\r\n")
+        if found:
+            lines = head.lower().split(b"\r\n")
+            length = next(int(line.partition(b":")[2]) for line in lines if line.startswith(b"content-length:"))
+            if len(body) >= length:
+                return
+
+
+async def _watch(sock: socket.socket, closed: asyncio.Future[int]) -> None:
+    """Notice when the server hangs up."""
+    loop = asyncio.get_running_loop()
+    try:
+        while await loop.sock_recv(sock, 65_536):
+            pass
+    except ConnectionError:
+        pass
+    closed.set_result(time.monotonic_ns())
+
+
+def read_stamps(delays_ns: list[int]) -> OnEvents:
+    """For `Connection.follow`: adds up how long the tokens of this model were under way."""
+
+    def on_events(arrived_ns: int, events: bytes) -> None:
+        at = events.find(_STAMP)
+        while at >= 0:
+            at += len(_STAMP)
+            end = events.index(b" ", at)
+            delays_ns.append(arrived_ns - int(events[at:end]))
+            at = events.find(_STAMP, end)
+
+    return on_events
