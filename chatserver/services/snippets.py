@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from itertools import islice, pairwise
 from typing import NamedTuple
@@ -34,8 +35,8 @@ def make_snippet(text: str, phrases: Sequence[Phrase]) -> list[SnippetPart]:
     White space becomes one blank. Where nothing is found, the text is shown from its beginning.
     """
     text = " ".join(normalized(text[:INDEXED_CHARS]).split())
-    hits = [_Hit(*match.span(), match.lastindex or 0) for match in islice(_pattern(phrases).finditer(text), MAX_HITS)]
-    hits = _densest(hits)
+    matches = islice(_pattern(phrases).finditer(text), MAX_HITS)
+    hits = _densest([_Hit(*match.span(), match.lastindex or 0) for match in matches])
     begin = _begin(text, hits[0].begin) if hits else 0
     end = _end(text, hits[-1].end if hits else 0, begin + SNIPPET_CHARS)
     parts = [SnippetPart(text=ELLIPSIS if begin > 0 else "", hit=False)]
@@ -50,7 +51,7 @@ def make_snippet(text: str, phrases: Sequence[Phrase]) -> list[SnippetPart]:
 
 def _pattern(phrases: Sequence[Phrase]) -> re.Pattern[str]:
     """A group for each phrase."""
-    return re.compile("|".join(f"({_phrase_pattern(phrase)})" for phrase in phrases), re.IGNORECASE)
+    return re.compile("|".join(f"({_phrase_pattern(phrase)})" for phrase in phrases))
 
 
 def _phrase_pattern(phrase: Phrase) -> str:
@@ -59,30 +60,39 @@ def _phrase_pattern(phrase: Phrase) -> str:
     for word, following in pairwise(words):
         # What stands alone needs no blank beside it.
         some = "*" if _is_single(word) or _is_single(following) else "+"
-        pattern += f"{re.escape(word)}[{BETWEEN_WORDS}]{some}"
-    pattern += re.escape(words[-1])
+        pattern += f"{_word_pattern(word)}[{BETWEEN_WORDS}]{some}"
+    pattern += _word_pattern(words[-1])
     if phrase.goes_on:
         return f"{pattern}{_LETTER}*"
     return pattern if _is_single(words[-1]) else f"{pattern}(?!{_LETTER})"
+
+
+def _word_pattern(word: str) -> str:
+    # Only here: sets of characters are much slower where case is ignored.
+    return f"(?i:{re.escape(word)})"
 
 
 def _is_single(word: str) -> bool:
     return _SINGLE.fullmatch(word) is not None
 
 
-def _densest(hits: Sequence[_Hit]) -> list[_Hit]:
+def _densest(hits: Sequence[_Hit]) -> Sequence[_Hit]:
     """The hits of one snippet: of different phrases as many as possible, then as many as possible, then the first."""
-    best: list[_Hit] = []
-    for index, first in enumerate(hits):
+    best, best_worth = hits[:0], (0, 0)
+    inside: Counter[int] = Counter()
+    end = 0
+    for begin, first in enumerate(hits):
         beyond = first.begin + SNIPPET_CHARS - LEAD_CHARS
-        near = [first, *(hit for hit in islice(hits, index + 1, None) if hit.end <= beyond)]
-        if _worth(near) > _worth(best):
-            best = near
+        while end < len(hits) and (end == begin or hits[end].end <= beyond):
+            inside[hits[end].phrase] += 1
+            end += 1
+        worth = (len(inside), end - begin)
+        if worth > best_worth:
+            best, best_worth = hits[begin:end], worth
+        inside[first.phrase] -= 1
+        if not inside[first.phrase]:
+            del inside[first.phrase]
     return best
-
-
-def _worth(hits: Sequence[_Hit]) -> tuple[int, int]:
-    return len({hit.phrase for hit in hits}), len(hits)
 
 
 def _begin(text: str, hit_begin: int) -> int:
