@@ -135,6 +135,7 @@ async def test_the_client_with_fetch_survives_cuts(database_url: str, tmp_path: 
         assert await said(server) == [["Hello there", ANSWER]]
 
 
+@pytest.mark.serial  # not beside the page's tests: their Playwright keeps a loop of its own running
 @pytest.mark.browser
 async def test_the_client_in_a_browser_survives_cuts(database_url: str) -> None:
     async with (
