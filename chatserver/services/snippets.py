@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import re
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
-from itertools import islice, pairwise
+from itertools import islice
 from typing import NamedTuple
 
 from chatserver.schemas import SnippetPart
 from chatserver.storage.search_terms import Phrase
-from chatserver.storage.words import BETWEEN_WORDS, INDEXED_CHARS, SINGLE_CHARACTERS, normalized
+from chatserver.storage.words import INDEXED_CHARS, WORD, normalized
 
 SNIPPET_CHARS = 200
 # So much of it may stand before the first hit: one sees what it is about.
@@ -18,9 +17,6 @@ LEAD_CHARS = 60
 # Among so many hits the piece with the most of them is looked for.
 MAX_HITS = 200
 ELLIPSIS = "…"
-
-_LETTER = f"[^{SINGLE_CHARACTERS}{BETWEEN_WORDS}]"
-_SINGLE = re.compile(f"[{SINGLE_CHARACTERS}]")
 
 
 class _Hit(NamedTuple):
@@ -30,13 +26,12 @@ class _Hit(NamedTuple):
 
 
 def make_snippet(text: str, phrases: Sequence[Phrase]) -> list[SnippetPart]:
-    """The piece of `text` with the most of `phrases` (at least one), in parts that say whether they are a hit.
+    """The piece of `text` with the most of `phrases`, in parts that say whether they are a hit.
 
     White space becomes one blank. Where nothing is found, the text is shown from its beginning.
     """
     text = " ".join(normalized(text[:INDEXED_CHARS]).split())
-    matches = islice(_pattern(phrases).finditer(text), MAX_HITS)
-    hits = _densest([_Hit(*match.span(), match.lastindex or 0) for match in matches])
+    hits = _densest(list(islice(_hits(text, phrases), MAX_HITS)))
     begin = _begin(text, hits[0].begin) if hits else 0
     end = _end(text, hits[-1].end if hits else 0, begin + SNIPPET_CHARS)
     parts = [SnippetPart(text=ELLIPSIS if begin > 0 else "", hit=False)]
@@ -49,31 +44,37 @@ def make_snippet(text: str, phrases: Sequence[Phrase]) -> list[SnippetPart]:
     return list(_merged(parts))
 
 
-def _pattern(phrases: Sequence[Phrase]) -> re.Pattern[str]:
-    """A group for each phrase."""
-    return re.compile("|".join(f"({_phrase_pattern(phrase)})" for phrase in phrases))
+def _hits(text: str, phrases: Sequence[Phrase]) -> Iterator[_Hit]:
+    """What there is of `phrases`, in the order of the text; hits do not overlap.
+
+    A loop over words, not one regular expression: that would keep all other threads waiting over a long text.
+    """
+    places = [match.span() for match in WORD.finditer(text)]
+    words = [text[begin:end].lower() for begin, end in places]
+    wanted = [[word.lower() for word in phrase.words] for phrase in phrases]
+    complete: defaultdict[str, list[int]] = defaultdict(list)
+    beginnings: list[int] = []
+    for number, phrase in enumerate(phrases):
+        if phrase.goes_on and len(phrase.words) == 1:
+            beginnings.append(number)
+        else:
+            complete[wanted[number][0]].append(number)
+    index = 0
+    while index < len(words):
+        for number in (*complete.get(words[index], ()), *beginnings):
+            length = len(wanted[number])
+            if _is_phrase(words[index : index + length], wanted[number], goes_on=phrases[number].goes_on):
+                yield _Hit(places[index][0], places[index + length - 1][1], number)
+                index += length
+                break
+        else:
+            index += 1
 
 
-def _phrase_pattern(phrase: Phrase) -> str:
-    words = phrase.words
-    pattern = "" if _is_single(words[0]) else f"(?<!{_LETTER})"
-    for word, following in pairwise(words):
-        # What stands alone needs no blank beside it.
-        some = "*" if _is_single(word) or _is_single(following) else "+"
-        pattern += f"{_word_pattern(word)}[{BETWEEN_WORDS}]{some}"
-    pattern += _word_pattern(words[-1])
-    if phrase.goes_on:
-        return f"{pattern}{_LETTER}*"
-    return pattern if _is_single(words[-1]) else f"{pattern}(?!{_LETTER})"
-
-
-def _word_pattern(word: str) -> str:
-    # Only here: sets of characters are much slower where case is ignored.
-    return f"(?i:{re.escape(word)})"
-
-
-def _is_single(word: str) -> bool:
-    return _SINGLE.fullmatch(word) is not None
+def _is_phrase(words: Sequence[str], wanted: Sequence[str], *, goes_on: bool) -> bool:
+    if not goes_on:
+        return words == wanted
+    return len(words) == len(wanted) and words[:-1] == wanted[:-1] and words[-1].startswith(wanted[-1])
 
 
 def _densest(hits: Sequence[_Hit]) -> Sequence[_Hit]:

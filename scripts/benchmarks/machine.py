@@ -15,7 +15,7 @@ T = TypeVar("T")
 
 # No figure takes longer; whatever hangs is broken off.
 LONGEST_SECONDS = 1800.0
-# The load has a core to itself; when it has to wait for it this share of the time, something else is running there.
+# What is measured has a core to itself; when it has to wait for it this share of the time, something else runs there.
 DISTURBED = 0.02
 
 
@@ -52,20 +52,25 @@ def run(work: Coroutine[Any, Any, T]) -> T:
             return await work
 
     with on_core(LOAD_CORE), asyncio.Runner(loop_factory=new_loop) as runner:
-        started, waited = time.monotonic(), _seconds_without_core()
+        started, waited = time.monotonic(), seconds_without_core(os.getpid())
         result = runner.run(bounded())
-        share = (_seconds_without_core() - waited) / (time.monotonic() - started)
-    if share > DISTURBED:
-        print(f"\nnot to be trusted: the load waited for its core {share:.0%} of the time, so other work is going on")
+        warn_if_disturbed(seconds_without_core(os.getpid()) - waited, time.monotonic() - started)
     return result
 
 
-def _seconds_without_core() -> float:
-    """How long this thread has waited for a core although it had something to do; 0 where the kernel does not say."""
+def seconds_without_core(pid: int) -> float:
+    """How long that process's main thread has waited for a core although it had work; 0 where the kernel is silent."""
     try:
-        return int(Path("/proc/thread-self/schedstat").read_text().split()[1]) / 1e9
+        return int(Path(f"/proc/{pid}/schedstat").read_text().split()[1]) / 1e9
     except OSError:
         return 0.0
+
+
+def warn_if_disturbed(waited_seconds: float, seconds: float) -> None:
+    """Say so if figures were taken while other work went on."""
+    share = waited_seconds / seconds
+    if share > DISTURBED:
+        print(f"\nnot to be trusted: other work went on, and took a core away for {share:.0%} of the time")
 
 
 def new_loop() -> asyncio.AbstractEventLoop:

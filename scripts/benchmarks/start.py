@@ -6,8 +6,9 @@ import tempfile
 import time
 from pathlib import Path
 from statistics import median
+from typing import NamedTuple
 
-from scripts.benchmarks import servers
+from scripts.benchmarks import machine, servers
 from scripts.benchmarks.figures import number, print_table
 
 # What the issue asks for, in seconds.
@@ -16,22 +17,33 @@ COLD_GOAL, WARM_GOAL = "5 s", "2 s"
 
 def measure(rounds: int) -> None:
     """Start the server in a fresh data directory (initdb, migrations), stop it, and start it there again."""
-    cold, warm = [], []
+    cold: list[_Start] = []
+    warm: list[_Start] = []
     for _ in range(rounds):
         with tempfile.TemporaryDirectory(prefix="chatserver-bench-") as folder:
-            cold.append(_seconds_to_ready(Path(folder)))
-            warm.append(_seconds_to_ready(Path(folder)))
+            cold.append(_start(Path(folder)))
+            warm.append(_start(Path(folder)))
+    machine.warn_if_disturbed(sum(each.waited for each in cold + warm), sum(each.seconds for each in cold + warm))
     print_table(
         f"start: seconds to ready, {rounds} starts each, on all cores",
         ["data directory", "median", "max", "goal"],
-        [
-            ["fresh", number(median(cold)), number(max(cold)), COLD_GOAL],
-            ["used before", number(median(warm)), number(max(warm)), WARM_GOAL],
-        ],
+        [_row("fresh", cold, COLD_GOAL), _row("used before", warm, WARM_GOAL)],
     )
 
 
-def _seconds_to_ready(folder: Path) -> float:
+class _Start(NamedTuple):
+    """How long it took, and how much of that was spent on waiting for a core."""
+
+    seconds: float
+    waited: float
+
+
+def _start(folder: Path) -> _Start:
     started = time.perf_counter()
-    with servers.chatserver(folder / "data", core=None):
-        return time.perf_counter() - started
+    with servers.chatserver(folder / "data", core=None) as server:
+        return _Start(time.perf_counter() - started, machine.seconds_without_core(server.pid))
+
+
+def _row(name: str, starts: list[_Start], goal: str) -> list[str]:
+    seconds = [each.seconds for each in starts]
+    return [name, number(median(seconds)), number(max(seconds)), goal]
