@@ -39,6 +39,8 @@ from chatserver.storage.search_terms import Terms
 from chatserver.storage.tables import conversations, messages, runs, search_entries
 
 BLOCK = 1_000
+# The normalization of ts_rank: divided by 1 + the logarithm of the number of different words.
+FEWER_OTHER_WORDS = 16
 # Blocks of which nothing is left, because their conversations were deleted; past these a page is short.
 BLOCKS_AT_ONCE = 5
 
@@ -131,7 +133,7 @@ def _page() -> Select[Any]:
     )
 
     # In steps, so that what differs by next to nothing is equal, and the newer one comes first.
-    rank = cast(func.floor(1000 * func.ts_rank(block.c.vector, _parsed("wanted"), 1)), Integer)
+    rank = cast(func.floor(1000 * func.ts_rank(block.c.vector, _parsed("wanted"), FEWER_OTHER_WORDS)), Integer)
     hits = (
         select(block.c.id, block.c.conversation_id, block.c.of_title, block.c.said_at, rank.label("rank"))
         .join(conversations, conversations.c.id == block.c.conversation_id)

@@ -7,6 +7,7 @@ import json
 import re
 import shutil
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, get_args
 
@@ -135,9 +136,14 @@ async def test_the_client_with_fetch_survives_cuts(database_url: str, tmp_path: 
         assert await said(server) == [["Hello there", ANSWER]]
 
 
-@pytest.mark.serial  # not beside the page's tests: their Playwright keeps a loop of its own running
 @pytest.mark.browser
-async def test_the_client_in_a_browser_survives_cuts(database_url: str) -> None:
+def test_the_client_in_a_browser_survives_cuts(database_url: str) -> None:
+    # On a thread of its own: the page's tests leave Playwright's loop running in this one.
+    with ThreadPoolExecutor(1) as thread:
+        thread.submit(asyncio.run, _survive_cuts_in_a_browser(database_url)).result()
+
+
+async def _survive_cuts_in_a_browser(database_url: str) -> None:
     async with (
         started("--database-url", database_url) as server,
         cutting_proxy(server.port, cuts=2) as proxy,

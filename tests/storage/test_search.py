@@ -226,7 +226,7 @@ def test_the_best_come_first(searching: Searching) -> None:
         "fox fox fox den",
         "the fox den here",
         "the fox, and many other words before there is a den",
-        "fox den " + "and so on " * 50,
+        "fox den " + " ".join(f"word{number}" for number in range(50)),
     )
     for content in (often, near, rare, long):
         searching.say(conversation, content)
@@ -253,7 +253,7 @@ def small_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.usefixtures("small_blocks")
 def test_pages_have_every_hit_once_and_the_best_of_each_block_first(searching: Searching, limit: int) -> None:
     conversation = searching.conversation("named")
-    counts = [random.Random(limit).randint(1, 9) for _ in range(23)]
+    counts = random.Random(limit).choices(range(1, 6), k=23)
     for number, count in enumerate(counts):
         searching.say(conversation, f"number{number}" + " fox" * count)
     found = searching.found("fox", limit=limit)

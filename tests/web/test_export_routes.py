@@ -13,6 +13,7 @@ from uuid import UUID, uuid4
 import psycopg
 import pytest
 
+from chatserver.errors import DatabaseUnavailableError
 from chatserver.schemas import ConversationExport
 from chatserver.services.access import Actor, local_actor
 from chatserver.services.export_formats import Format
@@ -126,6 +127,18 @@ async def test_what_is_not_there_is_refused(api: Api, monkeypatch: pytest.Monkey
 
     monkeypatch.setattr("chatserver.services.access.LocalTrusted.authenticate", authenticate)
     assert (await api.get(f"{conversation}/export")).status == 404
+
+
+async def test_a_database_that_is_away_is_told_before_the_first_byte(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+    conversation = await api.conversation()
+
+    def next_batch(*_: Any, **__: Any) -> Any:
+        raise DatabaseUnavailableError
+
+    monkeypatch.setattr(export, "next_batch", next_batch)
+    answer = await api.get(f"{conversation}/export")
+    assert answer.error == (503, "The database is not available")
+    assert "Content-Disposition" not in answer.headers
 
 
 @pytest.mark.parametrize("format_name", ["markdown", "json"])
