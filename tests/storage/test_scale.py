@@ -270,17 +270,19 @@ def test_a_call_that_looks_at_many_rows_is_seen(connection: Connection) -> None:
 
 
 def indexes_of_search(connection: Connection, query: str) -> set[str]:
+    """Which of the two ways to the hits a search takes."""
     connection.exec_driver_sql("SET LOCAL plan_cache_mode = force_generic_plan")  # which a search does not take
     with plans(connection) as explained:
         assert look_for(query)(connection).rows
     assert [read_whole(plan) for plan in explained] == [set()] * len(explained)
-    return {node["Index Name"] for plan in explained for node in nodes_of(plan["Plan"]) if "Index Name" in node}
+    names = {node["Index Name"] for plan in explained for node in nodes_of(plan["Plan"]) if "Index Name" in node}
+    return names & {"ix_chat_search_vector", "ix_chat_search_newest"}
 
 
 @pytest.mark.parametrize("query", ['"w4000"', '"w300"', "w123", '"w40" "w50"', '"w30 w40"', '"w200" -w1'])
 def test_words_are_found_by_their_index(connection: Connection, query: str) -> None:
-    assert "ix_chat_search_vector" in indexes_of_search(connection, query)
+    assert indexes_of_search(connection, query) == {"ix_chat_search_vector"}
 
 
 def test_words_that_are_nearly_everywhere_are_found_among_the_newest(connection: Connection) -> None:
-    assert "ix_chat_search_newest" in indexes_of_search(connection, '"w1"')
+    assert indexes_of_search(connection, '"w1"') == {"ix_chat_search_newest"}
