@@ -6,10 +6,10 @@ import re
 import uuid
 
 import pytest
-from playwright.sync_api import BrowserContext, Page, Route, expect
+from playwright.sync_api import BrowserContext, Page, expect
 
 from tests.browser.chat import ECHO, Chat
-from tests.browser.conftest import COMPANY, Complaints, OpenContext, Server
+from tests.browser.conftest import Complaints, OpenContext, Server
 
 pytestmark = pytest.mark.browser
 
@@ -192,31 +192,6 @@ def test_a_conversation_begun_elsewhere_appears(page: Page, server: Server) -> N
     title = unique("Elsewhere")
     server.create_conversation(title)
     expect(chat.link(title)).to_be_visible(timeout=5000)
-
-
-def test_search_leads_to_the_message(page: Page, server: Server) -> None:
-    """The server's answer is the contract's; what it finds is a matter of the server's own tests."""
-    turns = [f"turn {number}" for number in range(120)]
-    conversation_id = server.create_conversation("Haystack", *turns)
-    conversation = server.call("GET", f"/conversations/{conversation_id}")
-    message = server.messages(conversation_id)[3]
-
-    def answer(route: Route) -> None:
-        hit = {"message": message, "conversation": conversation, "snippet": message["content"]}
-        route.fulfill(json={"items": [hit], "hasMore": False, "nextCursor": None})
-
-    page.route(f"**/companies/{COMPANY}/search?*", answer)
-    chat = Chat(page).open()
-    chat.sidebar.get_by_role("searchbox", name="Search").fill("turn 3")
-    hit = chat.link("Haystack")
-    expect(hit).to_have_accessible_description("turn 3")
-    expect(hit.locator("mark")).to_have_text(["turn", "3"])
-    hit.click()
-    expect(chat.messages.filter(has_text="turn 3").first).to_be_in_viewport()
-    expect(page).to_have_url(re.compile(f"/c/{conversation_id}#m-{message['id']}$"))
-    chat.sidebar.get_by_role("searchbox").press("Escape")
-    expect(chat.button("Archived")).to_be_visible()
-    expect(hit.locator("mark")).to_have_count(0)
 
 
 def test_a_phone(open_context: OpenContext, server: Server) -> None:

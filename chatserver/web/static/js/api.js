@@ -18,6 +18,11 @@ export function isAbort(error) {
   return error instanceof DOMException && error.name === "AbortError";
 }
 
+/** What became of a request, or of a module, that did not come. @param {unknown} error @returns {never} */
+export function unreachable(error) {
+  throw isAbort(error) ? error : new ApiError("The server cannot be reached");
+}
+
 /** A fresh value for `Idempotency-Key`; `randomUUID` is not offered over plain HTTP. */
 export function idempotencyKey() {
   return crypto.getRandomValues(new Uint32Array(4)).join("-");
@@ -46,9 +51,7 @@ export const createApi = (onSignedOut) => {
       signal,
       headers: body ? { ...headers, "Content-Type": "application/json" } : headers,
       body: body && JSON.stringify(body),
-    }).catch((error) => {
-      throw isAbort(error) ? error : new ApiError("The server cannot be reached");
-    });
+    }).catch(unreachable);
     if (response.ok) return response;
     if (response.status === 401 && !(method === "POST" && path === "/session")) onSignedOut();
     throw await refusal(response);
@@ -73,7 +76,7 @@ export const createApi = (onSignedOut) => {
     exportUrl: (id, format) => `/api/conversations/${id}/export?format=${format}`,
 
     listMessages: (id, query, signal) =>
-      json("GET", `/conversations/${id}/messages`, { query: { ...query, order: "desc" }, signal }),
+      json("GET", `/conversations/${id}/messages`, { query: { ...query, order: "desc", render: "html" }, signal }),
     addMessage: (id, fields, key) =>
       json("POST", `/conversations/${id}/messages`, {
         body: { role: "user", ...fields },
@@ -82,6 +85,9 @@ export const createApi = (onSignedOut) => {
     editMessage: (id, message, content) => json("PUT", `/conversations/${id}/messages/${message}`, { body: { content } }),
     rewind: (id, message) => done("POST", `/conversations/${id}/messages/${message}/rewind`),
     branch: (id, messageId) => json("POST", `/conversations/${id}/branch`, { body: { messageId } }),
+    listBookmarks: (company, query, signal) => json("GET", `/companies/${company}/bookmarks`, { query, signal }),
+    setBookmark: (id, message, isSet) =>
+      done(isSet ? "PUT" : "DELETE", `/conversations/${id}/messages/${message}/bookmark`),
     stop: (id) => json("POST", `/conversations/${id}/stop`, { body: { keep: true } }),
 
     search: (company, query, signal) => json("GET", `/companies/${company}/search`, { query, signal }),

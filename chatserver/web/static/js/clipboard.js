@@ -1,9 +1,12 @@
 /** Copying, also where the browser keeps its clipboard for HTTPS. */
 
 import { element } from "./dom.js";
+import { icon, iconButton } from "./icons.js";
+
+const COPIED_SECONDS = 1.5;
 
 /** @param {string} text @returns {Promise<boolean>} whether it is on the clipboard now */
-export async function copyText(text) {
+async function copyText(text) {
   if (navigator.clipboard) {
     return navigator.clipboard.writeText(text).then(() => true, () => false);
   }
@@ -16,4 +19,16 @@ export async function copyText(text) {
   box.remove();
   if (focused instanceof HTMLElement) focused.focus({ preventScroll: true });
   return copied;
+}
+
+/** @param {string} name @param {() => string} text @param {Announce} announce */
+export function copyButton(name, text, announce) {
+  const button = iconButton(name, "copy", async () => {
+    const copied = await copyText(text());
+    announce(copied ? "Copied" : "The browser did not allow it to be copied");
+    if (!copied) return;
+    button.replaceChildren(icon("check"));
+    setTimeout(() => button.replaceChildren(icon("copy")), COPIED_SECONDS * 1000);
+  });
+  return button;
 }

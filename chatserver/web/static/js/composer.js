@@ -5,7 +5,7 @@ import { icon } from "./icons.js";
 import { drafts } from "./storage.js";
 
 /** @type {CreateComposer} */
-export const createComposer = ({ form, box, send, stop, problem }, { onSend, onStop }) => {
+export const createComposer = ({ composer: form, message: box, send, stop, problem }, { onSend, onStop }) => {
   /** @type {string | null} */
   let conversationId = null;
 

@@ -24,19 +24,6 @@ export function button(name, click, style = "button") {
   return element("button", { type: "button", class: style, click }, name);
 }
 
-/**
- * The element of the page's own HTML with this id.
- *
- * @template {HTMLElement} T
- * @param {string} id
- * @param {new () => T} type
- */
-export function byId(id, type) {
-  const node = document.getElementById(id);
-  if (!(node instanceof type)) throw new TypeError(`#${id} is no ${type.name}`);
-  return node;
-}
-
 /** A box as high as its text. @param {HTMLTextAreaElement} box */
 export function fitHeight(box) {
   box.style.height = "auto";

@@ -5,7 +5,7 @@ import { icon } from "./icons.js";
 const NARROW = "(width <= 50rem)";
 
 /** @type {CreateDrawer} */
-export const createDrawer = ({ sidebar, thread, backdrop, openButton, closeButton }) => {
+export const createDrawer = ({ sidebar, thread, backdrop, drawerOpen, drawerClose }) => {
   const narrow = matchMedia(NARROW);
   let isOpen = false;
 
@@ -15,20 +15,20 @@ export const createDrawer = ({ sidebar, thread, backdrop, openButton, closeButto
     sidebar.classList.toggle("open", isOpen);
     thread.inert = isOpen;
     backdrop.hidden = !isOpen;
-    openButton.setAttribute("aria-expanded", `${isOpen}`);
-    if (isOpen) closeButton.focus();
+    drawerOpen.setAttribute("aria-expanded", `${isOpen}`);
+    if (isOpen) drawerClose.focus();
   };
 
   const close = () => {
     if (!isOpen) return;
     set(false);
-    openButton.focus();
+    drawerOpen.focus();
   };
 
-  openButton.append(icon("menu"));
-  closeButton.append(icon("close"));
-  openButton.addEventListener("click", () => set(true));
-  closeButton.addEventListener("click", close);
+  drawerOpen.append(icon("menu"));
+  drawerClose.append(icon("close"));
+  drawerOpen.addEventListener("click", () => set(true));
+  drawerClose.addEventListener("click", close);
   backdrop.addEventListener("click", close);
   sidebar.addEventListener("keydown", ({ key }) => key === "Escape" && close());
   narrow.addEventListener("change", () => set(false));

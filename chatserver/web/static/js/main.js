@@ -1,11 +1,13 @@
-/** Builds the page's parts and joins them; what each of them does stands in its own module. */
+/**
+ * Builds the page's parts and joins them; what each of them does stands in its own module. Those that nobody needs at
+ * first are fetched when they are, here and elsewhere: the page is there sooner.
+ */
 
 import { createAgents, createAgentSelect } from "./agents.js";
-import { ApiError, createApi, isAbort } from "./api.js";
+import { ApiError, createApi, isAbort, unreachable } from "./api.js";
+import { createBookmarks } from "./bookmarks.js";
 import { createComposer } from "./composer.js";
 import { titleOf } from "./conversation-list.js";
-import { createConversationMenu } from "./conversation-menu.js";
-import { byId } from "./dom.js";
 import { createDrawer } from "./drawer.js";
 import { createAnnouncer, createConnectionStatus, createNotices, describe, problem } from "./feedback.js";
 import { repeatWhileVisible } from "./heartbeat.js";
@@ -19,56 +21,33 @@ import { createTranscript } from "./transcript.js";
 
 const POLL_SECONDS = 3;
 
-/** @param {string} id */
-const part = (id) => byId(id, HTMLElement);
-/** @param {string} id */
-const buttonPart = (id) => byId(id, HTMLButtonElement);
-
-/** @param {Api} api @param {string} companyId */
-function run(api, companyId) {
+/** @param {PageParts} parts @param {Api} api @param {string} companyId */
+function run(parts, api, companyId) {
+  const { title, greeting, options } = parts;
   const tabs = createTabs();
   const agents = createAgents();
-  const closeDrawer = createDrawer({
-    sidebar: part("sidebar"),
-    thread: part("thread"),
-    backdrop: part("backdrop"),
-    openButton: buttonPart("drawer-open"),
-    closeButton: buttonPart("drawer-close"),
-  });
-  const notices = createNotices(part("notices"), closeDrawer);
-  const setConnection = createConnectionStatus(part("connection"));
-  const title = part("title");
-  const greeting = part("greeting");
-  const options = buttonPart("options");
-  options.append(icon("more"));
-  buttonPart("to-end").append(icon("down"));
-
+  const closeDrawer = createDrawer(parts);
+  const notices = createNotices(parts.notices, closeDrawer);
+  const setConnection = createConnectionStatus(parts.connection);
+  const announce = createAnnouncer(parts.announcer);
   /** @type {Thread | undefined} */
   let thread;
   /** @type {Conversation | null} */
   let shown = null;
 
-  const composer = createComposer(
-    {
-      form: byId("composer", HTMLFormElement),
-      box: byId("message", HTMLTextAreaElement),
-      send: buttonPart("send"),
-      stop: buttonPart("stop"),
-      problem: part("problem"),
+  const composer = createComposer(parts, {
+    onSend(text) {
+      greeting.hidden = true;
+      void thread?.send(text);
     },
-    {
-      onSend(text) {
-        greeting.hidden = true;
-        void thread?.send(text);
-      },
-      onStop: () => void thread?.stop(),
-    },
-  );
-  const transcript = createTranscript(
-    { scroller: part("scroller"), messages: part("messages"), older: part("older"), toEnd: buttonPart("to-end") },
-    () => void thread?.loadOlder(),
-  );
-  const agentSelect = createAgentSelect(byId("agent", HTMLSelectElement), agents, (id) => void thread?.setAgent(id));
+    onStop: () => void thread?.stop(),
+  });
+  const transcript = createTranscript(parts, () => void thread?.loadOlder());
+  const agentSelect = createAgentSelect(parts.agent, agents, (id) => void thread?.setAgent(id));
+  const bookmarks = createBookmarks(api, companyId, () => {
+    thread?.repaint();
+    onBookmarks();
+  });
 
   /** @param {string} conversationId */
   const changed = (conversationId) => {
@@ -76,39 +55,39 @@ function run(api, companyId) {
     void beat();
   };
 
-  const openMenu = createConversationMenu(api, notices, {
-    onChanged(conversation) {
-      if (conversation.id === thread?.id()) show(conversation);
-      else list.update(conversation);
-      changed(conversation.id);
-    },
-    onRemoved({ id }) {
-      list.remove(id);
-      if (id === thread?.id()) router.go(addressOf(null));
-      changed(id);
-    },
-  });
+  /** @param {unknown} error */
+  const warn = (error) => void (isAbort(error) || notices.warn(describe(error)));
+
+  /** @type {OnOptions | undefined} */
+  let menu;
+  const loadMenu = async () => {
+    const { createConversationMenu } = await import("./conversation-menu.js").catch(unreachable);
+    return (menu ??= createConversationMenu(api, notices, {
+      onChanged(conversation) {
+        if (conversation.id === thread?.id()) show(conversation);
+        else list.update(conversation);
+        changed(conversation.id);
+      },
+      onRemoved({ id }) {
+        list.remove(id);
+        if (id === thread?.id()) router.go(addressOf(null));
+        changed(id);
+      },
+    }));
+  };
+  /** @type {OnOptions} */
+  const openMenu = (button, conversation) => void loadMenu().then((open) => open(button, conversation)).catch(warn);
+  options.append(icon("more"));
   options.addEventListener("click", () => shown && openMenu(options, shown));
 
-  const list = createSidebar(
-    {
-      conversations: part("conversations"),
-      results: part("results"),
-      search: byId("search", HTMLInputElement),
-      archived: buttonPart("archived"),
-      newConversation: buttonPart("new-conversation"),
+  const { list, onBookmarks } = createSidebar(parts, api, companyId, {
+    onOptions: openMenu,
+    onNew() {
+      router.go(addressOf(null));
+      composer.focus();
     },
-    api,
-    companyId,
-    {
-      onOptions: openMenu,
-      onNew() {
-        router.go(addressOf(null));
-        composer.focus();
-      },
-      onError: (error) => isAbort(error) || notices.warn(describe(error)),
-    },
-  );
+    onError: warn,
+  });
 
   /** @param {Conversation | null} conversation */
   const show = (conversation) => {
@@ -121,6 +100,8 @@ function run(api, companyId) {
     if (conversation) list.update(conversation);
   };
 
+  const surroundings = { api, tabs, transcript, composer, agents, agentSelect, bookmarks, announce, setConnection, companyId };
+
   /** @param {string | null} conversationId */
   const openThread = (conversationId) => {
     thread?.close();
@@ -130,8 +111,6 @@ function run(api, companyId) {
     greeting.hidden = conversationId !== null;
     show(null);
     if (conversationId) title.textContent = "";
-    const announce = createAnnouncer(part("announcer"));
-    const surroundings = { api, tabs, transcript, composer, agents, agentSelect, announce, setConnection, companyId };
     thread = createThread(surroundings, conversationId, {
       onConversation: show,
       onCreated({ id }) {
@@ -164,21 +143,24 @@ function run(api, companyId) {
     },
     (error) => notices.warn(`The agents cannot be shown. ${describe(error)}`),
   );
+  bookmarks.load().catch((error) => notices.warn(`The bookmarks cannot be shown. ${describe(error)}`));
   router.start();
   if (matchMedia("(hover: hover)").matches) composer.focus();
 }
 
 async function start() {
+  /** All elements that have an id. @type {any} */
+  const parts = Object.fromEntries(Array.from(document.querySelectorAll("[id]"), (node) => [node.id, node]));
   const askToken = createSignIn(() => api);
   const api = createApi(askToken);
   try {
     const session = await api.session();
     if (session.companies.length === 0) return askToken();
-    offerSignOut(api, session);
-    run(api, chooseCompany(session));
+    offerSignOut(parts, api, session);
+    run(parts, api, chooseCompany(parts, session));
   } catch (error) {
     if (error instanceof ApiError && error.status === 401) return;
-    part("messages").replaceChildren(problem(describe(error), () => location.reload()));
+    parts.messages.replaceChildren(problem(describe(error), () => location.reload()));
     throw error;
   }
 }

@@ -1,42 +1,83 @@
-/** The left side: conversations, or what a search among them found. */
+/** The left side: conversations, archived ones, bookmarks, or what a search found. */
 
+import { unreachable } from "./api.js";
 import { createConversationList } from "./conversation-list.js";
 import { icon } from "./icons.js";
-import { createSearchResults } from "./search-results.js";
+import { effectiveContent } from "./message-view.js";
 
 /** So long a person may pause while typing before the search is made. */
 const PAUSE_MILLISECONDS = 200;
+const SNIPPET_CHARACTERS = 200;
+
+/** @param {HTMLElement} toggle */
+const isPressed = (toggle) => toggle.getAttribute("aria-pressed") === "true";
 
 /** @type {CreateSidebar} */
 export const createSidebar = (parts, api, companyId, { onOptions, onNew, onError }) => {
-  const { conversations, results, search, archived, newConversation } = parts;
+  const { conversations, found, search, archived, bookmarked, newConversation } = parts;
   const list = createConversationList(conversations, api, companyId, onOptions);
-  const showResults = createSearchResults(results, api, companyId);
+  /** @type {ReturnType<CreateFoundList> | undefined} */
+  let showFound;
   let timer = 0;
 
-  const searchNow = () => {
-    const query = search.value.trim();
-    results.hidden = !query;
-    conversations.hidden = Boolean(query);
-    showResults(query);
+  /** @type {FoundSource} */
+  const fromSearch = (cursor, signal) => api.search(companyId, { q: search.value.trim(), cursor }, signal);
+
+  /** @type {FoundSource} */
+  const fromBookmarks = async (cursor, signal) => {
+    const page = await api.listBookmarks(companyId, { cursor }, signal);
+    const items = page.items.map(({ message, conversation }) => {
+      const text = effectiveContent(message).slice(0, SNIPPET_CHARACTERS);
+      return { message, conversation, snippet: [{ text, hit: false }] };
+    });
+    return { ...page, items };
+  };
+
+  const source = () => {
+    if (search.value.trim()) return fromSearch;
+    return isPressed(bookmarked) ? fromBookmarks : null;
+  };
+
+  const show = async () => {
+    clearTimeout(timer);
+    if (source() && !showFound) {
+      const { createFoundList } = await import("./found-list.js").catch(unreachable);
+      showFound ??= createFoundList(found);
+    }
+    conversations.hidden = source() !== null;
+    showFound?.(source());
+  };
+
+  const tryShow = () => void show().catch(onError);
+
+  /** @param {HTMLElement} toggle @param {HTMLElement} other cannot be on at the same time */
+  const flip = (toggle, other) => {
+    toggle.setAttribute("aria-pressed", `${!isPressed(toggle)}`);
+    other.setAttribute("aria-pressed", "false");
+    search.value = "";
+    tryShow();
+    list.show(isPressed(archived)).catch(onError);
   };
 
   newConversation.prepend(icon("plus"));
   newConversation.addEventListener("click", onNew);
   search.addEventListener("input", () => {
     clearTimeout(timer);
-    timer = setTimeout(searchNow, search.value ? PAUSE_MILLISECONDS : 0);
+    timer = setTimeout(tryShow, search.value ? PAUSE_MILLISECONDS : 0);
   });
   search.addEventListener("keydown", (event) => {
     if (event.key !== "Escape" || !search.value) return;
     event.stopPropagation();
     search.value = "";
-    searchNow();
+    tryShow();
   });
-  archived.addEventListener("click", () => {
-    const isArchive = archived.getAttribute("aria-pressed") !== "true";
-    archived.setAttribute("aria-pressed", `${isArchive}`);
-    list.show(isArchive).catch(onError);
-  });
-  return list;
+  archived.addEventListener("click", () => flip(archived, bookmarked));
+  bookmarked.addEventListener("click", () => flip(bookmarked, archived));
+
+  return {
+    list,
+    onBookmarks() {
+      if (isPressed(bookmarked) && !search.value) tryShow();
+    },
+  };
 };

@@ -1,11 +1,10 @@
 /** One conversation as it is open in this tab: what is known of it, and everything that can be done in it. */
 
-import { ApiError, idempotencyKey, isAbort } from "./api.js";
-import { copyText } from "./clipboard.js";
+import { ApiError, isAbort, unreachable } from "./api.js";
 import { describe, problem } from "./feedback.js";
-import { inReadingOrder, mergeNewest, questionOf } from "./message-order.js";
+import { createKnownMessages } from "./known-messages.js";
 import { createMessageView, effectiveContent } from "./message-view.js";
-import { drafts } from "./storage.js";
+import { createSender } from "./sender.js";
 import { createUnsettledAnswers } from "./unsettled-answers.js";
 
 const PAGE = 50;
@@ -15,23 +14,17 @@ const MOST_MESSAGES = 400;
 
 /** @type {CreateThread} */
 export const createThread = (surroundings, conversationId, handlers) => {
-  const { api, tabs, transcript, composer, agents, agentSelect, announce, companyId } = surroundings;
+  const { api, tabs, transcript, composer, agents, agentSelect, bookmarks, announce, companyId } = surroundings;
   const abort = new AbortController();
   const { signal } = abort;
+  const known = createKnownMessages();
   let id = conversationId;
   /** @type {Conversation | null} */
   let conversation = null;
-  /** Oldest first. @type {Message[]} */
-  let messages = [];
-  /** @type {string | null} */
-  let olderCursor = null;
-  let isLoadingOlder = false;
+  /** @type {Promise<void> | null} */
+  let loadingOlder = null;
   /** @type {Map<string, MessageView>} */
   const views = new Map();
-  /** The message on its way to the server. @type {HTMLElement | null} */
-  let pending = null;
-  /** Counts what was changed here, so that an older answer of the server does not undo it. */
-  let changes = 0;
   /** @type {Promise<void> | null} */
   let refreshing = null;
   let refreshAgain = false;
@@ -40,8 +33,7 @@ export const createThread = (surroundings, conversationId, handlers) => {
   // What is shown
 
   /** The agent that answers this message. @param {string | null} trigger */
-  const agentFor = (trigger) =>
-    messages.find((message) => message.id === trigger)?.agentId ?? conversation?.agentId ?? null;
+  const agentFor = (trigger) => known.find(trigger)?.agentId ?? conversation?.agentId ?? null;
 
   /** @param {Role} role @param {string | null} agentId */
   const authorName = (role, agentId) => {
@@ -59,8 +51,9 @@ export const createThread = (surroundings, conversationId, handlers) => {
 
   const repaint = () => {
     if (signal.aborted || isGone) return;
-    const ordered = inReadingOrder(messages);
+    const ordered = known.inReadingOrder();
     const last = ordered.at(-1);
+    const pending = sender.pending();
     const isQuiet = !answers.isAnswering() && !pending;
     answers.keepMissing(last?.id ?? null);
     if (last?.role === "user" && isQuiet) {
@@ -68,7 +61,8 @@ export const createThread = (surroundings, conversationId, handlers) => {
     }
     const elements = ordered.flatMap((message) => {
       const view = viewOf(message);
-      view.update(message, authorName(message.role, message.agentId), message === last && isQuiet);
+      const author = authorName(message.role, message.agentId);
+      view.update(message, { author, isNewest: message === last && isQuiet, isBookmarked: bookmarks.has(message.id) });
       return [view.element, answers.elementFor(message.id) ?? []].flat();
     });
     if (pending) elements.push(pending);
@@ -113,32 +107,25 @@ export const createThread = (surroundings, conversationId, handlers) => {
     announce(`${authorName(message.role, message.agentId)}: ${effectiveContent(message)}`);
   };
 
-  /** @param {string | null} trigger */
-  const isAnswered = (trigger) => trigger !== null && messages.some((message) => message.replyTo === trigger);
-
   /** @param {string} id */
   const load = async (id) => {
-    const before = changes;
+    const asOf = known.version();
     // In this order: the messages are never older than what the conversation says of them.
     const now = await orGone(api.getConversation(id, signal));
-    const limit = Math.min(Math.max(messages.length, PAGE), LARGEST_PAGE);
+    const limit = Math.min(Math.max(known.size(), PAGE), LARGEST_PAGE);
     const page = await orGone(api.listMessages(id, { limit }, signal));
     if (signal.aborted) return;
-    if (before !== changes) {
+    if (!known.takeNewest(page, asOf, known.size() <= MOST_MESSAGES || !transcript.isAtEnd())) {
       refreshAgain = true;
       return;
     }
-    const isTooMany = messages.length > MOST_MESSAGES && transcript.isAtEnd();
-    const merged = mergeNewest(isTooMany ? [] : messages, page.items.reverse());
-    messages = merged.messages;
-    if (!merged.isJoined) olderCursor = page.nextCursor;
     take(now);
-    for (const message of messages) {
+    for (const message of page.items) {
       const view = message.replyTo && answers.settle(message.replyTo);
       if (view) become(message, view);
     }
     const run = now.activeRun;
-    if (run && !isAnswered(run.triggerMessageId)) answers.follow(id, run.triggerMessageId, { starts: false });
+    if (run && !known.isAnswered(run.triggerMessageId)) answers.follow(id, run.triggerMessageId, { starts: false });
     repaint();
     transcript.askForOlder();
   };
@@ -163,23 +150,18 @@ export const createThread = (surroundings, conversationId, handlers) => {
   /** The same where it may fail: the next poll tries again. */
   const tryRefresh = () => refresh().catch(() => {});
 
+  /** @param {number} limit */
+  const fetchOlder = async (limit) => {
+    const cursor = known.olderCursor();
+    if (!id || !cursor) return;
+    known.takeOlder(await api.listMessages(id, { limit, cursor }, signal), cursor);
+    repaint();
+    transcript.askForOlder();
+  };
+
+  /** Calls that come while one is under way wait for that one. */
   const loadOlder = async (limit = PAGE) => {
-    const cursor = olderCursor;
-    if (!id || !cursor || isLoadingOlder) return;
-    isLoadingOlder = true;
-    try {
-      const page = await api.listMessages(id, { limit, cursor }, signal);
-      if (olderCursor !== cursor) return;
-      const known = new Set(messages.map((message) => message.id));
-      messages = [...page.items.reverse().filter((message) => !known.has(message.id)), ...messages];
-      olderCursor = page.nextCursor;
-      repaint();
-      transcript.askForOlder();
-    } catch {
-      // The next scroll or poll asks again.
-    } finally {
-      isLoadingOlder = false;
-    }
+    await (loadingOlder ??= fetchOlder(limit).finally(() => (loadingOlder = null)));
   };
 
   const open = async () => {
@@ -205,23 +187,8 @@ export const createThread = (surroundings, conversationId, handlers) => {
     }
   };
 
-  /** @returns {Promise<string>} the id of the conversation that was begun here */
-  const create = async () => {
-    const agentId = agentSelect.chosen();
-    const created = await api.createConversation(companyId, agentId ? { agentId } : {});
-    id = created.id;
-    if (!signal.aborted) {
-      composer.adopt(id);
-      take(created);
-      handlers.onCreated(created);
-    }
-    return id;
-  };
-
-  /** Asks for the answer to a message. @param {Message} message @param {Message[]} all as they are now */
-  const ask = (message, all) => {
-    changes += 1;
-    messages = all;
+  /** Asks for the answer to a message that is known by now. @param {Message} message */
+  const ask = (message) => {
     answers.follow(message.conversationId, message.id, { starts: true });
     transcript.goToEnd();
     tellChanged();
@@ -230,54 +197,40 @@ export const createThread = (surroundings, conversationId, handlers) => {
   /** The same where all after it was just superseded. @param {Message} message */
   const askAnew = (message) => {
     answers.forget();
-    const isBefore = (/** @type {Message} */ { id, createdAt, replyTo }) =>
-      id !== message.id && createdAt <= message.createdAt && replyTo !== message.id;
-    ask(message, [...messages.filter(isBefore), message]);
+    known.rewindTo(message);
+    ask(message);
   };
 
-  /** @param {string} content @param {string | null} agentOnce @param {string} key of all tries of one send */
-  const send = async (content, agentOnce, key) => {
-    if (pending) return composer.giveBack(content);
-    const view = createMessageView("user", "You", actions);
-    view.showPending(content);
-    pending = view.element;
-    composer.clearProblem();
-    repaint();
-    transcript.goToEnd();
-    let message;
-    try {
-      message = await api.addMessage(id ?? (await create()), agentOnce ? { content, agentId: agentOnce } : { content }, key);
-    } catch (error) {
-      if (signal.aborted) return; // The draft was kept.
-      pending = null;
+  const sender = createSender(surroundings, signal, {
+    createView: () => createMessageView("user", "You", actions),
+    async conversationId() {
+      if (id) return id;
+      const agentId = agentSelect.chosen();
+      const created = await api.createConversation(companyId, agentId ? { agentId } : {});
+      id = created.id;
+      if (!signal.aborted) {
+        composer.adopt(id);
+        take(created);
+        handlers.onCreated(created);
+      }
+      return id;
+    },
+    onChange() {
       repaint();
-      composer.giveBack(content);
-      const retry = () => {
-        composer.take(content);
-        void send(content, agentOnce, key);
-      };
-      composer.showProblem(problem(`Not sent. ${describe(error)}`, retry));
-      return;
-    }
-    for (const draft of [null, message.conversationId]) if (drafts.get(draft) === content) drafts.set(draft, "");
-    if (signal.aborted) {
-      // Nobody is here any more to read the answer, but it was asked for.
-      api.probeStream(api.streamUrl(message.conversationId, message.id, null)).catch(() => {});
-      return;
-    }
-    if (agentOnce) agentSelect.clearOnce();
-    pending = null;
-    views.set(message.id, view);
-    ask(message, [...messages.filter((known) => known.id !== message.id), message]);
-  };
+      transcript.goToEnd();
+    },
+    onSent(message, view) {
+      if (message.agentId) agentSelect.clearOnce();
+      views.set(message.id, view);
+      known.add(message);
+      ask(message);
+    },
+  });
 
   /** @type {MessageActions} */
   const actions = {
-    async onCopy(message) {
-      const copied = await copyText(effectiveContent(message));
-      announce(copied ? "Copied" : "The browser did not allow it to be copied");
-      return copied;
-    },
+    announce,
+    onEdit: (open) => attempt(async () => open((await import("./message-editor.js").catch(unreachable)).editMessage)),
     async onSave(message, text) {
       if (answers.isAnswering()) await api.stop(message.conversationId);
       const edited = await api.editMessage(message.conversationId, message.id, text);
@@ -286,19 +239,19 @@ export const createThread = (surroundings, conversationId, handlers) => {
     },
     onRegenerate: (answer) =>
       attempt(async (id) => {
-        const question = questionOf(inReadingOrder(messages), answer);
+        const question = known.questionOf(answer);
         if (!question) throw new ApiError("There is no message that this answers");
         await api.rewind(id, question.id);
         askAnew(question);
       }),
     onBranch: (message) => attempt(async (id) => handlers.onBranched(await api.branch(id, message.id))),
+    onBookmark: (message) => attempt(() => bookmarks.toggle(message)),
   };
 
   const answers = createUnsettledAnswers(surroundings, {
     createView: (trigger) => createMessageView("assistant", authorName("assistant", agentFor(trigger)), actions),
     onAnswer(answer, view) {
-      if (messages.some((message) => message.id === answer.id)) return repaint();
-      changes += 1;
+      if (known.find(answer.id)) return repaint();
       /** What more the server knows of it follows. @type {Message} */
       const message = {
         ...answer,
@@ -309,7 +262,7 @@ export const createThread = (surroundings, conversationId, handlers) => {
         agentId: agentFor(answer.replyTo),
         createdAt: new Date().toISOString(),
       };
-      messages = [...messages, message];
+      known.add(message);
       become(message, view);
       repaint();
     },
@@ -325,7 +278,7 @@ export const createThread = (surroundings, conversationId, handlers) => {
   tabs.listen(async (news) => {
     if (document.hidden || !id || !("conversationId" in news) || news.conversationId !== id) return;
     await tryRefresh();
-    if (news.kind !== "answering" || signal.aborted || isAnswered(news.trigger)) return;
+    if (news.kind !== "answering" || signal.aborted || known.isAnswered(news.trigger)) return;
     answers.follow(id, news.trigger, { starts: false });
   }, signal);
 
@@ -338,10 +291,10 @@ export const createThread = (surroundings, conversationId, handlers) => {
 
   return {
     open,
-    loadOlder,
+    loadOlder: () => loadOlder().catch(() => {}), // The next scroll or poll asks again.
     repaint,
     id: () => (isGone ? null : id),
-    send: (content) => send(content, agentSelect.once(), idempotencyKey()),
+    send: (content) => sender.send(content, agentSelect.once()),
     stop: () =>
       attempt(async (id) => {
         const { stopped } = await api.stop(id);
@@ -365,16 +318,13 @@ export const createThread = (surroundings, conversationId, handlers) => {
       if (isNews || conversation?.updatedAt !== updatedAt) await refresh();
       transcript.askForOlder();
     },
-    async reveal(messageId) {
-      await refreshing?.catch(() => {});
-      const find = () => messages.find((message) => message.id === messageId);
-      let cursor;
-      while (!find() && olderCursor && olderCursor !== cursor) {
-        cursor = olderCursor;
-        await loadOlder(LARGEST_PAGE);
-      }
-      const message = find();
-      if (message && !signal.aborted) transcript.reveal(viewOf(message).element);
-    },
+    reveal: (messageId) =>
+      attempt(async () => {
+        await refreshing;
+        while (!known.find(messageId) && known.olderCursor()) await loadOlder(LARGEST_PAGE);
+        const message = known.find(messageId);
+        if (!message) throw new ApiError("That message is not here any more");
+        transcript.reveal(viewOf(message).element);
+      }),
   };
 };

@@ -1,6 +1,7 @@
 /** Where the messages stand: their order on the page, and which part of them is in sight. */
 
 import { placeInOrder } from "./dom.js";
+import { icon } from "./icons.js";
 
 /** So near to the end counts as at the end, in CSS pixels. */
 const NEAR_PIXELS = 48;
@@ -33,6 +34,7 @@ export const createTranscript = ({ scroller, messages, older, toEnd }, onOlder) 
   };
 
   scroller.addEventListener("scroll", look, { passive: true });
+  toEnd.append(icon("down"));
   toEnd.addEventListener("click", () => {
     goToEnd();
     scroller.focus({ preventScroll: true });

@@ -1,7 +1,44 @@
 /**
- * What the page's modules (chatserver/web/static/js) hand each other, with its meaning. For the type checker and for
- * readers: no browser loads this, which keeps the page small.
+ * What the page's modules (static/js) hand each other, with its meaning. For the type checker and for readers: no browser
+ * loads this, which keeps the page small.
  */
+
+// --- the page's own HTML -----------------------------------------------------------------------------------------
+
+/** The elements of index.html by their ids. */
+interface PageParts {
+  sidebar: HTMLElement;
+  drawerOpen: HTMLButtonElement;
+  drawerClose: HTMLButtonElement;
+  backdrop: HTMLElement;
+  newConversation: HTMLButtonElement;
+  search: HTMLInputElement;
+  conversations: HTMLElement;
+  /** In the place of the conversations at times: what was found. */
+  found: HTMLElement;
+  bookmarked: HTMLButtonElement;
+  archived: HTMLButtonElement;
+  company: HTMLElement;
+  signOut: HTMLButtonElement;
+  thread: HTMLElement;
+  title: HTMLElement;
+  connection: HTMLElement;
+  options: HTMLButtonElement;
+  notices: HTMLElement;
+  scroller: HTMLElement;
+  greeting: HTMLElement;
+  /** Above the messages: older ones are wanted when it comes near. */
+  older: HTMLElement;
+  messages: HTMLElement;
+  toEnd: HTMLButtonElement;
+  problem: HTMLElement;
+  composer: HTMLFormElement;
+  message: HTMLTextAreaElement;
+  agent: HTMLSelectElement;
+  send: HTMLButtonElement;
+  stop: HTMLButtonElement;
+  announcer: HTMLElement;
+}
 
 // --- what the server sends ------------------------------------------------------------------------------------
 
@@ -29,6 +66,8 @@ interface Message {
   replyTo: string | null;
   status: "completed" | "stopped";
   createdAt: string;
+  /** The server's rendering of an answer. Null or missing: the text is to be shown. */
+  html?: string | null;
 }
 
 interface Agent {
@@ -42,11 +81,17 @@ interface Session {
   companies: { id: string }[];
 }
 
-interface SearchHit {
+/** A message that a search found, or that is listed for another reason. */
+interface Found {
   /** null where the title was found */
   message: Message | null;
   conversation: Conversation;
-  snippet: string;
+  snippet: { text: string; hit: boolean }[];
+}
+
+interface Bookmark {
+  message: Message;
+  conversation: Conversation;
 }
 
 interface Page<T> {
@@ -94,7 +139,7 @@ interface Api {
   deleteConversation(id: string): Promise<void>;
   act(id: string, action: "archive" | "unarchive" | "pin" | "unpin" | "restore"): Promise<Conversation>;
   exportUrl(conversationId: string, format: "markdown" | "json"): string;
-  /** Newest first. */
+  /** Newest first, answers with their `html`. */
   listMessages(conversationId: string, query: PageQuery, signal?: AbortSignal): Promise<Page<Message>>;
   /** Adds a person's message; `key` is the same for every try of one send. */
   addMessage(conversationId: string, fields: { content: string; agentId?: string }, key: string): Promise<Message>;
@@ -103,7 +148,9 @@ interface Api {
   branch(conversationId: string, messageId: string): Promise<Conversation>;
   /** Stops the answer in the making and keeps what was shown of it. */
   stop(conversationId: string): Promise<{ stopped: boolean }>;
-  search(companyId: string, query: PageQuery & { q: string }, signal?: AbortSignal): Promise<Page<SearchHit>>;
+  search(companyId: string, query: PageQuery & { q: string }, signal?: AbortSignal): Promise<Page<Found>>;
+  listBookmarks(companyId: string, query: PageQuery, signal?: AbortSignal): Promise<Page<Bookmark>>;
+  setBookmark(conversationId: string, messageId: string, isSet: boolean): Promise<void>;
   listAgents(companyId: string, query: PageQuery): Promise<Page<Agent>>;
   /**
    * The address of the answer to a message as an event stream, from after `lastEventId` on. It is generated to its end
@@ -223,12 +270,30 @@ type CreateUnsettledAnswers = (surroundings: Surroundings, handlers: UnsettledHa
 // --- messages -------------------------------------------------------------------------------------------------
 
 interface MessageActions {
-  /** Gives whether it was copied. */
-  onCopy(message: Message): Promise<boolean>;
+  announce: Announce;
+  /** Hands out what makes an editor. */
+  onEdit(open: (editMessage: EditMessage) => void): void;
   /** Fails with what is to be shown. */
   onSave(message: Message, text: string): Promise<void>;
   onRegenerate(message: Message): void;
   onBranch(message: Message): void;
+  onBookmark(message: Message): void;
+}
+
+interface MessageContent {
+  element: HTMLElement;
+  showText(text: string): void;
+  /** `html` is the server's. */
+  showHtml(html: string): void;
+}
+
+type CreateMessageContent = (announce: Announce) => MessageContent;
+
+interface MessageState {
+  author: string;
+  /** The last word, which can be had anew. */
+  isNewest: boolean;
+  isBookmarked: boolean;
 }
 
 interface MessageView {
@@ -237,8 +302,8 @@ interface MessageView {
   showPending(text: string): void;
   /** Shows how far an answer has come, no more often than the screen is painted. */
   showProgress(progress: Progress): void;
-  /** Shows what is stored. `isNewest`: the last word, which can be had anew. */
-  update(message: Message, author: string, isNewest: boolean): void;
+  /** Shows what is stored. */
+  update(message: Message, state: MessageState): void;
 }
 
 type CreateMessageView = (role: Role, author: string, actions: MessageActions) => MessageView;
@@ -260,16 +325,32 @@ interface Transcript {
   reveal(message: HTMLElement): void;
 }
 
-type CreateTranscript = (
-  parts: {
-    scroller: HTMLElement;
-    messages: HTMLElement;
-    /** Above the messages: older ones are wanted when it comes near. */
-    older: HTMLElement;
-    toEnd: HTMLButtonElement;
-  },
-  onOlder: () => void,
-) => Transcript;
+type CreateTranscript = (parts: PageParts, onOlder: () => void) => Transcript;
+
+/** In the server's order: that of writing, which can differ from that of reading. */
+interface KnownMessages {
+  find(id: string | null): Message | undefined;
+  /** Every answer directly after the message it answers. */
+  inReadingOrder(): Message[];
+  size(): number;
+  /** Counts what was changed here, so that an older answer of the server does not undo it. */
+  version(): number;
+  isAnswered(trigger: string | null): boolean;
+  /** The message that an answer answers: what it says itself, or the last person's word before it. */
+  questionOf(answer: Message): Message | undefined;
+  /**
+   * Puts the newest page, newest first, in the place of what was known of that stretch, or of all; false when something
+   * was changed here since the version in which it was asked for.
+   */
+  takeNewest(page: Page<Message>, asOf: number, keepsOlder: boolean): boolean;
+  /** Leads to older ones than are known; null when there are none. */
+  olderCursor(): string | null;
+  takeOlder(page: Page<Message>, cursor: string): void;
+  /** As the last one; one that is known already moves. */
+  add(message: Message): void;
+  /** Forgets all that follows; the message is as it is now. */
+  rewindTo(message: Message): void;
+}
 
 // --- one conversation -----------------------------------------------------------------------------------------
 
@@ -296,15 +377,32 @@ interface Composer {
 }
 
 type CreateComposer = (
-  parts: {
-    form: HTMLFormElement;
-    box: HTMLTextAreaElement;
-    send: HTMLButtonElement;
-    stop: HTMLButtonElement;
-    problem: HTMLElement;
-  },
+  parts: PageParts,
   handlers: { onSend(text: string): void; onStop(): void },
 ) => Composer;
+
+/** Sends one message at a time. */
+interface Sender {
+  /** `agentOnce` answers this message only. */
+  send(content: string, agentOnce: string | null): Promise<void>;
+  /** What shows the message on its way, if there is one. */
+  pending(): HTMLElement | null;
+}
+
+type CreateSender = (
+  surroundings: Surroundings,
+  /** That the thread was left. */
+  signal: AbortSignal,
+  thread: {
+    /** The id of the conversation, which is created now if there is none yet. */
+    conversationId(): Promise<string>;
+    createView(): MessageView;
+    /** Another message is on its way, or none any more. */
+    onChange(): void;
+    /** It is stored; the view showed it on its way. */
+    onSent(message: Message, view: MessageView): void;
+  },
+) => Sender;
 
 interface Agents {
   load(api: Api, companyId: string): Promise<void>;
@@ -328,6 +426,14 @@ type CreateAgentSelect = (
   onChange: (agentId: string | null) => void,
 ) => AgentSelect;
 
+interface Bookmarks {
+  load(): Promise<void>;
+  has(messageId: string): boolean;
+  toggle(message: Message): Promise<void>;
+}
+
+type CreateBookmarks = (api: Api, companyId: string, onChange: () => void) => Bookmarks;
+
 /** Says it to people who listen to the page: whole, a live region is not for pieces. */
 type Announce = (text: string) => void;
 
@@ -342,6 +448,7 @@ interface Surroundings {
   composer: Composer;
   agents: Agents;
   agentSelect: AgentSelect;
+  bookmarks: Bookmarks;
   announce: Announce;
   setConnection: ConnectionStatus;
   /** Of conversations that are begun here. */
@@ -427,21 +534,22 @@ type CreateConversationList = (
   onOptions: OnOptions,
 ) => ConversationList;
 
-/** Gives what shows the results of a query; those of none when it is empty. */
-type CreateSearchResults = (container: HTMLElement, api: Api, companyId: string) => (query: string) => void;
+/** Gives a page of what is to be listed. */
+type FoundSource = (cursor: string | null, signal: AbortSignal) => Promise<Page<Found>>;
+
+/** Gives what shows a list; null: none. */
+type CreateFoundList = (container: HTMLElement) => (source: FoundSource | null) => void;
 
 type CreateSidebar = (
-  parts: {
-    conversations: HTMLElement;
-    results: HTMLElement;
-    search: HTMLInputElement;
-    archived: HTMLButtonElement;
-    newConversation: HTMLButtonElement;
-  },
+  parts: PageParts,
   api: Api,
   companyId: string,
   handlers: { onOptions: OnOptions; onNew(): void; onError(error: unknown): void },
-) => ConversationList;
+) => {
+  list: ConversationList;
+  /** There is a new bookmark, or one less. */
+  onBookmarks(): void;
+};
 
 /** Gives what opens the menu of a conversation at a button. */
 type CreateConversationMenu = (
@@ -455,13 +563,6 @@ type CreateConversationMenu = (
 ) => OnOptions;
 
 /** Gives what closes it. */
-type CreateDrawer = (parts: {
-  sidebar: HTMLElement;
-  /** What it lies over. */
-  thread: HTMLElement;
-  backdrop: HTMLElement;
-  openButton: HTMLButtonElement;
-  closeButton: HTMLButtonElement;
-}) => () => void;
+type CreateDrawer = (parts: PageParts) => () => void;
 
 type Attribute = string | number | boolean | null | undefined | ((event: any) => void);

@@ -1,0 +1,56 @@
+/** The messages of one conversation that are known here, in the server's order. Nothing here touches the page. */
+
+/** @type {() => KnownMessages} */
+export const createKnownMessages = () => {
+  /** Oldest first. @type {Message[]} */
+  let all = [];
+  /** @type {string | null} */
+  let olderCursor = null;
+  let version = 0;
+
+  /** @param {string | null} id */
+  const find = (id) => all.find((message) => message.id === id);
+
+  /** @param {Message[]} messages */
+  const change = (messages) => {
+    version += 1;
+    all = messages;
+  };
+
+  const inReadingOrder = () => {
+    const ids = new Set(all.map(({ id }) => id));
+    /** @type {Map<string | null, Message[]>} */
+    const answers = Map.groupBy(all, ({ replyTo }) => (replyTo && ids.has(replyTo) ? replyTo : null));
+    return (answers.get(null) ?? []).flatMap((message) => [message, ...(answers.get(message.id) ?? [])]);
+  };
+
+  return {
+    find,
+    inReadingOrder,
+    size: () => all.length,
+    version: () => version,
+    olderCursor: () => olderCursor,
+    isAnswered: (trigger) => trigger !== null && all.some(({ replyTo }) => replyTo === trigger),
+    questionOf(answer) {
+      const ordered = inReadingOrder();
+      const before = ordered.slice(0, ordered.indexOf(answer));
+      return find(answer.replyTo) ?? before.findLast(({ role }) => role === "user");
+    },
+    takeNewest(page, asOf, keepsOlder) {
+      if (version !== asOf) return false;
+      const newest = page.items.toReversed();
+      const start = keepsOlder ? all.findIndex(({ id }) => id === newest[0]?.id) : 0;
+      // What is known of before stays if it joins; else the page's own cursor leads to it.
+      if (start < 1) olderCursor = page.nextCursor;
+      all = [...all.slice(0, Math.max(start, 0)), ...newest];
+      return true;
+    },
+    takeOlder(page, cursor) {
+      if (cursor !== olderCursor) return;
+      olderCursor = page.nextCursor;
+      all = [...page.items.toReversed().filter(({ id }) => !find(id)), ...all];
+    },
+    add: (message) => change([...all.filter(({ id }) => id !== message.id), message]),
+    rewindTo: (message) => change([...all.slice(0, all.findIndex(({ id }) => id === message.id)), message]),
+  };
+};

@@ -1,0 +1,137 @@
+"""Finding messages again: by searching, and by bookmarks."""
+
+from __future__ import annotations
+
+import re
+import uuid
+
+import pytest
+from playwright.sync_api import BrowserContext, Locator, Page, expect
+
+from tests.browser.chat import Chat
+from tests.browser.conftest import Complaints, Server
+
+pytestmark = pytest.mark.browser
+
+
+def unique() -> str:
+    """A word that no other test's messages have."""
+    return f"w{uuid.uuid4().hex[:10]}"
+
+
+def search_box(chat: Chat) -> Locator:
+    return chat.sidebar.get_by_role("searchbox", name="Search")
+
+
+def test_search_leads_to_the_message(page: Page, server: Server) -> None:
+    word = unique()
+    turns = [f"turn {number}" for number in range(320)]
+    turns[3] += f" hides a {word} <b>in</b> it"
+    conversation_id = server.create_conversation("Haystack", *turns)
+    message_id = server.messages(conversation_id)[3]["id"]
+    chat = Chat(page).open()
+    search_box(chat).fill(f"hides {word}")
+    hit = chat.link("Haystack")
+    expect(hit).to_have_accessible_description(f"turn 3 hides a {word} <b>in</b> it")
+    expect(hit.locator("mark")).to_have_text(["hides", word])
+    expect(chat.sidebar.get_by_role("status")).to_have_text("1 found")
+    hit.click()
+    expect(chat.messages.filter(has_text=word)).to_be_in_viewport()
+    expect(page).to_have_url(re.compile(f"/c/{conversation_id}#m-{message_id}$"))
+
+    chat.button("Jump to the end").click()
+    expect(chat.messages.filter(has_text="turn 319")).to_be_in_viewport()
+    hit.click()
+    expect(chat.messages.filter(has_text=word)).to_be_in_viewport()
+
+    page.reload()
+    expect(chat.messages.filter(has_text=word)).to_be_in_viewport()
+
+
+def test_search_gives_way_to_the_conversations(page: Page, server: Server) -> None:
+    word = unique()
+    server.create_conversation(f"About {word}", "a", "b")
+    chat = Chat(page).open()
+    search_box(chat).fill(word)
+    expect(chat.sidebar.locator("mark")).to_have_text([word])
+    search_box(chat).fill(f"{word}nowhere")
+    expect(chat.sidebar.get_by_text("Nothing found.")).to_be_visible()
+    search_box(chat).press("Escape")
+    expect(search_box(chat)).to_have_value("")
+    expect(chat.link(f"About {word}")).to_be_visible()
+    expect(chat.sidebar.locator("mark")).to_have_count(0)
+
+
+def test_more_is_found_than_is_shown_at_once(page: Page, server: Server) -> None:
+    word = unique()
+    for number in range(35):
+        server.create_conversation(f"{word} {number}")
+    chat = Chat(page).open()
+    search_box(chat).fill(word)
+    hits = chat.sidebar.get_by_role("link")
+    expect(chat.sidebar.get_by_role("status")).to_have_text("30+ found")
+    expect(hits).to_have_count(30)
+    chat.button("More").click()
+    expect(hits).to_have_count(35)
+    expect(chat.button("More")).to_have_count(0)
+
+
+def test_a_search_that_fails_is_tried_again(page: Page, server: Server, complaints: Complaints) -> None:
+    word = unique()
+    server.create_conversation(word, "a", "b")
+    chat = Chat(page).open()
+    page.route("**/search?*", lambda route: route.abort())
+    search_box(chat).fill(word)
+    expect(chat.alert).to_contain_text("The server cannot be reached")
+    page.unroute("**/search?*")
+    chat.alert.get_by_role("button", name="Retry").click()
+    expect(chat.sidebar.locator("mark")).to_have_text([word])
+    complaints.texts.clear()
+
+
+def test_bookmarks(page: Page, context: BrowserContext, server: Server) -> None:
+    title, other = unique(), unique()
+    chat = Chat(page).open(server.create_conversation(title, "one", "two", "three", f"{other} four"))
+    star = chat.messages.filter(has_text=other).get_by_role("button", name="Bookmark")
+    expect(star).to_have_attribute("aria-pressed", "false")
+    star.click()
+    expect(star).to_have_attribute("aria-pressed", "true")
+    expect(star).to_be_focused()
+    page.reload()
+    expect(star).to_have_attribute("aria-pressed", "true")
+
+    elsewhere = Chat(context.new_page()).open()
+    elsewhere.button("Bookmarks").click()
+    expect(elsewhere.button("Bookmarks")).to_have_attribute("aria-pressed", "true")
+    hit = elsewhere.link(title)
+    expect(hit).to_have_accessible_description(f"{other} four")
+    hit.click()
+    expect(elsewhere.messages.filter(has_text=other)).to_be_in_viewport()
+    elsewhere.messages.filter(has_text=other).get_by_role("button", name="Bookmark").click()
+    expect(hit).to_have_count(0)
+    elsewhere.button("Archived").click()
+    expect(elsewhere.button("Bookmarks")).to_have_attribute("aria-pressed", "false")
+    elsewhere.button("Archived").click()
+    expect(elsewhere.link(title)).to_be_visible()
+
+
+def test_a_bookmark_that_cannot_be_set_says_so(page: Page, server: Server, complaints: Complaints) -> None:
+    chat = Chat(page).open(server.create_conversation("Unmarked", "one", "two"))
+    page.route("**/bookmark", lambda route: route.abort())
+    star = chat.messages.last.get_by_role("button", name="Bookmark")
+    star.click()
+    expect(chat.alert).to_contain_text("The server cannot be reached")
+    expect(star).to_have_attribute("aria-pressed", "false")
+    page.unroute("**/bookmark")
+    chat.alert.get_by_role("button", name="Retry").click()
+    expect(star).to_have_attribute("aria-pressed", "true")
+    expect(chat.alert).to_have_count(0)
+    complaints.texts.clear()
+
+
+def test_a_message_that_is_not_there_any_more(page: Page, server: Server) -> None:
+    conversation_id = server.create_conversation("Rewound", "one", "two")
+    first, second = server.messages(conversation_id)
+    server.call("POST", f"/conversations/{conversation_id}/messages/{first['id']}/rewind")
+    page.goto(f"/c/{conversation_id}#m-{second['id']}")
+    expect(Chat(page).alert).to_contain_text("That message is not here any more")
