@@ -1,0 +1,190 @@
+"""What becomes of markdown-it's tokens before they are HTML: no word is lost, and the page's own rules are kept.
+
+Each rule but the table's is a core rule of markdown-it: it is given the state after all parsing and changes the tokens.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+from markdown_it import MarkdownIt
+from markdown_it.common.utils import mdTrim
+from markdown_it.rules_block import StateBlock, table
+from markdown_it.rules_block.table import escapedSplit, getLine
+from markdown_it.rules_core import StateCore
+from markdown_it.token import Token
+
+# Parsing options that the rules build on: tokens for link reference definitions, and which of them a link came from.
+OPTIONS = {"inline_definitions": True, "store_labels": True}
+
+
+class TooDeepError(Exception):
+    """Something is nested so deeply that markdown-it leaves it out"""
+
+
+def add_to(parser: MarkdownIt) -> None:
+    """Have a parser apply all rules, the last that are applied."""
+    parser.block.ruler.at("table", _table_with_all_cells, {"alt": ["paragraph", "reference"]})
+    parser.core.ruler.after("block", "depth", _refuse_depth)
+    parser.core.ruler.push("definitions", _show_unused_definitions)
+    parser.core.ruler.push("links", _settle_links)
+    parser.core.ruler.push("headings", _renumber_headings)
+    parser.core.ruler.push("cells", _align_cells)
+
+
+# --- blocks -----------------------------------------------------------------------------------------------
+
+
+def _refuse_depth(state: StateCore) -> None:
+    """Raises TooDeepError where something may have been left out: a block on the last level but one is open."""
+    deepest = state.md.options.maxNesting - 1
+    if any(token.nesting == 1 and token.level >= deepest for token in state.tokens):
+        raise TooDeepError
+
+
+def _table_with_all_cells(state: StateBlock, start: int, end: int, silent: bool) -> bool:
+    """A table whose rows keep what they have more of than the header has: it stays in their last cell.
+
+    GFM drops it (section 4.10); mostly it is there because of a `|` that should have been escaped.
+    """
+    first = len(state.tokens)
+    if not table(state, start, end, silent):
+        return False
+    cells: list[Token] = []
+    for token in state.tokens[first:]:
+        if token.type == "tr_open":
+            cells = []
+        elif token.type == "inline":
+            cells.append(token)
+        elif token.type == "tr_close" and cells[-1].map is not None:
+            written = _cells_in(getLine(state, cells[-1].map[0]))
+            if len(written) > len(cells):
+                cells[-1].content = " | ".join(map(mdTrim, written[len(cells) - 1 :]))
+    return True
+
+
+def _cells_in(line: str) -> list[str]:
+    cells = escapedSplit(mdTrim(line))
+    return cells[0 if cells[0] else 1 : None if cells[-1] else -1]
+
+
+def _show_unused_definitions(state: StateCore) -> None:
+    """`[label]: url "title"` says where links lead; one that no link refers to would not be seen at all."""
+    used = {token.meta["label"] for token in _children(state.tokens) if "label" in token.meta}
+    tokens: list[Token] = []
+    for token in state.tokens:
+        if token.type != "definition":
+            tokens.append(token)
+        elif token.meta["id"] in used:
+            used.remove(token.meta["id"])  # of several with one label the first counts
+        else:
+            tokens += _shown_definition(token.meta["label"], token.meta["url"], token.meta["title"])
+    state.tokens = tokens
+
+
+def _shown_definition(label: str, url: str, title: str) -> list[Token]:
+    words = [_text(f"[{label}]: "), *_link(url, "", url), _text(f' "{title}"' if title else "")]
+    return [
+        Token("paragraph_open", "p", 1, block=True),
+        Token("inline", "", 0, block=True, children=words),
+        Token("paragraph_close", "p", -1, block=True),
+    ]
+
+
+def _renumber_headings(state: StateCore) -> None:
+    """Begin at h2, for the page has a h1, and skip no level: screen readers go from heading to heading by them."""
+    above: list[tuple[int, int]] = []  # levels as written and as shown, of the headings that the next may belong to
+    for token in state.tokens:
+        if token.type == "heading_open":
+            written = int(token.tag[1])
+            while above and above[-1][0] >= written:
+                above.pop()
+            above.append((written, min(6, above[-1][1] + 1 if above else 2)))
+        if token.type in ("heading_open", "heading_close"):
+            token.tag = f"h{above[-1][1]}"
+
+
+def _align_cells(state: StateCore) -> None:
+    """By an attribute: the page's Content-Security-Policy forbids styles."""
+    for token in state.tokens:
+        if token.type in ("th_open", "td_open") and "style" in token.attrs:
+            token.attrs = {"align": str(token.attrs["style"]).removeprefix("text-align:")}
+
+
+# --- within a block ---------------------------------------------------------------------------------------
+
+
+def _settle_links(state: StateCore) -> None:
+    for token in state.tokens:
+        if token.children:
+            token.children = list(_without_links_in_links(_without_links_to_nowhere(token.children)))
+
+
+def _without_links_to_nowhere(tokens: Iterable[Token]) -> Iterator[Token]:
+    """`[words]()` stays as it was written."""
+    open_links: list[Token] = []
+    for token in tokens:
+        if token.type == "link_open":
+            open_links.append(token)
+            yield token if token.attrs["href"] else _text("[")
+        elif token.type == "link_close":
+            yield token if open_links.pop().attrs["href"] else _text("]()")
+        elif token.type == "image" and not token.attrs["src"]:
+            yield _text(f"![{token.content}]()")
+        else:
+            yield token
+
+
+def _without_links_in_links(tokens: Iterable[Token]) -> Iterator[Token]:
+    """Images are links to them, but where they are in a link already; a link that has no words shows where it leads."""
+    depth = 0
+    url, readable = "", False  # of the outermost link that is open
+    for token in tokens:
+        if token.type == "link_open":
+            depth += 1
+            if depth == 1:
+                url, readable = str(token.attrs["href"]), False
+                yield token
+        elif token.type == "link_close":
+            depth -= 1
+            if depth == 0:
+                if not readable:
+                    yield _text(url)
+                yield token
+        elif token.type == "image":
+            source, title = str(token.attrs["src"]), str(token.attrs.get("title", ""))
+            words = _words(token.children or ()).strip() or source
+            readable = True
+            if depth == 0:
+                yield from _link(source, title, words)
+            else:
+                yield _text(f"{words} ({title})" if title else words)
+        else:
+            readable = readable or bool(token.content.strip())
+            yield token
+
+
+# --- tokens -----------------------------------------------------------------------------------------------
+
+
+def _children(tokens: Iterable[Token]) -> Iterator[Token]:
+    return (child for token in tokens for child in token.children or ())
+
+
+def _words(tokens: Iterable[Token]) -> str:
+    """What there is to read in these."""
+    return "".join(
+        _words(token.children) if token.children else "\n" if token.type.endswith("break") else token.content
+        for token in tokens
+    )
+
+
+def _text(content: str) -> Token:
+    return Token("text", "", 0, content=content)
+
+
+def _link(url: str, title: str, words: str) -> list[Token]:
+    opening = Token("link_open", "a", 1, attrs={"href": url})
+    if title:
+        opening.attrs["title"] = title
+    return [opening, _text(words), Token("link_close", "a", -1)]

@@ -1,0 +1,382 @@
+"""Markdown: what it becomes, that it is safe whatever was written, and that no word of it is lost."""
+
+from __future__ import annotations
+
+import re
+import time
+from html.parser import HTMLParser
+
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from chatserver import highlighting
+from chatserver.markdown import render
+
+TO = 'target="_blank" rel="noopener noreferrer nofollow"'
+
+# For each tag its attributes, each with what its value may be. Written down again: the code's own list may be wrong.
+LINK = {"href": r"https?://.+|mailto:.+", "title": r".+", "target": "_blank", "rel": "noopener noreferrer nofollow"}
+CELL = {"align": "left|center|right"}
+BARE = "p br hr h2 h3 h4 h5 h6 blockquote ul li pre em strong s table thead tbody tr"
+TAGS: dict[str, dict[str, str]] = {
+    **{tag: {} for tag in BARE.split()},
+    "a": LINK,
+    "ol": {"start": "[0-9]{1,9}"},
+    "code": {"class": r"language-[A-Za-z0-9_+#.-]+"},
+    "span": {"class": r"[a-z0-9]{1,3}"},
+    "th": CELL,
+    "td": CELL,
+}
+
+
+class Page(HTMLParser):
+    """Reads HTML as a browser does; refuses what must not be in it."""
+
+    def __init__(self, html: str) -> None:
+        super().__init__(convert_charrefs=True)
+        self.text = ""
+        self.values = ""
+        self.levels: list[int] = []
+        self._open: list[str] = []
+        self.feed(html)
+        self.close()
+        assert self._open == []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        assert len(dict(attrs)) == len(attrs)
+        for name, value in attrs:
+            assert name in TAGS[tag], (tag, name)
+            assert re.fullmatch(TAGS[tag][name], value or "", re.IGNORECASE | re.DOTALL), (tag, name, value)
+            self.values += f" {value}"
+        assert tag != "a" or set(dict(attrs)) - {"title"} == {"href", "target", "rel"}
+        assert tag != "a" or "a" not in self._open
+        if re.fullmatch("h[2-6]", tag):
+            self.levels.append(int(tag[1]))
+        if tag not in ("br", "hr"):
+            self._open.append(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self._open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        self.text += data
+
+    def handle_comment(self, data: str) -> None:
+        raise AssertionError(data)
+
+    handle_decl = handle_pi = unknown_decl = handle_comment
+
+
+# --- what it becomes ----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("markdown", "html"),
+    [
+        ("", ""),
+        ("  \n\n", ""),
+        ("one\ntwo", "<p>one<br>\ntwo</p>"),
+        ("one\r\ntwo", "<p>one<br>\ntwo</p>"),
+        ("one\n\ntwo", "<p>one</p>\n<p>two</p>"),
+        ("*a* **b** ~~c~~ `d`", "<p><em>a</em> <strong>b</strong> <s>c</s> <code>d</code></p>"),
+        ("a\n\n---\n\nb", "<p>a</p>\n<hr>\n<p>b</p>"),
+        ("> said", "<blockquote>\n<p>said</p>\n</blockquote>"),
+        ("- a\n- b", "<ul>\n<li>a</li>\n<li>b</li>\n</ul>"),
+        ("7. a\n8. b", '<ol start="7">\n<li>a</li>\n<li>b</li>\n</ol>'),
+        ("4 < 5 && 6 > 5", "<p>4 &lt; 5 &amp;&amp; 6 &gt; 5</p>"),
+        (r"\*not\* &lt;b&gt;", "<p>*not* &lt;b&gt;</p>"),
+    ],
+)
+def test_text(markdown: str, html: str) -> None:
+    assert render(markdown) == html
+
+
+@pytest.mark.parametrize(
+    ("markdown", "levels"),
+    [
+        ("# a", [2]),
+        ("### a\n## b\n#### c", [2, 2, 3]),
+        ("# a\n### b\n##### c\n### d\n# e", [2, 3, 4, 3, 2]),
+        ("a\n=\nb\n-", [2, 3]),
+        ("# a\n## b\n### c\n#### d\n##### e\n###### f", [2, 3, 4, 5, 6, 6]),
+        ("> ## a\n\n- # b\n- ### c", [2, 2, 3]),
+    ],
+)
+def test_headings_begin_at_h2_and_skip_no_level(markdown: str, levels: list[int]) -> None:
+    assert Page(render(markdown)).levels == levels
+
+
+def test_a_table_is_aligned_without_styles() -> None:
+    assert render("|a|b|c|d|\n|:-|:-:|-:|-|\n|1|2|3|4|") == (
+        "<table>\n<thead>\n<tr>\n"
+        '<th align="left">a</th>\n<th align="center">b</th>\n<th align="right">c</th>\n<th>d</th>\n'
+        '</tr>\n</thead>\n<tbody>\n<tr>\n<td align="left">1</td>\n<td align="center">2</td>\n<td align="right">3</td>\n'
+        "<td>4</td>\n</tr>\n</tbody>\n</table>"
+    )
+
+
+# --- links and images ---------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("markdown", "html"),
+    [
+        ("[a](http://b.c)", f'<a href="http://b.c" {TO}>a</a>'),
+        ("[a](HTTPS://b.c/d?e=f&g#h)", f'<a href="HTTPS://b.c/d?e=f&amp;g#h" {TO}>a</a>'),
+        ("[a](mailto:b@c.d)", f'<a href="mailto:b@c.d" {TO}>a</a>'),
+        ('[a](http://b.c "d")', f'<a href="http://b.c" title="d" {TO}>a</a>'),
+        ("[a](http://[::1]:8000/)", f'<a href="http://[::1]:8000/" {TO}>a</a>'),
+        ("[a](http://b.c/ä%20%E4)", f'<a href="http://b.c/%C3%A4%20%E4" {TO}>a</a>'),
+        ("[a][d]\n\n[d]: http://b.c", f'<a href="http://b.c" {TO}>a</a>'),
+        ("<http://b.c>", f'<a href="http://b.c" {TO}>http://b.c</a>'),
+        ("<a@b.c>", f'<a href="mailto:a@b.c" {TO}>a@b.c</a>'),
+        ("see https://b.c/d_e_f.", f'see <a href="https://b.c/d_e_f" {TO}>https://b.c/d_e_f</a>.'),
+        ("https://xn--d1a.de/%C3%A9", f'<a href="https://xn--d1a.de/%C3%A9" {TO}>https://xn--d1a.de/%C3%A9</a>'),
+        ("**https://b.c**", f'<strong><a href="https://b.c" {TO}>https://b.c</a></strong>'),
+        # Without words, or within another.
+        ("[](http://b.c)", f'<a href="http://b.c" {TO}>http://b.c</a>'),
+        ("[ ](http://b.c)", f'<a href="http://b.c" {TO}> http://b.c</a>'),
+        ("[<http://a.b>](http://c.d)", f'<a href="http://c.d" {TO}>http://a.b</a>'),
+        # Nothing is loaded.
+        ("![a](http://b.c/d.png)", f'<a href="http://b.c/d.png" {TO}>a</a>'),
+        ("![](http://b.c/d.png)", f'<a href="http://b.c/d.png" {TO}>http://b.c/d.png</a>'),
+        ("![*a* `b` \\*](http://b.c 'd')", f'<a href="http://b.c" title="d" {TO}>a b *</a>'),
+        ("[![a](http://i.j)](http://b.c)", f'<a href="http://b.c" {TO}>a</a>'),
+        ("[![](http://i.j)](http://b.c)", f'<a href="http://b.c" {TO}>http://i.j</a>'),
+        ("[![a](http://i.j 'd')](http://b.c)", f'<a href="http://b.c" {TO}>a (d)</a>'),
+        ("![![a](http://i.j)](http://b.c)", f'<a href="http://b.c" {TO}>a</a>'),
+    ],
+)
+def test_a_link(markdown: str, html: str) -> None:
+    assert render(markdown) == f"<p>{html}</p>"
+
+
+@pytest.mark.parametrize(
+    "markdown",
+    [
+        "setup.py",
+        "www.example.com",
+        "example.com/path",
+        "somebody@example.com",
+        "//example.com",
+        "ftp://example.com",
+        "file:///etc/passwd",
+        "[a](b)",
+        "[a](/b)",
+        "[a](#b)",
+        "[a](//b.c)",
+        "[a](http:b)",
+        "[a](http:///b)",
+        "[a](http://[b)",
+        "[a](mailto:)",
+        "[a]()",
+        "![a]()",
+        "![a](b.png)",
+        "![a](data:image/png;base64,AAAA)",
+        "[a](javascript:alert(1))",
+        "[a](JavaScript:alert)",
+        "[a](vbscript:b)",
+        "[a](data:text/html,b)",
+        "[a](view-source:b)",
+        "[a]: javascript:alert",
+        "[a]: /b",
+    ],
+)
+def test_what_is_no_link_stays_as_it_was_written(markdown: str) -> None:
+    assert render(markdown) == f"<p>{markdown}</p>"
+
+
+@pytest.mark.parametrize(
+    "scheme", ["&#106;avascript:", "java\tscript:", "\x01javascript:", "javascript&colon;", "&#x6A;avascript:"]
+)
+def test_a_scheme_in_disguise_is_no_link(scheme: str) -> None:
+    for markdown in (
+        f"[a]({scheme}alert(1))",
+        f"[a](<{scheme}alert(1)>)",
+        f"<{scheme}alert(1)>",
+        f"[a]\n\n[a]: {scheme}b",
+    ):
+        assert "<a" not in render(markdown), markdown
+
+
+# --- code ---------------------------------------------------------------------------------------------------------
+
+
+def test_code_is_highlighted() -> None:
+    assert render("```python\nif x:\n    'a'\n```") == (
+        '<pre><code class="language-python">'
+        '<span class="k">if</span> <span class="n">x</span><span class="p">:</span>\n'
+        "    <span class=\"s1\">'a'</span>\n</code></pre>"
+    )
+
+
+@pytest.mark.parametrize(
+    ("info", "attribute"),
+    [
+        ("", ""),
+        ("nosuch", ' class="language-nosuch"'),
+        ("nosuch-1.0 title=x", ' class="language-nosuch-1.0"'),
+        ("no<b>", ' class="language-no"'),
+        ('no" onclick="alert(1)', ' class="language-no"'),
+        ("{.nosuch}", ' class="language-nosuch"'),
+        ("&nbsp;", ""),
+        ('"><script>', ' class="language-script"'),
+        ("日本", ""),
+    ],
+)
+def test_code_in_an_unknown_language_is_not(info: str, attribute: str) -> None:
+    assert render(f"~~~{info}\na < b\n~~~") == f"<pre><code{attribute}>a &lt; b\n</code></pre>"
+
+
+@pytest.mark.parametrize(
+    "language", ["c++", "C#", "objective-c", "F#", "html", "HTML", "json", "console", "diff", "text"]
+)
+def test_all_of_the_code_is_there(language: str) -> None:
+    code = "\n\n  <a b='c'>&amp;\t{ /* x */ }\n\n# y\x0c\n\n+ z\n"
+    html = render(f"```{language}\n{code}```")
+    assert f'class="language-{language}"' in html
+    assert ("<span" in html) == (language != "text")
+    assert Page(html).text == code
+
+
+def test_very_long_code_is_not_highlighted() -> None:
+    code = "x = 1\n" * (highlighting.MAX_CHARS // 6 + 1)
+    assert render(f"```python\n{code}```") == f'<pre><code class="language-python">{code}</code></pre>'
+
+
+def test_a_lexer_that_fails_or_drops_something_does_no_harm(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Lexer:
+        def __init__(self, tokens: list[tuple[object, str]]) -> None:
+            self.get_tokens = lambda code: tokens or 1 / 0
+
+    for tokens in ([], [(None, "x ="), (None, "1\n")]):
+        monkeypatch.setattr(highlighting, "get_lexer_by_name", lambda *_, tokens=tokens, **__: Lexer(tokens))
+        assert render("```python\nx = 1\n```") == '<pre><code class="language-python">x = 1\n</code></pre>'
+
+
+def test_code_without_an_end() -> None:
+    assert Page(render("```python\nx = 1")).text.rstrip() == "x = 1"
+
+
+# --- no word is lost ----------------------------------------------------------------------------------------------
+
+
+def test_cells_that_the_header_has_no_column_for_are_kept() -> None:
+    page = Page(render("> |a|b|\n> |-|-|\n> |1|2|3|\n> |`x|y`|\n> ||4|5||\n> |6|"))
+    assert page.text.split() == ["a", "b", "1", "2", "|", "3", "`x", "y`", "4", "|", "5", "|", "6"]
+
+
+def test_definitions_that_no_link_refers_to_are_kept() -> None:
+    link = f'<a href="http://b.c" {TO}>'
+    assert render('[a]: http://b.c "d"\n[e]') == f'<p>[a]: {link}http://b.c</a> "d"</p>\n<p>[e]</p>'
+    assert (
+        render("[a]: http://b.c\n[a]: http://b.c\n\n[x][A]") == f"<p>[a]: {link}http://b.c</a></p>\n<p>{link}x</a></p>"
+    )
+    assert render("![x][a]\n\n- [a]: http://b.c") == f"<p>{link}x</a></p>\n<ul>\n<li></li>\n</ul>"
+
+
+@pytest.mark.parametrize("depth", [5, 18, 19, 20, 38, 39, 40, 100, 3_000])
+@pytest.mark.parametrize("nest", ["> ", "- + ", ">- "])
+def test_however_deeply_it_is_nested(nest: str, depth: int) -> None:
+    html = render(f"before\n\n{nest * depth}<deep>\n\nafter")
+    assert all(word in Page(html).text for word in ("before", "<deep>", "after"))
+    if depth == 5:
+        assert "<blockquote>" in html or "<ul>" in html
+
+
+def test_a_list_in_lists() -> None:
+    html = render("".join(f"{'  ' * depth}- level {depth}\n" for depth in range(15)))
+    assert html.count("<ul>") == 15
+
+
+def test_what_is_nested_too_deeply_is_shown_as_it_was_written() -> None:
+    markdown = "  # a <b>\n" + "> " * 200 + "c"
+    assert render(markdown) == "<p># a &lt;b&gt;<br>\n" + "&gt; " * 200 + "c</p>"
+
+
+def test_brackets_in_brackets() -> None:
+    for markdown in ("[" * 3_000 + "word" + "](http://b.c)" * 3_000, "![" * 3_000 + "word" + "](http://b.c)" * 3_000):
+        assert "word" in Page(render(markdown)).text
+
+
+# --- whatever is written ------------------------------------------------------------------------------------------
+
+HTML = ["<script>", "</p>", "<img src=x onerror=a>", "<a href=x>", "<!--", "-->", "<![CDATA[", "<?", "class=x", "id=x"]
+ENTITIES = ["&lt;", "&#0;", "&#x3c;", "&", "&nbsp;", "\\", '"', "'"]
+LINKS = [
+    "javascript:",
+    "data:",
+    "http://a.b",
+    "https://a.b/?<\">'",
+    "mailto:a@b.c",
+    "ftp://a",
+    "<http://a.b>",
+    "<a@b.c>",
+    "://",
+]
+BRACKETS = ["[", "]", "](", ")", "![", "[x]", "[x]: ", "()"]
+BLOCKS = ["# ", "###### ", "> ", "- ", "1. ", "999999999. ", "    ", "\t", "\n", "\n\n", "\n---\n", "\n===\n"]
+CODE = ["`", "``", "```", "~~~", "```html\n", '```"x\n']
+STYLES = ["*", "**", "_", "~~", "|", "|\n", "|a|b|\n|-|:-:|\n"]
+CHARACTERS = ["\x0c", "\x0b", "\xa0", "\u2028", "\ufeff", "\r", "é", "😀"]
+PIECES = st.one_of(map(st.sampled_from, (HTML, ENTITIES, LINKS, BRACKETS, BLOCKS, CODE, STYLES, CHARACTERS)))
+ANYTHING = st.lists(st.one_of(PIECES, st.text(max_size=5)), max_size=40).map("".join)
+
+
+@given(ANYTHING)
+@example('<a href="http://a.b" onclick="x">')
+@example("[a](http://a.b/\"onclick='x')")
+@example("<svg><style><img src=x onerror=alert(1)></style>")
+def test_it_is_safe(markdown: str) -> None:
+    html = render(markdown.encode(errors="replace").decode())
+    assert not html.endswith("\n")
+    page = Page(html)
+    assert all(below <= above + 1 for above, below in zip([1, *page.levels], page.levels, strict=False))
+
+
+PLAIN = st.text(st.characters(categories=["L", "N", "So", "Sc"], include_characters=".,;?(){}%$/=' "), min_size=1)
+
+
+@given(st.lists(PLAIN.map(lambda text: f"x{text}"), min_size=1))
+def test_plain_paragraphs_keep_every_character(paragraphs: list[str]) -> None:
+    markdown = "\n\n".join(paragraphs)
+    html = render(markdown)
+    assert "".join(Page(html).text.split()) == "".join(markdown.split())
+    assert html.count("<p>") == len(paragraphs)
+
+
+BETWEEN_WORDS = ["*", "**", "_", "~~", "`", "``", "\\", "<", ">", "<b>", " ", "  ", "\n", "http://a.b/", "<http://a.b/"]
+BETWEEN_BLOCKS = ["\n", "\n\n", "\n---\n", "\n===\n", "# ", "> ", "- ", "+ ", "1. ", "    "]
+IN_TABLES = ["|", "|\n", "\n|-|-|\n"]
+IN_LINKS = ["[", "]", "](http://a.b)", "](http://a.b '", "')", "](", ")", "![", "!", "[ref]"]
+DEFINITIONS = ["\n[ref]: http://a.b\n", "\n[ref]: http://a.b '", "]: http://a.b\n"]
+MARKUP = st.one_of(map(st.sampled_from, (BETWEEN_WORDS, BETWEEN_BLOCKS, IN_TABLES, IN_LINKS, DEFINITIONS)))
+
+
+@given(st.lists(MARKUP, max_size=60))
+@example(["|", "|", "|", "\n|-|-|\n", "|", "|", "|", "|", "|\n"])
+@example(["> "] * 60)
+@example(["[", "![", "](http://a.b '", "')", "](http://a.b)"])
+def test_no_word_is_lost(markup: list[str]) -> None:
+    """Words with any markup in between; only a code block's second word and the like are not meant to be read."""
+    words = [f"word{number}x" for number in range(len(markup))]
+    markdown = "".join(f"{mark}{word}" for mark, word in zip(markup, words, strict=True))
+    if "```" in markdown or "~~~" in markdown:
+        return
+    page = Page(render(markdown))
+    assert [word for word in words if word not in page.text + page.values] == []
+
+
+# --- time ---------------------------------------------------------------------------------------------------------
+
+
+def test_what_is_ordinary_is_quick() -> None:
+    """Far below what a hostile text may take before it is given up."""
+    markdown = (
+        "## A\n\nSome *text* with `code` and [a link](https://b.c).\n\n- one\n- two\n\n```python\nx = 1\n```\n\n" * 30
+    )
+    render(markdown)
+    began = time.perf_counter()
+    render(markdown)
+    assert time.perf_counter() - began < 1
