@@ -192,6 +192,18 @@ class ChatMessage(Wire):
     usage: Annotated[TokenUsage | None, Field(description="Of an answer, where the provider counts.")]
 
 
+class RenderedMessage(ChatMessage):
+    """A message with its effective content as HTML."""
+
+    html: Annotated[
+        str | None,
+        Field(
+            description="Of an answer; safe to put into a page: no scripts, no styles, nothing is loaded. Null for other "
+            "messages, and where it could not be made, in time: show the text then."
+        ),
+    ]
+
+
 class CreateMessage(Wire):
     """Body of POST …/messages."""
 

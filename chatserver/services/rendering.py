@@ -1,0 +1,127 @@
+"""The use case of showing answers as HTML: what is asked of the renderer, for whom, and for how long."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Sequence
+
+from chatserver.errors import UnavailableError
+from chatserver.schemas import ChatMessage, Page, RenderedMessage
+from chatserver.services.rendered_texts import Key, RenderedTexts
+from chatserver.services.renderer import Renderer
+
+logger = logging.getLogger(__name__)
+
+RenderedPage = Page[RenderedMessage]
+
+# Longer texts are not rendered: nobody reads one as a page.
+MAX_TEXT_CHARS = 200_000
+# How long one request may wait for HTML. What is not there by then is shown as text, and may be there next time.
+REQUEST_SECONDS = 5.0
+# How much HTML one answer may hold.
+MAX_PAGE_CHARS = 16_000_000
+CACHE_CHARS = 32_000_000
+
+
+class _Job:
+    """A text that is being rendered, or waits for its turn."""
+
+    def __init__(self) -> None:
+        self.begun = False
+        self.waiting = 0
+        self.task: asyncio.Task[str | None]
+
+
+class RenderingService:
+    """Renders each text once, one at a time; requests take turns, text by text.
+
+    Those who wait never touch the renderer: each text has a task of its own, which goes on to its end whoever leaves.
+    """
+
+    def __init__(
+        self,
+        renderer: Renderer | None = None,
+        *,
+        request_seconds: float = REQUEST_SECONDS,
+        cache_chars: int = CACHE_CHARS,
+    ) -> None:
+        self._renderer = renderer or Renderer()
+        self._request_seconds = request_seconds
+        self._texts = RenderedTexts(cache_chars)
+        self._jobs: dict[Key, _Job] = {}
+        self._turn = asyncio.Lock()  # it serves first who came first
+        self._closed = False
+
+    async def render_page(self, page: Page[ChatMessage]) -> RenderedPage:
+        """The page with the HTML of its assistant messages' effective content."""
+        answers = [message for message in page.items if message.role == "assistant"]
+        texts = [answer.content if answer.edited_content is None else answer.edited_content for answer in answers]
+        html = dict(zip((answer.id for answer in answers), await self.render(texts), strict=True))
+        items = [RenderedMessage(**dict(message), html=html.get(message.id)) for message in page.items]
+        return RenderedPage(items=items, has_more=page.has_more, next_cursor=page.next_cursor)
+
+    async def render(self, texts: Sequence[str]) -> list[str | None]:
+        """The HTML of each text; None where it could not be made, or not in time."""
+        deadline = asyncio.get_running_loop().time() + self._request_seconds
+        room = MAX_PAGE_CHARS
+        rendered: list[str | None] = []
+        for text in texts:
+            html = await self._render(text, deadline)
+            if html is not None and len(html) > room:
+                html = None
+            room -= len(html or "")
+            rendered.append(html)
+        return rendered
+
+    async def close(self) -> None:
+        """End what is being rendered, and the renderer. From then on nothing is rendered. May be called again."""
+        self._closed = True
+        tasks = [job.task for job in self._jobs.values()]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        self._jobs.clear()
+        await self._renderer.close()
+
+    async def _render(self, text: str, deadline: float) -> str | None:
+        if len(text) > MAX_TEXT_CHARS:
+            return None
+        key = self._texts.key(text)
+        try:
+            return self._texts.look_up(key)
+        except KeyError:
+            pass
+        seconds_left = deadline - asyncio.get_running_loop().time()
+        if seconds_left <= 0 or self._closed:
+            return None
+        job = self._jobs.get(key) or self._begin(key, text)
+        job.waiting += 1
+        try:
+            await asyncio.wait({job.task}, timeout=seconds_left)
+        finally:
+            job.waiting -= 1
+            if not job.waiting and not job.begun:
+                self._jobs.pop(key, None)
+                job.task.cancel()
+        return job.task.result() if job.task.done() and not job.task.cancelled() else None
+
+    def _begin(self, key: Key, text: str) -> _Job:
+        job = self._jobs[key] = _Job()
+        job.task = asyncio.create_task(self._work(job, key, text))
+        return job
+
+    async def _work(self, job: _Job, key: Key, text: str) -> str | None:
+        async with self._turn:
+            job.begun = True
+            try:
+                html = await self._renderer.render(text)
+            except UnavailableError:
+                return None
+            except Exception:
+                logger.exception("rendering")
+                return None
+            finally:
+                del self._jobs[key]
+        self._texts.keep(key, html)
+        return html

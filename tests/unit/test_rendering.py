@@ -1,0 +1,229 @@
+"""Rendering for many: once each, in turns, within a request's time, and untouched by those who leave."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import logging
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime
+from typing import Any, cast
+from uuid import UUID
+
+import pytest
+
+from chatserver.errors import UnavailableError
+from chatserver.schemas import ChatMessage, Page
+from chatserver.services import rendering
+from chatserver.services.rendering import MAX_TEXT_CHARS, RenderingService
+
+pytestmark = pytest.mark.usefixtures("no_error_is_logged")
+
+
+class Renderer:
+    """Renders when it is told to; `asked` are the texts in their order, `most` how many it had at once."""
+
+    def __init__(self) -> None:
+        self.asked: list[str] = []
+        self.most = 0
+        self.closed = False
+        self._now = 0
+        self._outcomes: asyncio.Queue[str | BaseException | None] = asyncio.Queue()
+
+    async def render(self, text: str) -> str | None:
+        self.asked.append(text)
+        self._now += 1
+        self.most = max(self.most, self._now)
+        try:
+            outcome = await self._outcomes.get()
+        finally:
+            self._now -= 1
+        if isinstance(outcome, BaseException):
+            raise outcome
+        return outcome and outcome.format(text)
+
+    def go_on(self, *outcomes: str | BaseException | None) -> None:
+        for outcome in outcomes or ("<p>{}</p>",):
+            self._outcomes.put_nowait(outcome)
+
+    async def close(self) -> None:
+        assert self._now == 0
+        self.closed = True
+
+
+@asynccontextmanager
+async def service(**settings: Any) -> AsyncIterator[tuple[RenderingService, Renderer]]:
+    renderer = Renderer()
+    made = RenderingService(cast("Any", renderer), **settings)
+    try:
+        async with asyncio.timeout(20):
+            yield made, renderer
+    finally:
+        await made.close()
+        gc.collect()  # a coroutine that nobody awaited says so now
+
+
+async def settle() -> None:
+    """Let everything happen that can."""
+    for _ in range(20):
+        await asyncio.sleep(0)
+
+
+async def test_each_text_is_rendered_once() -> None:
+    async with service() as (texts, renderer):
+        renderer.go_on("<p>{}</p>", "<i>{}</i>")
+        assert await texts.render(["a", "b", "a"]) == ["<p>a</p>", "<i>b</i>", "<p>a</p>"]
+        assert await texts.render(["b", "a"]) == ["<i>b</i>", "<p>a</p>"]
+        assert renderer.asked == ["a", "b"]
+
+
+async def test_a_text_that_many_want_at_once_is_rendered_once() -> None:
+    async with service() as (texts, renderer):
+        requests = [asyncio.create_task(texts.render(["a"])) for _ in range(5)]
+        await settle()
+        renderer.go_on()
+        assert await asyncio.gather(*requests) == [["<p>a</p>"]] * 5
+        assert renderer.asked == ["a"]
+
+
+async def test_what_cannot_be_rendered_is_not_tried_again() -> None:
+    async with service() as (texts, renderer):
+        renderer.go_on(None)
+        assert await texts.render(["a"]) == [None]
+        assert await texts.render(["a"]) == [None]
+        assert renderer.asked == ["a"]
+
+
+async def test_without_a_renderer_it_is_tried_again() -> None:
+    async with service() as (texts, renderer):
+        renderer.go_on(UnavailableError())
+        assert await texts.render(["a"]) == [None]
+        renderer.go_on()
+        assert await texts.render(["a"]) == ["<p>a</p>"]
+
+
+async def test_a_defect_is_logged_and_hurts_nobody(caplog: pytest.LogCaptureFixture) -> None:
+    async with service() as (texts, renderer):
+        renderer.go_on(ZeroDivisionError(), "<p>{}</p>")
+        assert await texts.render(["a", "b"]) == [None, "<p>b</p>"]
+    assert [record.levelno for record in caplog.records] == [logging.ERROR]
+    caplog.clear()
+
+
+async def test_requests_take_turns() -> None:
+    async with service() as (texts, renderer):
+        many = asyncio.create_task(texts.render([f"m{number}" for number in range(5)]))
+        await settle()
+        few = asyncio.create_task(texts.render(["f0", "f1"]))
+        for _ in range(7):
+            await settle()
+            renderer.go_on()
+        await asyncio.gather(many, few)
+        assert renderer.asked == ["m0", "f0", "m1", "f1", "m2", "m3", "m4"]
+        assert renderer.most == 1
+
+
+async def test_a_request_waits_for_so_long_only() -> None:
+    async with service(request_seconds=0.05) as (texts, renderer):
+        renderer.go_on()
+        assert await texts.render(["a", "b", "c"]) == ["<p>a</p>", None, None]
+        assert renderer.asked == ["a", "b"], "past the time nothing is begun"
+        # What was begun goes on, and nothing has failed.
+        renderer.go_on("<p>{}</p>", "<p>{}</p>")
+        await settle()
+        assert await texts.render(["b", "c"]) == ["<p>b</p>", "<p>c</p>"]
+        assert renderer.asked == ["a", "b", "c"]
+
+
+async def test_what_is_there_already_takes_no_time() -> None:
+    async with service(request_seconds=0) as (texts, renderer):
+        assert await texts.render(["a"]) == [None]
+        assert renderer.asked == []
+        texts._request_seconds = 10
+        renderer.go_on()
+        await texts.render(["a"])
+        texts._request_seconds = 0
+        assert await texts.render(["a"]) == ["<p>a</p>"]
+
+
+async def test_a_client_that_leaves_does_not_touch_what_is_being_rendered() -> None:
+    async with service() as (texts, renderer):
+        first, second = (asyncio.create_task(texts.render([text, f"{text} more"])) for text in ("a", "b"))
+        await settle()
+        first.cancel()
+        await settle()
+        assert first.cancelled()
+        assert renderer.asked == ["a"]
+        renderer.go_on("<p>{}</p>", "<i>{}</i>", "<b>{}</b>")
+        assert await second == ["<i>b</i>", "<b>b more</b>"]
+        assert await texts.render(["a"]) == ["<p>a</p>"]
+        assert renderer.asked == ["a", "b", "b more"]
+
+
+async def test_what_nobody_waits_for_any_more_is_not_begun() -> None:
+    async with service() as (texts, renderer):
+        first, leaving, staying, alone = (asyncio.create_task(texts.render([text])) for text in ("a", "b", "b", "c"))
+        await settle()
+        leaving.cancel()
+        alone.cancel()
+        await settle()
+        renderer.go_on("<p>{}</p>", "<p>{}</p>")
+        assert await asyncio.gather(first, staying) == [["<p>a</p>"], ["<p>b</p>"]]
+        await settle()
+        assert renderer.asked == ["a", "b"]
+        # And it is when somebody wants it again, at once or later.
+        renderer.go_on()
+        assert await texts.render(["c"]) == ["<p>c</p>"]
+
+
+async def test_closing_ends_all_waiting() -> None:
+    async with service() as (texts, renderer):
+        requests = [asyncio.create_task(texts.render(["a", "b"])) for _ in range(2)]
+        requests.append(asyncio.create_task(texts.render(["c"])))
+        await settle()
+        await texts.close()
+        assert await asyncio.gather(*requests) == [[None, None], [None, None], [None]]
+        assert renderer.closed
+        assert await texts.render(["a"]) == [None]
+        assert renderer.asked == ["a"]
+
+
+async def test_very_long_texts_are_not_tried() -> None:
+    async with service() as (texts, renderer):
+        renderer.go_on("fits")
+        assert await texts.render(["x" * (MAX_TEXT_CHARS + 1), "x" * MAX_TEXT_CHARS]) == [None, "fits"]
+        assert len(renderer.asked) == 1
+
+
+async def test_an_answer_holds_so_much_html_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(rendering, "MAX_PAGE_CHARS", 10)
+    async with service() as (texts, renderer):
+        renderer.go_on("{}" + "x" * 5, "{}" + "x" * 5, "{}xx")
+        assert await texts.render(["a", "b", "c", "a"]) == ["axxxxx", None, "cxx", None]
+
+
+async def test_a_page() -> None:
+    """Answers are rendered, in the wording that counts, and all else is as it was."""
+
+    def message(number: int, role: Any, content: str, edited: str | None = None) -> ChatMessage:
+        now = datetime.now(UTC)
+        return ChatMessage(
+            id=UUID(int=number), conversation_id=UUID(int=9), role=role, content=content, agent_id=None, created_at=now,
+            edited_content=edited, edited_at=None, reply_to=None, status="completed", superseded_at=None, usage=None,
+        )  # fmt: skip
+
+    items = [
+        message(1, "user", "q"),
+        message(2, "assistant", "a"),
+        message(3, "system", "s"),
+        message(4, "assistant", "old", "new"),
+        message(5, "assistant", "a"),
+    ]
+    async with service() as (texts, renderer):
+        renderer.go_on("<p>{}</p>", None)
+        page = await texts.render_page(Page[ChatMessage](items=items, has_more=True, next_cursor="next"))
+    assert renderer.asked == ["a", "new"]
+    assert [each.html for each in page.items] == [None, "<p>a</p>", None, None, "<p>a</p>"]
+    assert [ChatMessage(**dict(each)) for each in page.items] == items
+    assert (page.has_more, page.next_cursor) == (True, "next")
