@@ -20,6 +20,7 @@ from chatserver.services.chat import ChatService
 from chatserver.services.claims import Claims
 from chatserver.services.export import ExportService
 from chatserver.services.models import Models
+from chatserver.services.rendering import RenderingService
 from chatserver.services.run_store import PostgresRunStore
 from chatserver.services.search import SearchService
 from chatserver.settings import Settings
@@ -64,9 +65,11 @@ class App:
             max_answer_chars=settings.max_answer_chars,
             max_runs=settings.max_runs,
         )
+        self.rendering = RenderingService()
         answers = AnswerService(self.database, claims, store, self.registry)
         self.services = Services(
             chat=ChatService(self.database, answers),
+            rendering=self.rendering,
             search=SearchService(self.database),
             export=ExportService(self.database),
             bookmarks=BookmarkService(self.database),
@@ -97,6 +100,7 @@ class App:
     async def close(self) -> None:
         """Hand over what is still going, and let go of everything."""
         await self.registry.close()
+        await self.rendering.close()
         self._hangups.close()
         self.models.close()
         self.database.close()

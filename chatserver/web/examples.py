@@ -65,6 +65,8 @@ _answer = {
     "replyTo": _QUESTION,
     "usage": _usage,
 }
+_messages = {"items": [_question], "hasMore": False, "nextCursor": None}
+_rendered = {**_answer, "html": "<p>330 metres.</p>"}
 _answered = {**_conversation, "updatedAt": _ANSWERED, "activeRun": None}
 _bookmark = {"message": _answer, "conversation": _answered, "createdAt": "2024-07-28T09:20:40.500Z"}
 _hit = {
@@ -87,7 +89,10 @@ EXAMPLES: Mapping[str, Any] = {
     "CreateMessage": {"role": "user", "content": _TITLE},
     "EditMessage": {"content": "How high is the Eiffel Tower, antennas included?"},
     "ChatMessage": _answer,
-    "ChatMessagePage": {"items": [_question], "hasMore": False, "nextCursor": None},
+    "ChatMessagePage": _messages,
+    "RenderedMessage": _rendered,
+    "RenderedMessagePage": {**_messages, "items": [_rendered]},
+    "MessageList": _messages,
     "Superseded": {"superseded": 1},
     "Bookmark": _bookmark,
     "BookmarkPage": {"items": [_bookmark], "hasMore": False, "nextCursor": None},

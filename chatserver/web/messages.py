@@ -2,10 +2,18 @@
 
 from __future__ import annotations
 
+from pydantic import RootModel
+
 from chatserver.schemas import CreateMessage, EditMessage, Superseded
+from chatserver.services.chat import MessagePage
+from chatserver.services.rendering import RenderedPage
 from chatserver.web.base import ApiHandler
 from chatserver.web.parsing import parse_id
 from chatserver.web.queries import ListMessages
+
+
+class MessageList(RootModel[MessagePage | RenderedPage]):
+    """A page of messages; with `render=html` each bears `html`."""
 
 
 class MessagesHandler(ApiHandler):
@@ -19,7 +27,7 @@ class MessagesHandler(ApiHandler):
             order=query.order,
             superseded=query.superseded,
         )
-        self.write_json(page)
+        self.write_json(page if query.render is None else await self.services.rendering.render_page(page))
 
     async def post(self, conversation_id: str) -> None:
         conversation, body = parse_id(conversation_id), self.message_body(CreateMessage)

@@ -38,6 +38,9 @@ class ListMessages(Wire):
     superseded: Annotated[
         Literal["exclude", "include"], Field(description="Whether those that a rewind took back are wanted, too.")
     ] = "exclude"
+    render: Annotated[
+        Literal["html"] | None, Field(description="Whether items are to bear `html`, which answers' Markdown becomes.")
+    ] = None
 
 
 class ExportConversation(Wire):

@@ -10,7 +10,7 @@ from tornado.routing import URLSpec
 from chatserver import logs, schemas
 from chatserver.services.agents import AgentPage
 from chatserver.services.bookmarks import BookmarkPage
-from chatserver.services.chat import ConversationPage, MessagePage
+from chatserver.services.chat import ConversationPage
 from chatserver.services.search import SearchPage
 from chatserver.version import installed_version
 from chatserver.web import (
@@ -121,7 +121,9 @@ ROUTES: tuple[Route, ...] = (
         "/api/conversations/{id}/messages",
         messages.MessagesHandler,
         {
-            "GET": Operation("listMessages", "List messages", response=MessagePage, query=queries.ListMessages),
+            "GET": Operation(
+                "listMessages", "List messages", response=messages.MessageList, query=queries.ListMessages
+            ),
             "POST": Operation(
                 "addMessage",
                 "Add a message",

@@ -15,6 +15,7 @@ from chatserver.services.bookmarks import BookmarkService
 from chatserver.services.chat import ChatService
 from chatserver.services.export import ExportService
 from chatserver.services.health import Asked
+from chatserver.services.rendering import RenderingService
 from chatserver.services.search import SearchService
 from chatserver.settings import Settings
 from chatserver.web.peer import Hangups
@@ -28,6 +29,7 @@ class Services:
     """Built once, by `app.py`; `draining` says whether the process is about to stop."""
 
     chat: ChatService
+    rendering: RenderingService
     search: SearchService
     export: ExportService
     bookmarks: BookmarkService

@@ -196,9 +196,9 @@ def test_every_body_and_answer_has_an_example() -> None:
 @pytest.mark.parametrize("name", EXAMPLES)
 def test_an_example_is_what_it_is_an_example_of(name: str) -> None:
     assert errors_in(DOCUMENT, schema_named(name), EXAMPLES[name]) == []
-    whole = set(DOCUMENT["components"]["schemas"][name].get("properties", {}))
-    if not name.startswith(("Create", "Update", "Stream")) and name != "OpenApiDocument":
-        assert set(EXAMPLES[name]) == whole
+    whole = DOCUMENT["components"]["schemas"][name].get("properties")
+    if whole is not None and not name.startswith(("Create", "Update", "Stream")):
+        assert set(EXAMPLES[name]) == set(whole)
 
 
 # --- what depends on the settings ---------------------------------------------------------------------------------

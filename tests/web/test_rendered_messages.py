@@ -1,0 +1,91 @@
+"""Messages with the HTML of answers: only when it is asked for, only of answers, and of the wording that counts."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import pytest
+
+from chatserver.app import App
+from tests.web.conftest import Api
+from tests.web.test_openapi import errors_in, schema_named
+
+
+async def listed(api: Api, conversation: str, query: str = "render=html") -> list[Any]:
+    answer = await api.get(f"{conversation}/messages?{query}")
+    assert answer.status == 200, answer
+    return list(answer.json["items"])
+
+
+async def test_only_answers_have_html_and_only_when_asked_for(api: Api) -> None:
+    conversation = await api.conversation()
+    for role in ("user", "assistant", "system"):
+        await api.say(conversation, "**a**\n<b>", role)
+    plain = await listed(api, conversation, "")
+    assert [set(message) & {"html"} for message in plain] == [set()] * 3
+    rendered = await listed(api, conversation)
+    html = "<p><strong>a</strong><br>\n&lt;b&gt;</p>"
+    assert rendered == [{**message, "html": own} for message, own in zip(plain, (None, html, None), strict=True)]
+
+
+async def test_html_is_that_of_the_wording_that_counts(api: Api) -> None:
+    conversation = await api.conversation()
+    message = await api.say(conversation, "*first*", "assistant")
+    assert [each["html"] for each in await listed(api, conversation)] == ["<p><em>first</em></p>"]
+    await api.put(f"{conversation}/messages/{message['id']}", {"content": "`second`"})
+    assert [each["html"] for each in await listed(api, conversation)] == ["<p><code>second</code></p>"]
+
+
+async def test_it_goes_with_the_rest_of_the_query(api: Api) -> None:
+    conversation = await api.conversation()
+    for content in ("a", "b", "c"):
+        await api.say(conversation, content, "assistant")
+    answer = await api.get(f"{conversation}/messages?limit=2&order=desc&render=html")
+    assert [each["html"] for each in answer.json["items"]] == ["<p>c</p>", "<p>b</p>"]
+    assert answer.json["hasMore"] is True
+    rest = await listed(api, conversation, f"limit=2&order=desc&render=html&cursor={answer.json['nextCursor']}")
+    assert [each["html"] for each in rest] == ["<p>a</p>"]
+
+
+@pytest.mark.parametrize("value", ["", "xml", "HTML", "html,html", "html&render=html"])
+async def test_a_rendering_that_there_is_not(api: Api, value: str) -> None:
+    conversation = await api.conversation()
+    assert (await api.get(f"{conversation}/messages?render={value}")).wrong == ["render"]
+
+
+async def test_a_conversation_that_there_is_not(api: Api) -> None:
+    conversation = await api.conversation()
+    await api.delete(conversation)
+    assert (await api.get(f"{conversation}/messages?render=html")).status == 404
+
+
+async def test_without_a_renderer_the_text_is_there(api: Api, chat: App) -> None:
+    chat.rendering._renderer._command = ("/no/such/program",)
+    conversation = await api.conversation()
+    await api.say(conversation, "nobody ever rendered this", "assistant")
+    (message,) = await listed(api, conversation)
+    assert (message["content"], message["html"]) == ("nobody ever rendered this", None)
+
+
+async def test_everyone_gets_their_own(api: Api) -> None:
+    conversations = [await api.conversation() for _ in range(8)]
+    for number, conversation in enumerate(conversations):
+        for each in range(3):
+            await api.say(conversation, f"{number}-{each}", "assistant")
+    pages = await asyncio.gather(*(listed(api, conversation) for conversation in conversations))
+    for number, page in enumerate(pages):
+        assert [message["html"] for message in page] == [f"<p>{number}-{each}</p>" for each in range(3)]
+
+
+async def test_both_lists_are_as_described(api: Api) -> None:
+    conversation = await api.conversation()
+    for role in ("user", "assistant"):
+        await api.say(conversation, "a", role)
+    document = (await api.get("/api/openapi.json")).json
+    for query, name in (("", "ChatMessagePage"), ("?render=html", "RenderedMessagePage")):
+        page = (await api.get(f"{conversation}/messages{query}")).json
+        for schema in (name, "MessageList"):
+            assert errors_in(document, schema_named(schema), page) == []
+        item = document["components"]["schemas"][name.removesuffix("Page")]
+        assert all(set(each) == set(item["properties"]) == set(item["required"]) for each in page["items"])
