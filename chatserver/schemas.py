@@ -198,8 +198,8 @@ class RenderedMessage(ChatMessage):
     html: Annotated[
         str | None,
         Field(
-            description="Of an answer; safe to put into a page: no scripts, no styles, nothing is loaded. Null for other "
-            "messages, and where it could not be made, in time: show the text then."
+            description="Of an answer; safe to put into a page: no scripts, no styles, nothing is loaded. Null for "
+            "other messages, and where it could not be made, or not in time: show the text then."
         ),
     ]
 
