@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import argparse
 
-from scripts.benchmarks import latency, leave, machine, start, throughput
+from scripts.benchmarks import latency, leave, machine, page, start, throughput
 
-FIGURES = {"start": start, "latency": latency, "leave": leave, "throughput": throughput}
+FIGURES = {"start": start, "latency": latency, "leave": leave, "throughput": throughput, "page": page}
 
 
 def main() -> None:

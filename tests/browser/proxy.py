@@ -1,19 +1,24 @@
-"""A network that can be cut: a TCP proxy in front of the server."""
+"""A network that can be cut, and slow: a TCP proxy in front of the server."""
 
 from __future__ import annotations
 
 import contextlib
 import socket
 import threading
+import time
 from types import TracebackType
 from typing import Self
 from urllib.parse import urlsplit
 
 
 class CuttableProxy:
-    """`with CuttableProxy(url) as proxy` stands at `proxy.url`; while it is down, who connects is hung up on."""
+    """`with CuttableProxy(url) as proxy` stands at `proxy.url`; while it is down, who connects is hung up on.
 
-    def __init__(self, target_url: str) -> None:
+    What it passes on, either way, it keeps for `delay_seconds`, which may be changed.
+    """
+
+    def __init__(self, target_url: str, delay_seconds: float = 0) -> None:
+        self.delay_seconds = delay_seconds
         parts = urlsplit(target_url)
         assert parts.hostname and parts.port
         self._target = (parts.hostname, parts.port)
@@ -74,10 +79,10 @@ class CuttableProxy:
         client.close()
         server.close()
 
-    @staticmethod
-    def _copy(source: socket.socket, sink: socket.socket) -> None:
+    def _copy(self, source: socket.socket, sink: socket.socket) -> None:
         with contextlib.suppress(OSError):
             while data := source.recv(65_536):
+                time.sleep(self.delay_seconds)
                 sink.sendall(data)
         for end in (source, sink):
             with contextlib.suppress(OSError):

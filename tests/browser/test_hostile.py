@@ -1,4 +1,4 @@
-"""What people and models write is text, whatever it looks like."""
+"""What people write is text, whatever it looks like; what models write is Markdown, and nothing else."""
 
 from __future__ import annotations
 
@@ -32,6 +32,10 @@ def dialogs(page: Page) -> list[str]:
     return texts
 
 
+# What Markdown makes of the fourth; it leaves the others as they are.
+RENDERED = {HOSTILE[3]: "</div></main><h1>Gone</h1><!-- {{77}} ${77} <b> & \\u003cb\\u003e"}
+
+
 @pytest.mark.parametrize("text", HOSTILE)
 def test_hostile_text_is_shown_as_it_is(page: Page, server: Server, dialogs: list[str], text: str) -> None:
     agent = server.create_agent(text[:60], "slow")
@@ -39,7 +43,7 @@ def test_hostile_text_is_shown_as_it_is(page: Page, server: Server, dialogs: lis
     chat = Chat(page).open(conversation_id)
     expect(chat.messages).to_have_count(2)
     assert chat.questions.text_content() == text
-    assert chat.answers.text_content() == text
+    assert chat.answers.text_content() == RENDERED.get(text, text)
     chat.ask(text)
     chat.button("Stop").click()
     chat.button("Copy").first.wait_for()

@@ -92,6 +92,37 @@ def test_a_cut_connection_heals_without_a_lost_or_doubled_word(
     complaints.texts.clear()  # The browser reports lost connections by itself.
 
 
+def test_a_slow_network_changes_nothing_but_the_pace(
+    open_context: OpenContext, server: Server, slow_conversation: str, complaints: Complaints
+) -> None:
+    text = words(60)
+    with CuttableProxy(server.url) as proxy:
+        page = open_context(base_url=proxy.url).new_page()
+        chat = Chat(page).open(slow_conversation)
+        page.evaluate(WATCH, ECHO + text)
+        proxy.delay_seconds = 0.4
+        chat.ask(text)
+        expect(chat.answers).to_contain_text("word3 ")
+        proxy.cut()
+        expect(chat.answers).to_contain_text("word20 ")
+        page.reload()
+        page.evaluate(WATCH, ECHO + text)
+        chat.until_answered()
+        expect(chat.answers).to_have_text([ECHO + text])
+        assert page.evaluate("window.wrong") == []
+
+        chat.button("Edit").click()
+        editor = page.get_by_role("textbox", name="Edit message")
+        editor.fill("shorter")
+        chat.button("Save").dblclick()
+        chat.until_answered()
+        expect(chat.questions).to_have_text(["shorter"])
+        expect(chat.answers).to_have_text([f"{ECHO}shorter"])
+        page.close()
+    assert [message["content"] for message in server.messages(slow_conversation)] == [text, f"{ECHO}shorter"]
+    complaints.texts.clear()
+
+
 def test_a_server_that_is_away_is_waited_for(open_context: OpenContext, server: Server, complaints: Complaints) -> None:
     with CuttableProxy(server.url) as proxy:
         page = open_context(base_url=proxy.url).new_page()

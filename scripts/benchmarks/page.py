@@ -1,0 +1,148 @@
+"""The chat page in a headless browser: how soon it can be used, and whether it stays smooth in long conversations."""
+
+from __future__ import annotations
+
+import http.client
+import importlib.util
+import json
+import shutil
+import tempfile
+import time
+from pathlib import Path
+from statistics import median
+from typing import TYPE_CHECKING, Any
+
+from scripts.benchmarks import servers
+from scripts.benchmarks.figures import number, print_table, quantile
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser, Page
+
+MESSAGES = 5_000
+COMPANY = "00000000-0000-4000-8000-000000000001"
+BROWSERS = ("chromium", "chromium-browser", "google-chrome-stable", "google-chrome")
+ARGUMENTS = ("--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking", "--disable-sync")
+USABLE_GOAL, FRAME_GOAL = "300 ms", "60 a second"
+
+QUESTION = "What about number {}?"
+ANSWER = (
+    "Number {} has **strong** words, some `code` and a list:\n\n- one\n- two\n\n"
+    + "And then there is text enough to fill a line or two of it, so that it looks like an answer. " * 3
+    + "\n\n```python\ndef answer(question: str) -> int:\n    return len(question)\n```\n"
+)
+
+# The milliseconds between frames: for so long, or while it scrolls to the beginning step by step.
+FRAMES = """([milliseconds, step]) => new Promise((resolve) => {
+  const scroller = document.querySelector("[role=region]");
+  const times = [];
+  let last = performance.now();
+  const end = last + milliseconds;
+  const frame = () => {
+    const now = performance.now();
+    times.push(now - last);
+    last = now;
+    scroller.scrollTop -= step;
+    if (now < end) requestAnimationFrame(frame);
+    else resolve(times);
+  };
+  requestAnimationFrame(frame);
+})"""
+LOAD_ALL = """async () => {
+  const scroller = document.querySelector("[role=region]");
+  const count = () => document.querySelectorAll("main article").length;
+  for (let known = 0; known !== count(); ) {
+    known = count();
+    scroller.scrollTop = 0;
+    for (let wait = 0; wait < 100 && count() === known; wait += 1) await new Promise((done) => setTimeout(done, 20));
+  }
+  return count();
+}"""
+USABLE = """new MutationObserver(() => {
+  if (document.querySelector("nav li a")) window.usableAt ??= performance.now();
+}).observe(document, {subtree: true, childList: true});"""
+
+
+def measure(rounds: int) -> None:
+    """Needs Playwright and a browser of Chromium's family, and says so where they are missing."""
+    browser_path = next(filter(None, map(shutil.which, BROWSERS)), None)
+    if browser_path is None or importlib.util.find_spec("playwright") is None:
+        print("\npage: left out; it needs Chromium, and Playwright as scripts/test installs it", flush=True)
+        return
+    from playwright.sync_api import sync_playwright
+
+    with (
+        tempfile.TemporaryDirectory(prefix="chatserver-bench-") as folder,
+        servers.chatserver(Path(folder) / "data") as server,
+        sync_playwright() as playwright,
+    ):
+        conversation = _fill(server.port)
+        browser = playwright.chromium.launch(executable_path=browser_path, args=ARGUMENTS)
+        origin = f"http://127.0.0.1:{server.port}"
+        usable = [_usable(browser, origin) for _ in range(rounds)]
+        frames = _frames(browser, f"{origin}/c/{conversation}", rounds)
+        browser.close()
+    print_table(
+        f"page: ms from the navigation until conversations are listed and the box takes text, {rounds} new browsers",
+        ["", "median", "max", "goal"],
+        [["first visit", number(median(usable)), number(max(usable)), USABLE_GOAL]],
+    )
+    print_table(
+        f"page: ms between frames, {MESSAGES:,} messages in the conversation",
+        ["", "p50", "p95", "max", "goal"],
+        [
+            [name, number(quantile(times, 0.5)), number(quantile(times, 0.95)), number(max(times)), FRAME_GOAL]
+            for name, times in frames.items()
+        ],
+    )
+
+
+def _usable(browser: Browser, origin: str) -> float:
+    context = browser.new_context()
+    page = context.new_page()
+    page.add_init_script(USABLE)
+    page.goto(origin)
+    page.wait_for_function("window.usableAt && !document.querySelector('textarea').disabled")
+    milliseconds: float = page.evaluate("window.usableAt")
+    context.close()
+    return milliseconds
+
+
+def _frames(browser: Browser, url: str, rounds: int) -> dict[str, list[float]]:
+    page = browser.new_page()
+    page.goto(url)
+    page.get_by_role("article").last.wait_for()
+    times: dict[str, list[float]] = {"an answer streams, opened just now": _while_streaming(page, rounds)}
+    loaded = page.evaluate(LOAD_ALL)
+    page.wait_for_timeout(1_000)
+    times[f"scrolling, {loaded:,} loaded"] = page.evaluate(FRAMES, [1_000 * rounds, -200])
+    times[f"an answer streams, {loaded:,} loaded, the reader among them"] = _while_streaming(page, rounds, back=True)
+    return times
+
+
+def _while_streaming(page: Page, rounds: int, *, back: bool = False) -> list[float]:
+    """The frames of so many seconds in the middle of an answer. `back`: to where the reader was before asking."""
+    page.get_by_role("textbox", name="Message", exact=True).fill(" ".join(f"word{n}" for n in range(200 * rounds)))
+    page.get_by_role("button", name="Send").click()
+    page.get_by_role("button", name="Stop").wait_for()
+    if back:
+        page.evaluate("document.querySelector('[role=region]').scrollTop = 1e5")
+    page.wait_for_timeout(500)
+    times: list[float] = page.evaluate(FRAMES, [1_000 * rounds, 0])
+    page.get_by_role("button", name="Regenerate").wait_for()
+    return times
+
+
+def _fill(port: int) -> str:
+    """The id of a new conversation with MESSAGES messages."""
+    connection = http.client.HTTPConnection("127.0.0.1", port)
+
+    def post(path: str, body: dict[str, Any]) -> Any:
+        connection.request("POST", f"/api{path}", json.dumps(body), {"Content-Type": "application/json"})
+        return json.loads(connection.getresponse().read())
+
+    conversation: str = post(f"/companies/{COMPANY}/conversations", {"title": f"{time.time():.0f}"})["id"]
+    for index in range(MESSAGES):
+        role, content = ("assistant", ANSWER) if index % 2 else ("user", QUESTION)
+        post(f"/conversations/{conversation}/messages", {"role": role, "content": content.format(index)})
+    connection.close()
+    return conversation
