@@ -7,6 +7,7 @@
 
 /** The elements of index.html by their ids. */
 interface PageParts {
+  skip: HTMLAnchorElement;
   sidebar: HTMLElement;
   drawerOpen: HTMLButtonElement;
   drawerClose: HTMLButtonElement;
@@ -163,6 +164,8 @@ interface Api {
    * all of the answer was read before. An answer that nobody asked for yet is started by it.
    */
   probeStream(url: string, signal?: AbortSignal): Promise<number>;
+  /** Has an answer generated, for whoever reads it. */
+  startAnswer(conversationId: string, triggerMessageId: string | null): void;
 }
 
 // --- answers in the making ------------------------------------------------------------------------------------
@@ -255,8 +258,8 @@ interface UnsettledAnswers {
   /** Gives the connections back, for as long as nobody looks. */
   suspend(): void;
   resume(conversationId: string): void;
-  /** Follows none any more. */
-  forget(): void;
+  /** Follows none any more; gives the triggers of those that were followed. */
+  forget(): (string | null)[];
   noteUnanswered(conversationId: string, trigger: string | null, text: string): void;
   /** Forgets what is missing but for this message. */
   keepMissing(trigger: string | null): void;
@@ -291,13 +294,16 @@ type CreateMessageContent = (announce: Announce) => MessageContent;
 
 interface MessageState {
   author: string;
-  /** The last word, which can be had anew. */
+  /** The last word. */
   isNewest: boolean;
+  canRegenerate: boolean;
   isBookmarked: boolean;
 }
 
 interface MessageView {
   element: HTMLElement;
+  /** What stands in its editor; null when it is not being edited. */
+  unsaved(): string | null;
   /** Shows a person's words on their way to the server. */
   showPending(text: string): void;
   /** Shows how far an answer has come, no more often than the screen is painted. */
@@ -312,7 +318,7 @@ type EditMessage = (
   content: string,
   onSave: (text: string) => Promise<void>,
   onClose: () => void,
-) => { form: HTMLFormElement; focus(): void };
+) => { form: HTMLFormElement; text(): string; focus(): void };
 
 interface Transcript {
   /** Shows exactly these, in this order, without moving what one is reading. */
@@ -335,7 +341,11 @@ interface KnownMessages {
   size(): number;
   /** Counts what was changed here, so that an older answer of the server does not undo it. */
   version(): number;
+  /** The id of the last one. */
+  newest(): string | null;
   isAnswered(trigger: string | null): boolean;
+  /** A person's message of these words that came after the one with this id; null: after none. */
+  asked(content: string, after: string | null): Message | undefined;
   /** The message that an answer answers: what it says itself, or the last person's word before it. */
   questionOf(answer: Message): Message | undefined;
   /**
@@ -346,9 +356,9 @@ interface KnownMessages {
   /** Leads to older ones than are known; null when there are none. */
   olderCursor(): string | null;
   takeOlder(page: Page<Message>, cursor: string): void;
-  /** As the last one; one that is known already moves. */
+  /** As the last one; one that is known already stays. */
   add(message: Message): void;
-  /** Forgets all that follows; the message is as it is now. */
+  /** Forgets all that follows in reading order; the message is as it is now. */
   rewindTo(message: Message): void;
 }
 
@@ -365,10 +375,8 @@ interface Composer {
   /** The conversation that was begun here exists now. */
   adopt(conversationId: string): void;
   setAnswering(isAnswering: boolean): void;
-  /** Gives back what was not sent, unless something else was written since; */
+  /** Gives words back that would be lost elsewhere. */
   giveBack(text: string): void;
-  /** and takes it away again. */
-  take(text: string): void;
   showProblem(alert: HTMLElement): void;
   clearProblem(): void;
   focus(): void;
@@ -378,31 +386,57 @@ interface Composer {
 
 type CreateComposer = (
   parts: PageParts,
-  handlers: { onSend(text: string): void; onStop(): void },
+  handlers: {
+    /** Gives whether it was taken. */
+    onSend(text: string): boolean;
+    onStop(): void;
+  },
 ) => Composer;
 
-/** Sends one message at a time. */
-interface Sender {
-  /** `agentOnce` answers this message only. */
-  send(content: string, agentOnce: string | null): Promise<void>;
-  /** What shows the message on its way, if there is one. */
-  pending(): HTMLElement | null;
+/** A message on its way. */
+interface Letter {
+  content: string;
+  /** Who shall answer it, if not the conversation's agent. */
+  agentId: string | null;
+  /** Of all tries. */
+  key: string;
+  /** The last message when it was sent. */
+  after: string | null;
 }
 
-type CreateSender = (
-  surroundings: Surroundings,
+interface Outbox {
+  send(content: string, agentId: string | null): void;
+  isSending(): boolean;
+  /** Sends what was not stored when this tab was left or reloaded. */
+  restore(): void;
+  /** The conversation that was begun here exists now. */
+  moved(): void;
+  /** What shows the messages that are not stored yet. */
+  elements(): HTMLElement[];
+  /** Other messages are known now: those whose sending seemed to fail may be among them. */
+  reconcile(): void;
+}
+
+type CreateOutbox = (
+  api: Api,
   /** That the thread was left. */
   signal: AbortSignal,
   thread: {
-    /** The id of the conversation, which is created now if there is none yet. */
+    /** Null as long as there is no conversation. */
+    id(): string | null;
+    /** The same, after it was created if need be. */
     conversationId(): Promise<string>;
+    newest(): string | null;
+    stored(letter: Letter): Message | undefined;
     createView(): MessageView;
-    /** Another message is on its way, or none any more. */
+    /** Something else is to be seen. */
     onChange(): void;
+    /** Somebody wants to write it otherwise. */
+    onTakenBack(content: string): void;
     /** It is stored; the view showed it on its way. */
     onSent(message: Message, view: MessageView): void;
   },
-) => Sender;
+) => Outbox;
 
 interface Agents {
   load(api: Api, companyId: string): Promise<void>;
@@ -462,6 +496,10 @@ interface ThreadHandlers {
   onCreated(conversation: Conversation): void;
   /** Another one was made of it. */
   onBranched(conversation: Conversation): void;
+  /** There is no such conversation, or it was deleted; */
+  onGone(): void;
+  /** and now it is there again. */
+  onBack(): void;
   /** Something happened that lists show. */
   onActivity(): void;
 }
@@ -472,7 +510,8 @@ interface Thread {
   open(): Promise<void>;
   /** Leaves it. Answers in the making go on without this tab. */
   close(): void;
-  send(content: string): Promise<void>;
+  /** Gives whether it was taken: not while another one is on its way. */
+  send(content: string): boolean;
   /** Stops the answer in the making; what was shown of it stays. */
   stop(): Promise<void>;
   setAgent(agentId: string | null): Promise<void>;
@@ -511,7 +550,7 @@ interface Notices {
 }
 
 /** `uncover` brings its place into sight. */
-type CreateNotices = (place: HTMLElement, uncover: () => void) => Notices;
+type CreateNotices = (place: HTMLElement, uncover: () => void, announce: Announce) => Notices;
 
 type OnOptions = (button: HTMLElement, conversation: Conversation) => void;
 
@@ -557,8 +596,9 @@ type CreateConversationMenu = (
   notices: Notices,
   handlers: {
     onChanged(conversation: Conversation): void;
-    /** From the list that it was in: deleted, archived or brought back. */
-    onRemoved(conversation: Conversation): void;
+    /** Gives whether it was open. */
+    onDeleted(conversation: Conversation): boolean;
+    onRestored(conversation: Conversation, wasOpen: boolean): void;
   },
 ) => OnOptions;
 

@@ -23,6 +23,9 @@ export function unreachable(error) {
   throw isAbort(error) ? error : new ApiError("The server cannot be reached");
 }
 
+/** How long the server may take to answer. A stream is answered at once, whatever it waits for. */
+const TIMEOUT_MILLISECONDS = 15_000;
+
 /** A fresh value for `Idempotency-Key`; `randomUUID` is not offered over plain HTTP. */
 export function idempotencyKey() {
   return crypto.getRandomValues(new Uint32Array(4)).join("-");
@@ -48,7 +51,7 @@ export const createApi = (onSignedOut) => {
   const send = async (method, path, { query = {}, body, headers, signal } = {}) => {
     const response = await fetch(withQuery(`/api${path}`, query), {
       method,
-      signal,
+      signal: AbortSignal.any([AbortSignal.timeout(TIMEOUT_MILLISECONDS), ...(signal ? [signal] : [])]),
       headers: body ? { ...headers, "Content-Type": "application/json" } : headers,
       body: body && JSON.stringify(body),
     }).catch(unreachable);
@@ -57,9 +60,25 @@ export const createApi = (onSignedOut) => {
     throw await refusal(response);
   };
   /** @param {Parameters<typeof send>} request @returns {Promise<any>} the body, of the contract's shape */
-  const json = async (...request) => (await send(...request)).json();
+  const json = async (...request) => (await send(...request)).json().catch(unreachable);
   /** @param {Parameters<typeof send>} request */
   const done = async (...request) => void (await send(...request));
+
+  /** @param {string} id @param {string | null} triggerMessageId @param {string | null} lastEventId */
+  const streamUrl = (id, triggerMessageId, lastEventId) =>
+    withQuery(`/api/conversations/${id}/stream`, {
+      triggerMessageId,
+      lastEventId,
+      onDisconnect: "continue",
+      whenBusy: "enqueue",
+    });
+
+  /** @param {string} url @param {AbortSignal} [signal] */
+  const probeStream = async (url, signal) => {
+    const response = await send("GET", url.replace("/api", ""), { signal });
+    await response.body?.cancel();
+    return response.status;
+  };
 
   return {
     session: () => json("GET", "/session"),
@@ -93,17 +112,8 @@ export const createApi = (onSignedOut) => {
     search: (company, query, signal) => json("GET", `/companies/${company}/search`, { query, signal }),
     listAgents: (company, query) => json("GET", `/companies/${company}/agents`, { query }),
 
-    streamUrl: (id, triggerMessageId, lastEventId) =>
-      withQuery(`/api/conversations/${id}/stream`, {
-        triggerMessageId,
-        lastEventId,
-        onDisconnect: "continue",
-        whenBusy: "enqueue",
-      }),
-    probeStream: async (url, signal) => {
-      const response = await send("GET", url.replace("/api", ""), { signal });
-      await response.body?.cancel();
-      return response.status;
-    },
+    streamUrl,
+    probeStream,
+    startAnswer: (id, trigger) => void probeStream(streamUrl(id, trigger, null)).catch(() => {}),
   };
 };

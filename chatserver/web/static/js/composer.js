@@ -1,6 +1,6 @@
 /** The text box: writing, sending, stopping. */
 
-import { fitHeight } from "./dom.js";
+import { fitHeight, isComposing } from "./dom.js";
 import { icon } from "./icons.js";
 import { drafts } from "./storage.js";
 
@@ -18,9 +18,9 @@ export const createComposer = ({ composer: form, message: box, send, stop, probl
   const submit = () => {
     const text = box.value;
     box.focus();
-    if (send.hidden || !text.trim()) return;
+    if (send.hidden || !text.trim() || !onSend(text)) return;
     write("");
-    onSend(text);
+    drafts.set(conversationId, "");
   };
 
   /** @param {boolean} isAnswering */
@@ -47,8 +47,7 @@ export const createComposer = ({ composer: form, message: box, send, stop, probl
     fitHeight(box);
   });
   box.addEventListener("keydown", (event) => {
-    // While an input method composes, Enter is its own.
-    if (event.key !== "Enter" || event.shiftKey || event.isComposing) return;
+    if (event.key !== "Enter" || event.shiftKey || isComposing(event)) return;
     event.preventDefault();
     submit();
   });
@@ -57,7 +56,10 @@ export const createComposer = ({ composer: form, message: box, send, stop, probl
   return {
     setAnswering,
     clearProblem,
-    focus: () => box.focus(),
+    focus() {
+      // On a touch screen it would bring up the keyboard.
+      if (matchMedia("(hover: hover)").matches) box.focus();
+    },
     open(id) {
       conversationId = id;
       form.hidden = false;
@@ -66,15 +68,14 @@ export const createComposer = ({ composer: form, message: box, send, stop, probl
       write(drafts.get(id));
     },
     adopt(id) {
-      drafts.set(id, drafts.get(conversationId));
       drafts.set(conversationId, "");
       conversationId = id;
+      drafts.set(id, box.value);
     },
     giveBack(text) {
-      if (!box.value) write(text);
-    },
-    take(text) {
-      if (box.value === text) write("");
+      write([box.value, text].filter(Boolean).join("\n\n"));
+      drafts.set(conversationId, box.value);
+      box.focus();
     },
     showProblem: (alert) => problem.replaceChildren(alert),
     hide() {

@@ -124,7 +124,8 @@ export const createConversationList = (container, api, companyId, onOptions) => 
     },
     update(conversation) {
       if (!known.has(conversation.id)) return;
-      known.set(conversation.id, conversation);
+      if ((conversation.archivedAt !== null) === isArchive) known.set(conversation.id, conversation);
+      else known.delete(conversation.id);
       render();
     },
     remove(id) {

@@ -8,7 +8,7 @@ import { describe } from "./feedback.js";
 const MARGIN_PIXELS = 8;
 
 /** @type {CreateConversationMenu} */
-export const createConversationMenu = (api, notices, { onChanged, onRemoved }) => {
+export const createConversationMenu = (api, notices, { onChanged, onDeleted, onRestored }) => {
   const menu = element("div", { class: "menu", role: "menu", popover: "auto", "aria-label": "Options" });
   /** @type {HTMLElement | null} */
   let opener = null;
@@ -20,26 +20,31 @@ export const createConversationMenu = (api, notices, { onChanged, onRemoved }) =
   };
 
   /** @param {string} name @param {() => Promise<void>} task */
-  const item = (name, task) =>
-    element("button", { type: "button", role: "menuitem", tabindex: -1, click: () => attempt(task) }, name);
+  const item = (name, task) => {
+    const click = () => {
+      menu.hidePopover(); // Gives the focus back first, for a dialog to give it back in turn.
+      void attempt(task);
+    };
+    return element("button", { type: "button", role: "menuitem", tabindex: -1, click }, name);
+  };
 
   /** @param {string} name @param {string} href */
   const download = (name, href) => element("a", { role: "menuitem", tabindex: -1, href, download: true }, name);
 
   /** @param {Conversation} conversation @param {boolean} away */
   const archive = async (conversation, away) => {
-    onRemoved(await api.act(conversation.id, away ? "archive" : "unarchive"));
+    onChanged(await api.act(conversation.id, away ? "archive" : "unarchive"));
     notices.offerUndo(`“${titleOf(conversation)}” ${away ? "archived" : "is back"}`, () =>
-      attempt(async () => onRemoved(await api.act(conversation.id, away ? "unarchive" : "archive"))),
+      attempt(async () => onChanged(await api.act(conversation.id, away ? "unarchive" : "archive"))),
     );
   };
 
   /** @param {Conversation} conversation */
   const remove = async (conversation) => {
     await api.deleteConversation(conversation.id);
-    onRemoved(conversation);
+    const wasOpen = onDeleted(conversation);
     notices.offerUndo(`“${titleOf(conversation)}” deleted`, () =>
-      attempt(async () => onChanged(await api.act(conversation.id, "restore"))),
+      attempt(async () => onRestored(await api.act(conversation.id, "restore"), wasOpen)),
     );
   };
 

@@ -24,6 +24,11 @@ export function button(name, click, style = "button") {
   return element("button", { type: "button", class: style, click }, name);
 }
 
+/** While an input method composes, keys are its own; Safari tells so by a code only. @param {KeyboardEvent} event */
+export function isComposing(event) {
+  return event.isComposing || event.keyCode === 229;
+}
+
 /** A box as high as its text. @param {HTMLTextAreaElement} box */
 export function fitHeight(box) {
   box.style.height = "auto";

@@ -20,7 +20,7 @@ export function problem(text, retry) {
 }
 
 /** @type {CreateNotices} */
-export const createNotices = (place, uncover) => {
+export const createNotices = (place, uncover, announce) => {
   const clear = () => place.replaceChildren();
   const dismiss = () => iconButton("Dismiss", "close", clear);
   return {
@@ -38,7 +38,10 @@ export const createNotices = (place, uncover) => {
         undo();
       });
       place.replaceChildren(element("div", { class: "box notice" }, element("p", { dir: "auto" }, text), act, dismiss()));
-      act.focus({ preventScroll: true });
+      announce(text);
+      // Where what was done took the focus away; nobody's typing is to press it.
+      const focused = document.activeElement;
+      if (focused === document.body || !focused?.checkVisibility()) act.focus({ preventScroll: true });
     },
   };
 };

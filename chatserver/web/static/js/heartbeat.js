@@ -1,3 +1,5 @@
+import { onceAtATime } from "./once-at-a-time.js";
+
 /**
  * Repeats `task`, which must not fail, as long as the page is looked at.
  *
@@ -6,20 +8,13 @@
  * @returns {() => void} takes the next turn at once
  */
 export function repeatWhileVisible(seconds, task) {
+  const turns = onceAtATime(task);
   let timer = 0;
-  let isRunning = false;
-  let again = false;
   const now = async () => {
+    if (document.hidden) return;
+    await turns.request();
     clearTimeout(timer);
-    again = true;
-    if (isRunning) return;
-    isRunning = true;
-    while (again && !document.hidden) {
-      again = false;
-      await task();
-    }
-    isRunning = false;
-    if (!document.hidden) timer = setTimeout(now, seconds * 1000);
+    timer = setTimeout(now, seconds * 1000);
   };
   document.addEventListener("visibilitychange", now);
   void now();

@@ -50,7 +50,18 @@ export const createKnownMessages = () => {
       olderCursor = page.nextCursor;
       all = [...page.items.toReversed().filter(({ id }) => !find(id)), ...all];
     },
-    add: (message) => change([...all.filter(({ id }) => id !== message.id), message]),
-    rewindTo: (message) => change([...all.slice(0, all.findIndex(({ id }) => id === message.id)), message]),
+    newest: () => all.at(-1)?.id ?? null,
+    asked(content, after) {
+      const later = all.slice(all.findIndex(({ id }) => id === after) + 1);
+      return later.find((message) => message.role === "user" && message.content === content);
+    },
+    add(message) {
+      if (!find(message.id)) change([...all, message]);
+    },
+    rewindTo(message) {
+      const ordered = inReadingOrder();
+      const kept = new Set(ordered.slice(0, ordered.findIndex(({ id }) => id === message.id)));
+      change([...all.filter((other) => kept.has(other)), message]);
+    },
   };
 };

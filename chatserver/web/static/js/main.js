@@ -1,17 +1,14 @@
-/**
- * Builds the page's parts and joins them; what each of them does stands in its own module. Those that nobody needs at
- * first are fetched when they are, here and elsewhere: the page is there sooner.
- */
+/** Builds the page's parts and joins them; what each of them does stands in its own module. */
 
 import { createAgents, createAgentSelect } from "./agents.js";
-import { ApiError, createApi, isAbort, unreachable } from "./api.js";
+import { ApiError, createApi, isAbort } from "./api.js";
 import { createBookmarks } from "./bookmarks.js";
 import { createComposer } from "./composer.js";
-import { titleOf } from "./conversation-list.js";
 import { createDrawer } from "./drawer.js";
 import { createAnnouncer, createConnectionStatus, createNotices, describe, problem } from "./feedback.js";
 import { repeatWhileVisible } from "./heartbeat.js";
 import { icon } from "./icons.js";
+import { loadAllSoon, loadMenu } from "./later.js";
 import { addressOf, createRouter } from "./router.js";
 import { chooseCompany, createSignIn, offerSignOut } from "./session.js";
 import { createSidebar } from "./sidebar.js";
@@ -28,19 +25,16 @@ function run(parts, api, companyId) {
   const tabs = createTabs();
   const agents = createAgents();
   const closeDrawer = createDrawer(parts);
-  const notices = createNotices(parts.notices, closeDrawer);
-  const setConnection = createConnectionStatus(parts.connection);
   const announce = createAnnouncer(parts.announcer);
+  const notices = createNotices(parts.notices, closeDrawer, announce);
+  const setConnection = createConnectionStatus(parts.connection);
   /** @type {Thread | undefined} */
   let thread;
   /** @type {Conversation | null} */
   let shown = null;
 
   const composer = createComposer(parts, {
-    onSend(text) {
-      greeting.hidden = true;
-      void thread?.send(text);
-    },
+    onSend: (text) => Boolean(thread?.send(text)),
     onStop: () => void thread?.stop(),
   });
   const transcript = createTranscript(parts, () => void thread?.loadOlder());
@@ -61,23 +55,30 @@ function run(parts, api, companyId) {
 
   /** @type {OnOptions | undefined} */
   let menu;
-  const loadMenu = async () => {
-    const { createConversationMenu } = await import("./conversation-menu.js").catch(unreachable);
+  const menuOf = async () => {
+    const { createConversationMenu } = await loadMenu();
     return (menu ??= createConversationMenu(api, notices, {
       onChanged(conversation) {
         if (conversation.id === thread?.id()) show(conversation);
         else list.update(conversation);
         changed(conversation.id);
       },
-      onRemoved({ id }) {
+      onDeleted({ id }) {
+        const wasOpen = id === thread?.id();
         list.remove(id);
-        if (id === thread?.id()) router.go(addressOf(null));
+        if (wasOpen) router.go(addressOf(null));
+        changed(id);
+        return wasOpen;
+      },
+      onRestored({ id }, wasOpen) {
+        if (wasOpen) router.go(addressOf(id));
+        composer.focus();
         changed(id);
       },
     }));
   };
   /** @type {OnOptions} */
-  const openMenu = (button, conversation) => void loadMenu().then((open) => open(button, conversation)).catch(warn);
+  const openMenu = (button, conversation) => void menuOf().then((open) => open(button, conversation)).catch(warn);
   options.append(icon("more"));
   options.addEventListener("click", () => shown && openMenu(options, shown));
 
@@ -93,7 +94,7 @@ function run(parts, api, companyId) {
   /** @param {Conversation | null} conversation */
   const show = (conversation) => {
     shown = conversation;
-    const name = conversation ? titleOf(conversation) : "New conversation";
+    const name = conversation?.title ?? "New conversation";
     if (title.textContent !== name) title.textContent = name;
     document.title = conversation ? `${name} · chatserver` : "chatserver";
     options.hidden = conversation === null;
@@ -118,7 +119,15 @@ function run(parts, api, companyId) {
         router.record(addressOf(id));
         list.setCurrent(id);
       },
-      onBranched: ({ id }) => router.go(addressOf(id)),
+      onBranched({ id }) {
+        router.go(addressOf(id));
+        composer.focus();
+      },
+      onGone() {
+        show(null);
+        title.textContent = "Not found";
+      },
+      onBack: () => openThread(conversationId),
       onActivity: () => void beat(),
     });
     void thread.open();
@@ -145,6 +154,11 @@ function run(parts, api, companyId) {
     (error) => notices.warn(`The agents cannot be shown. ${describe(error)}`),
   );
   bookmarks.load().catch((error) => notices.warn(`The bookmarks cannot be shown. ${describe(error)}`));
+  parts.skip.addEventListener("click", (event) => {
+    event.preventDefault();
+    parts.message.focus();
+  });
+  loadAllSoon();
   router.start();
   if (matchMedia("(hover: hover)").matches) composer.focus();
 }

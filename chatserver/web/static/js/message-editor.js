@@ -1,6 +1,6 @@
 /** The box in which a message is written anew. */
 
-import { button, element, fitHeight } from "./dom.js";
+import { button, element, fitHeight, isComposing } from "./dom.js";
 import { describe, problem } from "./feedback.js";
 
 /** @type {EditMessage} */
@@ -39,7 +39,7 @@ export const editMessage = (content, onSave, onClose) => {
   );
   box.addEventListener("input", () => fitHeight(box));
   box.addEventListener("keydown", (event) => {
-    if (event.isComposing) return;
+    if (isComposing(event)) return;
     if (event.key === "Escape") onClose();
     if (event.key !== "Enter" || event.shiftKey) return;
     event.preventDefault();
@@ -47,6 +47,7 @@ export const editMessage = (content, onSave, onClose) => {
   });
   return {
     form,
+    text: () => box.value,
     focus() {
       fitHeight(box);
       box.focus();

@@ -23,6 +23,8 @@ export const createMessageView = (role, author, actions) => {
   const article = element("article", { class: `message ${role}`, "aria-label": author }, content.element, foot);
   if (role === "assistant") article.prepend(name);
   const setReasoning = growingText(reasoning);
+  /** @type {ReturnType<EditMessage> | null} */
+  let editor = null;
   /** What is shown, as JSON. */
   let shown = "";
   /** What the next frame shows. @type {Progress | null} */
@@ -41,12 +43,14 @@ export const createMessageView = (role, author, actions) => {
   /** @param {Message} message */
   const edit = (message) =>
     actions.onEdit((editMessage) => {
+      if (editor) return;
       const close = () => {
-        editor.form.replaceWith(content.element, foot);
+        editor?.form.replaceWith(content.element, foot);
+        editor = null;
         article.classList.remove("editing");
-        article.querySelector("button")?.focus();
+        /** @type {HTMLElement | null} */ (buttons.querySelector("[aria-label=Edit]"))?.focus();
       };
-      const editor = editMessage(effectiveContent(message), (text) => actions.onSave(message, text), close);
+      editor = editMessage(effectiveContent(message), (text) => actions.onSave(message, text), close);
       foot.remove();
       content.element.replaceWith(editor.form);
       article.classList.add("editing");
@@ -61,14 +65,14 @@ export const createMessageView = (role, author, actions) => {
   };
 
   /** @param {Message} message @param {MessageState} state */
-  const showButtons = (message, { isNewest, isBookmarked }) => {
+  const showButtons = (message, { canRegenerate, isBookmarked }) => {
     const focused = buttons.querySelector(":focus")?.getAttribute("aria-label");
     const bookmark = iconButton("Bookmark", "bookmark", () => actions.onBookmark(message));
     bookmark.setAttribute("aria-pressed", `${isBookmarked}`);
     const all = [
       copyButton("Copy", () => effectiveContent(message), actions.announce),
       role === "user" && iconButton("Edit", "edit", () => edit(message)),
-      role === "assistant" && isNewest && iconButton("Regenerate", "again", () => actions.onRegenerate(message)),
+      canRegenerate && iconButton("Regenerate", "again", () => actions.onRegenerate(message)),
       iconButton("Branch", "branch", () => actions.onBranch(message)),
       bookmark,
     ].filter((one) => one instanceof HTMLElement);
@@ -78,6 +82,7 @@ export const createMessageView = (role, author, actions) => {
 
   return {
     element: article,
+    unsaved: () => editor?.text() ?? null,
     showPending(text) {
       article.classList.add("pending");
       content.showText(text);

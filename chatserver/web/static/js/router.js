@@ -2,7 +2,7 @@
 
 const UUID = "[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}";
 const PATH = new RegExp(`^/(?:c/(${UUID}))?$`, "i");
-const HASH = new RegExp(`^(?:#m-(${UUID}))?$`, "i");
+const HASH = new RegExp(`^#m-(${UUID})$`, "i");
 
 /** @param {string | null} conversationId @param {string | null} [messageId] */
 export function addressOf(conversationId, messageId = null) {
@@ -12,8 +12,7 @@ export function addressOf(conversationId, messageId = null) {
 /** @param {{pathname: string, hash: string}} address @returns {Route | null} null when it is none of this page's */
 export function parseAddress({ pathname, hash }) {
   const path = PATH.exec(pathname);
-  const message = HASH.exec(hash);
-  return path && message && { conversationId: path[1] ?? null, messageId: message[1] ?? null };
+  return path && { conversationId: path[1] ?? null, messageId: HASH.exec(hash)?.[1] ?? null };
 }
 
 /** @type {(onRoute: (route: Route) => void) => Router} */

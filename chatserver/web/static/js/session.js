@@ -1,24 +1,25 @@
 /** Who is here: signing in and out, and the company whose conversations are shown. */
 
-import { unreachable } from "./api.js";
 import { element } from "./dom.js";
+import { loadDialogs } from "./later.js";
 import { recall, remember } from "./storage.js";
 
-/** @type {(api: () => Api) => () => void} gives what asks for a token, once */
+/** @type {(api: () => Api) => () => void} gives what asks for a token, unless it is being asked for */
 export const createSignIn = (api) => {
   let isAsking = false;
+  /** @param {string} token */
+  const signIn = async (token) => {
+    await api().signIn(token);
+    location.reload();
+  };
+  /** The next request that is refused asks again. */
+  const onClose = () => {
+    isAsking = false;
+  };
   return async () => {
     if (isAsking) return;
     isAsking = true;
-    try {
-      const { askToken } = await import("./dialogs.js").catch(unreachable);
-      askToken(async (token) => {
-        await api().signIn(token);
-        location.reload();
-      });
-    } catch {
-      isAsking = false; // The next request that is refused asks again.
-    }
+    await loadDialogs().then(({ askToken }) => askToken(signIn, onClose), onClose);
   };
 };
 

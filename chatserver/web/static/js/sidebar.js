@@ -1,8 +1,8 @@
 /** The left side: conversations, archived ones, bookmarks, or what a search found. */
 
-import { unreachable } from "./api.js";
 import { createConversationList } from "./conversation-list.js";
 import { icon } from "./icons.js";
+import { loadFoundList } from "./later.js";
 import { effectiveContent } from "./message-view.js";
 
 /** So long a person may pause while typing before the search is made. */
@@ -41,7 +41,7 @@ export const createSidebar = (parts, api, companyId, { onOptions, onNew, onError
   const show = async () => {
     clearTimeout(timer);
     if (source() && !showFound) {
-      const { createFoundList } = await import("./found-list.js").catch(unreachable);
+      const { createFoundList } = await loadFoundList();
       showFound ??= createFoundList(found);
     }
     conversations.hidden = source() !== null;

@@ -1,25 +1,32 @@
 /** What is kept in this browser. Where that is turned off or full, things live as long as the page. */
 
-/** What was written and not sent yet, per conversation (null: a new one), kept in this browser. @type {Drafts} */
+/** For all tabs; others are for this one alone, and last as long as it does. */
+const forAll = () => localStorage;
+export const forThisTab = () => sessionStorage;
+
+/** What was written and not sent yet, per conversation (null: a new one, of which every tab has its own). @type {Drafts} */
 export const drafts = {
-  get: (conversationId) => recall(`draft ${conversationId ?? "new"}`),
-  set: (conversationId, text) => remember(`draft ${conversationId ?? "new"}`, text),
+  get: (conversationId) => (conversationId ? recall(`draft ${conversationId}`) : recall("draft", forThisTab)),
+  set(conversationId, text) {
+    if (conversationId) remember(`draft ${conversationId}`, text);
+    else remember("draft", text, forThisTab);
+  },
 };
 
-/** @param {string} key */
-export function recall(key) {
+/** @param {string} key @param {() => Storage} [where] */
+export function recall(key, where = forAll) {
   try {
-    return localStorage.getItem(`chatserver ${key}`) ?? "";
+    return where().getItem(`chatserver ${key}`) ?? "";
   } catch {
     return "";
   }
 }
 
-/** @param {string} key @param {string} value empty to forget */
-export function remember(key, value) {
+/** @param {string} key @param {string} value empty to forget @param {() => Storage} [where] */
+export function remember(key, value, where = forAll) {
   try {
-    if (value) localStorage.setItem(`chatserver ${key}`, value);
-    else localStorage.removeItem(`chatserver ${key}`);
+    if (value) where().setItem(`chatserver ${key}`, value);
+    else where().removeItem(`chatserver ${key}`);
   } catch {
     // See above.
   }

@@ -1,10 +1,12 @@
 /** One conversation as it is open in this tab: what is known of it, and everything that can be done in it. */
 
-import { ApiError, isAbort, unreachable } from "./api.js";
+import { ApiError, isAbort } from "./api.js";
 import { describe, problem } from "./feedback.js";
 import { createKnownMessages } from "./known-messages.js";
+import { loadEditor } from "./later.js";
 import { createMessageView, effectiveContent } from "./message-view.js";
-import { createSender } from "./sender.js";
+import { onceAtATime } from "./once-at-a-time.js";
+import { createOutbox } from "./outbox.js";
 import { createUnsettledAnswers } from "./unsettled-answers.js";
 
 const PAGE = 50;
@@ -18,6 +20,8 @@ export const createThread = (surroundings, conversationId, handlers) => {
   const abort = new AbortController();
   const { signal } = abort;
   const known = createKnownMessages();
+  /** Triggers of which nobody wants an answer any more, though it may begin yet. @type {Set<string | null>} */
+  const unwanted = new Set();
   let id = conversationId;
   /** @type {Conversation | null} */
   let conversation = null;
@@ -25,9 +29,10 @@ export const createThread = (surroundings, conversationId, handlers) => {
   let loadingOlder = null;
   /** @type {Map<string, MessageView>} */
   const views = new Map();
+  /** @type {Promise<string> | null} */
+  let creating = null;
   /** @type {Promise<void> | null} */
-  let refreshing = null;
-  let refreshAgain = false;
+  let settingAgent = null;
   let isGone = false;
 
   // What is shown
@@ -49,30 +54,44 @@ export const createThread = (surroundings, conversationId, handlers) => {
     return view;
   };
 
+  /** It was taken back, or is let go. @param {string} id @param {MessageView} view */
+  const drop = (id, view) => {
+    views.delete(id);
+    const unsaved = view.unsaved();
+    if (unsaved === null) return;
+    composer.giveBack(unsaved);
+    composer.showProblem(problem("The message that you were editing was taken back elsewhere. Your words are below."));
+  };
+
   const repaint = () => {
     if (signal.aborted || isGone) return;
     const ordered = known.inReadingOrder();
     const last = ordered.at(-1);
-    const pending = sender.pending();
-    const isQuiet = !answers.isAnswering() && !pending;
+    const isQuiet = !answers.isAnswering() && !outbox.isSending();
     answers.keepMissing(last?.id ?? null);
     if (last?.role === "user" && isQuiet) {
       answers.noteUnanswered(last.conversationId, last.id, "There is no answer to this.");
     }
     const elements = ordered.flatMap((message) => {
       const view = viewOf(message);
-      const author = authorName(message.role, message.agentId);
-      view.update(message, { author, isNewest: message === last && isQuiet, isBookmarked: bookmarks.has(message.id) });
+      const isNewest = message === last && isQuiet;
+      view.update(message, {
+        author: authorName(message.role, message.agentId),
+        isNewest,
+        canRegenerate: isNewest && message.role === "assistant" && Boolean(known.questionOf(message)),
+        isBookmarked: bookmarks.has(message.id),
+      });
       return [view.element, answers.elementFor(message.id) ?? []].flat();
     });
-    if (pending) elements.push(pending);
-    elements.push(...answers.elementsBut(new Set(ordered.map((message) => message.id))));
-    transcript.place(elements);
+    const ids = new Set(ordered.map((message) => message.id));
+    transcript.place([...elements, ...outbox.elements(), ...answers.elementsBut(ids)]);
     composer.setAnswering(answers.isAnswering());
+    for (const [id, view] of views) if (!ids.has(id)) drop(id, view);
   };
 
   /** @param {Conversation} now */
   const take = (now) => {
+    if (signal.aborted) return;
     conversation = now;
     handlers.onConversation(now);
   };
@@ -92,11 +111,12 @@ export const createThread = (surroundings, conversationId, handlers) => {
    */
   const orGone = (request) =>
     request.catch((error) => {
-      if (error instanceof ApiError && error.status === 404 && !signal.aborted) {
+      if (error instanceof ApiError && error.status === 404 && !signal.aborted && !isGone) {
         isGone = true;
         answers.forget();
         composer.hide();
         transcript.place([problem("This conversation does not exist, or was deleted.")]);
+        handlers.onGone();
       }
       throw error;
     });
@@ -107,48 +127,31 @@ export const createThread = (surroundings, conversationId, handlers) => {
     announce(`${authorName(message.role, message.agentId)}: ${effectiveContent(message)}`);
   };
 
-  /** @param {string} id */
-  const load = async (id) => {
+  const refresher = onceAtATime(async () => {
+    if (!id) return;
     const asOf = known.version();
     // In this order: the messages are never older than what the conversation says of them.
     const now = await orGone(api.getConversation(id, signal));
     const limit = Math.min(Math.max(known.size(), PAGE), LARGEST_PAGE);
     const page = await orGone(api.listMessages(id, { limit }, signal));
     if (signal.aborted) return;
-    if (!known.takeNewest(page, asOf, known.size() <= MOST_MESSAGES || !transcript.isAtEnd())) {
-      refreshAgain = true;
-      return;
-    }
+    const keepsOlder = known.size() <= MOST_MESSAGES || !transcript.isAtEnd();
+    if (!known.takeNewest(page, asOf, keepsOlder)) return void refresher.request();
     take(now);
     for (const message of page.items) {
       const view = message.replyTo && answers.settle(message.replyTo);
       if (view) become(message, view);
     }
     const run = now.activeRun;
-    if (run && !known.isAnswered(run.triggerMessageId)) answers.follow(id, run.triggerMessageId, { starts: false });
+    if (run && unwanted.delete(run.triggerMessageId)) await api.stop(id);
+    else if (run && !known.isAnswered(run.triggerMessageId)) answers.follow(id, run.triggerMessageId, { starts: false });
+    outbox.reconcile();
     repaint();
     transcript.askForOlder();
-  };
+  });
 
-  const refreshAll = async () => {
-    try {
-      while (refreshAgain && id) {
-        refreshAgain = false;
-        await load(id);
-      }
-    } finally {
-      refreshing = null;
-    }
-  };
-
-  /** Calls that come while one is under way share one more. */
-  const refresh = async () => {
-    refreshAgain = true;
-    if (id) await (refreshing ??= refreshAll());
-  };
-
-  /** The same where it may fail: the next poll tries again. */
-  const tryRefresh = () => refresh().catch(() => {});
+  /** What fails is due, and the next poll tries it again. */
+  const tryRefresh = () => refresher.request().catch(() => {});
 
   /** @param {number} limit */
   const fetchOlder = async (limit) => {
@@ -165,10 +168,11 @@ export const createThread = (surroundings, conversationId, handlers) => {
   };
 
   const open = async () => {
-    if (!id) return;
+    if (!id) return outbox.restore();
     try {
-      await refresh();
+      await refresher.request();
       transcript.goToEnd();
+      outbox.restore();
     } catch (error) {
       if (!isAbort(error) && !isGone) transcript.place([problem(describe(error), open)]);
     }
@@ -189,6 +193,9 @@ export const createThread = (surroundings, conversationId, handlers) => {
 
   /** Asks for the answer to a message that is known by now. @param {Message} message */
   const ask = (message) => {
+    unwanted.delete(message.id);
+    // Who went elsewhere does not read the answer, but did ask for it.
+    if (signal.aborted) return api.startAnswer(message.conversationId, message.id);
     answers.follow(message.conversationId, message.id, { starts: true });
     transcript.goToEnd();
     tellChanged();
@@ -201,27 +208,32 @@ export const createThread = (surroundings, conversationId, handlers) => {
     ask(message);
   };
 
-  const sender = createSender(surroundings, signal, {
-    createView: () => createMessageView("user", "You", actions),
+  const create = async () => {
+    const agentId = agentSelect.chosen();
+    const created = await api.createConversation(companyId, agentId ? { agentId } : {});
+    id = created.id;
+    outbox.moved();
+    if (!signal.aborted) {
+      composer.adopt(id);
+      take(created);
+      handlers.onCreated(created);
+    }
+    return id;
+  };
+
+  const outbox = createOutbox(api, signal, {
+    id: () => id,
     async conversationId() {
-      if (id) return id;
-      const agentId = agentSelect.chosen();
-      const created = await api.createConversation(companyId, agentId ? { agentId } : {});
-      id = created.id;
-      if (!signal.aborted) {
-        composer.adopt(id);
-        take(created);
-        handlers.onCreated(created);
-      }
-      return id;
+      await settingAgent;
+      return id ?? (creating ??= create().finally(() => (creating = null)));
     },
-    onChange() {
-      repaint();
-      transcript.goToEnd();
-    },
+    newest: known.newest,
+    stored: ({ content, after }) => known.asked(content, after),
+    createView: () => createMessageView("user", "You", actions),
+    onChange: repaint,
+    onTakenBack: composer.giveBack,
     onSent(message, view) {
-      if (message.agentId) agentSelect.clearOnce();
-      views.set(message.id, view);
+      if (!views.has(message.id)) views.set(message.id, view);
       known.add(message);
       ask(message);
     },
@@ -230,7 +242,7 @@ export const createThread = (surroundings, conversationId, handlers) => {
   /** @type {MessageActions} */
   const actions = {
     announce,
-    onEdit: (open) => attempt(async () => open((await import("./message-editor.js").catch(unreachable)).editMessage)),
+    onEdit: (open) => attempt(async () => open((await loadEditor()).editMessage)),
     async onSave(message, text) {
       if (answers.isAnswering()) await api.stop(message.conversationId);
       const edited = await api.editMessage(message.conversationId, message.id, text);
@@ -240,11 +252,15 @@ export const createThread = (surroundings, conversationId, handlers) => {
     onRegenerate: (answer) =>
       attempt(async (id) => {
         const question = known.questionOf(answer);
-        if (!question) throw new ApiError("There is no message that this answers");
+        if (!question) return;
         await api.rewind(id, question.id);
         askAnew(question);
       }),
-    onBranch: (message) => attempt(async (id) => handlers.onBranched(await api.branch(id, message.id))),
+    onBranch: (message) =>
+      attempt(async (id) => {
+        const branch = await api.branch(id, message.id);
+        if (!signal.aborted) handlers.onBranched(branch);
+      }),
     onBookmark: (message) => attempt(() => bookmarks.toggle(message)),
   };
 
@@ -264,6 +280,7 @@ export const createThread = (surroundings, conversationId, handlers) => {
       };
       known.add(message);
       become(message, view);
+      composer.clearProblem(); // Whatever it was, it went on.
       repaint();
     },
     onChange: repaint,
@@ -294,33 +311,45 @@ export const createThread = (surroundings, conversationId, handlers) => {
     loadOlder: () => loadOlder().catch(() => {}), // The next scroll or poll asks again.
     repaint,
     id: () => (isGone ? null : id),
-    send: (content) => sender.send(content, agentSelect.once()),
+    send(content) {
+      if (outbox.isSending()) return false;
+      composer.clearProblem();
+      outbox.send(content, agentSelect.once());
+      agentSelect.clearOnce();
+      transcript.goToEnd();
+      return true;
+    },
     stop: () =>
       attempt(async (id) => {
         const { stopped } = await api.stop(id);
-        if (!stopped) answers.forget();
-        await refresh();
+        if (!stopped) for (const trigger of answers.forget()) unwanted.add(trigger);
+        await refresher.request();
       }),
-    setAgent: (agentId) =>
-      attempt(async (id) => {
+    async setAgent(agentId) {
+      settingAgent = attempt(async (id) => {
         take(await api.updateConversation(id, { agentId }));
         tellChanged();
-      }),
+      });
+      await settingAgent;
+    },
     close() {
       abort.abort();
       answers.forget();
       transcript.place([]);
     },
     async poll() {
-      if (!id || isGone || refreshing) return;
-      const { updatedAt, activeRun } = await orGone(api.getConversation(id, signal));
+      if (!id || refresher.running()) return;
+      const now = await orGone(api.getConversation(id, signal));
+      if (isGone) return handlers.onBack();
+      const { activeRun, updatedAt } = now;
       const isNews = activeRun && !answers.isFollowing(activeRun.triggerMessageId);
-      if (isNews || conversation?.updatedAt !== updatedAt) await refresh();
+      if (isNews || refresher.isDue() || conversation?.updatedAt !== updatedAt) await refresher.request();
+      else if (JSON.stringify(now) !== JSON.stringify(conversation)) take(now);
       transcript.askForOlder();
     },
     reveal: (messageId) =>
       attempt(async () => {
-        await refreshing;
+        await refresher.running();
         while (!known.find(messageId) && known.olderCursor()) await loadOlder(LARGEST_PAGE);
         const message = known.find(messageId);
         if (!message) throw new ApiError("That message is not here any more");

@@ -9,38 +9,60 @@ const NEAR_PIXELS = 48;
 /** @type {CreateTranscript} */
 export const createTranscript = ({ scroller, messages, older, toEnd }, onOlder) => {
   let isAtEnd = true;
+  let lastTop = 0;
+  /** What stays where it is, whatever grows or shrinks around it. @type {{message: Element, offset: number} | null} */
+  let reading = null;
 
-  const look = () => {
-    isAtEnd = scroller.scrollHeight - scroller.scrollTop - scroller.clientHeight < NEAR_PIXELS;
-    toEnd.hidden = isAtEnd;
-  };
+  const rest = () => scroller.scrollHeight - scroller.scrollTop - scroller.clientHeight;
 
-  const goToEnd = () => {
-    scroller.scrollTop = scroller.scrollHeight;
-    isAtEnd = true;
-    toEnd.hidden = true;
-  };
+  /** How far below the upper edge it begins. @param {Element} message */
+  const offsetOf = (message) => message.getBoundingClientRect().top - scroller.getBoundingClientRect().top;
 
+  /** The first that begins in sight, or the one that fills it all. */
   const firstInSight = () => {
-    const { top } = scroller.getBoundingClientRect();
     const all = messages.children;
     let [low, high] = [0, all.length];
     while (low < high) {
       const middle = (low + high) >> 1;
-      if (all[middle].getBoundingClientRect().bottom > top) high = middle;
+      if (offsetOf(all[middle]) >= 0) high = middle;
       else low = middle + 1;
     }
-    return all[low];
+    return low > 0 && (low === all.length || offsetOf(all[low]) > scroller.clientHeight) ? all[low - 1] : all[low];
   };
 
-  scroller.addEventListener("scroll", look, { passive: true });
+  const remember = () => {
+    lastTop = scroller.scrollTop;
+    const message = isAtEnd ? null : firstInSight();
+    reading = message && { message, offset: offsetOf(message) };
+    toEnd.hidden = isAtEnd || rest() < NEAR_PIXELS;
+  };
+
+  const onScroll = () => {
+    // Who moves up, however little, wants to stay; who comes near to the end, to follow it.
+    if (scroller.scrollTop < lastTop) isAtEnd = rest() < 2;
+    else if (rest() < NEAR_PIXELS) isAtEnd = true;
+    remember();
+  };
+
+  const goToEnd = () => {
+    isAtEnd = true;
+    scroller.scrollTop = scroller.scrollHeight;
+    remember();
+  };
+
+  const keepPlace = () => {
+    if (isAtEnd) return goToEnd();
+    if (reading?.message.isConnected) scroller.scrollTop += offsetOf(reading.message) - reading.offset;
+    remember();
+  };
+
+  scroller.addEventListener("scroll", onScroll, { passive: true });
   toEnd.append(icon("down"));
   toEnd.addEventListener("click", () => {
     goToEnd();
     scroller.focus({ preventScroll: true });
   });
-  // Whatever makes it grow or the window shrink: who is at the end stays there.
-  const sizes = new ResizeObserver(() => (isAtEnd ? goToEnd() : look()));
+  const sizes = new ResizeObserver(keepPlace);
   sizes.observe(messages);
   sizes.observe(scroller);
   const near = new IntersectionObserver((entries) => entries.at(-1)?.isIntersecting && onOlder(), {
@@ -57,15 +79,13 @@ export const createTranscript = ({ scroller, messages, older, toEnd }, onOlder) 
       near.observe(older);
     },
     place(elements) {
-      const anchor = isAtEnd ? undefined : firstInSight();
-      const top = anchor?.getBoundingClientRect().top ?? 0;
       placeInOrder(messages, elements);
-      if (isAtEnd) goToEnd();
-      else if (anchor?.isConnected) scroller.scrollTop += anchor.getBoundingClientRect().top - top;
+      keepPlace();
     },
     reveal(message) {
       isAtEnd = false;
       message.scrollIntoView({ block: "center" });
+      remember();
       message.classList.remove("found");
       void message.offsetWidth; // Lets the mark begin anew.
       message.classList.add("found");

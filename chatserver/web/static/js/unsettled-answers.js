@@ -3,14 +3,16 @@
  * there is none).
  */
 
-import { followAnswer } from "./answer-follower.js";
 import { button, element } from "./dom.js";
-import { problem } from "./feedback.js";
+import { describe, problem } from "./feedback.js";
+import { loadFollower } from "./later.js";
 
 /**
  * `follower` is null while the tab is hidden: hidden tabs hold no connection.
  *
- * @typedef {{view: MessageView, follower: ReturnType<FollowAnswer> | null, progress: Progress | null}} Run
+ * @typedef {{
+ *   view: MessageView, starts: boolean, follower: ReturnType<FollowAnswer> | null, progress: Progress | null,
+ * }} Run
  */
 
 /** @type {CreateUnsettledAnswers} */
@@ -38,53 +40,63 @@ export const createUnsettledAnswers = (surroundings, handlers) => {
     missing.set(trigger, element("div", { class: "box unanswered" }, element("p", {}, text), retry));
   };
 
-  /** @param {string} conversationId @param {string | null} trigger @param {Run} run @param {boolean} starts */
-  const open = (conversationId, trigger, { view, progress }, starts) => {
+  /** @param {string} conversationId @param {string | null} trigger @param {Run} run */
+  const open = async (conversationId, trigger, run) => {
     /** @param {string} text */
     const fail = (text) => {
+      settle(trigger);
       missing.set(trigger, problem(text, () => follow(conversationId, trigger, { starts: true })));
       handlers.onChange();
     };
-    return followAnswer(surroundings, { conversationId, trigger, starts, progress }, {
-      onProgress: view.showProgress,
-      onConnection: (connected) => setConnection("stream", connected),
-      onGone() {
-        settle(trigger);
-        handlers.onStale();
-      },
-      onRefused(error) {
-        settle(trigger);
-        if (error.status !== 404) fail(error.message);
-        handlers.onStale();
-      },
-      onEnd(end, { content }) {
-        settle(trigger);
-        if (end.type === "error") fail(end.error);
-        else if (end.messageId) {
-          const status = end.type === "done" ? "completed" : "stopped";
-          handlers.onAnswer({ id: end.messageId, replyTo: trigger, content, status }, view);
-        } else {
-          noteUnanswered(conversationId, trigger, "Stopped before there was an answer.");
+    try {
+      const { followAnswer } = await loadFollower();
+      if (runs.get(trigger) !== run || run.follower) return;
+      const { view, starts, progress } = run;
+      run.starts = false;
+      if (document.hidden) return starts ? api.startAnswer(conversationId, trigger) : undefined;
+      run.follower = followAnswer(surroundings, { conversationId, trigger, starts, progress }, {
+        onProgress: view.showProgress,
+        onConnection: (connected) => setConnection("stream", connected),
+        onGone() {
+          settle(trigger);
           handlers.onChange();
-        }
-        handlers.onStale();
-      },
-    });
+          handlers.onStale();
+        },
+        onRefused(error) {
+          if (error.status !== 404) fail(error.message);
+          else settle(trigger);
+          handlers.onStale();
+        },
+        onEnd(end, { content }) {
+          settle(trigger);
+          if (end.type === "error") fail(end.error);
+          else if (end.messageId) {
+            const status = end.type === "done" ? "completed" : "stopped";
+            handlers.onAnswer({ id: end.messageId, replyTo: trigger, content, status }, view);
+          } else {
+            noteUnanswered(conversationId, trigger, "Stopped before there was an answer.");
+            handlers.onChange();
+          }
+          handlers.onStale();
+        },
+      });
+    } catch (error) {
+      if (runs.get(trigger) === run) fail(describe(error));
+    }
   };
 
   /** @type {UnsettledAnswers["follow"]} */
   const follow = (conversationId, trigger, { starts }) => {
     let run = runs.get(trigger);
     if (!run) {
-      run = { view: handlers.createView(trigger), follower: null, progress: null };
+      run = { view: handlers.createView(trigger), starts, follower: null, progress: null };
       run.view.showProgress({ content: "", reasoning: "", lastEventId: null });
       runs.set(trigger, run);
       missing.delete(trigger);
       handlers.onChange();
     }
-    if (run.follower) return;
-    if (!document.hidden) run.follower = open(conversationId, trigger, run, starts);
-    else if (starts) api.probeStream(api.streamUrl(conversationId, trigger, null)).catch(() => {});
+    run.starts ||= starts;
+    if (!run.follower) void open(conversationId, trigger, run);
   };
 
   /** @type {UnsettledAnswers["elementFor"]} */
@@ -109,7 +121,9 @@ export const createUnsettledAnswers = (surroundings, handlers) => {
       for (const trigger of [...runs.keys()]) follow(conversationId, trigger, { starts: false });
     },
     forget() {
-      for (const trigger of [...runs.keys()]) settle(trigger);
+      const triggers = [...runs.keys()];
+      triggers.forEach(settle);
+      return triggers;
     },
     keepMissing(trigger) {
       for (const key of missing.keys()) if (key !== trigger) missing.delete(key);
