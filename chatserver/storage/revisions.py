@@ -1,11 +1,28 @@
-"""What was said taken back, or taken along: rewind and branch. Each is for one transaction."""
+"""What was said taken back, or taken along: rewind and branch. Each is for one transaction.
+
+What follows a message, and what comes before it, is meant in reading order: an answer stands directly after the message
+that it answers, also where something else was said before it was finished.
+"""
 
 from __future__ import annotations
 
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Connection, Uuid, bindparam, column, func, insert, literal_column, or_, select, update
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Uuid,
+    bindparam,
+    column,
+    func,
+    insert,
+    literal_column,
+    or_,
+    select,
+    tuple_,
+    update,
+)
 from sqlalchemy.dialects.postgresql import ARRAY
 
 from chatserver.errors import ConflictError, NotFoundError
@@ -18,12 +35,20 @@ from chatserver.storage.tables import conversations, messages, runs
 _conversation_id = bindparam("conversation", type_=conversations.c.id.type)
 # written out, not parameters: the planner then sees that the partial index fits
 _ANSWERED = runs.c.status.in_([literal_column("'completed'"), literal_column("'kept'")])
+_asked = messages.alias("asked")
+
+
+def _stands_at() -> ColumnElement[int]:
+    """The position of the message that a message answers, or its own; those with the same one are read as written."""
+    asked = select(_asked.c.position).where(_asked.c.id == messages.c.reply_to, _asked.c.superseded_at.is_(None))
+    return func.coalesce(asked.scalar_subquery(), messages.c.position)
+
 
 # --- rewind -----------------------------------------------------------------------------------------------
 
 # Whoever adds a message, commits an answer or rewinds takes this lock first.
 _LOCK = update(conversations).where(visible()).values(updated_at=moved()).returning(conversations.c.id)
-_POSITION = select(messages.c.position).where(
+_PLACE = select(_stands_at().label("target_stands_at"), messages.c.position.label("target_position")).where(
     messages.c.conversation_id == _conversation_id, messages.c.id == bindparam("message"), live()
 )
 _ACTIVE = select(runs.c.id).where(
@@ -41,10 +66,20 @@ _DROP_DEAD = (
 )
 
 
+_stands_at_given = bindparam("target_stands_at", type_=messages.c.position.type)
+_position_given = bindparam("target_position", type_=messages.c.position.type)
+
+
 def _supersede() -> Any:
+    follows = tuple_(_stands_at(), messages.c.position) > tuple_(_stands_at_given, _position_given)
     superseded = (
         update(messages)
-        .where(messages.c.conversation_id == _conversation_id, messages.c.position > bindparam("after"), live())
+        .where(
+            messages.c.conversation_id == _conversation_id,
+            messages.c.position > _stands_at_given,  # nothing is written before what it answers: for the index
+            follows,
+            live(),
+        )
         .values(superseded_at=func.clock_timestamp())
         .returning(messages.c.id)
         .cte("superseded")
@@ -75,13 +110,13 @@ def rewind(connection: Connection, companies: Companies, conversation_id: UUID, 
     named = {"conversation": conversation_id}
     if connection.execute(_LOCK, {**named, "companies": companies_parameter(companies)}).one_or_none() is None:
         raise NotFoundError("Conversation not found")
-    position = connection.execute(_POSITION, {**named, "message": message_id}).scalar_one_or_none()
-    if position is None:
+    place = connection.execute(_PLACE, {**named, "message": message_id}).one_or_none()
+    if place is None:
         raise NotFoundError("Message not found")
     connection.execute(_DROP_DEAD, named)
     if connection.execute(_ACTIVE, named).first() is not None:
         raise ConflictError("An answer is being generated in this conversation")
-    return int(connection.execute(_SUPERSEDE, {**named, "after": position}).scalar_one())
+    return int(connection.execute(_SUPERSEDE, {**named, **place._mapping}).scalar_one())
 
 
 # --- branch -----------------------------------------------------------------------------------------------
@@ -92,7 +127,7 @@ _UP_TO = (
     select(messages.c.id)
     .where(
         messages.c.conversation_id == _conversation_id,
-        messages.c.position <= _POSITION.scalar_subquery(),
+        tuple_(_stands_at(), messages.c.position) <= tuple_(_stands_at_given, _position_given),
         live(),
     )
     .order_by(messages.c.position)
@@ -106,8 +141,13 @@ _COLUMNS = (
     "branch_from_message_id",
     "last_position",
 )
+# The newer of the two, whatever the clock says: it stands above the other one in lists.
+_now = func.greatest(
+    func.now(),
+    bindparam("source_updated_at", type_=conversations.c.updated_at.type) + literal_column("interval '1 ms'"),
+)
 _CREATE = insert(conversations).values(
-    created_at=func.now(), updated_at=func.now(), **{name: bindparam(f"new_{name}") for name in _COLUMNS}
+    created_at=_now, updated_at=_now, **{name: bindparam(f"new_{name}") for name in _COLUMNS}
 )
 
 
@@ -172,11 +212,13 @@ def branch(connection: Connection, companies: Companies, conversation_id: UUID, 
     source = connection.execute(_SOURCE, {**named, "companies": companies_parameter(companies)}).one_or_none()
     if source is None:
         raise NotFoundError("Conversation not found")
-    originals = connection.execute(_UP_TO, {**named, "message": message_id}).scalars().all()
-    if not originals:
+    place = connection.execute(_PLACE, {**named, "message": message_id}).one_or_none()
+    if place is None:
         raise NotFoundError("Message not found")
+    originals = connection.execute(_UP_TO, {**named, **place._mapping}).scalars().all()
     new_id = uuid7()
     values = {
+        "source_updated_at": source.updated_at,
         "new_id": new_id,
         "new_company_id": source.company_id,
         "new_title": source.title,

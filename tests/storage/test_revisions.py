@@ -93,6 +93,31 @@ def test_an_answer_may_be_the_last_to_stay(chat: Chat, rewind: Any) -> None:
     assert [run.status for run in runs_of(chat, conversation)] == ["completed"]
 
 
+def crossed(chat: Chat) -> tuple[UUID, Any, Any, Any, Any]:
+    """A conversation in which both questions were asked before either was answered; and q1, q2, a1, a2."""
+    conversation = chat.conversation()
+    first, second = chat.say(conversation, "q1"), chat.say(conversation, "q2")
+    answers = chat.answer(conversation, first, "a1"), chat.answer(conversation, second, "a2")
+    return (conversation, first, second, *answers)
+
+
+@pytest.mark.parametrize(
+    ("name", "stay"),
+    [("q1", ["q1"]), ("a1", ["q1", "a1"]), ("q2", ["q1", "a1", "q2"]), ("a2", ["q1", "a1", "q2", "a2"])],
+)
+def test_what_follows_is_meant_in_reading_order(
+    chat: Chat, rewind: Any, branch: Any, name: str, stay: list[str]
+) -> None:
+    """The answer to an earlier question stays, though it was written after a later question."""
+    conversation, *said = crossed(chat)
+    message = next(each for each in said if each.content == name)
+    assert sorted(live(chat, branch(conversation, message.id))) == sorted(stay)
+    assert rewind(conversation, message.id) == 4 - len(stay)
+    assert sorted(live(chat, conversation)) == sorted(stay)
+    answered = [run.status for run in runs_of(chat, conversation)]
+    assert answered.count("completed") == len({"a1", "a2"} & set(stay))
+
+
 def test_nothing_is_rewound_while_an_answer_is_being_generated(chat: Chat, rewind: Any) -> None:
     conversation = chat.conversation()
     question = chat.say(conversation, "q")
