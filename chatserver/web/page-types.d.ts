@@ -362,6 +362,41 @@ interface KnownMessages {
   rewindTo(message: Message): void;
 }
 
+interface Loader {
+  /** As it was told last. */
+  conversation(): Conversation | null;
+  /** It was told by something else that was asked. */
+  take(conversation: Conversation): void;
+  /** Whether there is no such conversation. */
+  isGone(): boolean;
+  /** Asks for the newest messages; calls that come meanwhile share one more turn. */
+  refresh(): Promise<void>;
+  /** Asks for a page of older ones; nothing comes of it when it fails. */
+  loadOlder(): void;
+  /** Gives the message, after all back to it were loaded; undefined if there is none. */
+  loadBackTo(messageId: string): Promise<Message | undefined>;
+  /** Looks whether anything happened that this tab was not told. */
+  poll(isFollowing: (trigger: string | null) => boolean): Promise<void>;
+}
+
+type CreateLoader = (
+  surroundings: Surroundings,
+  /** That the thread was left. */
+  signal: AbortSignal,
+  known: KnownMessages,
+  thread: {
+    id(): string | null;
+    onConversation(conversation: Conversation): void;
+    /** The newest ones are known, and the answer in the making. */
+    onMessages(run: Conversation["activeRun"]): void;
+    onOlder(): void;
+    /** There is no such conversation, or it was deleted; */
+    onGone(): void;
+    /** and now it is there again. */
+    onBack(): void;
+  },
+) => Loader;
+
 // --- one conversation -----------------------------------------------------------------------------------------
 
 interface Drafts {
@@ -517,7 +552,7 @@ interface Thread {
   setAgent(agentId: string | null): Promise<void>;
   /** Looks whether anything happened that this tab was not told. */
   poll(): Promise<void>;
-  loadOlder(): Promise<void>;
+  loadOlder(): void;
   /** Brings a message into sight, however old it is. */
   reveal(messageId: string): Promise<void>;
   /** Shows what is known, where names have changed. */

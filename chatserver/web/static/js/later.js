@@ -1,12 +1,27 @@
 /** What nobody needs at first is fetched later: so the page is there sooner. */
 
 import { unreachable } from "./api.js";
+import { element } from "./dom.js";
 
-export const loadMenu = () => import("./conversation-menu.js").catch(unreachable);
-export const loadDialogs = () => import("./dialogs.js").catch(unreachable);
-export const loadEditor = () => import("./message-editor.js").catch(unreachable);
-export const loadFollower = () => import("./answer-follower.js").catch(unreachable);
-export const loadFoundList = () => import("./found-list.js").catch(unreachable);
+/** The looks of all of it. @type {Promise<unknown> | null} */
+let styles = null;
+
+const loadStyles = () =>
+  (styles ??= new Promise((load, error) => {
+    document.head.append(element("link", { rel: "stylesheet", href: "/static/css/later.css", load, error }));
+  }).catch((error) => {
+    styles = null;
+    throw error;
+  }));
+
+/** @template T @param {() => Promise<T>} load @returns {() => Promise<T>} */
+const later = (load) => () => Promise.all([load(), loadStyles()]).then(([module]) => module, unreachable);
+
+export const loadMenu = later(() => import("./conversation-menu.js"));
+export const loadDialogs = later(() => import("./dialogs.js"));
+export const loadEditor = later(() => import("./message-editor.js"));
+export const loadFollower = later(() => import("./answer-follower.js"));
+export const loadFoundList = later(() => import("./found-list.js"));
 
 /** At a person's first sign of life, so that nothing that they type into an editor gets lost on the way. */
 export function loadAllSoon() {

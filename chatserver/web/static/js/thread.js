@@ -4,15 +4,13 @@ import { ApiError, isAbort } from "./api.js";
 import { describe, problem } from "./feedback.js";
 import { createKnownMessages } from "./known-messages.js";
 import { loadEditor } from "./later.js";
+import { createLoader } from "./loader.js";
 import { createMessageView, effectiveContent } from "./message-view.js";
-import { onceAtATime } from "./once-at-a-time.js";
 import { createOutbox } from "./outbox.js";
 import { createUnsettledAnswers } from "./unsettled-answers.js";
 
-const PAGE = 50;
-const LARGEST_PAGE = 200;
-/** More would make every new word slower. They are let go when nobody looks at the old ones any more. */
-const MOST_MESSAGES = 400;
+/** So long a request for an answer that was stopped at once may be under way yet. */
+const UNWANTED_MILLISECONDS = 10_000;
 
 /** @type {CreateThread} */
 export const createThread = (surroundings, conversationId, handlers) => {
@@ -20,25 +18,20 @@ export const createThread = (surroundings, conversationId, handlers) => {
   const abort = new AbortController();
   const { signal } = abort;
   const known = createKnownMessages();
-  /** Triggers of which nobody wants an answer any more, though it may begin yet. @type {Set<string | null>} */
-  const unwanted = new Set();
+  /** Until when an answer to a trigger, should it begin yet, is stopped again. @type {Map<string | null, number>} */
+  const unwanted = new Map();
   let id = conversationId;
-  /** @type {Conversation | null} */
-  let conversation = null;
-  /** @type {Promise<void> | null} */
-  let loadingOlder = null;
   /** @type {Map<string, MessageView>} */
   const views = new Map();
   /** @type {Promise<string> | null} */
   let creating = null;
   /** @type {Promise<void> | null} */
   let settingAgent = null;
-  let isGone = false;
 
   // What is shown
 
   /** The agent that answers this message. @param {string | null} trigger */
-  const agentFor = (trigger) => known.find(trigger)?.agentId ?? conversation?.agentId ?? null;
+  const agentFor = (trigger) => known.find(trigger)?.agentId ?? loader.conversation()?.agentId ?? null;
 
   /** @param {Role} role @param {string | null} agentId */
   const authorName = (role, agentId) => {
@@ -64,7 +57,7 @@ export const createThread = (surroundings, conversationId, handlers) => {
   };
 
   const repaint = () => {
-    if (signal.aborted || isGone) return;
+    if (signal.aborted || loader.isGone()) return;
     const ordered = known.inReadingOrder();
     const last = ordered.at(-1);
     const isQuiet = !answers.isAnswering() && !outbox.isSending();
@@ -89,13 +82,6 @@ export const createThread = (surroundings, conversationId, handlers) => {
     for (const [id, view] of views) if (!ids.has(id)) drop(id, view);
   };
 
-  /** @param {Conversation} now */
-  const take = (now) => {
-    if (signal.aborted) return;
-    conversation = now;
-    handlers.onConversation(now);
-  };
-
   const tellChanged = () => {
     tabs.tell({ kind: "changed", conversationId: id });
     handlers.onActivity();
@@ -103,78 +89,48 @@ export const createThread = (surroundings, conversationId, handlers) => {
 
   // What the server knows
 
-  /**
-   * Shows it when the conversation is no more.
-   *
-   * @template T
-   * @param {Promise<T>} request
-   */
-  const orGone = (request) =>
-    request.catch((error) => {
-      if (error instanceof ApiError && error.status === 404 && !signal.aborted && !isGone) {
-        isGone = true;
-        answers.forget();
-        composer.hide();
-        transcript.place([problem("This conversation does not exist, or was deleted.")]);
-        handlers.onGone();
-      }
-      throw error;
-    });
-
   /** @param {Message} message @param {MessageView} view that showed it in the making */
   const become = (message, view) => {
     views.set(message.id, view);
     announce(`${authorName(message.role, message.agentId)}: ${effectiveContent(message)}`);
   };
 
-  const refresher = onceAtATime(async () => {
-    if (!id) return;
-    const asOf = known.version();
-    // In this order: the messages are never older than what the conversation says of them.
-    const now = await orGone(api.getConversation(id, signal));
-    const limit = Math.min(Math.max(known.size(), PAGE), LARGEST_PAGE);
-    const page = await orGone(api.listMessages(id, { limit }, signal));
-    if (signal.aborted) return;
-    const keepsOlder = known.size() <= MOST_MESSAGES || !transcript.isAtEnd();
-    if (!known.takeNewest(page, asOf, keepsOlder)) return void refresher.request();
-    take(now);
-    for (const message of page.items) {
-      const view = message.replyTo && answers.settle(message.replyTo);
-      if (view) become(message, view);
-    }
-    const run = now.activeRun;
-    if (run && unwanted.delete(run.triggerMessageId)) await api.stop(id);
-    else if (run && !known.isAnswered(run.triggerMessageId)) answers.follow(id, run.triggerMessageId, { starts: false });
-    outbox.reconcile();
-    repaint();
-    transcript.askForOlder();
+  const loader = createLoader(surroundings, signal, known, {
+    id: () => id,
+    onConversation: handlers.onConversation,
+    onMessages(run) {
+      for (const message of known.inReadingOrder()) {
+        const view = message.replyTo && answers.settle(message.replyTo);
+        if (view) become(message, view);
+      }
+      if (run && id && !known.isAnswered(run.triggerMessageId)) {
+        if ((unwanted.get(run.triggerMessageId) ?? 0) > Date.now()) void api.stop(id);
+        else answers.follow(id, run.triggerMessageId, { starts: false });
+      }
+      outbox.reconcile();
+      repaint();
+    },
+    onOlder: () => repaint(),
+    onGone() {
+      answers.forget();
+      composer.hide();
+      transcript.place([problem("This conversation does not exist, or was deleted.")]);
+      handlers.onGone();
+    },
+    onBack: handlers.onBack,
   });
 
   /** What fails is due, and the next poll tries it again. */
-  const tryRefresh = () => refresher.request().catch(() => {});
-
-  /** @param {number} limit */
-  const fetchOlder = async (limit) => {
-    const cursor = known.olderCursor();
-    if (!id || !cursor) return;
-    known.takeOlder(await api.listMessages(id, { limit, cursor }, signal), cursor);
-    repaint();
-    transcript.askForOlder();
-  };
-
-  /** Calls that come while one is under way wait for that one. */
-  const loadOlder = async (limit = PAGE) => {
-    await (loadingOlder ??= fetchOlder(limit).finally(() => (loadingOlder = null)));
-  };
+  const tryRefresh = () => loader.refresh().catch(() => {});
 
   const open = async () => {
     if (!id) return outbox.restore();
     try {
-      await refresher.request();
+      await loader.refresh();
       transcript.goToEnd();
       outbox.restore();
     } catch (error) {
-      if (!isAbort(error) && !isGone) transcript.place([problem(describe(error), open)]);
+      if (!isAbort(error) && !loader.isGone()) transcript.place([problem(describe(error), open)]);
     }
   };
 
@@ -187,7 +143,7 @@ export const createThread = (surroundings, conversationId, handlers) => {
     try {
       await task(id);
     } catch (error) {
-      if (!signal.aborted && !isGone) composer.showProblem(problem(describe(error), () => attempt(task)));
+      if (!signal.aborted && !loader.isGone()) composer.showProblem(problem(describe(error), () => attempt(task)));
     }
   };
 
@@ -215,7 +171,7 @@ export const createThread = (surroundings, conversationId, handlers) => {
     outbox.moved();
     if (!signal.aborted) {
       composer.adopt(id);
-      take(created);
+      loader.take(created);
       handlers.onCreated(created);
     }
     return id;
@@ -308,9 +264,9 @@ export const createThread = (surroundings, conversationId, handlers) => {
 
   return {
     open,
-    loadOlder: () => loadOlder().catch(() => {}), // The next scroll or poll asks again.
+    loadOlder: loader.loadOlder,
     repaint,
-    id: () => (isGone ? null : id),
+    id: () => (loader.isGone() ? null : id),
     send(content) {
       if (outbox.isSending()) return false;
       composer.clearProblem();
@@ -322,12 +278,13 @@ export const createThread = (surroundings, conversationId, handlers) => {
     stop: () =>
       attempt(async (id) => {
         const { stopped } = await api.stop(id);
-        if (!stopped) for (const trigger of answers.forget()) unwanted.add(trigger);
-        await refresher.request();
+        const until = Date.now() + UNWANTED_MILLISECONDS;
+        if (!stopped) for (const trigger of answers.forget()) unwanted.set(trigger, until);
+        await loader.refresh();
       }),
     async setAgent(agentId) {
       settingAgent = attempt(async (id) => {
-        take(await api.updateConversation(id, { agentId }));
+        loader.take(await api.updateConversation(id, { agentId }));
         tellChanged();
       });
       await settingAgent;
@@ -337,21 +294,10 @@ export const createThread = (surroundings, conversationId, handlers) => {
       answers.forget();
       transcript.place([]);
     },
-    async poll() {
-      if (!id || refresher.running()) return;
-      const now = await orGone(api.getConversation(id, signal));
-      if (isGone) return handlers.onBack();
-      const { activeRun, updatedAt } = now;
-      const isNews = activeRun && !answers.isFollowing(activeRun.triggerMessageId);
-      if (isNews || refresher.isDue() || conversation?.updatedAt !== updatedAt) await refresher.request();
-      else if (JSON.stringify(now) !== JSON.stringify(conversation)) take(now);
-      transcript.askForOlder();
-    },
+    poll: () => loader.poll(answers.isFollowing),
     reveal: (messageId) =>
       attempt(async () => {
-        await refresher.running();
-        while (!known.find(messageId) && known.olderCursor()) await loadOlder(LARGEST_PAGE);
-        const message = known.find(messageId);
+        const message = await loader.loadBackTo(messageId);
         if (!message) throw new ApiError("That message is not here any more");
         transcript.reveal(viewOf(message).element);
       }),
