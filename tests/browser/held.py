@@ -1,0 +1,67 @@
+"""Requests that take as long as a test wants."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+from playwright.sync_api import Page, Route
+
+LONGEST_WAIT_SECONDS = 15
+
+
+class Held:
+    """Keeps a page's requests on their way until they are let go or lost.
+
+    They have not reached the server; or they have, if each `arrives`, and the answer is on its way.
+    """
+
+    def __init__(self, page: Page, url: str, method: str = "GET", *, arrives: bool = False) -> None:
+        self.urls: list[str] = []
+        self._page = page
+        self._method = method
+        self._arrives = arrives
+        self._routes: list[Route] = []
+        self._then: Callable[[Route], None] = self._keep
+        page.route(url, self._take)
+
+    def until(self, count: int) -> None:
+        """Wait until so many are held, or were."""
+        until(self._page, lambda: len(self.urls) >= count)
+
+    def let_go(self) -> None:
+        """Those that are held, and those to come."""
+        self._release(lambda route: route.continue_())
+
+    def let_later_ones_go(self) -> None:
+        """Those to come; those that are held never arrive."""
+        self._then = lambda route: route.continue_()
+
+    def lose(self) -> None:
+        """As the network does; those that are held, and those to come."""
+        self._release(lambda route: route.abort())
+
+    def _take(self, route: Route) -> None:
+        if route.request.method == self._method:
+            self._then(route)
+            self.urls.append(route.request.url)
+        else:
+            route.fallback()
+
+    def _keep(self, route: Route) -> None:
+        if self._arrives:
+            route.fetch()
+        self._routes.append(route)
+
+    def _release(self, then: Callable[[Route], None]) -> None:
+        self._then = then
+        while self._routes:
+            then(self._routes.pop(0))
+
+
+def until(page: Page, condition: Callable[[], bool]) -> None:
+    """Wait for what no page shows, such as what the server knows; the page goes on meanwhile."""
+    deadline = time.monotonic() + LONGEST_WAIT_SECONDS
+    while not condition():
+        assert time.monotonic() < deadline
+        page.wait_for_timeout(50)
