@@ -1,0 +1,95 @@
+"""What of a long conversation is in sight, while it grows, and on windows of all widths."""
+
+from __future__ import annotations
+
+import pytest
+from playwright.sync_api import Locator, Page, expect
+
+from tests.browser.chat import Chat
+from tests.browser.conftest import OpenContext, Server
+
+pytestmark = pytest.mark.browser
+
+AT_END = "(node) => node.scrollHeight - node.scrollTop - node.clientHeight < 5"
+
+
+def scroller(page: Page, title: str) -> Locator:
+    return page.get_by_role("region", name=title)
+
+
+def answering(page: Page, server: Server, title: str) -> Chat:
+    """A long conversation with an answer in the making, read at its end."""
+    turns = [f"turn {number} " + "and more " * 60 for number in range(20)]
+    conversation_id = server.create_conversation(title, *turns, agent_id=server.create_agent("Slow", "slow"))
+    chat = Chat(page).open(conversation_id).ask("line\n" * 400)
+    expect(chat.answers.last).to_contain_text("line")
+    page.wait_for_function(AT_END, arg=scroller(page, title).element_handle())
+    return chat
+
+
+def until_longer(chat: Chat) -> None:
+    """Wait until the answer in the making has got some more lines."""
+    answer = chat.answers.last
+    chat.page.wait_for_function(
+        "([node, length]) => node.textContent.length > length + 50",
+        arg=[answer.element_handle(), len(answer.text_content() or "")],
+    )
+
+
+@pytest.mark.parametrize("means", ["wheel", "key"])
+def test_small_steps_lead_away_from_an_answer(page: Page, server: Server, means: str) -> None:
+    title = f"Growing by {means}"
+    chat = answering(page, server, title)
+    region = scroller(page, title)
+    if means == "wheel":
+        region.hover()
+        for _ in range(4):
+            page.mouse.wheel(0, -5)
+    else:
+        region.focus()
+        page.keyboard.press("ArrowUp")
+    expect(chat.button("Jump to the end")).to_be_visible()
+    place = chat.answers.last.bounding_box()
+    until_longer(chat)
+    now = chat.answers.last.bounding_box()
+    assert place and now
+    assert now["y"] == place["y"]
+    assert now["height"] > place["height"]
+
+    chat.button("Jump to the end").click()
+    expect(chat.button("Jump to the end")).to_be_hidden()
+    for _ in range(2):
+        until_longer(chat)
+        page.wait_for_function(AT_END, arg=region.element_handle())
+    chat.button("Stop").click()
+    expect(chat.main.get_by_text("stopped", exact=True)).to_be_in_viewport()
+
+
+def test_scrolling_back_to_the_end_follows_again(page: Page, server: Server) -> None:
+    chat = answering(page, server, "There and back")
+    region = scroller(page, "There and back")
+    region.hover()
+    page.mouse.wheel(0, -300)
+    expect(chat.button("Jump to the end")).to_be_visible()
+    until_longer(chat)
+    page.mouse.wheel(0, 5000)
+    expect(chat.button("Jump to the end")).to_be_hidden()
+    until_longer(chat)
+    page.wait_for_function(AT_END, arg=region.element_handle())
+    chat.button("Stop").click()
+
+
+@pytest.mark.parametrize("width", [320, 390, 1280])
+@pytest.mark.parametrize("length", [58, 200])
+@pytest.mark.parametrize("word", ["spaced ", "unbroken"])
+def test_long_titles_leave_room(open_context: OpenContext, server: Server, width: int, length: int, word: str) -> None:
+    title = f"{width} {length} {word * 40}"[: length - 1] + "."
+    page = open_context(viewport={"width": width, "height": 640}).new_page()
+    chat = Chat(page).open(server.create_conversation(title, "a", "b"))
+    expect(page.get_by_role("heading", level=1)).to_have_text(title)
+    options = page.get_by_role("banner").get_by_role("button", name="Options")
+    for button in (chat.button("Send"), options):
+        expect(button).to_be_in_viewport(ratio=1)
+    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+    box = options.bounding_box()
+    assert box and box["width"] >= 24 and box["height"] >= 24
