@@ -325,6 +325,10 @@ interface Transcript {
   place(elements: readonly HTMLElement[]): void;
   goToEnd(): void;
   isAtEnd(): boolean;
+  /** Null at the end. */
+  reading(): Place | null;
+  /** To the end if it is not there any more. */
+  goBackTo(place: Place): void;
   /** Looks again whether older messages are wanted. */
   askForOlder(): void;
   /** Brings one into sight and marks it for a moment. */
@@ -542,7 +546,8 @@ interface ThreadHandlers {
 interface Thread {
   /** Null also where the conversation is no more. */
   id(): string | null;
-  open(): Promise<void>;
+  /** Shows it at its end, or at a place that one left. */
+  open(place: Place | null): Promise<void>;
   /** Leaves it. Answers in the making go on without this tab. */
   close(): void;
   /** Gives whether it was taken: not while another one is on its way. */
@@ -569,6 +574,12 @@ interface Route {
   messageId: string | null;
 }
 
+/** Where one reads: the id of an element, and how far it stands below the upper edge. */
+interface Place {
+  id: string;
+  offset: number;
+}
+
 interface Router {
   /** From now on `onRoute` is told of every address that people go to, the first included. */
   start(): void;
@@ -576,6 +587,9 @@ interface Router {
   /** The page shows this already. */
   record(address: string): void;
 }
+
+/** `isReturn`: by the browser's own back or forward. */
+type CreateRouter = (onRoute: (route: Route, isReturn: boolean) => void) => Router;
 
 /** One line about what was just done. It stays until it is used or closed: nobody has to be quick. */
 interface Notices {

@@ -230,3 +230,26 @@ def test_old_messages_are_let_go_at_the_end(page: Page, server: Server) -> None:
     expect(chat.answers.last).to_have_text(f"{ECHO}news")
     chat.messages.first.scroll_into_view_if_needed()
     expect(chat.messages.filter(has_text="turn 250")).to_have_count(1)
+
+
+def test_back_leads_to_where_one_read(page: Page, server: Server) -> None:
+    title = unique("Other")
+    server.create_conversation(title, "a", "b")
+    chat = Chat(page).open(server.create_conversation("Long read", *[f"turn {number:03}" for number in range(120)]))
+    expect(chat.messages.last).to_be_in_viewport()
+    turn = chat.messages.filter(has_text="turn 080")
+    turn.scroll_into_view_if_needed()
+    expect(turn.locator(".content")).to_be_in_viewport()
+    place = turn.bounding_box()
+    assert place
+    chat.link(title).click()
+    expect(chat.answers).to_have_text(["b"])
+    page.go_back()
+    expect(turn.locator(".content")).to_be_in_viewport()
+    page.wait_for_function(
+        "([turn, y]) => Math.abs(turn.getBoundingClientRect().y - y) < 2", arg=[turn.element_handle(), place["y"]]
+    )
+    chat.link(title).click()
+    expect(chat.answers).to_have_text(["b"])
+    chat.link("Long read").click()
+    expect(chat.messages.filter(has_text="turn 119")).to_be_in_viewport()

@@ -32,6 +32,8 @@ function run(parts, api, companyId) {
   let thread;
   /** @type {Conversation | null} */
   let shown = null;
+  /** Where conversations were left. @type {Map<string | null, Place | null>} */
+  const places = new Map();
 
   const composer = createComposer(parts, {
     onSend: (text) => Boolean(thread?.send(text)),
@@ -104,8 +106,9 @@ function run(parts, api, companyId) {
 
   const surroundings = { api, tabs, transcript, composer, agents, agentSelect, bookmarks, announce, setConnection, companyId };
 
-  /** @param {string | null} conversationId */
-  const openThread = (conversationId) => {
+  /** @param {string | null} conversationId @param {Place | null} [place] */
+  const openThread = (conversationId, place = null) => {
+    if (thread) places.set(thread.id(), transcript.reading());
     thread?.close();
     agentSelect.clearOnce();
     composer.open(conversationId);
@@ -130,12 +133,14 @@ function run(parts, api, companyId) {
       onBack: () => openThread(conversationId),
       onActivity: () => void beat(),
     });
-    void thread.open();
+    void thread.open(place);
   };
 
-  const router = createRouter(({ conversationId, messageId }) => {
+  const router = createRouter(({ conversationId, messageId }, isReturn) => {
     closeDrawer();
-    if (!thread || !conversationId || conversationId !== thread.id()) openThread(conversationId);
+    if (!thread || !conversationId || conversationId !== thread.id()) {
+      openThread(conversationId, isReturn ? places.get(conversationId) : null);
+    }
     if (messageId) void thread?.reveal(messageId);
   });
 

@@ -15,9 +15,10 @@ export function parseAddress({ pathname, hash }) {
   return path && { conversationId: path[1] ?? null, messageId: HASH.exec(hash)?.[1] ?? null };
 }
 
-/** @type {(onRoute: (route: Route) => void) => Router} */
+/** @type {CreateRouter} */
 export const createRouter = (onRoute) => {
-  const tell = () => onRoute(parseAddress(location) ?? { conversationId: null, messageId: null });
+  const tell = (isReturn = false) =>
+    onRoute(parseAddress(location) ?? { conversationId: null, messageId: null }, isReturn);
 
   /** @param {string} address */
   const record = (address) => {
@@ -43,7 +44,7 @@ export const createRouter = (onRoute) => {
     record,
     go,
     start() {
-      addEventListener("popstate", tell);
+      addEventListener("popstate", () => tell(true));
       document.addEventListener("click", click);
       tell();
     },

@@ -123,14 +123,17 @@ export const createThread = (surroundings, conversationId, handlers) => {
   /** What fails is due, and the next poll tries it again. */
   const tryRefresh = () => loader.refresh().catch(() => {});
 
-  const open = async () => {
+  /** @type {Thread["open"]} */
+  const open = async (place) => {
     if (!id) return outbox.restore();
     try {
       await loader.refresh();
-      transcript.goToEnd();
+      if (place) await loader.loadBackTo(place.id.replace("m-", ""));
+      if (place) transcript.goBackTo(place);
+      else transcript.goToEnd();
       outbox.restore();
     } catch (error) {
-      if (!isAbort(error) && !loader.isGone()) transcript.place([problem(describe(error), open)]);
+      if (!isAbort(error) && !loader.isGone()) transcript.place([problem(describe(error), () => open(place))]);
     }
   };
 

@@ -73,6 +73,14 @@ export const createTranscript = ({ scroller, messages, older, toEnd }, onOlder) 
   return {
     goToEnd,
     isAtEnd: () => isAtEnd,
+    reading: () => (reading?.message.id ? { id: reading.message.id, offset: reading.offset } : null),
+    goBackTo({ id, offset }) {
+      const message = document.getElementById(id);
+      if (!message) return goToEnd();
+      isAtEnd = false;
+      reading = { message, offset };
+      keepPlace();
+    },
     askForOlder() {
       // An observer tells only of changes, and of what it observes anew.
       near.unobserve(older);
