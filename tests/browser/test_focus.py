@@ -1,0 +1,185 @@
+"""Where the keyboard's focus is after what one does: where the next key is meant, and never nowhere."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+
+import pytest
+from playwright.sync_api import Locator, Page, expect
+
+from tests.browser.chat import ECHO, Chat
+from tests.browser.conftest import Server
+
+pytestmark = pytest.mark.browser
+
+
+def header_options(page: Page) -> Locator:
+    return page.get_by_role("banner").get_by_role("button", name="Options")
+
+
+@pytest.mark.parametrize("path", ["/", "/c/{}", "/c/{}#m-{}"], ids=["new", "conversation", "message"])
+def test_skip_to_writing(page: Page, server: Server, path: str) -> None:
+    conversation_id = server.create_conversation("Skipped", "a", "b")
+    address = path.format(conversation_id, server.messages(conversation_id)[0]["id"])
+    chat = Chat(page)
+    page.goto(address)
+    expect(page.get_by_role("heading", level=1)).not_to_be_empty()
+    entries = page.evaluate("history.length")
+    skip = page.get_by_role("link", name="Skip to writing")
+    skip.focus()
+    page.keyboard.press("Enter")
+    expect(chat.box).to_be_focused()
+    page.keyboard.type("here")
+    expect(chat.box).to_have_value("here")
+    expect(page).to_have_url(re.compile(f"{re.escape(address)}$"))
+    expect(chat.messages).to_have_count(0 if path == "/" else 2)
+    assert page.evaluate("history.length") == entries
+
+
+def test_focus_after_branch(page: Page, server: Server) -> None:
+    conversation_id = server.create_conversation("Trunk", "one", "two", "three", "four")
+    chat = Chat(page).open(conversation_id)
+    chat.button("Branch").nth(1).focus()
+    page.keyboard.press("Enter")
+    expect(page).not_to_have_url(re.compile(conversation_id))
+    expect(chat.messages).to_have_count(2)
+    expect(chat.box).to_be_focused()
+
+
+@pytest.mark.parametrize("end", ["saved", "cancelled", "escaped"])
+@pytest.mark.parametrize("place", ["header", "row", "other-row"])
+def test_focus_after_rename(page: Page, server: Server, end: str, place: str) -> None:
+    title, opened = f"Before {end} {place}", f"Opened {end} {place}"
+    other = server.create_conversation(title)
+    chat = Chat(page).open(server.create_conversation(opened) if place == "other-row" else other)
+    options = header_options(page) if place == "header" else chat.row(title).get_by_role("button", name="Options")
+    options.focus()
+    page.keyboard.press("Enter")
+    page.get_by_role("menuitem", name="Rename").press("Enter")
+    box = page.get_by_role("textbox", name="Title")
+    expect(box).to_be_focused()
+    box.fill(f"After {end} {place}")
+    if end == "saved":
+        page.keyboard.press("Enter")
+        title = f"After {end} {place}"
+        expect(chat.link(title)).to_be_visible()
+        if place != "header":
+            options = chat.row(title).get_by_role("button", name="Options")
+    elif end == "cancelled":
+        chat.button("Cancel").click()
+    else:
+        page.keyboard.press("Escape")
+    expect(page.get_by_role("dialog")).to_have_count(0)
+    expect(options).to_be_focused()
+
+
+def press_escape(page: Page) -> None:
+    page.keyboard.press("Escape")
+
+
+def press_cancel(page: Page) -> None:
+    Chat(page).button("Cancel").click()
+
+
+@pytest.mark.parametrize("leave", [press_escape, press_cancel])
+def test_focus_after_an_edit_that_was_given_up(page: Page, server: Server, leave: Callable[[Page], None]) -> None:
+    chat = Chat(page).open(server.create_conversation("Given up", "one", "two"))
+    chat.button("Edit").focus()
+    page.keyboard.press("Enter")
+    expect(page.get_by_role("textbox", name="Edit message")).to_be_focused()
+    leave(page)
+    expect(chat.button("Edit")).to_be_focused()
+
+
+def test_focus_after_an_edit_that_was_saved(page: Page, server: Server) -> None:
+    chat = Chat(page).open(server.create_conversation("Saved", "one", "two"))
+    chat.button("Edit").focus()
+    page.keyboard.press("Enter")
+    page.get_by_role("textbox", name="Edit message").fill("better")
+    page.keyboard.press("Enter")
+    chat.until_answered()
+    expect(chat.answers).to_have_text([f"{ECHO}better"])
+    expect(page.locator("body")).not_to_be_focused()
+
+
+def test_the_editor_is_there_before_it_is_needed(page: Page, server: Server) -> None:
+    """The pointer's first move brings it, so nothing that one types after the click waits for the network."""
+    chat = Chat(page).open(server.create_conversation("At hand", "one", "two"))
+    with page.expect_request_finished(lambda request: request.url.endswith("/message-editor.js")):
+        chat.messages.first.hover()
+    page.wait_for_load_state("networkidle")
+    page.route("**/static/**", lambda route: route.abort())
+    chat.button("Edit").click()
+    expect(page.get_by_role("textbox", name="Edit message")).to_be_focused()
+    page.keyboard.type(" and more")
+    expect(page.get_by_role("textbox", name="Edit message")).to_have_value("one and more")
+
+
+def test_focus_after_undo(page: Page, server: Server) -> None:
+    server.create_conversation("Undone")
+    chat = Chat(page).open(server.create_conversation("Beside"))
+    chat.choose("Undone", "Delete")
+    chat.button("Undo").focus()
+    page.keyboard.press("Enter")
+    expect(chat.link("Undone")).to_be_visible()
+    expect(chat.box).to_be_focused()
+
+
+@pytest.mark.parametrize("place", ["header", "row"])
+def test_undo_leads_back_to_the_open_conversation(page: Page, server: Server, place: str) -> None:
+    title = f"Deleted from {place}"
+    conversation_id = server.create_conversation(title, "a", "b")
+    chat = Chat(page).open(conversation_id)
+    chat.box.fill("a draft")
+    if place == "header":
+        header_options(page).click()
+        page.get_by_role("menuitem", name="Delete").click()
+    else:
+        chat.choose(title, "Delete")
+    expect(page).to_have_url(re.compile("/$"))
+    expect(chat.box).to_have_value("")
+    expect(page.locator("body")).not_to_be_focused()
+    chat.button("Undo").click()
+    expect(page).to_have_url(re.compile(f"/c/{conversation_id}$"))
+    expect(chat.answers).to_have_text(["b"])
+    expect(chat.box).to_have_value("a draft")
+    expect(chat.box).to_be_focused()
+
+
+@pytest.mark.parametrize("place", ["header", "row"])
+def test_archiving_the_open_conversation_leaves_it_open(page: Page, server: Server, place: str) -> None:
+    title = f"Archived from {place}"
+    conversation_id = server.create_conversation(title, "a", "b")
+    chat = Chat(page).open(conversation_id)
+
+    def still_open() -> None:
+        expect(page).to_have_url(re.compile(f"/c/{conversation_id}$"))
+        expect(chat.answers).to_have_text(["b"])
+        expect(page.get_by_role("heading", level=1)).to_have_text(title)
+        expect(page.locator("body")).not_to_be_focused()
+
+    if place == "header":
+        header_options(page).click()
+        page.get_by_role("menuitem", name="Archive").click()
+    else:
+        chat.choose(title, "Archive")
+    expect(chat.link(title)).to_have_count(0)
+    expect(chat.button("Undo")).to_be_visible()
+    still_open()
+    header_options(page).click()
+    page.get_by_role("menuitem", name="Unarchive").click()
+    expect(chat.link(title)).to_be_visible()
+    still_open()
+
+
+def test_an_answer_without_a_question_is_not_made_anew(page: Page, server: Server) -> None:
+    conversation_id = server.create_conversation("Greeting")
+    fields = {"role": "assistant", "content": "How can I help?"}
+    server.call("POST", f"/conversations/{conversation_id}/messages", fields)
+    chat = Chat(page).open(conversation_id)
+    expect(chat.answers).to_have_text(["How can I help?"])
+    expect(chat.main.get_by_role("button", name="Copy", exact=True)).to_have_count(1)
+    expect(chat.button("Regenerate")).to_have_count(0)
+    chat.ask("Like this").until_answered()
+    expect(chat.button("Regenerate")).to_have_count(1)
