@@ -163,7 +163,12 @@ interface Api {
    * Asks for a stream only to learn how the server takes it, which an EventSource does not say; gives 200, or 204 when
    * all of the answer was read before. An answer that nobody asked for yet is started by it.
    */
-  probeStream(url: string, signal?: AbortSignal): Promise<number>;
+  probeStream(
+    conversationId: string,
+    triggerMessageId: string | null,
+    lastEventId: string | null,
+    signal?: AbortSignal,
+  ): Promise<number>;
   /** Has an answer generated, for whoever reads it. */
   startAnswer(conversationId: string, triggerMessageId: string | null): void;
 }
@@ -180,12 +185,12 @@ interface StreamHandlers {
 }
 
 /**
- * Opens the stream whose address after an event `urlAfter` gives, from after `lastEventId` on. Who reads an end closes
- * it; after `close` no handler is called.
+ * Opens the stream of an answer, from after `lastEventId` on. Who reads an end closes it; after `close` no handler is
+ * called.
  */
 type OpenStream = (
   api: Api,
-  urlAfter: (lastEventId: string | null) => string,
+  answer: { conversationId: string; trigger: string | null },
   lastEventId: string | null,
   handlers: StreamHandlers,
 ) => { close(): void };
@@ -275,7 +280,7 @@ type CreateUnsettledAnswers = (surroundings: Surroundings, handlers: UnsettledHa
 interface MessageActions {
   announce: Announce;
   /** Hands out what makes an editor. */
-  onEdit(open: (editMessage: EditMessage) => void): void;
+  onEdit(message: Message, open: (editMessage: EditMessage) => void): void;
   /** Fails with what is to be shown. */
   onSave(message: Message, text: string): Promise<void>;
   onRegenerate(message: Message): void;
@@ -302,7 +307,7 @@ interface MessageState {
 
 interface MessageView {
   element: HTMLElement;
-  /** What stands in its editor; null when it is not being edited. */
+  /** What stands in its editor; null when it is not being edited, or nothing was changed. */
   unsaved(): string | null;
   /** Shows a person's words on their way to the server. */
   showPending(text: string): void;
@@ -318,7 +323,7 @@ type EditMessage = (
   content: string,
   onSave: (text: string) => Promise<void>,
   onClose: () => void,
-) => { form: HTMLFormElement; text(): string; focus(): void };
+) => { form: HTMLFormElement; unsaved(): string | null; focus(): void };
 
 interface Transcript {
   /** Shows exactly these, in this order, without moving what one is reading. */
@@ -348,8 +353,8 @@ interface KnownMessages {
   /** The id of the last one. */
   newest(): string | null;
   isAnswered(trigger: string | null): boolean;
-  /** A person's message of these words that came after the one with this id; null: after none. */
-  asked(content: string, after: string | null): Message | undefined;
+  /** Whether a person's message of these words came after the one with this id; null: after none. */
+  isAsked(content: string, after: string | null): boolean;
   /** The message that an answer answers: what it says itself, or the last person's word before it. */
   questionOf(answer: Message): Message | undefined;
   /**
@@ -452,21 +457,20 @@ interface Outbox {
   moved(): void;
   /** What shows the messages that are not stored yet. */
   elements(): HTMLElement[];
-  /** Other messages are known now: those whose sending seemed to fail may be among them. */
+  /** Other messages are known now. What seemed to fail, and is among them, is sent again to learn which it is. */
   reconcile(): void;
 }
 
 type CreateOutbox = (
-  api: Api,
-  /** That the thread was left. */
-  signal: AbortSignal,
+  surroundings: Surroundings,
   thread: {
     /** Null as long as there is no conversation. */
     id(): string | null;
     /** The same, after it was created if need be. */
     conversationId(): Promise<string>;
     newest(): string | null;
-    stored(letter: Letter): Message | undefined;
+    /** As far as one can see: the key alone tells for sure. */
+    isStored(letter: Letter): boolean;
     createView(): MessageView;
     /** Something else is to be seen. */
     onChange(): void;
@@ -526,6 +530,8 @@ interface Surroundings {
   setConnection: ConnectionStatus;
   /** Of conversations that are begun here. */
   companyId: string;
+  /** The keys of the letters that this tab is sending, from whatever thread. */
+  underWay: Set<string>;
 }
 
 interface ThreadHandlers {
@@ -546,15 +552,14 @@ interface ThreadHandlers {
 interface Thread {
   /** Null also where the conversation is no more. */
   id(): string | null;
-  /** Shows it at its end, or at a place that one left. */
-  open(place: Place | null): Promise<void>;
+  open(): Promise<void>;
   /** Leaves it. Answers in the making go on without this tab. */
   close(): void;
   /** Gives whether it was taken: not while another one is on its way. */
   send(content: string): boolean;
   /** Stops the answer in the making; what was shown of it stays. */
   stop(): Promise<void>;
-  setAgent(agentId: string | null): Promise<void>;
+  setAgent(agentId: string | null): void;
   /** Looks whether anything happened that this tab was not told. */
   poll(): Promise<void>;
   loadOlder(): void;
@@ -564,8 +569,14 @@ interface Thread {
   repaint(): void;
 }
 
-/** `conversationId` is null for one that its first message will create. */
-type CreateThread = (surroundings: Surroundings, conversationId: string | null, handlers: ThreadHandlers) => Thread;
+type CreateThread = (
+  surroundings: Surroundings,
+  /** Null for one that its first message will create. */
+  conversationId: string | null,
+  /** Where one left it; null: it is shown at its end. */
+  place: Place | null,
+  handlers: ThreadHandlers,
+) => Thread;
 
 // --- all conversations ----------------------------------------------------------------------------------------
 

@@ -6,7 +6,7 @@ import re
 from typing import Any
 
 import pytest
-from playwright.sync_api import BrowserContext, Page, Route, expect
+from playwright.sync_api import BrowserContext, Page, Request, Route, expect
 
 from tests.browser.chat import ECHO, Chat, words
 from tests.browser.conftest import Complaints, OpenContext, Server
@@ -185,28 +185,33 @@ def test_a_question_without_an_answer_says_so(page: Page, server: Server) -> Non
 def test_a_send_that_failed_is_sent_once(
     page: Page, server: Server, complaints: Complaints, stored_all_the_same: bool
 ) -> None:
-    """It stays where it stands, and is sent again with the same Idempotency-Key, unless it was stored all the same."""
+    """It stays where it stands until the server says that it has it, which is asked for under the same key."""
+    keys: list[str | None] = []
 
     def lose(route: Route) -> None:
-        if route.request.method != "POST":
-            return route.continue_()
         if stored_all_the_same:
             route.fetch()
-        return route.abort()
+        route.abort()
+
+    def note(request: Request) -> None:
+        if request.method == "POST" and request.url.endswith("/messages"):
+            keys.append(request.header_value("Idempotency-Key"))
 
     chat = Chat(page).open(server.create_conversation("Lost"))
-    page.route("**/messages", lose)
+    page.on("request", note)
+    page.route("**/messages", lose, times=1)
     chat.box.fill("only once")
     chat.button("Send").click()
     if not stored_all_the_same:
         expect(chat.alert).to_contain_text("Not sent")
         expect(chat.questions).to_have_text(["only once"])
-        page.unroute("**/messages")
         chat.button("Retry").click()
     chat.until_answered()
     expect(chat.alert).to_have_count(0)
     expect(chat.questions).to_have_text(["only once"])
     assert len(server.messages(chat.conversation_id)) == 2
+    assert len(keys) == 2
+    assert len(set(keys)) == 1
     assert all("ERR_FAILED" in text for text in complaints.texts)
     complaints.texts.clear()
 

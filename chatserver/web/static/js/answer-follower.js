@@ -5,94 +5,94 @@ import { isEnd, openStream } from "./answer-stream.js";
 
 /** @type {FollowAnswer} */
 export const followAnswer = ({ api, tabs }, { conversationId, trigger, starts, progress }, handlers) => {
-  const answer = `${conversationId}/${trigger ?? ""}`;
-  const abort = new AbortController();
-  const { signal } = abort;
-  let now = progress ?? { content: "", reasoning: "", lastEventId: null };
-  let isSynced = progress !== null;
-  /** @type {{close(): void} | null} */
-  let stream = null;
-  /** @type {(value?: unknown) => void} */
-  let release = () => {};
+	const answer = `${conversationId}/${trigger ?? ""}`;
+	const abort = new AbortController();
+	const { signal } = abort;
+	let now = progress ?? { content: "", reasoning: "", lastEventId: null };
+	let isSynced = progress !== null;
+	/** @type {{close(): void} | null} */
+	let stream = null;
+	/** @type {(value?: unknown) => void} */
+	let release = () => {};
 
-  const close = () => {
-    abort.abort();
-    stream?.close();
-    release();
-  };
+	const close = () => {
+		abort.abort();
+		stream?.close();
+		release();
+	};
 
-  /** @param {() => void} last the last call of a handler */
-  const leaveWith = (last) => {
-    if (signal.aborted) return;
-    close();
-    last();
-  };
+	/** @param {() => void} last the last call of a handler */
+	const leaveWith = (last) => {
+		if (signal.aborted) return;
+		close();
+		last();
+	};
 
-  /** @param {News} news */
-  const tell = (news) => tabs.canShare && tabs.tell(news);
+	/** @param {News} news */
+	const tell = (news) => tabs.canShare && tabs.tell(news);
 
-  /** @param {AnswerEvent} event @param {string} lastEventId */
-  const take = (event, lastEventId) => {
-    const { content, reasoning } = now;
-    if (event.type === "token") now = { content: content + event.content, reasoning, lastEventId };
-    else if (event.type === "reasoning") now = { content, reasoning: reasoning + event.content, lastEventId };
-    else if (event.type === "reset") now = { content: "", reasoning: "", lastEventId };
-    else {
-      leaveWith(() => handlers.onEnd(event, now));
-      return;
-    }
-    handlers.onProgress(now);
-  };
+	/** @param {AnswerEvent} event @param {string} lastEventId */
+	const take = (event, lastEventId) => {
+		const { content, reasoning } = now;
+		if (event.type === "token") now = { content: content + event.content, reasoning, lastEventId };
+		else if (event.type === "reasoning") now = { content, reasoning: reasoning + event.content, lastEventId };
+		else if (event.type === "reset") now = { content: "", reasoning: "", lastEventId };
+		else {
+			leaveWith(() => handlers.onEnd(event, now));
+			return;
+		}
+		handlers.onProgress(now);
+	};
 
-  /** @param {News} news */
-  const hear = (news) => {
-    if (!("answer" in news) || news.answer !== answer) return;
-    if (stream) {
-      // This tab reads it itself, which is nearer to the truth than what others say.
-      if (news.kind === "asked") tell({ kind: "progress", answer, progress: now });
-    } else if (news.kind === "progress") {
-      isSynced = true;
-      now = news.progress;
-      handlers.onProgress(now);
-    } else if (news.kind === "event" && (isSynced || isEnd(news.event))) take(news.event, news.id);
-  };
+	/** @param {News} news */
+	const hear = (news) => {
+		if (!("answer" in news) || news.answer !== answer) return;
+		if (stream) {
+			// This tab reads it itself, which is nearer to the truth than what others say.
+			if (news.kind === "asked") tell({ kind: "progress", answer, progress: now });
+		} else if (news.kind === "progress") {
+			isSynced = true;
+			now = news.progress;
+			handlers.onProgress(now);
+		} else if (news.kind === "event" && (isSynced || isEnd(news.event))) take(news.event, news.id);
+	};
 
-  /**
-   * Who names no event asks for the answer as such, and one that was stopped or failed is then made anew. Only the tab
-   * whose person wants that may ask so; the others look first whether it is still in the making.
-   */
-  const mayAsk = async () => {
-    if (starts || now.lastEventId) return true;
-    try {
-      const { activeRun } = await api.getConversation(conversationId, signal);
-      if (activeRun && activeRun.triggerMessageId === trigger) return true;
-      leaveWith(handlers.onGone);
-    } catch (error) {
-      if (error instanceof ApiError) leaveWith(handlers.onGone);
-    }
-    return false;
-  };
+	/**
+	 * Who names no event asks for the answer as such, and one that was stopped or failed is then made anew. Only the tab
+	 * whose person wants that may ask so; the others look first whether it is still in the making.
+	 */
+	const mayAsk = async () => {
+		if (starts || now.lastEventId) return true;
+		try {
+			const { activeRun } = await api.getConversation(conversationId, signal);
+			if (activeRun && activeRun.triggerMessageId === trigger) return true;
+			leaveWith(handlers.onGone);
+		} catch (error) {
+			if (error instanceof ApiError) leaveWith(handlers.onGone);
+		}
+		return false;
+	};
 
-  const lead = async () => {
-    if (!(await mayAsk()) || signal.aborted) return;
-    tell({ kind: "answering", conversationId, trigger });
-    tell({ kind: "progress", answer, progress: now });
-    await new Promise((resolve) => {
-      release = resolve;
-      stream = openStream(api, (lastEventId) => api.streamUrl(conversationId, trigger, lastEventId), now.lastEventId, {
-        onConnection: handlers.onConnection,
-        onGone: () => leaveWith(handlers.onGone),
-        onRefused: (error) => leaveWith(() => handlers.onRefused(error)),
-        onEvent: (event, id) => {
-          tell({ kind: "event", answer, event, id });
-          take(event, id);
-        },
-      });
-    });
-  };
+	const lead = async () => {
+		if (!(await mayAsk()) || signal.aborted) return;
+		tell({ kind: "answering", conversationId, trigger });
+		tell({ kind: "progress", answer, progress: now });
+		await new Promise((resolve) => {
+			release = resolve;
+			stream = openStream(api, { conversationId, trigger }, now.lastEventId, {
+				onConnection: handlers.onConnection,
+				onGone: () => leaveWith(handlers.onGone),
+				onRefused: (error) => leaveWith(() => handlers.onRefused(error)),
+				onEvent: (event, id) => {
+					tell({ kind: "event", answer, event, id });
+					take(event, id);
+				},
+			});
+		});
+	};
 
-  if (tabs.canShare) tabs.listen(hear, signal);
-  tell({ kind: "asked", answer });
-  void tabs.whenLeading(answer, signal, lead);
-  return { close, progress: () => now };
+	if (tabs.canShare) tabs.listen(hear, signal);
+	tell({ kind: "asked", answer });
+	void tabs.whenLeading(answer, signal, lead);
+	return { close, progress: () => now };
 };

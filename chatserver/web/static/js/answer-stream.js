@@ -17,49 +17,49 @@ const NOT_NOW = new Set([429, 500, 503]);
 export const isEnd = (event) => event.type === "done" || event.type === "stopped" || event.type === "error";
 
 /** @type {OpenStream} */
-export const openStream = (api, urlAfter, lastEventId, handlers) => {
-  const abort = new AbortController();
-  /** @type {EventSource} */
-  let source;
-  let tries = 0;
-  let timer = 0;
+export const openStream = (api, { conversationId, trigger }, lastEventId, handlers) => {
+	const abort = new AbortController();
+	/** @type {EventSource} */
+	let source;
+	let tries = 0;
+	let timer = 0;
 
-  const close = () => {
-    abort.abort();
-    clearTimeout(timer);
-    source.close();
-  };
+	const close = () => {
+		abort.abort();
+		clearTimeout(timer);
+		source.close();
+	};
 
-  const connect = () => {
-    source = new EventSource(urlAfter(lastEventId));
-    source.onopen = () => handlers.onConnection(true);
-    source.onmessage = (message) => {
-      tries = 0;
-      lastEventId = message.lastEventId;
-      handlers.onEvent(JSON.parse(message.data), lastEventId);
-    };
-    source.onerror = () => {
-      handlers.onConnection(false);
-      if (source.readyState === EventSource.CLOSED) void recover();
-    };
-  };
+	const connect = () => {
+		source = new EventSource(api.streamUrl(conversationId, trigger, lastEventId));
+		source.onopen = () => handlers.onConnection(true);
+		source.onmessage = (message) => {
+			tries = 0;
+			lastEventId = message.lastEventId;
+			handlers.onEvent(JSON.parse(message.data), lastEventId);
+		};
+		source.onerror = () => {
+			handlers.onConnection(false);
+			if (source.readyState === EventSource.CLOSED) void recover();
+		};
+	};
 
-  const recover = async () => {
-    let waitSeconds = Math.min(2 ** tries, LONGEST_WAIT_SECONDS);
-    tries += 1;
-    try {
-      const status = await api.probeStream(urlAfter(lastEventId), abort.signal);
-      if (status === 204) return handlers.onGone();
-      if (tries > MOST_TRIES) return handlers.onRefused(new ApiError("The answer does not come through", status));
-    } catch (error) {
-      if (!(error instanceof ApiError)) return; // Closed meanwhile.
-      const patient = NO_SERVER.has(error.status) || (NOT_NOW.has(error.status) && tries <= MOST_TRIES);
-      if (!patient) return handlers.onRefused(error);
-      waitSeconds = Math.min(error.retryAfterSeconds || waitSeconds, LONGEST_WAIT_SECONDS);
-    }
-    if (!abort.signal.aborted) timer = setTimeout(connect, waitSeconds * 1000);
-  };
+	const recover = async () => {
+		let waitSeconds = Math.min(2 ** tries, LONGEST_WAIT_SECONDS);
+		tries += 1;
+		try {
+			const status = await api.probeStream(conversationId, trigger, lastEventId, abort.signal);
+			if (status === 204) return handlers.onGone();
+			if (tries > MOST_TRIES) return handlers.onRefused(new ApiError("The answer does not come through", status));
+		} catch (error) {
+			if (!(error instanceof ApiError)) return; // Closed meanwhile.
+			const patient = NO_SERVER.has(error.status) || (NOT_NOW.has(error.status) && tries <= MOST_TRIES);
+			if (!patient) return handlers.onRefused(error);
+			waitSeconds = Math.min(error.retryAfterSeconds || waitSeconds, LONGEST_WAIT_SECONDS);
+		}
+		if (!abort.signal.aborted) timer = setTimeout(connect, waitSeconds * 1000);
+	};
 
-  connect();
-  return { close };
+	connect();
+	return { close };
 };

@@ -5,26 +5,28 @@ const MOST_BOOKMARKS = 1000;
 
 /** @type {CreateBookmarks} */
 export const createBookmarks = (api, companyId, onChange) => {
-  /** The ids of the messages. @type {Set<string>} */
-  const ids = new Set();
+	/** The ids of the messages. @type {Set<string>} */
+	const ids = new Set();
 
-  return {
-    has: (id) => ids.has(id),
-    async load() {
-      /** @type {string | null} */
-      let cursor = null;
-      do {
-        /** @type {Page<Bookmark>} */
-        const page = await api.listBookmarks(companyId, { limit: 100, cursor });
-        for (const { message } of page.items) ids.add(message.id);
-        cursor = page.nextCursor;
-      } while (cursor && ids.size < MOST_BOOKMARKS);
-      onChange();
-    },
-    async toggle({ id, conversationId }) {
-      await api.setBookmark(conversationId, id, !ids.has(id));
-      if (!ids.delete(id)) ids.add(id);
-      onChange();
-    },
-  };
+	return {
+		has: (id) => ids.has(id),
+		async load() {
+			/** @type {string | null} */
+			let cursor = null;
+			do {
+				/** @type {Page<Bookmark>} */
+				const page = await api.listBookmarks(companyId, { limit: 100, cursor });
+				for (const { message } of page.items) ids.add(message.id);
+				cursor = page.nextCursor;
+			} while (cursor && ids.size < MOST_BOOKMARKS);
+			onChange();
+		},
+		async toggle({ id, conversationId }) {
+			const isSet = !ids.has(id);
+			await api.setBookmark(conversationId, id, isSet);
+			if (isSet) ids.add(id);
+			else ids.delete(id);
+			onChange();
+		},
+	};
 };

@@ -7,28 +7,28 @@ const COPIED_SECONDS = 1.5;
 
 /** @param {string} text @returns {Promise<boolean>} whether it is on the clipboard now */
 async function copyText(text) {
-  if (navigator.clipboard) {
-    return navigator.clipboard.writeText(text).then(() => true, () => false);
-  }
-  const focused = document.activeElement;
-  const box = element("textarea", { class: "visually-hidden" });
-  box.value = text;
-  document.body.append(box);
-  box.select();
-  const copied = document.execCommand("copy");
-  box.remove();
-  if (focused instanceof HTMLElement) focused.focus({ preventScroll: true });
-  return copied;
+	if (navigator.clipboard) {
+		return navigator.clipboard.writeText(text).then(() => true, () => false);
+	}
+	const focused = document.activeElement;
+	const box = element("textarea", { class: "visually-hidden" });
+	box.value = text;
+	document.body.append(box);
+	box.select();
+	const copied = document.execCommand("copy");
+	box.remove();
+	if (focused instanceof HTMLElement) focused.focus({ preventScroll: true });
+	return copied;
 }
 
 /** @param {string} name @param {() => string} text @param {Announce} announce */
 export function copyButton(name, text, announce) {
-  const button = iconButton(name, "copy", async () => {
-    const copied = await copyText(text());
-    announce(copied ? "Copied" : "The browser did not allow it to be copied");
-    if (!copied) return;
-    button.replaceChildren(icon("check"));
-    setTimeout(() => button.replaceChildren(icon("copy")), COPIED_SECONDS * 1000);
-  });
-  return button;
+	const button = iconButton(name, "copy", async () => {
+		const copied = await copyText(text());
+		announce(copied ? "Copied" : "The browser did not allow it to be copied");
+		if (!copied) return;
+		button.replaceChildren(icon("check"));
+		setTimeout(() => button.replaceChildren(icon("copy")), COPIED_SECONDS * 1000);
+	});
+	return button;
 }

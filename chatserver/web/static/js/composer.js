@@ -6,80 +6,80 @@ import { drafts } from "./storage.js";
 
 /** @type {CreateComposer} */
 export const createComposer = ({ composer: form, message: box, send, stop, problem }, { onSend, onStop }) => {
-  /** @type {string | null} */
-  let conversationId = null;
+	/** @type {string | null} */
+	let conversationId = null;
 
-  /** @param {string} text */
-  const write = (text) => {
-    box.value = text;
-    fitHeight(box);
-  };
+	/** @param {string} text */
+	const write = (text) => {
+		box.value = text;
+		fitHeight(box);
+	};
 
-  const submit = () => {
-    const text = box.value;
-    box.focus();
-    if (send.hidden || !text.trim() || !onSend(text)) return;
-    write("");
-    drafts.set(conversationId, "");
-  };
+	const submit = () => {
+		const text = box.value;
+		box.focus();
+		if (send.hidden || !text.trim() || !onSend(text)) return;
+		write("");
+		drafts.set(conversationId, "");
+	};
 
-  /** @param {boolean} isAnswering */
-  const setAnswering = (isAnswering) => {
-    const had = document.activeElement;
-    send.hidden = isAnswering;
-    stop.hidden = !isAnswering;
-    if (had === send || had === stop) box.focus();
-  };
+	/** @param {boolean} isAnswering */
+	const setAnswering = (isAnswering) => {
+		const had = document.activeElement;
+		send.hidden = isAnswering;
+		stop.hidden = !isAnswering;
+		if (had === send || had === stop) box.focus();
+	};
 
-  const clearProblem = () => problem.replaceChildren();
+	const clearProblem = () => problem.replaceChildren();
 
-  box.disabled = send.disabled = false; // Until here nothing could have been sent.
-  send.append(icon("send"));
-  stop.append(icon("stop"));
-  stop.addEventListener("click", onStop);
-  form.addEventListener("submit", (event) => {
-    event.preventDefault();
-    submit();
-  });
-  form.addEventListener("click", ({ target }) => target === form && box.focus());
-  box.addEventListener("input", () => {
-    drafts.set(conversationId, box.value);
-    fitHeight(box);
-  });
-  box.addEventListener("keydown", (event) => {
-    if (event.key !== "Enter" || event.shiftKey || isComposing(event)) return;
-    event.preventDefault();
-    submit();
-  });
-  addEventListener("resize", () => fitHeight(box));
+	box.disabled = send.disabled = false; // Until here nothing could have been sent.
+	send.append(icon("send"));
+	stop.append(icon("stop"));
+	stop.addEventListener("click", onStop);
+	form.addEventListener("submit", (event) => {
+		event.preventDefault();
+		submit();
+	});
+	form.addEventListener("click", ({ target }) => target === form && box.focus());
+	box.addEventListener("input", () => {
+		drafts.set(conversationId, box.value);
+		fitHeight(box);
+	});
+	box.addEventListener("keydown", (event) => {
+		if (event.key !== "Enter" || event.shiftKey || isComposing(event)) return;
+		event.preventDefault();
+		submit();
+	});
+	addEventListener("resize", () => fitHeight(box));
 
-  return {
-    setAnswering,
-    clearProblem,
-    focus() {
-      // On a touch screen it would bring up the keyboard.
-      if (matchMedia("(hover: hover)").matches) box.focus();
-    },
-    open(id) {
-      conversationId = id;
-      form.hidden = false;
-      clearProblem();
-      setAnswering(false);
-      write(drafts.get(id));
-    },
-    adopt(id) {
-      drafts.set(conversationId, "");
-      conversationId = id;
-      drafts.set(id, box.value);
-    },
-    giveBack(text) {
-      write([box.value, text].filter(Boolean).join("\n\n"));
-      drafts.set(conversationId, box.value);
-      box.focus();
-    },
-    showProblem: (alert) => problem.replaceChildren(alert),
-    hide() {
-      form.hidden = true;
-    },
-  };
+	return {
+		setAnswering,
+		clearProblem,
+		focus() {
+			// On a touch screen it would bring up the keyboard.
+			if (matchMedia("(hover: hover)").matches) box.focus();
+		},
+		open(id) {
+			conversationId = id;
+			form.hidden = false;
+			clearProblem();
+			setAnswering(false);
+			write(drafts.get(id));
+		},
+		adopt(id) {
+			drafts.set(conversationId, "");
+			conversationId = id;
+			drafts.set(id, box.value);
+		},
+		giveBack(text) {
+			write([box.value, text].filter(Boolean).join("\n\n"));
+			drafts.set(conversationId, box.value);
+			box.focus();
+		},
+		showProblem: (alert) => problem.replaceChildren(alert),
+		hide() {
+			form.hidden = true;
+		},
+	};
 };

@@ -6,135 +6,135 @@ import { addressOf } from "./router.js";
 
 /** @param {Conversation} conversation */
 export function titleOf(conversation) {
-  return conversation.title ?? "Untitled";
+	return conversation.title ?? "Untitled";
 }
 
 /** The server's own order. @param {Conversation} a @param {Conversation} b */
 function compare(a, b) {
-  const byPin = Number(b.pinnedAt !== null) - Number(a.pinnedAt !== null);
-  return byPin || b.updatedAt.localeCompare(a.updatedAt) || b.id.localeCompare(a.id);
+	const byPin = Number(b.pinnedAt !== null) - Number(a.pinnedAt !== null);
+	return byPin || b.updatedAt.localeCompare(a.updatedAt) || b.id.localeCompare(a.id);
 }
 
 /** @param {string} id @param {(button: HTMLElement) => void} onOptions */
 function createRow(id, onOptions) {
-  const link = element("a", { class: "conversation-link", dir: "auto", id: `conversation-${id}`, href: addressOf(id) });
-  const dot = element("span", { class: "dot" }, element("span", { class: "visually-hidden" }, "Answering"));
-  const options = iconButton("Options", "more", () => onOptions(options));
-  options.setAttribute("aria-describedby", link.id);
-  options.setAttribute("aria-haspopup", "menu");
-  return { element: element("li", { class: "conversation" }, link, dot, options), link, dot };
+	const link = element("a", { class: "conversation-link", dir: "auto", id: `conversation-${id}`, href: addressOf(id) });
+	const dot = element("span", { class: "dot" }, element("span", { class: "visually-hidden" }, "Answering"));
+	const options = iconButton("Options", "more", () => onOptions(options));
+	options.setAttribute("aria-describedby", link.id);
+	options.setAttribute("aria-haspopup", "menu");
+	return { element: element("li", { class: "conversation" }, link, dot, options), link, dot };
 }
 
 /** @type {CreateConversationList} */
 export const createConversationList = (container, api, companyId, onOptions) => {
-  const pinnedTitle = element("h2", {}, "Pinned");
-  const pinned = element("ul");
-  const recentTitle = element("h2");
-  const recent = element("ul");
-  const note = element("p", { class: "list-note" });
-  const end = element("div", { class: "edge" });
-  container.replaceChildren(pinnedTitle, pinned, recentTitle, recent, note, end);
-  /** @type {Map<string, Conversation>} */
-  const known = new Map();
-  /** @type {Map<string, ReturnType<typeof createRow>>} */
-  const rows = new Map();
-  /** @type {string | null} */
-  let cursor = null;
-  let isLoadingMore = false;
-  let isArchive = false;
-  /** @type {string | null} */
-  let currentId = null;
-  let abort = new AbortController();
+	const pinnedTitle = element("h2", {}, "Pinned");
+	const pinned = element("ul");
+	const recentTitle = element("h2");
+	const recent = element("ul");
+	const note = element("p", { class: "list-note" });
+	const end = element("div", { class: "edge" });
+	container.replaceChildren(pinnedTitle, pinned, recentTitle, recent, note, end);
+	/** @type {Map<string, Conversation>} */
+	const known = new Map();
+	/** @type {Map<string, ReturnType<typeof createRow>>} */
+	const rows = new Map();
+	/** @type {string | null} */
+	let cursor = null;
+	let isLoadingMore = false;
+	let isArchive = false;
+	/** @type {string | null} */
+	let currentId = null;
+	let abort = new AbortController();
 
-  /** @param {Conversation} conversation */
-  const rowOf = (conversation) => {
-    const { id } = conversation;
-    const row = rows.get(id) ?? createRow(id, (button) => onOptions(button, known.get(id) ?? conversation));
-    rows.set(id, row);
-    const title = titleOf(conversation);
-    if (row.link.textContent !== title) row.link.textContent = row.link.title = title;
-    row.dot.hidden = conversation.activeRun === null;
-    if (id === currentId) row.link.setAttribute("aria-current", "page");
-    else row.link.removeAttribute("aria-current");
-    return row.element;
-  };
+	/** @param {Conversation} conversation */
+	const rowOf = (conversation) => {
+		const { id } = conversation;
+		const row = rows.get(id) ?? createRow(id, (button) => onOptions(button, known.get(id) ?? conversation));
+		rows.set(id, row);
+		const title = titleOf(conversation);
+		if (row.link.textContent !== title) row.link.textContent = row.link.title = title;
+		row.dot.hidden = conversation.activeRun === null;
+		if (id === currentId) row.link.setAttribute("aria-current", "page");
+		else row.link.removeAttribute("aria-current");
+		return row.element;
+	};
 
-  const render = () => {
-    const ordered = [...known.values()].sort(compare);
-    const count = ordered.filter(({ pinnedAt }) => pinnedAt !== null).length;
-    placeInOrder(pinned, ordered.slice(0, count).map(rowOf));
-    placeInOrder(recent, ordered.slice(count).map(rowOf));
-    pinnedTitle.hidden = count === 0;
-    recentTitle.hidden = count === ordered.length || (count === 0 && !isArchive);
-    recentTitle.textContent = isArchive ? "Archived" : "Recent";
-    note.hidden = ordered.length > 0;
-    note.textContent = isArchive ? "Nothing is archived." : "Nothing here yet.";
-    near.unobserve(end);
-    near.observe(end);
-  };
+	const render = () => {
+		const ordered = [...known.values()].sort(compare);
+		const count = ordered.filter(({ pinnedAt }) => pinnedAt !== null).length;
+		placeInOrder(pinned, ordered.slice(0, count).map(rowOf));
+		placeInOrder(recent, ordered.slice(count).map(rowOf));
+		pinnedTitle.hidden = count === 0;
+		recentTitle.hidden = count === ordered.length || (count === 0 && !isArchive);
+		recentTitle.textContent = isArchive ? "Archived" : "Recent";
+		note.hidden = ordered.length > 0;
+		note.textContent = isArchive ? "Nothing is archived." : "Nothing here yet.";
+		near.unobserve(end);
+		near.observe(end);
+	};
 
-  /** @param {string | null} from a cursor */
-  const fetchPage = (from) =>
-    api.listConversations(companyId, { cursor: from, archived: isArchive ? "true" : "false" }, abort.signal);
+	/** @param {string | null} from a cursor */
+	const fetchPage = (from) =>
+		api.listConversations(companyId, { cursor: from, archived: isArchive ? "true" : "false" }, abort.signal);
 
-  const loadMore = async () => {
-    const from = cursor;
-    if (!from || isLoadingMore) return;
-    isLoadingMore = true;
-    try {
-      const page = await fetchPage(from);
-      if (cursor !== from) return;
-      for (const conversation of page.items) known.set(conversation.id, conversation);
-      cursor = page.nextCursor;
-      render();
-    } catch {
-      // The next scroll or poll asks again.
-    } finally {
-      isLoadingMore = false;
-    }
-  };
+	const loadMore = async () => {
+		const from = cursor;
+		if (!from || isLoadingMore) return;
+		isLoadingMore = true;
+		try {
+			const page = await fetchPage(from);
+			if (cursor !== from) return;
+			for (const conversation of page.items) known.set(conversation.id, conversation);
+			cursor = page.nextCursor;
+			render();
+		} catch {
+			// The next scroll or poll asks again.
+		} finally {
+			isLoadingMore = false;
+		}
+	};
 
-  const near = new IntersectionObserver((entries) => entries.at(-1)?.isIntersecting && void loadMore(), {
-    root: container.parentElement,
-    rootMargin: "0px 0px 400px",
-  });
+	const near = new IntersectionObserver((entries) => entries.at(-1)?.isIntersecting && void loadMore(), {
+		root: container.parentElement,
+		rootMargin: "0px 0px 400px",
+	});
 
-  const refresh = async () => {
-    const { signal } = abort;
-    const page = await fetchPage(null);
-    if (signal.aborted) return;
-    const last = page.items.at(-1);
-    for (const [id, conversation] of known) {
-      // What belongs where the page reaches, and is not in it, was taken away.
-      if (!page.hasMore || !last || compare(conversation, last) <= 0) known.delete(id);
-    }
-    if (known.size === 0) cursor = page.nextCursor;
-    for (const conversation of page.items) known.set(conversation.id, conversation);
-    render();
-  };
+	const refresh = async () => {
+		const { signal } = abort;
+		const page = await fetchPage(null);
+		if (signal.aborted) return;
+		const last = page.items.at(-1);
+		for (const [id, conversation] of known) {
+			// What belongs where the page reaches, and is not in it, was taken away.
+			if (!page.hasMore || !last || compare(conversation, last) <= 0) known.delete(id);
+		}
+		if (known.size === 0) cursor = page.nextCursor;
+		for (const conversation of page.items) known.set(conversation.id, conversation);
+		render();
+	};
 
-  return {
-    refresh,
-    show(archived) {
-      isArchive = archived;
-      abort.abort();
-      abort = new AbortController();
-      known.clear();
-      return refresh();
-    },
-    update(conversation) {
-      if (!known.has(conversation.id)) return;
-      if ((conversation.archivedAt !== null) === isArchive) known.set(conversation.id, conversation);
-      else known.delete(conversation.id);
-      render();
-    },
-    remove(id) {
-      known.delete(id);
-      render();
-    },
-    setCurrent(id) {
-      currentId = id;
-      render();
-    },
-  };
+	return {
+		refresh,
+		show(archived) {
+			isArchive = archived;
+			abort.abort();
+			abort = new AbortController();
+			known.clear();
+			return refresh();
+		},
+		update(conversation) {
+			if (!known.has(conversation.id)) return;
+			if ((conversation.archivedAt !== null) === isArchive) known.set(conversation.id, conversation);
+			else known.delete(conversation.id);
+			render();
+		},
+		remove(id) {
+			known.delete(id);
+			render();
+		},
+		setCurrent(id) {
+			currentId = id;
+			render();
+		},
+	};
 };

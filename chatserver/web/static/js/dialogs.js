@@ -5,12 +5,12 @@ import { describe, problem } from "./feedback.js";
 
 /** @param {string} title @param {HTMLElement} label @param {HTMLElement} input @param {...HTMLElement} buttons */
 function createDialog(title, label, input, ...buttons) {
-  const trouble = element("div");
-  const row = element("div", { class: "row" }, ...buttons);
-  const form = element("form", {}, element("h2", { id: "dialog-title" }, title), label, input, trouble, row);
-  const dialog = element("dialog", { "aria-labelledby": "dialog-title", close: () => dialog.remove() }, form);
-  document.body.append(dialog);
-  return { dialog, form, trouble };
+	const trouble = element("div");
+	const row = element("div", { class: "row" }, ...buttons);
+	const form = element("form", {}, element("h2", { id: "dialog-title" }, title), label, input, trouble, row);
+	const dialog = element("dialog", { "aria-labelledby": "dialog-title", close: () => dialog.remove() }, form);
+	document.body.append(dialog);
+	return { dialog, form, trouble };
 }
 
 /** @param {string} name */
@@ -20,33 +20,33 @@ const createSubmit = (name) => element("button", { class: "button primary" }, na
 
 /** @param {string} title now @param {(title: string) => void} onTitle */
 export function askTitle(title, onTitle) {
-  const input = element("input", { id: "dialog-input", maxlength: 200, autocomplete: "off", dir: "auto", value: title });
-  const cancel = button("Cancel", () => dialog.close());
-  const { dialog, form } = createDialog("Rename", createLabel("Title"), input, cancel, createSubmit("Save"));
-  form.addEventListener("submit", (event) => {
-    event.preventDefault();
-    dialog.close();
-    onTitle(input.value.trim());
-  });
-  dialog.showModal();
-  input.select();
+	const input = element("input", { id: "dialog-input", maxlength: 200, autocomplete: "off", dir: "auto", value: title });
+	const cancel = button("Cancel", () => dialog.close());
+	const { dialog, form } = createDialog("Rename", createLabel("Title"), input, cancel, createSubmit("Save"));
+	form.addEventListener("submit", (event) => {
+		event.preventDefault();
+		dialog.close();
+		onTitle(input.value.trim());
+	});
+	dialog.showModal();
+	input.select();
 }
 
 /** Asks for a token until one is right. @param {(token: string) => Promise<void>} signIn @param {() => void} onClose */
 export function askToken(signIn, onClose) {
-  const input = element("input", { id: "dialog-input", type: "password", autocomplete: "current-password", required: true });
-  const submit = createSubmit("Sign in");
-  const { dialog, form, trouble } = createDialog("Sign in", createLabel("Token"), input, submit);
-  dialog.addEventListener("cancel", (event) => event.preventDefault());
-  dialog.addEventListener("close", onClose); // Browsers let the second Escape through all the same.
-  form.addEventListener("submit", async (event) => {
-    event.preventDefault();
-    submit.disabled = true;
-    await signIn(input.value).catch((error) => {
-      trouble.replaceChildren(problem(describe(error)));
-      submit.disabled = false;
-      input.select();
-    });
-  });
-  dialog.showModal();
+	const input = element("input", { id: "dialog-input", type: "password", autocomplete: "current-password", required: true });
+	const submit = createSubmit("Sign in");
+	const { dialog, form, trouble } = createDialog("Sign in", createLabel("Token"), input, submit);
+	dialog.addEventListener("cancel", (event) => event.preventDefault());
+	dialog.addEventListener("close", onClose); // Browsers let the second Escape through all the same.
+	form.addEventListener("submit", async (event) => {
+		event.preventDefault();
+		submit.disabled = true;
+		await signIn(input.value).catch((error) => {
+			trouble.replaceChildren(problem(describe(error)));
+			submit.disabled = false;
+			input.select();
+		});
+	});
+	dialog.showModal();
 }

@@ -1,4 +1,4 @@
-/** Small helpers over the DOM. Text goes in as text: nothing on this page parses markup. */
+/** Small helpers over the DOM. Text goes in as text; markup is taken over in message-content.js only. */
 
 /**
  * Builds one element. A function becomes the listener of the event that its key names, `true` an empty attribute;
@@ -10,29 +10,29 @@
  * @param {...(Node | string)} children
  */
 export function element(tag, attributes = {}, ...children) {
-  const node = document.createElement(tag);
-  for (const [name, value] of Object.entries(attributes)) {
-    if (typeof value === "function") node.addEventListener(name, value);
-    else if (value !== false && value !== null && value !== undefined) node.setAttribute(name, value === true ? "" : `${value}`);
-  }
-  node.append(...children);
-  return node;
+	const node = document.createElement(tag);
+	for (const [name, value] of Object.entries(attributes)) {
+		if (typeof value === "function") node.addEventListener(name, value);
+		else if (value !== false && value !== null && value !== undefined) node.setAttribute(name, value === true ? "" : `${value}`);
+	}
+	node.append(...children);
+	return node;
 }
 
 /** @param {string} name @param {(event: any) => void} click @param {string} [style] */
 export function button(name, click, style = "button") {
-  return element("button", { type: "button", class: style, click }, name);
+	return element("button", { type: "button", class: style, click }, name);
 }
 
 /** While an input method composes, keys are its own; Safari tells so by a code only. @param {KeyboardEvent} event */
 export function isComposing(event) {
-  return event.isComposing || event.keyCode === 229;
+	return event.isComposing || event.keyCode === 229;
 }
 
 /** A box as high as its text. @param {HTMLTextAreaElement} box */
 export function fitHeight(box) {
-  box.style.height = "auto";
-  box.style.height = `${box.scrollHeight + box.offsetHeight - box.clientHeight}px`;
+	box.style.height = "auto";
+	box.style.height = `${box.scrollHeight + box.offsetHeight - box.clientHeight}px`;
 }
 
 /**
@@ -43,15 +43,15 @@ export function fitHeight(box) {
  * @param {readonly Element[]} nodes
  */
 export function placeInOrder(parent, nodes) {
-  const focused = document.activeElement;
-  const wanted = new Set(nodes);
-  for (const child of [...parent.children]) if (!wanted.has(child)) child.remove();
-  let next = parent.firstElementChild;
-  for (const node of nodes) {
-    if (node === next) next = next.nextElementSibling;
-    else parent.insertBefore(node, next);
-  }
-  if (focused instanceof HTMLElement && focused !== document.activeElement && parent.contains(focused)) {
-    focused.focus({ preventScroll: true });
-  }
+	const focused = document.activeElement;
+	const wanted = new Set(nodes);
+	for (const child of [...parent.children]) if (!wanted.has(child)) child.remove();
+	let next = parent.firstElementChild;
+	for (const node of nodes) {
+		if (node === next) next = next.nextElementSibling;
+		else parent.insertBefore(node, next);
+	}
+	if (focused instanceof HTMLElement && focused !== document.activeElement && parent.contains(focused)) {
+		focused.focus({ preventScroll: true });
+	}
 }

@@ -6,32 +6,32 @@ const NARROW = "(width <= 50rem)";
 
 /** @type {CreateDrawer} */
 export const createDrawer = ({ sidebar, thread, backdrop, drawerOpen, drawerClose }) => {
-  const narrow = matchMedia(NARROW);
-  let isOpen = false;
+	const narrow = matchMedia(NARROW);
+	let isOpen = false;
 
-  /** @param {boolean} open */
-  const set = (open) => {
-    isOpen = open && narrow.matches;
-    sidebar.classList.toggle("open", isOpen);
-    thread.inert = isOpen;
-    backdrop.hidden = !isOpen;
-    drawerOpen.setAttribute("aria-expanded", `${isOpen}`);
-    if (isOpen) drawerClose.focus();
-  };
+	/** @param {boolean} open */
+	const set = (open) => {
+		isOpen = open && narrow.matches;
+		sidebar.classList.toggle("open", isOpen);
+		thread.inert = isOpen;
+		backdrop.hidden = !isOpen;
+		drawerOpen.setAttribute("aria-expanded", `${isOpen}`);
+		if (isOpen) drawerClose.focus();
+	};
 
-  const close = () => {
-    if (!isOpen) return;
-    set(false);
-    drawerOpen.focus();
-  };
+	const close = () => {
+		if (!isOpen) return;
+		set(false);
+		drawerOpen.focus();
+	};
 
-  drawerOpen.append(icon("menu"));
-  drawerClose.append(icon("close"));
-  drawerOpen.addEventListener("click", () => set(true));
-  drawerClose.addEventListener("click", close);
-  backdrop.addEventListener("click", close);
-  sidebar.addEventListener("keydown", ({ key }) => key === "Escape" && close());
-  narrow.addEventListener("change", () => set(false));
-  set(false);
-  return close;
+	drawerOpen.append(icon("menu"));
+	drawerClose.append(icon("close"));
+	drawerOpen.addEventListener("click", () => set(true));
+	drawerClose.addEventListener("click", close);
+	backdrop.addEventListener("click", close);
+	sidebar.addEventListener("keydown", ({ key }) => key === "Escape" && close());
+	narrow.addEventListener("change", () => set(false));
+	set(false);
+	return close;
 };

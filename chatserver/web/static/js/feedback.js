@@ -9,55 +9,55 @@ const MOST_SPOKEN_CHARACTERS = 3000;
 
 /** What a person may read of it. @param {unknown} error */
 export function describe(error) {
-  return error instanceof ApiError ? error.message : "Something on this page went wrong";
+	return error instanceof ApiError ? error.message : "Something on this page went wrong";
 }
 
 /** An error, to be read, heard and tried again. @param {string} text @param {() => void} [retry] */
 export function problem(text, retry) {
-  const alert = element("div", { role: "alert", class: "box alert" }, element("p", { dir: "auto" }, text));
-  if (retry) alert.append(button("Retry", retry));
-  return alert;
+	const alert = element("div", { role: "alert", class: "box alert" }, element("p", { dir: "auto" }, text));
+	if (retry) alert.append(button("Retry", retry));
+	return alert;
 }
 
 /** @type {CreateNotices} */
 export const createNotices = (place, uncover, announce) => {
-  const clear = () => place.replaceChildren();
-  const dismiss = () => iconButton("Dismiss", "close", clear);
-  return {
-    clear,
-    warn(text) {
-      uncover();
-      const box = problem(text);
-      box.append(dismiss());
-      place.replaceChildren(box);
-    },
-    offerUndo(text, undo) {
-      uncover();
-      const act = button("Undo", () => {
-        clear();
-        undo();
-      });
-      place.replaceChildren(element("div", { class: "box notice" }, element("p", { dir: "auto" }, text), act, dismiss()));
-      announce(text);
-      // Where what was done took the focus away; nobody's typing is to press it.
-      const focused = document.activeElement;
-      if (focused === document.body || !focused?.checkVisibility()) act.focus({ preventScroll: true });
-    },
-  };
+	const clear = () => place.replaceChildren();
+	const dismiss = () => iconButton("Dismiss", "close", clear);
+	return {
+		clear,
+		warn(text) {
+			uncover();
+			const box = problem(text);
+			box.append(dismiss());
+			place.replaceChildren(box);
+		},
+		offerUndo(text, undo) {
+			uncover();
+			const act = button("Undo", () => {
+				clear();
+				undo();
+			});
+			place.replaceChildren(element("div", { class: "box notice" }, element("p", { dir: "auto" }, text), act, dismiss()));
+			announce(text);
+			// Where what was done took the focus away; nobody's typing is to press it.
+			const focused = document.activeElement;
+			if (focused === document.body || !focused?.checkVisibility()) act.focus({ preventScroll: true });
+		},
+	};
 };
 
 /** @type {(line: HTMLElement) => ConnectionStatus} */
 export const createConnectionStatus = (line) => {
-  const lost = new Set();
-  return (what, connected) => {
-    if (connected) lost.delete(what);
-    else lost.add(what);
-    const text = lost.size ? "Reconnecting …" : "";
-    if (line.textContent !== text) line.textContent = text;
-  };
+	const lost = new Set();
+	return (what, connected) => {
+		if (connected) lost.delete(what);
+		else lost.add(what);
+		const text = lost.size ? "Reconnecting …" : "";
+		if (line.textContent !== text) line.textContent = text;
+	};
 };
 
 /** @type {(region: HTMLElement) => Announce} */
 export const createAnnouncer = (region) => (text) => {
-  region.textContent = text.length > MOST_SPOKEN_CHARACTERS ? `${text.slice(0, MOST_SPOKEN_CHARACTERS)} …` : text;
+	region.textContent = text.length > MOST_SPOKEN_CHARACTERS ? `${text.slice(0, MOST_SPOKEN_CHARACTERS)} …` : text;
 };

@@ -1,6 +1,5 @@
 /** Messages out of all conversations, in the place of these: what a search found, or what was bookmarked. */
 
-import { isAbort } from "./api.js";
 import { titleOf } from "./conversation-list.js";
 import { button, element } from "./dom.js";
 import { describe, problem } from "./feedback.js";
@@ -8,44 +7,46 @@ import { addressOf } from "./router.js";
 
 /** @param {Found} found */
 function createRow({ message, conversation, snippet }) {
-  const id = `found-${message?.id ?? conversation.id}`;
-  const title = element("span", { id, class: "found-title", dir: "auto" }, titleOf(conversation));
-  const parts = snippet.map(({ text, hit }) => (hit ? element("mark", {}, text) : text));
-  const text = element("span", { id: `${id}-text`, class: "snippet", dir: "auto" }, ...parts);
-  const attributes = {
-    class: "conversation-link",
-    href: addressOf(conversation.id, message?.id),
-    "aria-labelledby": title.id,
-    "aria-describedby": text.id,
-  };
-  return element("li", { class: "conversation" }, element("a", attributes, title, text));
+	const id = `found-${message?.id ?? conversation.id}`;
+	const title = element("span", { id, class: "found-title", dir: "auto" }, titleOf(conversation));
+	const parts = snippet.map(({ text, hit }) => (hit ? element("mark", {}, text) : text));
+	const text = element("span", { id: `${id}-text`, class: "snippet", dir: "auto" }, ...parts);
+	const attributes = {
+		class: "conversation-link",
+		href: addressOf(conversation.id, message?.id),
+		"aria-labelledby": title.id,
+		"aria-describedby": text.id,
+	};
+	return element("li", { class: "conversation" }, element("a", attributes, title, text));
 }
 
 /** @type {CreateFoundList} */
 export const createFoundList = (container) => {
-  let abort = new AbortController();
+	let abort = new AbortController();
 
-  /** @param {FoundSource} source @param {string | null} cursor @param {HTMLUListElement} list */
-  const load = async (source, cursor, list) => {
-    const { signal } = abort;
-    try {
-      const page = await source(cursor, signal);
-      if (signal.aborted) return;
-      list.append(...page.items.map(createRow));
-      const count = list.children.length;
-      const note = count ? `${count}${page.hasMore ? "+" : ""} found` : "Nothing found.";
-      container.replaceChildren(element("p", { class: "list-note", role: "status" }, note), list);
-      if (page.hasMore) container.append(button("More", () => load(source, page.nextCursor, list), "quiet-button"));
-    } catch (error) {
-      if (!isAbort(error)) container.replaceChildren(problem(describe(error), () => load(source, cursor, list)));
-    }
-  };
+	/** @param {FoundSource} source @param {string | null} cursor @param {HTMLUListElement} list */
+	const load = async (source, cursor, list) => {
+		const { signal } = abort;
+		try {
+			const page = await source(cursor, signal);
+			if (signal.aborted) return;
+			const rows = page.items.map(createRow);
+			list.append(...rows);
+			const count = list.children.length;
+			const note = count ? `${count}${page.hasMore ? "+" : ""} found` : "Nothing found.";
+			container.replaceChildren(element("p", { class: "list-note", role: "status" }, note), list);
+			if (cursor) rows[0]?.querySelector("a")?.focus();
+			if (page.hasMore) container.append(button("More", () => load(source, page.nextCursor, list), "quiet-button"));
+		} catch (error) {
+			if (!signal.aborted) container.replaceChildren(problem(describe(error), () => load(source, cursor, list)));
+		}
+	};
 
-  return (source) => {
-    abort.abort();
-    abort = new AbortController();
-    container.hidden = source === null;
-    if (source) void load(source, null, element("ul"));
-    else container.replaceChildren();
-  };
+	return (source) => {
+		abort.abort();
+		abort = new AbortController();
+		container.hidden = source === null;
+		if (source) void load(source, null, element("ul"));
+		else container.replaceChildren();
+	};
 };

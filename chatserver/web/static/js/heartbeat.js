@@ -8,15 +8,15 @@ import { onceAtATime } from "./once-at-a-time.js";
  * @returns {() => void} takes the next turn at once
  */
 export function repeatWhileVisible(seconds, task) {
-  const turns = onceAtATime(task);
-  let timer = 0;
-  const now = async () => {
-    if (document.hidden) return;
-    await turns.request();
-    clearTimeout(timer);
-    timer = setTimeout(now, seconds * 1000);
-  };
-  document.addEventListener("visibilitychange", now);
-  void now();
-  return now;
+	const turns = onceAtATime(task);
+	let timer = 0;
+	const now = async () => {
+		if (document.hidden) return;
+		await turns.request();
+		clearTimeout(timer);
+		timer = setTimeout(now, seconds * 1000);
+	};
+	document.addEventListener("visibilitychange", now);
+	void now();
+	return now;
 }

@@ -7,16 +7,17 @@ import { element } from "./dom.js";
 let styles = null;
 
 const loadStyles = () =>
-  (styles ??= new Promise((load, error) => {
-    document.head.append(element("link", { rel: "stylesheet", href: "/static/css/later.css", load, error }));
-  }).catch((error) => {
-    styles = null;
-    throw error;
-  }));
+	(styles ??= new Promise((load, error) => {
+		document.head.append(element("link", { rel: "stylesheet", href: "/static/css/later.css", load, error }));
+	}).catch((error) => {
+		styles = null;
+		throw error;
+	}));
 
 /** @template T @param {() => Promise<T>} load @returns {() => Promise<T>} */
 const later = (load) => () => Promise.all([load(), loadStyles()]).then(([module]) => module, unreachable);
 
+export const loadAccount = later(() => import("./account.js"));
 export const loadMenu = later(() => import("./conversation-menu.js"));
 export const loadDialogs = later(() => import("./dialogs.js"));
 export const loadEditor = later(() => import("./message-editor.js"));
@@ -25,6 +26,6 @@ export const loadFoundList = later(() => import("./found-list.js"));
 
 /** At a person's first sign of life, so that nothing that they type into an editor gets lost on the way. */
 export function loadAllSoon() {
-  const load = () => [loadMenu, loadDialogs, loadEditor, loadFollower, loadFoundList].map((one) => one().catch(() => {}));
-  for (const sign of ["pointermove", "pointerdown", "keydown"]) addEventListener(sign, load, { once: true });
+	const load = () => [loadMenu, loadDialogs, loadEditor, loadFollower, loadFoundList].map((one) => one().catch(() => {}));
+	for (const sign of ["pointermove", "pointerdown", "keydown"]) addEventListener(sign, load, { once: true });
 }

@@ -8,10 +8,11 @@ import { createDrawer } from "./drawer.js";
 import { createAnnouncer, createConnectionStatus, createNotices, describe, problem } from "./feedback.js";
 import { repeatWhileVisible } from "./heartbeat.js";
 import { icon } from "./icons.js";
-import { loadAllSoon, loadMenu } from "./later.js";
+import { loadAccount, loadAllSoon, loadMenu } from "./later.js";
 import { addressOf, createRouter } from "./router.js";
-import { chooseCompany, createSignIn, offerSignOut } from "./session.js";
 import { createSidebar } from "./sidebar.js";
+import { createSignIn } from "./sign-in.js";
+import { recall } from "./storage.js";
 import { createTabs } from "./tabs.js";
 import { createThread } from "./thread.js";
 import { createTranscript } from "./transcript.js";
@@ -21,168 +22,178 @@ const POLL_SECONDS = 2;
 
 /** @param {PageParts} parts @param {Api} api @param {string} companyId */
 function run(parts, api, companyId) {
-  const { title, greeting, options } = parts;
-  const tabs = createTabs();
-  const agents = createAgents();
-  const closeDrawer = createDrawer(parts);
-  const announce = createAnnouncer(parts.announcer);
-  const notices = createNotices(parts.notices, closeDrawer, announce);
-  const setConnection = createConnectionStatus(parts.connection);
-  /** @type {Thread | undefined} */
-  let thread;
-  /** @type {Conversation | null} */
-  let shown = null;
-  /** Where conversations were left. @type {Map<string | null, Place | null>} */
-  const places = new Map();
+	const { title, greeting, options } = parts;
+	const tabs = createTabs();
+	const agents = createAgents();
+	const closeDrawer = createDrawer(parts);
+	const announce = createAnnouncer(parts.announcer);
+	const notices = createNotices(parts.notices, closeDrawer, announce);
+	const setConnection = createConnectionStatus(parts.connection);
+	/** @type {Thread | undefined} */
+	let thread;
+	/** @type {Conversation | null} */
+	let shown = null;
+	/** Where conversations were left. @type {Map<string | null, Place | null>} */
+	const places = new Map();
 
-  const composer = createComposer(parts, {
-    onSend: (text) => Boolean(thread?.send(text)),
-    onStop: () => void thread?.stop(),
-  });
-  const transcript = createTranscript(parts, () => void thread?.loadOlder());
-  const agentSelect = createAgentSelect(parts.agent, agents, (id) => void thread?.setAgent(id));
-  const bookmarks = createBookmarks(api, companyId, () => {
-    thread?.repaint();
-    onBookmarks();
-  });
+	const composer = createComposer(parts, {
+		onSend: (text) => Boolean(thread?.send(text)),
+		onStop: () => void thread?.stop(),
+	});
+	const transcript = createTranscript(parts, () => void thread?.loadOlder());
+	const agentSelect = createAgentSelect(parts.agent, agents, (id) => thread?.setAgent(id));
+	const bookmarks = createBookmarks(api, companyId, () => {
+		thread?.repaint();
+		onBookmarks();
+	});
 
-  /** @param {string} conversationId */
-  const changed = (conversationId) => {
-    tabs.tell({ kind: "changed", conversationId });
-    void beat();
-  };
+	/** @param {string} conversationId */
+	const changed = (conversationId) => {
+		tabs.tell({ kind: "changed", conversationId });
+		void beat();
+	};
 
-  /** @param {unknown} error */
-  const warn = (error) => void (isAbort(error) || notices.warn(describe(error)));
+	/** @param {unknown} error */
+	const warn = (error) => void (isAbort(error) || notices.warn(describe(error)));
 
-  /** @type {OnOptions | undefined} */
-  let menu;
-  const menuOf = async () => {
-    const { createConversationMenu } = await loadMenu();
-    return (menu ??= createConversationMenu(api, notices, {
-      onChanged(conversation) {
-        if (conversation.id === thread?.id()) show(conversation);
-        else list.update(conversation);
-        changed(conversation.id);
-      },
-      onDeleted({ id }) {
-        const wasOpen = id === thread?.id();
-        list.remove(id);
-        if (wasOpen) router.go(addressOf(null));
-        changed(id);
-        return wasOpen;
-      },
-      onRestored({ id }, wasOpen) {
-        if (wasOpen) router.go(addressOf(id));
-        composer.focus();
-        changed(id);
-      },
-    }));
-  };
-  /** @type {OnOptions} */
-  const openMenu = (button, conversation) => void menuOf().then((open) => open(button, conversation)).catch(warn);
-  options.append(icon("more"));
-  options.addEventListener("click", () => shown && openMenu(options, shown));
+	/** @type {OnOptions | undefined} */
+	let menu;
+	const menuOf = async () => {
+		const { createConversationMenu } = await loadMenu();
+		return (menu ??= createConversationMenu(api, notices, {
+			onChanged(conversation) {
+				if (conversation.id === thread?.id()) show(conversation);
+				else list.update(conversation);
+				changed(conversation.id);
+			},
+			onDeleted({ id }) {
+				const wasOpen = id === thread?.id();
+				list.remove(id);
+				if (wasOpen) router.go(addressOf(null));
+				changed(id);
+				return wasOpen;
+			},
+			onRestored({ id }, wasOpen) {
+				if (wasOpen && !thread?.id()) {
+					router.go(addressOf(id));
+					composer.focus();
+				}
+				changed(id);
+			},
+		}));
+	};
+	/** @type {OnOptions} */
+	const openMenu = (button, conversation) => void menuOf().then((open) => open(button, conversation)).catch(warn);
+	options.append(icon("more"));
+	options.addEventListener("click", () => shown && openMenu(options, shown));
 
-  const { list, onBookmarks } = createSidebar(parts, api, companyId, {
-    onOptions: openMenu,
-    onNew() {
-      router.go(addressOf(null));
-      composer.focus();
-    },
-    onError: warn,
-  });
+	const { list, onBookmarks } = createSidebar(parts, api, companyId, {
+		onOptions: openMenu,
+		onNew() {
+			router.go(addressOf(null));
+			composer.focus();
+		},
+		onError: warn,
+	});
 
-  /** @param {Conversation | null} conversation */
-  const show = (conversation) => {
-    shown = conversation;
-    const name = conversation?.title ?? "New conversation";
-    if (title.textContent !== name) title.textContent = name;
-    document.title = conversation ? `${name} · chatserver` : "chatserver";
-    options.hidden = conversation === null;
-    agentSelect.show(conversation?.agentId ?? null);
-    if (conversation) list.update(conversation);
-  };
+	/** @param {Conversation | null} conversation */
+	const show = (conversation) => {
+		shown = conversation;
+		const name = conversation?.title ?? "New conversation";
+		if (title.textContent !== name) title.textContent = name;
+		document.title = conversation ? `${name} · chatserver` : "chatserver";
+		options.hidden = conversation === null;
+		agentSelect.show(conversation?.agentId ?? null);
+		if (conversation) list.update(conversation);
+	};
 
-  const surroundings = { api, tabs, transcript, composer, agents, agentSelect, bookmarks, announce, setConnection, companyId };
+	/** @type {Surroundings} */
+	const surroundings = {
+		...{ api, tabs, transcript, composer, agents, agentSelect, bookmarks, announce, setConnection, companyId },
+		underWay: new Set(),
+	};
 
-  /** @param {string | null} conversationId @param {Place | null} [place] */
-  const openThread = (conversationId, place = null) => {
-    if (thread) places.set(thread.id(), transcript.reading());
-    thread?.close();
-    agentSelect.clearOnce();
-    composer.open(conversationId);
-    list.setCurrent(conversationId);
-    greeting.hidden = conversationId !== null;
-    show(null);
-    if (conversationId) title.textContent = "";
-    thread = createThread(surroundings, conversationId, {
-      onConversation: show,
-      onCreated({ id }) {
-        router.record(addressOf(id));
-        list.setCurrent(id);
-      },
-      onBranched({ id }) {
-        router.go(addressOf(id));
-        composer.focus();
-      },
-      onGone() {
-        show(null);
-        title.textContent = "Not found";
-      },
-      onBack: () => openThread(conversationId),
-      onActivity: () => void beat(),
-    });
-    void thread.open(place);
-  };
+	/** @param {string | null} conversationId @param {Place | null} [place] */
+	const openThread = (conversationId, place = null) => {
+		if (thread) places.set(thread.id(), transcript.reading());
+		thread?.close();
+		agentSelect.clearOnce();
+		composer.open(conversationId);
+		list.setCurrent(conversationId);
+		greeting.hidden = conversationId !== null;
+		show(null);
+		if (conversationId) title.textContent = "";
+		thread = createThread(surroundings, conversationId, place, {
+			onConversation: show,
+			onCreated({ id }) {
+				router.record(addressOf(id));
+				list.setCurrent(id);
+			},
+			onBranched({ id }) {
+				router.go(addressOf(id));
+				composer.focus();
+			},
+			onGone() {
+				show(null);
+				title.textContent = "Not found";
+			},
+			onBack: () => openThread(conversationId),
+			onActivity: () => void beat(),
+		});
+		void thread.open();
+	};
 
-  const router = createRouter(({ conversationId, messageId }, isReturn) => {
-    closeDrawer();
-    if (!thread || !conversationId || conversationId !== thread.id()) {
-      openThread(conversationId, isReturn ? places.get(conversationId) : null);
-    }
-    if (messageId) void thread?.reveal(messageId);
-  });
+	const router = createRouter(({ conversationId, messageId }, isReturn) => {
+		closeDrawer();
+		if (!thread || !conversationId || conversationId !== thread.id()) {
+			openThread(conversationId, isReturn ? places.get(conversationId) : null);
+		}
+		if (messageId) void thread?.reveal(messageId);
+	});
 
-  const beat = repeatWhileVisible(POLL_SECONDS, async () => {
-    const results = await Promise.allSettled([list.refresh(), thread?.poll()]);
-    const errors = results.map((result) => result.status === "rejected" && result.reason);
-    setConnection("poll", !errors.some((error) => error instanceof ApiError && error.status === 0));
-  });
-  tabs.listen((news) => news.kind === "changed" && void beat());
+	const beat = repeatWhileVisible(POLL_SECONDS, async () => {
+		const results = await Promise.allSettled([list.refresh(), thread?.poll()]);
+		const errors = results.map((result) => result.status === "rejected" && result.reason);
+		setConnection("poll", !errors.some((error) => error instanceof ApiError && error.status === 0));
+	});
+	tabs.listen((news) => news.kind === "changed" && void beat());
 
-  agents.load(api, companyId).then(
-    () => {
-      agentSelect.show(agentSelect.chosen());
-      thread?.repaint();
-    },
-    (error) => notices.warn(`The agents cannot be shown. ${describe(error)}`),
-  );
-  bookmarks.load().catch((error) => notices.warn(`The bookmarks cannot be shown. ${describe(error)}`));
-  parts.skip.addEventListener("click", (event) => {
-    event.preventDefault();
-    parts.message.focus();
-  });
-  loadAllSoon();
-  router.start();
-  if (matchMedia("(hover: hover)").matches) composer.focus();
+	agents.load(api, companyId).then(
+		() => {
+			agentSelect.show(agentSelect.chosen());
+			thread?.repaint();
+		},
+		(error) => notices.warn(`The agents cannot be shown. ${describe(error)}`),
+	);
+	bookmarks.load().catch((error) => notices.warn(`The bookmarks cannot be shown. ${describe(error)}`));
+	parts.skip.addEventListener("click", (event) => {
+		event.preventDefault();
+		parts.message.focus();
+	});
+	loadAllSoon();
+	router.start();
+	if (matchMedia("(hover: hover)").matches) composer.focus();
 }
 
 async function start() {
-  /** All elements that have an id. @type {any} */
-  const parts = Object.fromEntries(Array.from(document.querySelectorAll("[id]"), (node) => [node.id, node]));
-  const askToken = createSignIn(() => api);
-  const api = createApi(askToken);
-  try {
-    const session = await api.session();
-    if (session.companies.length === 0) return askToken();
-    offerSignOut(parts, api, session);
-    run(parts, api, chooseCompany(parts, session));
-  } catch (error) {
-    if (error instanceof ApiError && error.status === 401) return;
-    parts.messages.replaceChildren(problem(describe(error), () => location.reload()));
-    throw error;
-  }
+	/** All elements that have an id. @type {any} */
+	const parts = Object.fromEntries(Array.from(document.querySelectorAll("[id]"), (node) => [node.id, node]));
+	const askToken = createSignIn(() => api);
+	const api = createApi(askToken);
+	try {
+		const session = await api.session();
+		if (session.companies.length === 0) return askToken();
+		const ids = session.companies.map(({ id }) => id);
+		const companyId = ids.includes(recall("company")) ? recall("company") : ids[0];
+		if (ids.length > 1 || session.mode === "authenticated") {
+			loadAccount().then(({ showAccount }) => showAccount(parts, api, session, companyId), () => {});
+		}
+		run(parts, api, companyId);
+	} catch (error) {
+		if (error instanceof ApiError && error.status === 401) return;
+		parts.messages.replaceChildren(problem(describe(error), () => location.reload()));
+		throw error;
+	}
 }
 
 void start();

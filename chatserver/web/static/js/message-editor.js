@@ -5,53 +5,53 @@ import { describe, problem } from "./feedback.js";
 
 /** @type {EditMessage} */
 export const editMessage = (content, onSave, onClose) => {
-  const box = element("textarea", { "aria-label": "Edit message", dir: "auto", rows: 1 });
-  box.value = content;
-  const save = element("button", { class: "button primary" }, "Save");
-  const hint = element("span", { class: "hint" }, "All that follows is answered anew.");
-  const trouble = element("div");
+	const box = element("textarea", { "aria-label": "Edit message", dir: "auto", rows: 1 });
+	box.value = content;
+	const save = element("button", { class: "button primary" }, "Save");
+	const hint = element("span", { class: "hint" }, "All that follows is answered anew.");
+	const trouble = element("div");
 
-  const submit = async () => {
-    if (!box.value.trim() || save.disabled) return box.focus();
-    save.disabled = true;
-    trouble.replaceChildren();
-    try {
-      await onSave(box.value);
-      onClose();
-    } catch (error) {
-      trouble.replaceChildren(problem(describe(error)));
-      save.disabled = false;
-    }
-  };
+	const submit = async () => {
+		if (!box.value.trim() || save.disabled) return box.focus();
+		save.disabled = true;
+		trouble.replaceChildren();
+		try {
+			await onSave(box.value);
+			onClose();
+		} catch (error) {
+			trouble.replaceChildren(problem(describe(error)));
+			save.disabled = false;
+		}
+	};
 
-  const form = element(
-    "form",
-    {
-      class: "edit",
-      submit: (event) => {
-        event.preventDefault();
-        void submit();
-      },
-    },
-    box,
-    element("div", { class: "row" }, hint, button("Cancel", onClose), save),
-    trouble,
-  );
-  box.addEventListener("input", () => fitHeight(box));
-  box.addEventListener("keydown", (event) => {
-    if (isComposing(event)) return;
-    if (event.key === "Escape") onClose();
-    if (event.key !== "Enter" || event.shiftKey) return;
-    event.preventDefault();
-    void submit();
-  });
-  return {
-    form,
-    text: () => box.value,
-    focus() {
-      fitHeight(box);
-      box.focus();
-      box.setSelectionRange(content.length, content.length);
-    },
-  };
+	const form = element(
+		"form",
+		{
+			class: "edit",
+			submit: (event) => {
+				event.preventDefault();
+				void submit();
+			},
+		},
+		box,
+		element("div", { class: "row" }, hint, button("Cancel", onClose), save),
+		trouble,
+	);
+	box.addEventListener("input", () => fitHeight(box));
+	box.addEventListener("keydown", (event) => {
+		if (isComposing(event)) return;
+		if (event.key === "Escape") onClose();
+		if (event.key !== "Enter" || event.shiftKey) return;
+		event.preventDefault();
+		void submit();
+	});
+	return {
+		form,
+		unsaved: () => (box.value === content ? null : box.value),
+		focus() {
+			fitHeight(box);
+			box.focus();
+			box.setSelectionRange(content.length, content.length);
+		},
+	};
 };

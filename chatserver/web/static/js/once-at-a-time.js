@@ -4,31 +4,31 @@
  * @param {() => Promise<unknown>} task
  */
 export function onceAtATime(task) {
-  /** @type {Promise<void> | null} */
-  let running = null;
-  let isDue = false;
+	/** @type {Promise<void> | null} */
+	let running = null;
+	let isDue = false;
 
-  const run = async () => {
-    try {
-      while (isDue) {
-        isDue = false;
-        await task();
-      }
-    } catch (error) {
-      isDue = true;
-      throw error;
-    } finally {
-      running = null;
-    }
-  };
+	const run = async () => {
+		try {
+			while (isDue) {
+				isDue = false;
+				await task();
+			}
+		} catch (error) {
+			isDue = true;
+			throw error;
+		} finally {
+			running = null;
+		}
+	};
 
-  return {
-    request() {
-      isDue = true;
-      return (running ??= run());
-    },
-    running: () => running,
-    /** Whether it failed, and was not run since. */
-    isDue: () => isDue,
-  };
+	return {
+		request() {
+			isDue = true;
+			return (running ??= run());
+		},
+		running: () => running,
+		/** Whether it failed, and was not run since. */
+		isDue: () => isDue,
+	};
 }

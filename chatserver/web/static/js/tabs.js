@@ -10,33 +10,33 @@ const NAME = "chatserver";
 
 /** @type {() => Tabs} */
 export const createTabs = () => {
-  const channel = new BroadcastChannel(NAME);
+	const channel = new BroadcastChannel(NAME);
 
-  /** @param {AbortSignal} signal @param {() => Promise<void>} read */
-  const inSlot = async (signal, read) => {
-    const names = Array.from({ length: STREAM_SLOTS }, (_, index) => `${NAME} stream ${index}`);
-    for (const name of names) {
-      const had = await navigator.locks.request(name, { ifAvailable: true }, async (lock) => {
-        if (lock) await read();
-        return lock !== null;
-      });
-      if (had) return;
-    }
-    const any = names[Math.floor(Math.random() * STREAM_SLOTS)];
-    await navigator.locks.request(any, { signal }, read);
-  };
+	/** @param {AbortSignal} signal @param {() => Promise<void>} read */
+	const inSlot = async (signal, read) => {
+		const names = Array.from({ length: STREAM_SLOTS }, (_, index) => `${NAME} stream ${index}`);
+		for (const name of names) {
+			const had = await navigator.locks.request(name, { ifAvailable: true }, async (lock) => {
+				if (lock) await read();
+				return lock !== null;
+			});
+			if (had) return;
+		}
+		const any = names[Math.floor(Math.random() * STREAM_SLOTS)];
+		await navigator.locks.request(any, { signal }, read);
+	};
 
-  return {
-    canShare: "locks" in navigator,
-    tell: (news) => channel.postMessage(news),
-    listen: (listener, signal) => channel.addEventListener("message", ({ data }) => listener(data), { signal }),
-    async whenLeading(answer, signal, read) {
-      if (!this.canShare) return read();
-      try {
-        await navigator.locks.request(`${NAME} answer ${answer}`, { signal }, () => inSlot(signal, read));
-      } catch (error) {
-        if (!signal.aborted) throw error;
-      }
-    },
-  };
+	return {
+		canShare: "locks" in navigator,
+		tell: (news) => channel.postMessage(news),
+		listen: (listener, signal) => channel.addEventListener("message", ({ data }) => listener(data), { signal }),
+		async whenLeading(answer, signal, read) {
+			if (!this.canShare) return read();
+			try {
+				await navigator.locks.request(`${NAME} answer ${answer}`, { signal }, () => inSlot(signal, read));
+			} catch (error) {
+				if (!signal.aborted) throw error;
+			}
+		},
+	};
 };

@@ -11,17 +11,17 @@ const FULL = format({ dateStyle: "full", timeStyle: "medium" });
 
 /** As short as it can be told from other days. @param {string} time RFC 3339 */
 export function shortTime(time, now = new Date()) {
-  const when = new Date(time);
-  if (when.toDateString() === now.toDateString()) return CLOCK.format(when);
-  return (when.getFullYear() === now.getFullYear() ? SAME_YEAR : ANY).format(when);
+	const when = new Date(time);
+	if (when.toDateString() === now.toDateString()) return CLOCK.format(when);
+	return (when.getFullYear() === now.getFullYear() ? SAME_YEAR : ANY).format(when);
 }
 
 /** @param {string} time RFC 3339 */
 export function fullTime(time) {
-  return FULL.format(new Date(time));
+	return FULL.format(new Date(time));
 }
 
 /** @param {string} time RFC 3339 */
 export function timeElement(time) {
-  return element("time", { datetime: time, title: fullTime(time) }, shortTime(time));
+	return element("time", { datetime: time, title: fullTime(time) }, shortTime(time));
 }

@@ -17,118 +17,120 @@ import { loadFollower } from "./later.js";
 
 /** @type {CreateUnsettledAnswers} */
 export const createUnsettledAnswers = (surroundings, handlers) => {
-  const { api, setConnection } = surroundings;
-  /** @type {Map<string | null, Run>} */
-  const runs = new Map();
-  /** What stands in the place of an answer that is not there. @type {Map<string | null, HTMLElement>} */
-  const missing = new Map();
+	const { api, setConnection } = surroundings;
+	/** @type {Map<string | null, Run>} */
+	const runs = new Map();
+	/** What stands in the place of an answer that is not there. @type {Map<string | null, HTMLElement>} */
+	const missing = new Map();
 
-  /** @param {string | null} trigger */
-  const settle = (trigger) => {
-    const run = runs.get(trigger);
-    if (!run) return undefined;
-    run.follower?.close();
-    runs.delete(trigger);
-    setConnection("stream", true);
-    return run.view;
-  };
+	/** @param {string | null} trigger */
+	const settle = (trigger) => {
+		const run = runs.get(trigger);
+		if (!run) return undefined;
+		run.follower?.close();
+		runs.delete(trigger);
+		setConnection(`stream ${trigger}`, true);
+		return run.view;
+	};
 
-  /** @type {UnsettledAnswers["noteUnanswered"]} */
-  const noteUnanswered = (conversationId, trigger, text) => {
-    if (missing.has(trigger)) return;
-    const retry = button("Retry", () => follow(conversationId, trigger, { starts: true }));
-    missing.set(trigger, element("div", { class: "box unanswered" }, element("p", {}, text), retry));
-  };
+	/** @type {UnsettledAnswers["noteUnanswered"]} */
+	const noteUnanswered = (conversationId, trigger, text) => {
+		if (missing.has(trigger)) return;
+		const retry = button("Retry", () => follow(conversationId, trigger, { starts: true }));
+		missing.set(trigger, element("div", { class: "box unanswered" }, element("p", {}, text), retry));
+	};
 
-  /** @param {string} conversationId @param {string | null} trigger @param {Run} run */
-  const open = async (conversationId, trigger, run) => {
-    /** @param {string} text */
-    const fail = (text) => {
-      settle(trigger);
-      missing.set(trigger, problem(text, () => follow(conversationId, trigger, { starts: true })));
-      handlers.onChange();
-    };
-    try {
-      const { followAnswer } = await loadFollower();
-      if (runs.get(trigger) !== run || run.follower) return;
-      const { view, starts, progress } = run;
-      run.starts = false;
-      if (document.hidden) return starts ? api.startAnswer(conversationId, trigger) : undefined;
-      run.follower = followAnswer(surroundings, { conversationId, trigger, starts, progress }, {
-        onProgress: view.showProgress,
-        onConnection: (connected) => setConnection("stream", connected),
-        onGone() {
-          settle(trigger);
-          handlers.onChange();
-          handlers.onStale();
-        },
-        onRefused(error) {
-          if (error.status !== 404) fail(error.message);
-          else settle(trigger);
-          handlers.onStale();
-        },
-        onEnd(end, { content }) {
-          settle(trigger);
-          if (end.type === "error") fail(end.error);
-          else if (end.messageId) {
-            const status = end.type === "done" ? "completed" : "stopped";
-            handlers.onAnswer({ id: end.messageId, replyTo: trigger, content, status }, view);
-          } else {
-            noteUnanswered(conversationId, trigger, "Stopped before there was an answer.");
-            handlers.onChange();
-          }
-          handlers.onStale();
-        },
-      });
-    } catch (error) {
-      if (runs.get(trigger) === run) fail(describe(error));
-    }
-  };
+	/** @param {string} conversationId @param {string | null} trigger @param {Run} run */
+	const open = async (conversationId, trigger, run) => {
+		/** @param {string} text */
+		const fail = (text) => {
+			settle(trigger);
+			missing.set(trigger, problem(text, () => follow(conversationId, trigger, { starts: true })));
+			handlers.onChange();
+		};
+		const onGone = () => {
+			settle(trigger);
+			handlers.onChange();
+			handlers.onStale();
+		};
+		try {
+			const { followAnswer } = await loadFollower();
+			if (runs.get(trigger) !== run || run.follower) return;
+			const { view, starts, progress } = run;
+			run.starts = false;
+			if (document.hidden) return starts ? api.startAnswer(conversationId, trigger) : undefined;
+			run.follower = followAnswer(surroundings, { conversationId, trigger, starts, progress }, {
+				onProgress: view.showProgress,
+				onConnection: (connected) => setConnection(`stream ${trigger}`, connected),
+				onGone,
+				onRefused(error) {
+					if (error.status === 404) return onGone();
+					fail(error.message);
+					handlers.onStale();
+				},
+				onEnd(end, { content }) {
+					settle(trigger);
+					if (end.type === "error") fail(end.error);
+					else if (end.messageId) {
+						const status = end.type === "done" ? "completed" : "stopped";
+						handlers.onAnswer({ id: end.messageId, replyTo: trigger, content, status }, view);
+					} else {
+						noteUnanswered(conversationId, trigger, "Stopped before there was an answer.");
+						handlers.onChange();
+					}
+					handlers.onStale();
+				},
+			});
+		} catch (error) {
+			if (runs.get(trigger) === run) fail(describe(error));
+		}
+	};
 
-  /** @type {UnsettledAnswers["follow"]} */
-  const follow = (conversationId, trigger, { starts }) => {
-    let run = runs.get(trigger);
-    if (!run) {
-      run = { view: handlers.createView(trigger), starts, follower: null, progress: null };
-      run.view.showProgress({ content: "", reasoning: "", lastEventId: null });
-      runs.set(trigger, run);
-      missing.delete(trigger);
-      handlers.onChange();
-    }
-    run.starts ||= starts;
-    if (!run.follower) void open(conversationId, trigger, run);
-  };
+	/** @type {UnsettledAnswers["follow"]} */
+	const follow = (conversationId, trigger, { starts }) => {
+		let run = runs.get(trigger);
+		if (!run) {
+			run = { view: handlers.createView(trigger), starts, follower: null, progress: null };
+			run.view.showProgress({ content: "", reasoning: "", lastEventId: null });
+			runs.set(trigger, run);
+			missing.delete(trigger);
+			handlers.onChange();
+		}
+		run.starts ||= starts;
+		if (!run.follower) void open(conversationId, trigger, run);
+	};
 
-  /** @type {UnsettledAnswers["elementFor"]} */
-  const elementFor = (trigger) => runs.get(trigger)?.view.element ?? missing.get(trigger);
+	/** @type {UnsettledAnswers["elementFor"]} */
+	const elementFor = (trigger) => runs.get(trigger)?.view.element ?? missing.get(trigger);
 
-  return {
-    follow,
-    settle,
-    elementFor,
-    noteUnanswered,
-    isAnswering: () => runs.size > 0,
-    isFollowing: (trigger) => runs.has(trigger),
-    suspend() {
-      for (const run of runs.values()) {
-        const progress = run.follower?.progress();
-        run.follower?.close();
-        run.follower = null;
-        run.progress = progress?.lastEventId ? progress : null;
-      }
-    },
-    resume(conversationId) {
-      for (const trigger of [...runs.keys()]) follow(conversationId, trigger, { starts: false });
-    },
-    forget() {
-      const triggers = [...runs.keys()];
-      triggers.forEach(settle);
-      return triggers;
-    },
-    keepMissing(trigger) {
-      for (const key of missing.keys()) if (key !== trigger) missing.delete(key);
-    },
-    elementsBut: (known) =>
-      [...runs.keys(), ...missing.keys()].flatMap((trigger) => (!known.has(trigger) && elementFor(trigger)) || []),
-  };
+	return {
+		follow,
+		settle,
+		elementFor,
+		noteUnanswered,
+		isAnswering: () => runs.size > 0,
+		isFollowing: (trigger) => runs.has(trigger),
+		suspend() {
+			for (const run of runs.values()) {
+				if (!run.follower) continue;
+				const progress = run.follower.progress();
+				run.follower.close();
+				run.follower = null;
+				run.progress = progress.lastEventId ? progress : null;
+			}
+		},
+		resume(conversationId) {
+			for (const trigger of [...runs.keys()]) follow(conversationId, trigger, { starts: false });
+		},
+		forget() {
+			const triggers = [...runs.keys()];
+			triggers.forEach(settle);
+			return triggers;
+		},
+		keepMissing(trigger) {
+			for (const key of missing.keys()) if (key !== trigger) missing.delete(key);
+		},
+		elementsBut: (known) =>
+			[...runs.keys(), ...missing.keys()].flatMap((trigger) => (!known.has(trigger) && elementFor(trigger)) || []),
+	};
 };
