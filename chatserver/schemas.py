@@ -191,6 +191,11 @@ class ChatMessage(Wire):
     superseded_at: Annotated[Time | None, Field(description="When a rewind took it back; models do not see it.")]
     usage: Annotated[TokenUsage | None, Field(description="Of an answer, where the provider counts.")]
 
+    @property
+    def effective_content(self) -> str:
+        """What counts: the newest wording."""
+        return self.content if self.edited_content is None else self.edited_content
+
 
 class RenderedMessage(ChatMessage):
     """A message with its effective content as HTML."""

@@ -39,7 +39,7 @@ class RenderedTexts:
     @staticmethod
     def key(text: str) -> Key:
         """What a text goes by here."""
-        return hashlib.sha256(text.encode(errors="surrogatepass")).digest()
+        return hashlib.sha256(text.encode()).digest()
 
     def look_up(self, key: Key) -> str | None:
         """The HTML of a text, None where there is none. Raises KeyError where the text has yet to be tried."""

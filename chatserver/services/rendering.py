@@ -56,8 +56,8 @@ class RenderingService:
     async def render_page(self, page: Page[ChatMessage]) -> RenderedPage:
         """The page with the HTML of its assistant messages' effective content."""
         answers = [message for message in page.items if message.role == "assistant"]
-        texts = [answer.content if answer.edited_content is None else answer.edited_content for answer in answers]
-        html = dict(zip((answer.id for answer in answers), await self.render(texts), strict=True))
+        rendered = await self.render([answer.effective_content for answer in answers])
+        html = dict(zip((answer.id for answer in answers), rendered, strict=True))
         items = [RenderedMessage(**dict(message), html=html.get(message.id)) for message in page.items]
         return RenderedPage(items=items, has_more=page.has_more, next_cursor=page.next_cursor)
 

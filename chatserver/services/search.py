@@ -49,5 +49,6 @@ def _hit(row: Row[Any], terms: Terms) -> SearchHit:
             snippet=make_snippet(conversation.title or "", terms.wanted),
         )
     message = to_message(joined.message_of(row))
-    effective = message.content if message.edited_content is None else message.edited_content
-    return SearchHit(message=message, conversation=conversation, snippet=make_snippet(effective, terms.wanted))
+    return SearchHit(
+        message=message, conversation=conversation, snippet=make_snippet(message.effective_content, terms.wanted)
+    )

@@ -27,7 +27,7 @@ from sqlalchemy.dialects.postgresql import ARRAY
 
 from chatserver.errors import ConflictError, NotFoundError
 from chatserver.ids import uuid7
-from chatserver.storage.conversations import moved, visible
+from chatserver.storage.conversations import later_than, moved, visible
 from chatserver.storage.messages import live
 from chatserver.storage.scope import Companies, companies_parameter
 from chatserver.storage.tables import conversations, messages, runs
@@ -44,13 +44,18 @@ def _stands_at() -> ColumnElement[int]:
     return func.coalesce(asked.scalar_subquery(), messages.c.position)
 
 
+_READ_AT = (_stands_at(), messages.c.position)
+_given = [bindparam(f"target_{name}", type_=messages.c.position.type) for name in ("stands_at", "position")]
+"""Where a message stands in reading order: of each row, and of the one that is rewound or branched to."""
+
+_TARGET = select(*(column.label(parameter.key) for column, parameter in zip(_READ_AT, _given, strict=True))).where(
+    messages.c.conversation_id == _conversation_id, messages.c.id == bindparam("message"), live()
+)
+
 # --- rewind -----------------------------------------------------------------------------------------------
 
 # Whoever adds a message, commits an answer or rewinds takes this lock first.
 _LOCK = update(conversations).where(visible()).values(updated_at=moved()).returning(conversations.c.id)
-_PLACE = select(_stands_at().label("target_stands_at"), messages.c.position.label("target_position")).where(
-    messages.c.conversation_id == _conversation_id, messages.c.id == bindparam("message"), live()
-)
 _ACTIVE = select(runs.c.id).where(
     runs.c.conversation_id == _conversation_id, runs.c.status == literal_column("'active'")
 )
@@ -66,18 +71,13 @@ _DROP_DEAD = (
 )
 
 
-_stands_at_given = bindparam("target_stands_at", type_=messages.c.position.type)
-_position_given = bindparam("target_position", type_=messages.c.position.type)
-
-
 def _supersede() -> Any:
-    follows = tuple_(_stands_at(), messages.c.position) > tuple_(_stands_at_given, _position_given)
     superseded = (
         update(messages)
         .where(
             messages.c.conversation_id == _conversation_id,
-            messages.c.position > _stands_at_given,  # nothing is written before what it answers: for the index
-            follows,
+            messages.c.position > _given[0],  # nothing is written before what it answers: for the index
+            tuple_(*_READ_AT) > tuple_(*_given),
             live(),
         )
         .values(superseded_at=func.clock_timestamp())
@@ -110,13 +110,13 @@ def rewind(connection: Connection, companies: Companies, conversation_id: UUID, 
     named = {"conversation": conversation_id}
     if connection.execute(_LOCK, {**named, "companies": companies_parameter(companies)}).one_or_none() is None:
         raise NotFoundError("Conversation not found")
-    place = connection.execute(_PLACE, {**named, "message": message_id}).one_or_none()
-    if place is None:
+    target = connection.execute(_TARGET, {**named, "message": message_id}).one_or_none()
+    if target is None:
         raise NotFoundError("Message not found")
     connection.execute(_DROP_DEAD, named)
     if connection.execute(_ACTIVE, named).first() is not None:
         raise ConflictError("An answer is being generated in this conversation")
-    return int(connection.execute(_SUPERSEDE, {**named, **place._mapping}).scalar_one())
+    return int(connection.execute(_SUPERSEDE, {**named, **target._mapping}).scalar_one())
 
 
 # --- branch -----------------------------------------------------------------------------------------------
@@ -127,7 +127,7 @@ _UP_TO = (
     select(messages.c.id)
     .where(
         messages.c.conversation_id == _conversation_id,
-        tuple_(_stands_at(), messages.c.position) <= tuple_(_stands_at_given, _position_given),
+        tuple_(*_READ_AT) <= tuple_(*_given),
         live(),
     )
     .order_by(messages.c.position)
@@ -141,13 +141,10 @@ _COLUMNS = (
     "branch_from_message_id",
     "last_position",
 )
-# The newer of the two, whatever the clock says: it stands above the other one in lists.
-_now = func.greatest(
-    func.now(),
-    bindparam("source_updated_at", type_=conversations.c.updated_at.type) + literal_column("interval '1 ms'"),
-)
+# It stands above its source in lists, whatever the clock says.
+_after_source = later_than(bindparam("source_updated_at", type_=conversations.c.updated_at.type))
 _CREATE = insert(conversations).values(
-    created_at=_now, updated_at=_now, **{name: bindparam(f"new_{name}") for name in _COLUMNS}
+    created_at=_after_source, updated_at=_after_source, **{name: bindparam(f"new_{name}") for name in _COLUMNS}
 )
 
 
@@ -212,10 +209,10 @@ def branch(connection: Connection, companies: Companies, conversation_id: UUID, 
     source = connection.execute(_SOURCE, {**named, "companies": companies_parameter(companies)}).one_or_none()
     if source is None:
         raise NotFoundError("Conversation not found")
-    place = connection.execute(_PLACE, {**named, "message": message_id}).one_or_none()
-    if place is None:
+    target = connection.execute(_TARGET, {**named, "message": message_id}).one_or_none()
+    if target is None:
         raise NotFoundError("Message not found")
-    originals = connection.execute(_UP_TO, {**named, **place._mapping}).scalars().all()
+    originals = connection.execute(_UP_TO, {**named, **target._mapping}).scalars().all()
     new_id = uuid7()
     values = {
         "source_updated_at": source.updated_at,

@@ -57,9 +57,12 @@ LOAD_ALL = """async () => {
   }
   return count();
 }"""
+# When both hold for the first time, in milliseconds from the navigation.
 USABLE = """new MutationObserver(() => {
-  if (document.querySelector("nav li a")) window.usableAt ??= performance.now();
-}).observe(document, {subtree: true, childList: true});"""
+  if (document.querySelector("nav li a") && document.querySelector("textarea:enabled")) {
+    window.usableAt ??= performance.now();
+  }
+}).observe(document, {subtree: true, childList: true, attributes: true});"""
 
 
 def measure(rounds: int) -> None:
@@ -101,7 +104,7 @@ def _usable(browser: Browser, origin: str) -> float:
     page = context.new_page()
     page.add_init_script(USABLE)
     page.goto(origin)
-    page.wait_for_function("window.usableAt && !document.querySelector('textarea').disabled")
+    page.wait_for_function("window.usableAt")
     milliseconds: float = page.evaluate("window.usableAt")
     context.close()
     return milliseconds
@@ -115,17 +118,19 @@ def _frames(browser: Browser, url: str, rounds: int) -> dict[str, list[float]]:
     loaded = page.evaluate(LOAD_ALL)
     page.wait_for_timeout(1_000)
     times[f"scrolling, {loaded:,} loaded"] = page.evaluate(FRAMES, [1_000 * rounds, -200])
-    times[f"an answer streams, {loaded:,} loaded, the reader among them"] = _while_streaming(page, rounds, back=True)
+    streaming = _while_streaming(page, rounds, scroll_to=100_000)
+    shown = page.get_by_role("article").count()
+    times[f"an answer streams, {shown:,} loaded, among the old ones"] = streaming
     return times
 
 
-def _while_streaming(page: Page, rounds: int, *, back: bool = False) -> list[float]:
-    """The frames of so many seconds in the middle of an answer. `back`: to where the reader was before asking."""
+def _while_streaming(page: Page, rounds: int, *, scroll_to: int | None = None) -> list[float]:
+    """The frames of so many seconds in the middle of an answer, at its end or where one scrolled to (CSS pixels)."""
     page.get_by_role("textbox", name="Message", exact=True).fill(" ".join(f"word{n}" for n in range(200 * rounds)))
     page.get_by_role("button", name="Send").click()
+    if scroll_to is not None:
+        page.evaluate("(top) => { document.querySelector('[role=region]').scrollTop = top; }", scroll_to)
     page.get_by_role("button", name="Stop").wait_for()
-    if back:
-        page.evaluate("document.querySelector('[role=region]').scrollTop = 1e5")
     page.wait_for_timeout(500)
     times: list[float] = page.evaluate(FRAMES, [1_000 * rounds, 0])
     page.get_by_role("button", name="Regenerate").wait_for()

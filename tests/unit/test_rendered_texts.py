@@ -11,7 +11,7 @@ def test_texts_go_by_all_that_is_in_them() -> None:
     texts = RenderedTexts(10_000)
     texts.keep(texts.key("a"), "<p>a</p>")
     assert texts.look_up(texts.key("a")) == "<p>a</p>"
-    for other in ("A", "a ", "", "ä", "\ud800"):
+    for other in ("A", "a ", "", "ä"):
         with pytest.raises(KeyError):
             texts.look_up(texts.key(other))
 
