@@ -1,0 +1,195 @@
+"""What is done twice happens once, and what was interrupted goes on where it was."""
+
+from __future__ import annotations
+
+import re
+import uuid
+
+import pytest
+from playwright.sync_api import Page, expect
+
+from tests.browser.chat import ECHO, Chat, words
+from tests.browser.conftest import COMPANY, Complaints, Server
+from tests.browser.held import Held, until
+
+pytestmark = pytest.mark.browser
+
+
+def titles(server: Server, word: str) -> list[str]:
+    items = server.call("GET", f"/companies/{COMPANY}/conversations?q={word}")["items"]
+    return [conversation["title"] for conversation in items]
+
+
+def test_a_first_message_begins_one_conversation(page: Page, server: Server) -> None:
+    """Also when one turns to a new conversation while the first is being created."""
+    word = f"w{uuid.uuid4().hex[:8]}"
+    chat = Chat(page).open()
+    held = Held(page, "**/conversations", "POST")
+    chat.box.fill(word)
+    chat.button("Send").click()
+    held.until(1)
+    chat.button("New conversation").click()
+    expect(chat.box).to_have_value("")
+    held.let_go()
+    expect(chat.link(word)).to_be_visible()
+    chat.link(word).click()
+    chat.until_answered()
+    expect(chat.questions).to_have_text([word])
+    assert titles(server, word) == [word]
+
+
+def test_the_same_words_again_are_a_message_of_their_own(page: Page, server: Server, complaints: Complaints) -> None:
+    """Also when the last message that this page knew was taken back elsewhere, and the sending failed."""
+    conversation_id = server.create_conversation("Again", "go on", "first", "and then?", "second")
+    first = server.messages(conversation_id)[0]["id"]
+    chat = Chat(page).open(conversation_id)
+    expect(chat.messages).to_have_count(4)
+    page.route("**/messages", lambda route: route.abort(), times=1)
+    chat.box.fill("go on")
+    chat.button("Send").click()
+    expect(chat.alert).to_contain_text("Not sent")
+    server.call("POST", f"/conversations/{conversation_id}/messages/{first}/rewind")
+    expect(chat.answers).to_have_count(0)
+    expect(chat.questions).to_have_text(["go on", "go on"])
+    chat.alert.get_by_role("button", name="Retry").click()
+    chat.until_answered()
+    stored = [message["content"] for message in server.messages(conversation_id)]
+    assert stored == ["go on", "go on", f"{ECHO}go on"]
+    complaints.texts.clear()
+
+
+def test_what_is_unsent_is_sent_when_the_server_is_back(page: Page, server: Server, complaints: Complaints) -> None:
+    """Whether it was the person who tried again, or the page."""
+    conversation_id = server.create_conversation("Patient")
+    chat = Chat(page).open(conversation_id)
+    page.route("**/messages", lambda route: route.abort())
+    chat.box.fill("still here")
+    chat.button("Send").click()
+    expect(chat.alert).to_contain_text("Not sent")
+    page.route("**/messages?*", lambda route: route.fulfill(status=500, json={"error": "Internal server error"}))
+    page.reload()
+    expect(chat.main.get_by_role("alert")).to_contain_text("Internal server error")
+    # What comes late from elsewhere does not hide it.
+    with page.expect_response("**/agents?*"):
+        page.reload()
+    expect(chat.main.get_by_role("alert")).to_contain_text("Internal server error")
+    page.unroute("**/messages?*")
+    page.unroute("**/messages")
+    chat.until_answered()
+    expect(chat.questions).to_have_text(["still here"])
+    assert len(server.messages(conversation_id)) == 2
+    complaints.texts.clear()
+
+
+def test_tampered_storage_does_no_harm(page: Page, server: Server) -> None:
+    conversation_id = server.create_conversation("Tampered", "one", "two")
+    page.add_init_script(f"sessionStorage.setItem('chatserver unsent {conversation_id}', '{{not json')")
+    chat = Chat(page).open(conversation_id)
+    expect(chat.messages).to_have_count(2)
+    chat.ask("three").until_answered()
+    expect(chat.questions).to_have_text(["one", "three"])
+
+
+def test_a_bookmark_pressed_twice(page: Page, server: Server) -> None:
+    conversation_id = server.create_conversation("Starred", "one", "two")
+    message_id = server.messages(conversation_id)[1]["id"]
+    chat = Chat(page).open(conversation_id)
+    held = Held(page, "**/bookmark", "PUT")
+    star = chat.messages.last.get_by_role("button", name="Bookmark")
+    star.dblclick()
+    held.until(1)
+    held.let_go()
+    expect(star).to_have_attribute("aria-pressed", "true")
+    items = server.call("GET", f"/companies/{COMPANY}/bookmarks")["items"]
+    assert [item["message"]["id"] for item in items].count(message_id) == 1
+    assert len(held.urls) == 1
+
+
+def test_branch_pressed_twice(page: Page, server: Server) -> None:
+    word = f"w{uuid.uuid4().hex[:8]}"
+    chat = Chat(page).open(server.create_conversation(word, "one", "two"))
+    held = Held(page, "**/branch", "POST")
+    chat.button("Branch").last.dblclick()
+    held.until(1)
+    held.let_go()
+    expect(page).not_to_have_url(re.compile(chat.conversation_id))
+    assert titles(server, word) == [word, word]
+
+
+def test_a_tab_that_is_hidden_twice_goes_on_where_it_was(page: Page, server: Server) -> None:
+    def hide(hidden: bool) -> None:
+        page.evaluate(
+            """(hidden) => {
+              Object.defineProperty(document, "hidden", {get: () => hidden, configurable: true});
+              document.dispatchEvent(new Event("visibilitychange"));
+            }""",
+            hidden,
+        )
+
+    agent = server.create_agent("Slow", "slow")
+    chat = Chat(page).open(server.create_conversation("Blinking", agent_id=agent)).ask(words(120))
+    expect(chat.answers).to_contain_text("word5 ")
+    held = Held(page, "**/messages?*")
+    hide(True)
+    hide(False)
+    held.until(1)
+    hide(True)
+    with page.expect_request("**/stream?*") as again:
+        held.let_go()
+        hide(False)
+    assert "lastEventId=" in again.value.url
+    chat.until_answered()
+    assert chat.answers.text_content() == ECHO + words(120)
+
+
+def test_who_scrolled_up_stays_there_when_the_message_is_stored(page: Page, server: Server) -> None:
+    turns = [f"turn {number} " + "and more " * 40 for number in range(30)]
+    chat = Chat(page).open(server.create_conversation("Upward", *turns))
+    expect(chat.messages.last).to_be_in_viewport()
+    held = Held(page, "**/messages", "POST")
+    chat.box.fill("one more")
+    chat.button("Send").click()
+    held.until(1)
+    turn = chat.messages.filter(has_text="turn 20 ")
+    turn.scroll_into_view_if_needed()
+    expect(turn.locator(".content")).to_be_in_viewport()
+    held.let_go()
+    until(page, lambda: "Echo from agent: one more" in (chat.answers.last.text_content() or ""))
+    expect(turn.locator(".content")).to_be_in_viewport()
+
+
+def test_an_editor_that_one_clicks_away_from(page: Page, server: Server) -> None:
+    first, other = server.create_conversation("Edited here", "one", "two"), server.create_conversation("Other place")
+    chat = Chat(page).open(first)
+    chat.button("Edit").click()
+    page.get_by_role("textbox", name="Edit message").fill("one, but better")
+    chat.link("Other place").click()
+    expect(page).to_have_url(re.compile(other))
+    expect(chat.box).to_have_value("")
+    page.go_back()
+    expect(chat.box).to_have_value("one, but better")
+
+    chat.link("Other place").click()
+    expect(page).to_have_url(re.compile(other))
+    page.go_back()
+    chat.box.fill("")
+    chat.button("Edit").click()
+    expect(page.get_by_role("textbox", name="Edit message")).to_be_focused()
+    chat.link("Other place").click()
+    page.go_back()
+    expect(chat.messages).to_have_count(2)
+    expect(chat.box).to_have_value("")
+
+
+def test_a_slow_save_leaves_the_writer_alone(page: Page, server: Server) -> None:
+    chat = Chat(page).open(server.create_conversation("Unhurried", "one", "two"))
+    chat.button("Edit").click()
+    page.get_by_role("textbox", name="Edit message").fill("uno")
+    held = Held(page, "**/messages/*", "PUT")
+    chat.button("Save").click()
+    held.until(1)
+    chat.box.press_sequentially("next ")
+    held.let_go()
+    chat.until_answered()
+    expect(chat.box).to_be_focused()
+    expect(chat.box).to_have_value("next ")
