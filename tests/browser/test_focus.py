@@ -116,16 +116,6 @@ def test_the_editor_is_there_before_it_is_needed(page: Page, server: Server) -> 
     expect(page.get_by_role("textbox", name="Edit message")).to_have_value("one and more")
 
 
-def test_focus_after_undo(page: Page, server: Server) -> None:
-    server.create_conversation("Undone")
-    chat = Chat(page).open(server.create_conversation("Beside"))
-    chat.choose("Undone", "Delete")
-    chat.button("Undo").focus()
-    page.keyboard.press("Enter")
-    expect(chat.link("Undone")).to_be_visible()
-    expect(chat.box).to_be_focused()
-
-
 @pytest.mark.parametrize("place", ["header", "row"])
 def test_undo_leads_back_to_the_open_conversation(page: Page, server: Server, place: str) -> None:
     title = f"Deleted from {place}"

@@ -171,7 +171,7 @@ def test_an_editor_whose_message_is_taken_back_elsewhere(page: Page, server: Ser
     first = server.messages(conversation_id)[0]["id"]
     server.call("POST", f"/conversations/{conversation_id}/messages/{first}/rewind")
     expect(chat.messages).to_have_count(1)
-    expect(chat.alert).to_contain_text("taken back elsewhere")
+    expect(chat.alert).to_contain_text("Your words are below")
     expect(chat.box).to_have_value(re.compile("better words"))
     expect(chat.box).to_have_value(re.compile("a draft"))
     expect(chat.box).to_be_focused()
