@@ -37,6 +37,15 @@ def test_skip_to_writing(page: Page, server: Server, path: str) -> None:
     assert page.evaluate("history.length") == entries
 
 
+def test_focus_after_regenerate(page: Page, server: Server) -> None:
+    chat = Chat(page).open(server.create_conversation("Again", "one", "two"))
+    chat.button("Regenerate").focus()
+    page.keyboard.press("Enter")
+    expect(chat.answers).to_have_text([f"{ECHO}one"])
+    chat.until_answered()
+    expect(chat.box).to_be_focused()
+
+
 def test_focus_after_branch(page: Page, server: Server) -> None:
     conversation_id = server.create_conversation("Trunk", "one", "two", "three", "four")
     chat = Chat(page).open(conversation_id)
