@@ -11,7 +11,7 @@ from typing import NamedTuple
 # What an entry takes besides its HTML, as characters.
 ENTRY_CHARS = 300
 # How long a text that could not be rendered is not tried again: the machine may only have been busy.
-FAILURE_SECONDS = 600.0
+FAILURE_SECONDS = 60.0
 
 Key = bytes
 

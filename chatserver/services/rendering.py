@@ -18,7 +18,7 @@ RenderedPage = Page[RenderedMessage]
 # Longer texts are not rendered: nobody reads one as a page.
 MAX_TEXT_CHARS = 200_000
 # How long one request may wait for HTML. What is not there by then is shown as text, and may be there next time.
-REQUEST_SECONDS = 5.0
+REQUEST_SECONDS = 1.0
 # How much HTML one answer may hold.
 MAX_PAGE_CHARS = 16_000_000
 CACHE_CHARS = 32_000_000
@@ -67,11 +67,9 @@ class RenderingService:
         room = MAX_PAGE_CHARS
         rendered: list[str | None] = []
         for text in texts:
-            html = await self._render(text, deadline)
-            if html is not None and len(html) > room:
-                html = None
-            room -= len(html or "")
-            rendered.append(html)
+            html = await self._render(text, deadline) if room > 0 else None
+            room -= len(html or "")  # what does not fit any more ends it: the rest would be made for nothing
+            rendered.append(html if room >= 0 else None)
         return rendered
 
     async def close(self) -> None:

@@ -247,6 +247,8 @@ interface UnsettledHandlers {
   createView(trigger: string | null): MessageView;
   /** One is stored now; the view showed it in the making. */
   onAnswer(answer: Pick<Message, "id" | "replyTo" | "content" | "status">, view: MessageView): void;
+  /** Somebody asks for it again. */
+  onRetry(trigger: string | null): void;
   /** Something else is to be seen. */
   onChange(): void;
   /** The server knows more than this tab does. */
@@ -474,8 +476,6 @@ type CreateOutbox = (
     createView(): MessageView;
     /** Something else is to be seen. */
     onChange(): void;
-    /** Somebody wants to write it otherwise. */
-    onTakenBack(content: string): void;
     /** It is stored; the view showed it on its way. */
     onSent(message: Message, view: MessageView): void;
   },
@@ -609,8 +609,16 @@ interface Notices {
   clear(): void;
 }
 
-/** `uncover` brings its place into sight. */
-type CreateNotices = (place: HTMLElement, uncover: () => void, announce: Announce) => Notices;
+type CreateNotices = (
+  place: HTMLElement,
+  announce: Announce,
+  handlers: {
+    /** Bring the place into sight. */
+    uncover(): void;
+    /** What had the focus is gone. */
+    refocus(): void;
+  },
+) => Notices;
 
 type OnOptions = (button: HTMLElement, conversation: Conversation) => void;
 

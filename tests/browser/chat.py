@@ -68,3 +68,14 @@ class Chat:
 
 def words(count: int) -> str:
     return " ".join(f"word{number}" for number in range(count))
+
+
+def hide(page: Page, hidden: bool) -> None:
+    """What a browser does when one turns to another tab, or back."""
+    page.evaluate(
+        """(hidden) => {
+          Object.defineProperty(document, "hidden", {get: () => hidden, configurable: true});
+          document.dispatchEvent(new Event("visibilitychange"));
+        }""",
+        hidden,
+    )

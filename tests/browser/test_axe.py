@@ -102,3 +102,27 @@ def test_a_deleted_conversation_that_can_come_back(screen: Page, server: Server)
     screen.get_by_role("menuitem", name="Delete").click()
     expect(chat.button("Undo")).to_be_visible()
     assert violations(screen) == []
+
+
+def test_the_bookmarks(screen: Page, server: Server) -> None:
+    title = f"Marked {uuid.uuid4().hex[:6]}"
+    conversation_id = server.create_conversation(title, "one", "two", "three", ANSWER)
+    for message in server.messages(conversation_id)[:2]:
+        server.call("PUT", f"/conversations/{conversation_id}/messages/{message['id']}/bookmark")
+    chat = Chat(screen).open(conversation_id)
+    if chat.button("Conversations").is_visible():
+        chat.button("Conversations").click()
+    chat.button("Bookmarks").click()
+    expect(chat.link(title)).to_have_count(2)
+    assert violations(screen) == []
+
+
+def test_what_a_search_found(screen: Page, server: Server) -> None:
+    word = f"w{uuid.uuid4().hex[:8]}"
+    server.create_conversation(word, f"one {word}", f"two {word} again")
+    chat = Chat(screen).open()
+    if chat.button("Conversations").is_visible():
+        chat.button("Conversations").click()
+    chat.sidebar.get_by_role("searchbox", name="Search").fill(word)
+    expect(chat.sidebar.locator("mark").first).to_be_visible()
+    assert violations(screen) == []

@@ -33,7 +33,7 @@ def test_search_leads_to_the_message(page: Page, server: Server) -> None:
     search_box(chat).fill(f"hides {word}")
     hit = chat.link("Haystack")
     expect(hit).to_have_accessible_description(f"turn 3 hides a {word} <b>in</b> it")
-    expect(hit.locator("mark")).to_have_text(["hides", word])
+    expect(chat.row("Haystack").locator("mark")).to_have_text(["hides", word])
     expect(chat.sidebar.get_by_role("status")).to_have_text("1 found")
     hit.click()
     expect(chat.messages.filter(has_text=word)).to_be_in_viewport()

@@ -182,3 +182,23 @@ def test_an_answer_without_a_question_is_not_made_anew(page: Page, server: Serve
     expect(chat.button("Regenerate")).to_have_count(0)
     chat.ask("Like this").until_answered()
     expect(chat.button("Regenerate")).to_have_count(1)
+
+
+def test_focus_after_retry(page: Page, server: Server) -> None:
+    chat = Chat(page).open(server.create_conversation("Unanswered", "Hello?"))
+    chat.button("Retry").focus()
+    page.keyboard.press("Enter")
+    chat.until_answered()
+    expect(chat.box).to_be_focused()
+
+
+@pytest.mark.parametrize("action", ["Archive", "Delete"])
+def test_focus_after_undo_of(page: Page, server: Server, action: str) -> None:
+    title = f"{action} undone"
+    server.create_conversation(title)
+    chat = Chat(page).open(server.create_conversation("Beside"))
+    chat.choose(title, action)
+    expect(chat.button("Undo")).to_be_focused()
+    page.keyboard.press("Enter")
+    expect(chat.link(title)).to_be_visible()
+    expect(chat.box).to_be_focused()

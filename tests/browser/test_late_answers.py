@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 import pytest
 from playwright.sync_api import Page, expect
 
-from tests.browser.chat import ECHO, Chat, words
+from tests.browser.chat import ECHO, Chat, hide, words
 from tests.browser.conftest import Complaints, OpenContext, Server
 from tests.browser.held import Held, until
 
@@ -261,3 +261,22 @@ def test_a_pin_set_elsewhere_is_in_the_menu(page: Page, open_context: OpenContex
         pass
     page.get_by_role("banner").get_by_role("button", name="Options").click()
     expect(page.get_by_role("menuitem", name="Unpin")).to_be_visible()
+
+
+def test_a_stop_is_forgotten_when_one_asks_again(page: Page, server: Server) -> None:
+    conversation_id = server.create_conversation("Undecided", agent_id=server.create_agent("Slow", "slow"))
+    chat = Chat(page).open(conversation_id)
+    held = Held(page, "**/stream?*")
+    chat.box.fill(words(60))
+    chat.button("Send").click()
+    held.until(1)
+    chat.button("Stop").click()
+    expect(chat.button("Retry")).to_be_visible()
+    held.let_go()
+    chat.button("Retry").click()
+    expect(chat.answers).to_contain_text("word3 ")
+    hide(page, True)
+    hide(page, False)
+    chat.until_answered()
+    expect(chat.answers).to_have_text([ECHO + words(60)])
+    assert server.messages(conversation_id)[1]["status"] == "completed"

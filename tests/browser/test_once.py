@@ -8,7 +8,7 @@ import uuid
 import pytest
 from playwright.sync_api import Page, expect
 
-from tests.browser.chat import ECHO, Chat, words
+from tests.browser.chat import ECHO, Chat, hide, words
 from tests.browser.conftest import COMPANY, Complaints, Server
 from tests.browser.held import Held, until
 
@@ -117,26 +117,17 @@ def test_branch_pressed_twice(page: Page, server: Server) -> None:
 
 
 def test_a_tab_that_is_hidden_twice_goes_on_where_it_was(page: Page, server: Server) -> None:
-    def hide(hidden: bool) -> None:
-        page.evaluate(
-            """(hidden) => {
-              Object.defineProperty(document, "hidden", {get: () => hidden, configurable: true});
-              document.dispatchEvent(new Event("visibilitychange"));
-            }""",
-            hidden,
-        )
-
     agent = server.create_agent("Slow", "slow")
     chat = Chat(page).open(server.create_conversation("Blinking", agent_id=agent)).ask(words(120))
     expect(chat.answers).to_contain_text("word5 ")
     held = Held(page, "**/messages?*")
-    hide(True)
-    hide(False)
+    hide(page, True)
+    hide(page, False)
     held.until(1)
-    hide(True)
+    hide(page, True)
     with page.expect_request("**/stream?*") as again:
         held.let_go()
-        hide(False)
+        hide(page, False)
     assert "lastEventId=" in again.value.url
     chat.until_answered()
     assert chat.answers.text_content() == ECHO + words(120)

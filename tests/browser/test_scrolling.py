@@ -11,6 +11,17 @@ from tests.browser.conftest import OpenContext, Server
 pytestmark = pytest.mark.browser
 
 AT_END = "(node) => node.scrollHeight - node.scrollTop - node.clientHeight < 5"
+# The first message that begins in sight, and how far below the edge; whether there is text in it is of no matter.
+TOP = """(scroller) => {
+  const edge = scroller.getBoundingClientRect().top;
+  const offset = (message) => message.getBoundingClientRect().top - edge;
+  const message = [...scroller.querySelectorAll("article")].find((one) => offset(one) >= 0);
+  return {id: message.id, offset: offset(message)};
+}"""
+OFFSET = """(message) => {
+  const scroller = message.closest("[role=region]");
+  return message.getBoundingClientRect().top - scroller.getBoundingClientRect().top;
+}"""
 
 
 def scroller(page: Page, title: str) -> Locator:
@@ -93,3 +104,26 @@ def test_long_titles_leave_room(open_context: OpenContext, server: Server, width
     assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
     box = options.bounding_box()
     assert box and box["width"] >= 24 and box["height"] >= 24
+
+
+def test_the_message_at_the_top_stays_when_the_window_changes(page: Page, server: Server) -> None:
+    turns = [f"turn {number} " + "and so on and so forth " * 30 for number in range(40)]
+    page.set_viewport_size({"width": 1200, "height": 700})
+    chat = Chat(page).open(server.create_conversation("Resized", *turns))
+    region = scroller(page, "Resized")
+    chat.messages.nth(20).evaluate("(node) => node.scrollIntoView()")
+    region.hover()
+    page.mouse.wheel(0, -60)  # So that it begins in sight.
+    expect(chat.button("Jump to the end")).to_be_visible()
+    page.wait_for_function("() => new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))")
+    top = region.evaluate(TOP)
+    message = page.locator(f"#{top['id']}")
+    heights = set()
+    for width, height in ((800, 700), (390, 700), (390, 400), (1200, 700), (500, 600)):
+        page.set_viewport_size({"width": width, "height": height})
+        page.wait_for_function(
+            f"([message, offset]) => Math.abs(({OFFSET})(message) - offset) < 2",
+            arg=[message.element_handle(), top["offset"]],
+        )
+        heights.add(message.evaluate("(node) => node.clientHeight"))
+    assert len(heights) > 2

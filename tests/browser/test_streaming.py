@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from playwright.sync_api import BrowserContext, Page, Request, expect
 
-from tests.browser.chat import ECHO, Chat, words
+from tests.browser.chat import ECHO, Chat, hide, words
 from tests.browser.conftest import Complaints, OpenContext, Server
 from tests.browser.proxy import CuttableProxy
 
@@ -40,17 +40,6 @@ def count_streams(context: BrowserContext) -> list[str]:
 
     context.on("request", note)
     return addresses
-
-
-def hide(page: Page, hidden: bool) -> None:
-    """What a browser does when one turns to another tab, or back."""
-    page.evaluate(
-        """(hidden) => {
-          Object.defineProperty(document, "hidden", {get: () => hidden, configurable: true});
-          document.dispatchEvent(new Event("visibilitychange"));
-        }""",
-        hidden,
-    )
 
 
 def test_a_refresh_in_mid_answer_goes_on(page: Page, server: Server, slow_conversation: str) -> None:

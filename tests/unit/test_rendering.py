@@ -200,7 +200,7 @@ async def test_an_answer_holds_so_much_html_only(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr(rendering, "MAX_PAGE_CHARS", 10)
     async with service() as (texts, renderer):
         renderer.go_on("{}" + "x" * 5, "{}" + "x" * 5, "{}xx")
-        assert await texts.render(["a", "b", "c", "a"]) == ["axxxxx", None, "cxx", None]
+        assert await texts.render(["a", "b", "c", "a"]) == ["axxxxx", None, None, None]
 
 
 async def test_a_page() -> None:

@@ -31,7 +31,16 @@ export const createComposer = ({ composer: form, message: box, send, stop, probl
 		if (had === send || had === stop) box.focus();
 	};
 
-	const clearProblem = () => problem.replaceChildren();
+	const focus = () => {
+		// On a touch screen it would bring up the keyboard.
+		if (matchMedia("(hover: hover)").matches) box.focus();
+	};
+
+	const clearProblem = () => {
+		const had = problem.contains(document.activeElement);
+		problem.replaceChildren();
+		if (had) focus();
+	};
 
 	box.disabled = send.disabled = false; // Until here nothing could have been sent.
 	send.append(icon("send"));
@@ -56,10 +65,7 @@ export const createComposer = ({ composer: form, message: box, send, stop, probl
 	return {
 		setAnswering,
 		clearProblem,
-		focus() {
-			// On a touch screen it would bring up the keyboard.
-			if (matchMedia("(hover: hover)").matches) box.focus();
-		},
+		focus,
 		open(id) {
 			conversationId = id;
 			form.hidden = false;

@@ -20,8 +20,12 @@ export function problem(text, retry) {
 }
 
 /** @type {CreateNotices} */
-export const createNotices = (place, uncover, announce) => {
-	const clear = () => place.replaceChildren();
+export const createNotices = (place, announce, { uncover, refocus }) => {
+	const clear = () => {
+		const had = place.contains(document.activeElement);
+		place.replaceChildren();
+		if (had) refocus();
+	};
 	const dismiss = () => iconButton("Dismiss", "close", clear);
 	return {
 		clear,

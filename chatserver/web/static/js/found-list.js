@@ -8,16 +8,11 @@ import { addressOf } from "./router.js";
 /** @param {Found} found */
 function createRow({ message, conversation, snippet }) {
 	const id = `found-${message?.id ?? conversation.id}`;
-	const title = element("span", { id, class: "found-title", dir: "auto" }, titleOf(conversation));
 	const parts = snippet.map(({ text, hit }) => (hit ? element("mark", {}, text) : text));
-	const text = element("span", { id: `${id}-text`, class: "snippet", dir: "auto" }, ...parts);
-	const attributes = {
-		class: "conversation-link",
-		href: addressOf(conversation.id, message?.id),
-		"aria-labelledby": title.id,
-		"aria-describedby": text.id,
-	};
-	return element("li", { class: "conversation" }, element("a", attributes, title, text));
+	const text = element("p", { id, class: "snippet", dir: "auto" }, ...parts);
+	const href = addressOf(conversation.id, message?.id);
+	const link = { class: "conversation-link", dir: "auto", href, "aria-describedby": id };
+	return element("li", { class: "conversation found" }, element("a", link, titleOf(conversation)), text);
 }
 
 /** @type {CreateFoundList} */

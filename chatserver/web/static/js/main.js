@@ -27,7 +27,7 @@ function run(parts, api, companyId) {
 	const agents = createAgents();
 	const closeDrawer = createDrawer(parts);
 	const announce = createAnnouncer(parts.announcer);
-	const notices = createNotices(parts.notices, closeDrawer, announce);
+	const notices = createNotices(parts.notices, announce, { uncover: closeDrawer, refocus: () => composer.focus() });
 	const setConnection = createConnectionStatus(parts.connection);
 	/** @type {Thread | undefined} */
 	let thread;
@@ -74,10 +74,7 @@ function run(parts, api, companyId) {
 				return wasOpen;
 			},
 			onRestored({ id }, wasOpen) {
-				if (wasOpen && !thread?.id()) {
-					router.go(addressOf(id));
-					composer.focus();
-				}
+				if (wasOpen && !thread?.id()) router.go(addressOf(id));
 				changed(id);
 			},
 		}));

@@ -14,9 +14,10 @@ const placeOf = (id) => `unsent ${id ?? ""}`;
 /** @param {string} place @returns {Letter[]} */
 function lettersIn(place) {
 	try {
-		return JSON.parse(recall(place, forThisTab));
+		const letters = JSON.parse(recall(place, forThisTab));
+		return letters.filter((/** @type {Letter} */ { content, key }) => typeof content + typeof key === "stringstring");
 	} catch {
-		return [];
+		return []; // There are none, or somebody else wrote there.
 	}
 }
 
@@ -27,7 +28,7 @@ function exchange(place, key, ...instead) {
 }
 
 /** @type {CreateOutbox} */
-export const createOutbox = ({ api, underWay }, thread) => {
+export const createOutbox = ({ api, composer, underWay }, thread) => {
 	/** @type {{letter: Letter, view: MessageView, isSending: boolean, alert: HTMLElement | null}[]} */
 	let entries = [];
 
@@ -49,10 +50,14 @@ export const createOutbox = ({ api, underWay }, thread) => {
 		try {
 			message = await api.addMessage(await thread.conversationId(), agentId ? { content, agentId } : { content }, key);
 		} catch (error) {
-			entry.alert = problem(`Not sent. ${describe(error)}`, () => deliver(entry));
+			const retry = () => {
+				composer.focus();
+				void deliver(entry);
+			};
+			entry.alert = problem(`Not sent. ${describe(error)}`, retry);
 			const takeBack = () => {
 				remove(entry);
-				thread.onTakenBack(content);
+				composer.giveBack(content);
 				thread.onChange();
 			};
 			entry.alert.append(button("Take back", takeBack));

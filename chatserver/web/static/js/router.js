@@ -12,7 +12,7 @@ export function addressOf(conversationId, messageId = null) {
 /** @param {{pathname: string, hash: string}} address @returns {Route | null} null when it is none of this page's */
 export function parseAddress({ pathname, hash }) {
 	const path = PATH.exec(pathname);
-	return path && { conversationId: path[1] ?? null, messageId: HASH.exec(hash)?.[1] ?? null };
+	return path && { conversationId: path[1]?.toLowerCase() ?? null, messageId: HASH.exec(hash)?.[1].toLowerCase() ?? null };
 }
 
 /** @type {CreateRouter} */
@@ -35,7 +35,7 @@ export const createRouter = (onRoute) => {
 	const click = (event) => {
 		if (event.defaultPrevented || event.button || event.metaKey || event.ctrlKey || event.shiftKey || event.altKey) return;
 		const link = event.target instanceof Element ? event.target.closest("a") : null;
-		if (!link || link.hasAttribute("download") || link.origin !== location.origin || !parseAddress(link)) return;
+		if (!link || link.target || link.hasAttribute("download") || link.origin !== location.origin || !parseAddress(link)) return;
 		event.preventDefault();
 		go(link.pathname + link.hash);
 	};

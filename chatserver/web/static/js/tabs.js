@@ -29,7 +29,7 @@ export const createTabs = () => {
 	return {
 		canShare: "locks" in navigator,
 		tell: (news) => channel.postMessage(news),
-		listen: (listener, signal) => channel.addEventListener("message", ({ data }) => listener(data), { signal }),
+		listen: (listener, signal) => channel.addEventListener("message", ({ data }) => data?.kind && listener(data), { signal }),
 		async whenLeading(answer, signal, read) {
 			if (!this.canShare) return read();
 			try {

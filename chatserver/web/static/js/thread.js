@@ -220,7 +220,6 @@ export const createThread = (surroundings, conversationId, place, handlers) => {
 		isStored: ({ content, after }) => known.isAsked(content, after),
 		createView: () => createMessageView("user", "You", actions),
 		onChange: repaint,
-		onTakenBack: composer.giveBack,
 		onSent(message, view) {
 			if (!views.has(message.id)) views.set(message.id, view);
 			known.add(message);
@@ -274,6 +273,10 @@ export const createThread = (surroundings, conversationId, place, handlers) => {
 			become(message, view);
 			composer.clearProblem(); // Whatever it was, it went on.
 			repaint();
+		},
+		onRetry(trigger) {
+			unwanted.delete(trigger);
+			composer.focus();
 		},
 		onChange: repaint,
 		onStale() {

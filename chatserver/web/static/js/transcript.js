@@ -38,6 +38,7 @@ export const createTranscript = ({ scroller, messages, older, toEnd }, onOlder) 
 	};
 
 	const onScroll = () => {
+		if (scroller.scrollTop === lastTop) return; // It was this script, and sizes may have changed since.
 		// Who moves up, however little, wants to stay; who comes near to the end, to follow it.
 		if (scroller.scrollTop < lastTop) isAtEnd = rest() < 2;
 		else if (rest() < NEAR_PIXELS) isAtEnd = true;

@@ -36,8 +36,8 @@ export const createUnsettledAnswers = (surroundings, handlers) => {
 	/** @type {UnsettledAnswers["noteUnanswered"]} */
 	const noteUnanswered = (conversationId, trigger, text) => {
 		if (missing.has(trigger)) return;
-		const retry = button("Retry", () => follow(conversationId, trigger, { starts: true }));
-		missing.set(trigger, element("div", { class: "box unanswered" }, element("p", {}, text), retry));
+		const again = button("Retry", () => retry(conversationId, trigger));
+		missing.set(trigger, element("div", { class: "box unanswered" }, element("p", {}, text), again));
 	};
 
 	/** @param {string} conversationId @param {string | null} trigger @param {Run} run */
@@ -45,7 +45,7 @@ export const createUnsettledAnswers = (surroundings, handlers) => {
 		/** @param {string} text */
 		const fail = (text) => {
 			settle(trigger);
-			missing.set(trigger, problem(text, () => follow(conversationId, trigger, { starts: true })));
+			missing.set(trigger, problem(text, () => retry(conversationId, trigger)));
 			handlers.onChange();
 		};
 		const onGone = () => {
@@ -98,6 +98,12 @@ export const createUnsettledAnswers = (surroundings, handlers) => {
 		}
 		run.starts ||= starts;
 		if (!run.follower) void open(conversationId, trigger, run);
+	};
+
+	/** @param {string} conversationId @param {string | null} trigger */
+	const retry = (conversationId, trigger) => {
+		handlers.onRetry(trigger);
+		follow(conversationId, trigger, { starts: true });
 	};
 
 	/** @type {UnsettledAnswers["elementFor"]} */
