@@ -30,6 +30,7 @@ from chatserver.storage.provision import ProvidedDatabase, provided_database
 
 logger = logging.getLogger(__name__)
 
+_STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
 # Connections that wait to be accepted: a crowd of readers comes back at once after a restart.
 BACKLOG = 4_096
 # Files besides the streams': connections to models and the database, requests, logs.
@@ -66,7 +67,7 @@ def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop]:
 async def _serve(settings: Settings, *, reuse_port: bool, local_model: bool) -> int:
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
+    for number in _STOP_SIGNALS:
         # A second one changes nothing.
         loop.add_signal_handler(number, stop.set)
     _raise_file_limit(settings.max_streams + OTHER_FILES)
@@ -92,6 +93,11 @@ async def _serve(settings: Settings, *, reuse_port: bool, local_model: bool) -> 
             await _until(stop)
         await _drain(app, server)
     logger.info("stopped")
+    # Nor does one that comes now: closing the loop would give them back the power to kill.
+    signal.pthread_sigmask(signal.SIG_BLOCK, _STOP_SIGNALS)
+    for number in _STOP_SIGNALS:
+        loop.remove_signal_handler(number)
+        signal.signal(number, signal.SIG_IGN)
     return 0
 
 

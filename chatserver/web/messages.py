@@ -27,7 +27,7 @@ class MessagesHandler(ApiHandler):
             order=query.order,
             superseded=query.superseded,
         )
-        self.write_json(page if query.render is None else await self.services.rendering.render_page(page))
+        await self.write_page(page if query.render is None else await self.services.rendering.render_page(page))
 
     async def post(self, conversation_id: str) -> None:
         conversation, body = parse_id(conversation_id), self.message_body(CreateMessage)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import os
 import signal
@@ -206,6 +207,16 @@ async def test_sigterm_drains(database_url: str) -> None:
         assert text_of(events) == "part and the rest"
         assert events[-1]["type"] == "done"
         assert (await server.ended())[0] == 0
+
+
+async def test_a_signal_more_changes_nothing_to_the_very_end(database_url: str) -> None:
+    async with started("--database-url", database_url) as server:
+        ending = asyncio.ensure_future(server.ended())
+        while not ending.done():
+            with contextlib.suppress(ProcessLookupError):
+                server.terminate()
+            await asyncio.wait({ending}, timeout=0.002)
+        assert await ending == (0, "")
 
 
 async def test_after_the_drain_readers_are_told_to_come_back(database_url: str) -> None:

@@ -89,3 +89,25 @@ async def test_both_lists_are_as_described(api: Api) -> None:
             assert errors_in(document, schema_named(schema), page) == []
         item = document["components"]["schemas"][name.removesuffix("Page")]
         assert all(set(each) == set(item["properties"]) == set(item["required"]) for each in page["items"])
+
+
+@pytest.mark.parametrize("query", ["limit=200", "limit=200&render=html"])
+async def test_a_list_of_long_messages_lets_others_have_their_turn(
+    api: Api, query: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    conversation = await api.conversation()
+    for _ in range(10):
+        await api.say(conversation, "ä" * 50_000, "assistant")
+    whole = await listed(api, conversation, query)
+    assert [len(message["content"]) for message in whole] == [50_000] * 10
+    turns = 0
+    sleep = asyncio.sleep
+
+    async def counted(seconds: float) -> None:
+        nonlocal turns
+        turns += 1
+        await sleep(seconds)
+
+    monkeypatch.setattr("chatserver.web.base.asyncio.sleep", counted)
+    assert await listed(api, conversation, query) == whole
+    assert turns >= 1
