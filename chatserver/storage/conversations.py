@@ -33,14 +33,14 @@ from chatserver.storage.tables import conversations, runs
 Archived = Literal["false", "true", "all"]
 
 
-def later_than(time: ColumnElement[datetime]) -> ColumnElement[datetime]:
-    """Now, and later than another time whatever the clock says."""
-    return func.greatest(func.clock_timestamp(), time + literal_column("interval '1 ms'"))
+def later_than(time: ColumnElement[datetime], now: ColumnElement[datetime]) -> ColumnElement[datetime]:
+    """`now`, but later than another time whatever the clock says."""
+    return func.greatest(now, time + literal_column("interval '1 ms'"))
 
 
 def moved() -> ColumnElement[datetime]:
     """The next `updated_at` of a conversation."""
-    return later_than(conversations.c.updated_at)
+    return later_than(conversations.c.updated_at, func.clock_timestamp())
 
 
 def visible() -> ColumnElement[bool]:

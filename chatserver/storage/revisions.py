@@ -142,7 +142,7 @@ _COLUMNS = (
     "last_position",
 )
 # It stands above its source in lists, whatever the clock says.
-_after_source = later_than(bindparam("source_updated_at", type_=conversations.c.updated_at.type))
+_after_source = later_than(bindparam("source_updated_at", type_=conversations.c.updated_at.type), func.now())
 _CREATE = insert(conversations).values(
     created_at=_after_source, updated_at=_after_source, **{name: bindparam(f"new_{name}") for name in _COLUMNS}
 )
