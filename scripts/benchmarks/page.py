@@ -104,7 +104,7 @@ def _usable(browser: Browser, origin: str) -> float:
     page = context.new_page()
     page.add_init_script(USABLE)
     page.goto(origin)
-    page.wait_for_function("window.usableAt")
+    page.wait_for_function("() => window.usableAt")
     milliseconds: float = page.evaluate("window.usableAt")
     context.close()
     return milliseconds
