@@ -1,6 +1,6 @@
 /**
- * What the page's modules (static/js) hand each other, with its meaning. For the type checker and for readers: no browser
- * loads this, which keeps the page small.
+ * What the page's modules (static/js) hand each other, with its meaning. For the type checker and for readers: no
+ * browser loads this, which keeps the page small.
  */
 
 // --- the page's own HTML -----------------------------------------------------------------------------------------
