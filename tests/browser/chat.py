@@ -27,6 +27,11 @@ class Chat:
     def button(self, name: str) -> Locator:
         return self.page.get_by_role("button", name=name, exact=True)
 
+    def message(self, text: str) -> Locator:
+        """The messages that have `text` as whole words in what was said, whatever their times and buttons say."""
+        said = re.compile(rf"(?<!\w){re.escape(text)}(?!\w)")
+        return self.messages.filter(has=self.page.locator(".content", has_text=said))
+
     def link(self, title: str) -> Locator:
         return self.sidebar.get_by_role("link", name=title, exact=True)
 

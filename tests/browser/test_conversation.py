@@ -123,7 +123,7 @@ def test_regenerate(page: Page, server: Server) -> None:
 def test_branch(page: Page, server: Server) -> None:
     conversation_id = server.create_conversation("Trunk", "one", "two", "three", "four")
     chat = Chat(page).open(conversation_id)
-    chat.messages.filter(has_text="two").get_by_role("button", name="Branch").click()
+    chat.message("two").get_by_role("button", name="Branch").click()
     expect(page).not_to_have_url(re.compile(conversation_id))
     expect(chat.messages).to_have_count(2)
     assert [message["content"] for message in server.messages(chat.conversation_id)] == ["one", "two"]

@@ -36,16 +36,16 @@ def test_search_leads_to_the_message(page: Page, server: Server) -> None:
     expect(chat.row("Haystack").locator("mark")).to_have_text(["hides", word])
     expect(chat.sidebar.get_by_role("status")).to_have_text("1 found")
     hit.click()
-    expect(chat.messages.filter(has_text=word)).to_be_in_viewport()
+    expect(chat.message(word)).to_be_in_viewport()
     expect(page).to_have_url(re.compile(f"/c/{conversation_id}#m-{message_id}$"))
 
     chat.button("Jump to the end").click()
-    expect(chat.messages.filter(has_text="turn 319")).to_be_in_viewport()
+    expect(chat.message("turn 319")).to_be_in_viewport()
     hit.click()
-    expect(chat.messages.filter(has_text=word)).to_be_in_viewport()
+    expect(chat.message(word)).to_be_in_viewport()
 
     page.reload()
-    expect(chat.messages.filter(has_text=word)).to_be_in_viewport()
+    expect(chat.message(word)).to_be_in_viewport()
 
 
 def test_search_gives_way_to_the_conversations(page: Page, server: Server) -> None:
@@ -92,7 +92,7 @@ def test_a_search_that_fails_is_tried_again(page: Page, server: Server, complain
 def test_bookmarks(page: Page, context: BrowserContext, server: Server) -> None:
     title, other = unique(), unique()
     chat = Chat(page).open(server.create_conversation(title, "one", "two", "three", f"{other} four"))
-    star = chat.messages.filter(has_text=other).get_by_role("button", name="Bookmark")
+    star = chat.message(other).get_by_role("button", name="Bookmark")
     expect(star).to_have_attribute("aria-pressed", "false")
     star.click()
     expect(star).to_have_attribute("aria-pressed", "true")
@@ -106,8 +106,8 @@ def test_bookmarks(page: Page, context: BrowserContext, server: Server) -> None:
     hit = elsewhere.link(title)
     expect(hit).to_have_accessible_description(f"{other} four")
     hit.click()
-    expect(elsewhere.messages.filter(has_text=other)).to_be_in_viewport()
-    elsewhere.messages.filter(has_text=other).get_by_role("button", name="Bookmark").click()
+    expect(elsewhere.message(other)).to_be_in_viewport()
+    elsewhere.message(other).get_by_role("button", name="Bookmark").click()
     expect(hit).to_have_count(0)
     elsewhere.button("Archived").click()
     expect(elsewhere.button("Bookmarks")).to_have_attribute("aria-pressed", "false")

@@ -173,12 +173,12 @@ def test_older_messages_load_without_moving_the_reader(page: Page, server: Serve
     chat = Chat(page).open(server.create_conversation("Long", *[f"turn {number:03}" for number in range(160)]))
     expect(chat.messages.last).to_be_in_viewport()
     expect(chat.messages).to_have_count(50)
-    first = chat.messages.filter(has_text="turn 110")
+    first = chat.message("turn 110")
     first.scroll_into_view_if_needed()
-    expect(chat.messages.filter(has_text="turn 060")).to_have_count(1)
+    expect(chat.message("turn 060")).to_have_count(1)
     expect(first).to_be_in_viewport()
     chat.messages.first.scroll_into_view_if_needed()
-    expect(chat.messages.filter(has_text="turn 010")).to_have_count(1)
+    expect(chat.message("turn 010")).to_have_count(1)
     chat.messages.first.scroll_into_view_if_needed()
     expect(chat.messages).to_have_count(160)
     assert [text[:8] for text in chat.messages.locator(".content").all_text_contents()] == [
@@ -226,10 +226,10 @@ def test_old_messages_are_let_go_at_the_end(page: Page, server: Server) -> None:
         expect(chat.messages).not_to_have_count(before)
     chat.button("Jump to the end").click()
     chat.ask("news").until_answered()
-    expect(chat.messages.filter(has_text="turn 200")).to_have_count(0)
+    expect(chat.message("turn 200")).to_have_count(0)
     expect(chat.answers.last).to_have_text(f"{ECHO}news")
     chat.messages.first.scroll_into_view_if_needed()
-    expect(chat.messages.filter(has_text="turn 250")).to_have_count(1)
+    expect(chat.message("turn 250")).to_have_count(1)
 
 
 def test_back_leads_to_where_one_read(page: Page, server: Server) -> None:
@@ -237,7 +237,7 @@ def test_back_leads_to_where_one_read(page: Page, server: Server) -> None:
     server.create_conversation(title, "a", "b")
     chat = Chat(page).open(server.create_conversation("Long read", *[f"turn {number:03}" for number in range(120)]))
     expect(chat.messages.last).to_be_in_viewport()
-    turn = chat.messages.filter(has_text="turn 080")
+    turn = chat.message("turn 080")
     turn.scroll_into_view_if_needed()
     expect(turn.locator(".content")).to_be_in_viewport()
     place = turn.bounding_box()
@@ -252,4 +252,4 @@ def test_back_leads_to_where_one_read(page: Page, server: Server) -> None:
     chat.link(title).click()
     expect(chat.answers).to_have_text(["b"])
     chat.link("Long read").click()
-    expect(chat.messages.filter(has_text="turn 119")).to_be_in_viewport()
+    expect(chat.message("turn 119")).to_be_in_viewport()

@@ -141,7 +141,7 @@ def test_who_scrolled_up_stays_there_when_the_message_is_stored(page: Page, serv
     chat.box.fill("one more")
     chat.button("Send").click()
     held.until(1)
-    turn = chat.messages.filter(has_text="turn 20 ")
+    turn = chat.message("turn 20")
     turn.scroll_into_view_if_needed()
     expect(turn.locator(".content")).to_be_in_viewport()
     held.let_go()
