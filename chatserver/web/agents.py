@@ -11,9 +11,8 @@ from chatserver.web.queries import ListAgents
 class AgentsHandler(ApiHandler):
     async def get(self, company_id: str) -> None:
         company, query = parse_id(company_id), self.query(ListAgents)
-        self.write_json(
-            await self.services.agents.list_agents(self.actor, company, limit=query.limit, cursor=query.cursor)
-        )
+        page = await self.services.agents.list_agents(self.actor, company, limit=query.limit, cursor=query.cursor)
+        await self.write_page(page)
 
     async def post(self, company_id: str) -> None:
         company, body = parse_id(company_id), self.body(CreateAgent)

@@ -60,7 +60,7 @@ STATUSES: Mapping[type[BaseException], int] = {
 }
 """An error has the status of its nearest ancestor in here; what has none is a defect of ours: 500."""
 
-# So much of an answer is made in one turn of the loop: about a millisecond.
+# Yield to the loop after this many characters of a response: they take about a millisecond.
 CHARS_A_TURN = 256 * 1024
 
 IDEMPOTENCY_KEY = re.compile(r"[!-~]{1,255}", re.ASCII)
@@ -181,7 +181,7 @@ class Handler(tornado.web.RequestHandler):
         self.finish(resource.model_dump_json(by_alias=True))
 
     async def write_page(self, page: Page[Any]) -> None:
-        """End the answer with a page of a list, in pieces: however long its items are, others get their turn."""
+        """End the response with a page of a list, in pieces: however long its items are, others get their turn."""
         self.set_header("Content-Type", "application/json")
         before, _, after = page.model_copy(update={"items": []}).model_dump_json(by_alias=True).partition("[]")
         written = 0

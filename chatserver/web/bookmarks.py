@@ -10,9 +10,8 @@ from chatserver.web.queries import ListBookmarks
 class BookmarksHandler(ApiHandler):
     async def get(self, company_id: str) -> None:
         company, query = parse_id(company_id), self.query(ListBookmarks)
-        self.write_json(
-            await self.services.bookmarks.list_bookmarks(self.actor, company, limit=query.limit, cursor=query.cursor)
-        )
+        page = await self.services.bookmarks.list_bookmarks(self.actor, company, limit=query.limit, cursor=query.cursor)
+        await self.write_page(page)
 
 
 class BookmarkHandler(ApiHandler):

@@ -20,7 +20,7 @@ class ConversationsHandler(ApiHandler):
             agent_id=query.agent_id,
             title_contains=query.q,
         )
-        self.write_json(page)
+        await self.write_page(page)
 
     async def post(self, company_id: str) -> None:
         company, body = parse_id(company_id), self.body(CreateConversation)

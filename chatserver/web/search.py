@@ -10,6 +10,5 @@ from chatserver.web.queries import Search
 class SearchHandler(ApiHandler):
     async def get(self, company_id: str) -> None:
         company, query = parse_id(company_id), self.query(Search)
-        self.write_json(
-            await self.services.search.search(self.actor, company, query.q, limit=query.limit, cursor=query.cursor)
-        )
+        page = await self.services.search.search(self.actor, company, query.q, limit=query.limit, cursor=query.cursor)
+        await self.write_page(page)

@@ -1,0 +1,66 @@
+"""Lists are written in pieces: a page may hold 200 answers of 1,000,000 characters, and nobody else waits for it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from types import SimpleNamespace
+
+import pytest
+
+from chatserver.web import base
+from chatserver.web.routes import ROUTES
+from tests.web.conftest import Api
+
+LISTS = {
+    route.path
+    for route in ROUTES
+    for operation in route.operations.values()
+    if operation.query is not None and "cursor" in operation.query.model_fields
+}
+
+
+async def filled(api: Api) -> Mapping[str, str]:
+    """The path of each list by that of its route, with two items in each."""
+    for name in ("One", "Two"):
+        await api.post(api.agents, {"name": name, "adapterType": "echo"})
+    await api.conversation()
+    conversation = await api.conversation()
+    for content in ("[] fox", '"fox",\u2028'):
+        said = await api.say(conversation, content)
+        await api.put(f"{conversation}/messages/{said['id']}/bookmark")
+    company = f"/api/companies/{api.company}"
+    return {
+        "/api/companies/{companyId}/conversations": api.conversations,
+        "/api/companies/{companyId}/agents": api.agents,
+        "/api/companies/{companyId}/bookmarks": f"{company}/bookmarks",
+        "/api/companies/{companyId}/search": f"{company}/search?q=fox",
+        "/api/conversations/{id}/messages": f"{conversation}/messages",
+    }
+
+
+async def test_every_list_lets_others_have_their_turn_and_is_the_same(
+    api: Api, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    turns = 0
+
+    async def sleep(seconds: float) -> None:
+        nonlocal turns
+        turns += 1
+        await asyncio.sleep(seconds)
+
+    paths = await filled(api)
+    assert set(paths) == LISTS
+    for path in paths.values():
+        in_one_piece = await api.get(path)
+        assert len(in_one_piece.json["items"]) == 2, path
+        with monkeypatch.context() as patch:
+            patch.setattr(base, "CHARS_A_TURN", 0)
+            patch.setattr(base, "asyncio", SimpleNamespace(sleep=sleep))
+            turns = 0
+            assert (await api.get(path)).body == in_one_piece.body
+        assert turns == 2, path
+
+
+async def test_an_empty_list(api: Api) -> None:
+    assert (await api.get(api.agents)).json == {"items": [], "hasMore": False, "nextCursor": None}
