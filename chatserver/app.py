@@ -26,6 +26,7 @@ from chatserver.services.search import SearchService
 from chatserver.settings import Settings
 from chatserver.storage.database import Database
 from chatserver.version import installed_version
+from chatserver.web.open_requests import OpenRequests
 from chatserver.web.peer import Hangups
 from chatserver.web.rates import RateLimiter
 from chatserver.web.routes import make_application
@@ -57,6 +58,7 @@ class App:
         claims = Claims(self.models, owner, settings.lease_seconds)
         store = PostgresRunStore(self.database, self.pulse, claims, owner, settings.lease_seconds)
         self.streams = OpenStreams(settings.max_streams, self.metrics)
+        self.requests = OpenRequests()
         self.registry = Registry(
             store,
             self.metrics,
@@ -76,6 +78,7 @@ class App:
             agents=AgentService(self.database, settings.providers),
             answers=answers,
             streams=self.streams,
+            requests=self.requests,
             access=LocalTrusted(allowed_hosts=settings.allowed_hosts, allowed_origins=settings.allowed_origins),
             settings=settings,
             metrics=self.metrics,
@@ -93,9 +96,10 @@ class App:
         self.registry.draining = True
 
     async def finish_work(self) -> None:
-        """Until all streams, and the answers that go on without readers, are at their end."""
+        """Until all streams, the answers that go on without readers, and all other requests are at their end."""
         await self.streams.wait_empty()
         await self.registry.finish_continuing()
+        await self.requests.wait_empty()
 
     async def close(self) -> None:
         """Hand over what is still going, and let go of everything."""

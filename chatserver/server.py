@@ -240,7 +240,7 @@ async def _until(stop: asyncio.Event) -> None:
 
 
 async def _drain(app: App, server: HTTPServer) -> None:
-    """Take nothing new, let streams finish, then send them away."""
+    """Take nothing new, let requests and streams finish, then send the streams away."""
     logger.info("stopping")
     systemd.notify(systemd.STOPPING)
     app.begin_drain()

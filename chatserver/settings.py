@@ -175,7 +175,7 @@ class Settings(BaseSettings):
         description="How long an answer waits for a reader to come back before it is dropped; 0: not at all.",
     )
     drain_seconds: Number = Field(
-        default=20, ge=0, le=3_600, description="How long streams may go on after SIGTERM to finish."
+        default=20, ge=0, le=3_600, description="How long requests and streams may go on after SIGTERM to finish."
     )
     max_body_bytes: Whole = Field(
         default=1_048_576, ge=1_024, le=1_073_741_824, description="The largest request body; past it 413."

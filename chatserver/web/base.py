@@ -115,6 +115,7 @@ class Handler(tornado.web.RequestHandler):
         self.set_header("X-Request-Id", self.request_id)
 
     async def prepare(self) -> None:
+        self.services.requests.add(self)
         logs.request_id.set(self.request_id)
         self.services.access.guard(self.request.path, self.request.headers)
         if limits.exceeds(self.request, self.services.settings.max_body_bytes):
@@ -198,6 +199,14 @@ class Handler(tornado.web.RequestHandler):
         """End the answer with 204."""
         self.set_status(204)
         self.finish()
+
+    def finish(self, chunk: str | bytes | dict[Any, Any] | None = None) -> asyncio.Future[None]:
+        if self.services.draining():
+            # The client's next request is for another process.
+            self.set_header("Connection", "close")
+        sent = super().finish(chunk)
+        sent.add_done_callback(lambda _: self.services.requests.discard(self))
+        return sent
 
     def write_error(self, status_code: int, **kwargs: Any) -> None:  # noqa: ARG002
         """Called by Tornado when a method raised; `status_code` is its own idea of it."""

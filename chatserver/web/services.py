@@ -18,6 +18,7 @@ from chatserver.services.health import Asked
 from chatserver.services.rendering import RenderingService
 from chatserver.services.search import SearchService
 from chatserver.settings import Settings
+from chatserver.web.open_requests import OpenRequests
 from chatserver.web.peer import Hangups
 from chatserver.web.rates import RateLimiter
 
@@ -36,6 +37,7 @@ class Services:
     agents: AgentService
     answers: AnswerService
     streams: OpenStreams
+    requests: OpenRequests
     access: Authenticator
     settings: Settings
     metrics: Metrics

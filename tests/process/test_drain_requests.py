@@ -1,0 +1,100 @@
+"""Plain requests and SIGTERM: what has arrived is answered."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+
+import psycopg
+
+from tests.process.server_process import ServerProcess, started
+from tests.process.test_server import accepts
+from tests.web.harness import PATIENCE_SECONDS, Connection
+
+
+@contextmanager
+def locked(url: str, conversation: str) -> Iterator[psycopg.Connection]:
+    """In here nobody else can change the conversation."""
+    with psycopg.connect(url) as connection:
+        connection.execute("SELECT FROM chat_conversations WHERE id = %s FOR UPDATE", [conversation])
+        yield connection
+
+
+@asynccontextmanager
+async def held_request(server: ServerProcess, url: str, conversation: str) -> AsyncIterator[Connection]:
+    """A request that the database holds up; it is let go at the end."""
+    with locked(url, conversation), psycopg.connect(url, autocommit=True) as observer:
+        connection = await server.connect()
+        await connection.send("PATCH", f"/api/conversations/{conversation}", {"title": "Changed"})
+        waiting = (
+            "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
+        )
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            while observer.execute(waiting).fetchone() != (1,):
+                await asyncio.sleep(0.02)
+        yield connection
+
+
+async def refuses(server: ServerProcess) -> None:
+    """Until the server takes no more connections."""
+    async with asyncio.timeout(PATIENCE_SECONDS):
+        while accepts(server.port):
+            await asyncio.sleep(0.02)
+
+
+async def test_a_request_under_way_is_answered(database_url: str) -> None:
+    async with started("--database-url", database_url, CHATSERVER_DRAIN_SECONDS="60") as server:
+        conversation = await server.conversation()
+        async with held_request(server, database_url, conversation) as connection:
+            server.terminate()
+            await refuses(server)
+            await asyncio.sleep(0.3)
+        status, headers = await connection.head()
+        assert (status, headers["connection"]) == (200, "close")
+        body = await connection.reader.readexactly(int(headers["content-length"]))
+        assert b'"title":"Changed"' in body
+        assert (await server.ended())[0] == 0
+
+
+async def test_a_response_that_its_client_takes_slowly_is_sent_to_its_end(database_url: str) -> None:
+    async with started("--database-url", database_url, CHATSERVER_DRAIN_SECONDS="60") as server:
+        conversation = await server.conversation()
+        for _ in range(100):
+            await server.say(conversation, "x" * 100_000)
+        connection = await server.connect(receive_buffer=4_096)
+        await connection.send("GET", f"/api/conversations/{conversation}/messages?limit=200")
+        status, headers = await connection.head()
+        assert status == 200
+        server.terminate()
+        await refuses(server)
+        await asyncio.sleep(0.3)
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            body = await connection.reader.readexactly(int(headers["content-length"]))
+        assert body.endswith(b"}")
+        assert (await server.ended())[0] == 0
+
+
+async def test_one_that_does_not_end_is_not_waited_for_longer_than_the_drain(database_url: str) -> None:
+    setting = {"CHATSERVER_DRAIN_SECONDS": "0.2", "CHATSERVER_STATEMENT_TIMEOUT_SECONDS": "3"}
+    async with started("--database-url", database_url, **setting) as server:
+        conversation = await server.conversation()
+        async with held_request(server, database_url, conversation) as connection:
+            server.terminate()
+            async with asyncio.timeout(PATIENCE_SECONDS):
+                assert await connection.reader.read() == b""
+            assert (await server.ended())[0] == 0
+
+
+async def test_idle_connections_delay_nothing(database_url: str) -> None:
+    async with started("--database-url", database_url, CHATSERVER_DRAIN_SECONDS="60") as server:
+        connection = await server.connect()
+        await connection.send("GET", "/healthz")
+        status, headers = await connection.head()
+        assert (status, headers.get("connection")) == (200, None)
+        await server.connect()
+        begun = time.monotonic()
+        server.terminate()
+        assert (await server.ended())[0] == 0
+        assert time.monotonic() - begun < PATIENCE_SECONDS
