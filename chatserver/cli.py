@@ -21,7 +21,8 @@ import pydantic
 
 from chatserver import logs
 from chatserver.errors import ChatServerError, ConfigurationError, ValidationError
-from chatserver.schemas import Agent, CreateAgent, parse_uuid
+from chatserver.schema_types import parse_uuid
+from chatserver.schemas import Agent, CreateAgent
 from chatserver.settings import Settings, load_settings, option_name
 from chatserver.version import installed_version
 

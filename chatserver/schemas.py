@@ -2,92 +2,18 @@
 
 from __future__ import annotations
 
-import re
-from datetime import UTC, datetime
 from typing import Annotated, Any, Generic, Literal, TypeVar
-from uuid import UUID
 
-from pydantic import (
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
-    Field,
-    PlainSerializer,
-    StringConstraints,
-    WithJsonSchema,
-)
-from pydantic.alias_generators import to_camel
+from pydantic import ConfigDict, Field, StringConstraints
 from pydantic.config import JsonDict
 from pydantic.json_schema import SkipJsonSchema
+
+from chatserver.schema_types import BLANK_IS_NONE, WHOLE, Id, Text, Time, Wire, absent_is_no_default
 
 MAX_TITLE_CHARS = 200
 MAX_NAME_CHARS = 200
 MAX_SYSTEM_PROMPT_CHARS = 100_000
 
-
-class Wire(BaseModel):
-    """Base of all that is sent or received: camelCase keys, unknown keys ignored, no coercion between types."""
-
-    model_config = ConfigDict(alias_generator=to_camel, populate_by_name=True, extra="ignore", frozen=True, strict=True)
-
-
-# --- scalar types -----------------------------------------------------------------------------------------
-
-
-_UUID = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
-
-
-def parse_uuid(text: str) -> UUID:
-    """The id that `text` writes in the 36-character form.
-
-    Raises ValueError for anything else; `uuid.UUID` itself would also take braces, URNs and missing hyphens.
-    """
-    if _UUID.fullmatch(text) is None:
-        raise ValueError("must be a UUID in its 36-character form")
-    return UUID(text)
-
-
-def _uuid(value: object) -> object:
-    return parse_uuid(value) if isinstance(value, str) else value
-
-
-def _storable(value: object) -> object:
-    """Refuse what PostgreSQL cannot keep in a text: NUL and lone surrogates."""
-    if isinstance(value, str):
-        if "\x00" in value:
-            raise ValueError("must not contain NUL characters")
-        try:
-            value.encode()
-        except UnicodeEncodeError:
-            raise ValueError("must not contain lone surrogates") from None
-    return value
-
-
-def _whole(value: object) -> object:
-    """JSON does not tell 1.0 from 1 (JSON Schema 2020-12, section 4.2.3)."""
-    return int(value) if isinstance(value, float) and value.is_integer() else value
-
-
-def _blank_is_none(value: object) -> object:
-    return None if isinstance(value, str) and not value.strip() else value
-
-
-def format_time(moment: datetime) -> str:
-    """RFC 3339 in UTC with milliseconds and `Z`."""
-    return moment.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
-
-
-def _absent_is_no_default(schema: JsonDict) -> None:
-    """In the JSON Schema of a model whose keys mean something by being there at all."""
-    properties = schema["properties"]
-    assert isinstance(properties, dict)
-    for each in properties.values():
-        assert isinstance(each, dict)
-        each.pop("default", None)
-
-
-Id = Annotated[UUID, BeforeValidator(_uuid)]
-Text = Annotated[str, BeforeValidator(_storable), Field(json_schema_extra={"pattern": r"^[^\u0000]*$"})]
 Content = Annotated[Text, StringConstraints(min_length=1)]
 Title = Annotated[Text, StringConstraints(max_length=MAX_TITLE_CHARS)]
 Name = Annotated[
@@ -95,11 +21,6 @@ Name = Annotated[
     StringConstraints(min_length=1, max_length=MAX_NAME_CHARS, pattern=r"\S"),
     # The same and that of a Text, for regular expressions of every kind (JavaScript's \s has no U+0085).
     Field(json_schema_extra={"pattern": r"^[^\u0000]*[^\s\u0085\u0000][^\u0000]*$"}),
-]
-Time = Annotated[
-    datetime,
-    PlainSerializer(format_time, return_type=str, when_used="json"),
-    WithJsonSchema({"type": "string", "format": "date-time"}),
 ]
 Role = Literal["user", "assistant", "system"]
 
@@ -110,8 +31,7 @@ class ActiveRun(Wire):
     """The answer that is being generated in a conversation."""
 
     trigger_message_id: Annotated[
-        Id | None,
-        Field(description="The message that is being answered; null where there was none."),
+        Id | None, Field(description="The message that is being answered; null where there was none.")
     ]
     started_at: Time
 
@@ -130,13 +50,12 @@ class Conversation(Wire):
     updated_at: Annotated[Time, Field(description="Moved by every change and every new message.")]
     parent_conversation_id: Annotated[Id | None, Field(description="Where it was branched from.")]
     branch_from_message_id: Annotated[
-        Id | None,
-        Field(description="The last message, over there, that was taken along."),
+        Id | None, Field(description="The last message, over there, that was taken along.")
     ]
     active_run: Annotated[ActiveRun | None, Field(description="Null unless an answer is being generated.")]
 
 
-OptionalTitle = Annotated[Title | None, BeforeValidator(_blank_is_none)]
+OptionalTitle = Annotated[Title | None, BLANK_IS_NONE]
 
 
 class CreateConversation(Wire):
@@ -149,7 +68,7 @@ class CreateConversation(Wire):
 class UpdateConversation(Wire):
     """Body of PATCH …/conversations/{id}: only the keys that are present change; null clears."""
 
-    model_config = ConfigDict(json_schema_extra=_absent_is_no_default)
+    model_config = ConfigDict(json_schema_extra=absent_is_no_default)
 
     title: OptionalTitle = None
     agent_id: Id | None = None
@@ -179,8 +98,7 @@ class ChatMessage(Wire):
     agent_id: Annotated[Id | None, Field(description="Of a user message: who shall answer it. Of an answer: who did.")]
     created_at: Time
     edited_content: Annotated[
-        str | None,
-        Field(description="The newest wording, which counts instead of `content`; null: never edited."),
+        str | None, Field(description="The newest wording, which counts instead of `content`; null: never edited.")
     ]
     edited_at: Time | None
     reply_to: Annotated[Id | None, Field(description="Of an answer: the message that it answers.")]
@@ -274,7 +192,7 @@ class LlmConfig(Wire):
     system_prompt: Annotated[Text, StringConstraints(max_length=MAX_SYSTEM_PROMPT_CHARS)] | None = None
     temperature: Annotated[float, Field(ge=0, le=2, allow_inf_nan=False)] | None = None
     # The validator comes last: pydantic would not tell the bounds in JSON Schema otherwise.
-    max_tokens: Annotated[int, Field(ge=1, le=10_000_000), BeforeValidator(_whole)] | None = None
+    max_tokens: Annotated[int, Field(ge=1, le=10_000_000), WHOLE] | None = None
 
 
 AdapterType = Literal["echo", "llm"]
@@ -321,7 +239,7 @@ class CreateAgent(Wire):
 class UpdateAgent(Wire):
     """Body of PATCH /agents/{id}: only the keys that are present change; `adapterConfig` is replaced as a whole."""
 
-    model_config = ConfigDict(json_schema_extra=_absent_is_no_default)
+    model_config = ConfigDict(json_schema_extra=absent_is_no_default)
 
     name: Name = ""
     adapter_type: AdapterType = "echo"
@@ -396,7 +314,7 @@ class Detail(Wire):
 class Error(Wire):
     """The body of every refusal."""
 
-    model_config = ConfigDict(json_schema_extra=_absent_is_no_default)
+    model_config = ConfigDict(json_schema_extra=absent_is_no_default)
 
     error: Annotated[str, Field(description="For people; not to be parsed.")]
     details: Annotated[
@@ -416,7 +334,7 @@ class SessionActor(Wire):
 class SignIn(Wire):
     """Body of POST /session."""
 
-    model_config = ConfigDict(json_schema_extra=_absent_is_no_default)
+    model_config = ConfigDict(json_schema_extra=absent_is_no_default)
 
     token: Annotated[Text, Field(min_length=1, description="As `chatserver token create` printed it.")] = ""
 

@@ -16,7 +16,7 @@ from uuid import UUID
 from pydantic import AfterValidator, BeforeValidator
 from pydantic_settings import NoDecode
 
-from chatserver.schemas import parse_uuid
+from chatserver.schema_types import parse_uuid
 
 _HOST_NAME = re.compile(r"(?!-)[a-z0-9_-]{1,63}(?:\.(?!-)[a-z0-9_-]{1,63})*")
 

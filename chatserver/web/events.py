@@ -11,7 +11,8 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, Field, Json, RootModel
 
 from chatserver.errors import ErrorCode
-from chatserver.schemas import Id, TokenUsage, Wire
+from chatserver.schema_types import Id, Wire
+from chatserver.schemas import TokenUsage
 
 
 class TokenEvent(Wire):

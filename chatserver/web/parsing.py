@@ -13,7 +13,7 @@ from pydantic import BaseModel, BeforeValidator, Field, StringConstraints
 from pydantic_core import from_json
 
 from chatserver.errors import MalformedError, Problem, UnsupportedMediaTypeError, ValidationError
-from chatserver.schemas import Text, parse_uuid
+from chatserver.schema_types import Text, parse_uuid
 
 M = TypeVar("M", bound=BaseModel)
 

@@ -6,7 +6,8 @@ from typing import Annotated, Literal
 
 from pydantic import Field, StringConstraints
 
-from chatserver.schemas import MAX_TITLE_CHARS, Id, Text, Wire
+from chatserver.schema_types import Id, Text, Wire
+from chatserver.schemas import MAX_TITLE_CHARS
 from chatserver.web.parsing import WHOLE_NUMBER, Cursor
 
 MAX_QUERY_CHARS = 200

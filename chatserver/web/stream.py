@@ -15,7 +15,8 @@ from tornado.iostream import StreamClosedError
 from chatserver import sse
 from chatserver.errors import ConflictError, TryLaterError
 from chatserver.live.reader import BATCH_FRAMES, Reader
-from chatserver.schemas import Id, StopAnswer, Stopped, StreamMessage, Wire
+from chatserver.schema_types import Id, Wire
+from chatserver.schemas import StopAnswer, Stopped, StreamMessage
 from chatserver.services.answers import StreamOptions
 from chatserver.web.base import ApiHandler
 from chatserver.web.parsing import parse_id

@@ -20,6 +20,7 @@ GROUND = frozenset(
         "markdown",
         "markdown_rules",
         "metrics",
+        "schema_types",
         "schemas",
         "settings",
         "settings_kinds",

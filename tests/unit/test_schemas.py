@@ -9,7 +9,7 @@ from uuid import UUID, uuid4
 import pytest
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
-from chatserver import schemas
+from chatserver import schema_types, schemas
 
 ID = "01a2066c-ab45-7b03-90cb-32bab075e0f7"
 
@@ -32,7 +32,7 @@ def paths(model: type[BaseModel], data: object) -> set[str]:
 
 @pytest.mark.parametrize("text", [ID, ID.upper(), "00000000-0000-0000-0000-000000000000"])
 def test_an_id_is_taken_in_its_36_character_form(text: str) -> None:
-    assert schemas.parse_uuid(text) == UUID(text)
+    assert schema_types.parse_uuid(text) == UUID(text)
 
 
 @pytest.mark.parametrize(
@@ -56,7 +56,7 @@ def test_an_id_is_taken_in_its_36_character_form(text: str) -> None:
 )
 def test_and_in_no_other(text: str) -> None:
     with pytest.raises(ValueError, match="36-character"):
-        schemas.parse_uuid(text)
+        schema_types.parse_uuid(text)
     assert paths(schemas.BranchConversation, {"messageId": text}) == {"messageId"}
 
 
@@ -69,7 +69,7 @@ def test_and_in_no_other(text: str) -> None:
     ],
 )
 def test_times_have_milliseconds_and_a_z(moment: datetime, text: str) -> None:
-    assert schemas.format_time(moment) == text
+    assert schema_types.format_time(moment) == text
 
 
 def test_resources_are_written_in_camel_case() -> None:
