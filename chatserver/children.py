@@ -39,7 +39,7 @@ class Child:
     async def end(self) -> int:
         """Tell it to end, and insist after some seconds; its exit status once it is gone. May be called again.
 
-        Whoever is cancelled meanwhile leaves it killed.
+        If cancelled, the process is killed.
         """
         self.stdin.close()
         with contextlib.suppress(TimeoutError):

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from tornado.web import RequestHandler
 
 request_id: ContextVar[str | None] = ContextVar("request_id", default=None)
-"""The id of the request that is being served in this context; every line that is logged there bears it."""
+"""The id of the request that is being served in this context; every line that is logged there has it."""
 
 _HELD_LINES = 1_000
 _HEALTH_PATHS = frozenset({"/healthz", "/readyz", "/metrics"})

@@ -1,7 +1,7 @@
 """Markdown as HTML that is safe to put into a page: `render`. Run as a program, a process that renders for its parent.
 
-CommonMark with tables, strikethrough and bare links. HTML in it is text, nothing in the result is loaded, and whatever
-was written in an odd way is still there to be read.
+CommonMark with tables, strikethrough and bare links. HTML in it is shown as text, nothing in the result is loaded, and
+malformed Markdown is shown as text, never dropped.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from markdown_it.utils import EnvType, OptionsDict
 from chatserver import highlighting, markdown_rules
 from chatserver.children import die_with
 
-# How deep blocks may lie in blocks; each list takes two, and hostile brackets take as many times longer.
+# How deep blocks may lie in blocks; each list takes two, and the time for hostile brackets grows with it.
 _MAX_NESTING = 40
 # What the process may take, Python itself included.
 _MEMORY_BYTES = 2**29

@@ -93,7 +93,7 @@ async def _serve(settings: Settings, *, reuse_port: bool, local_model: bool) -> 
             await _until(stop)
         await _drain(app, server)
     logger.info("stopped")
-    # Nor does one that comes now: closing the loop would give them back the power to kill.
+    # Nor does one that comes now: closing the loop restores the default handlers, which would kill the process.
     signal.pthread_sigmask(signal.SIG_BLOCK, _STOP_SIGNALS)
     for number in _STOP_SIGNALS:
         loop.remove_signal_handler(number)

@@ -156,7 +156,7 @@ class Settings(BaseSettings):
         default=10,
         gt=0,
         le=15,
-        description="How long an answer stays its process's own without a sign of life; then another takes it over.",
+        description="How long a process keeps its answers without renewing its lease; then another takes them over.",
     )
     default_company_id: CompanyId = Field(
         default=UUID("00000000-0000-4000-8000-000000000001"),
@@ -211,7 +211,7 @@ class Settings(BaseSettings):
     )
     allowed_hosts: HostNames = Field(
         default=("localhost", "127.0.0.1", "::1"),
-        description="The names, without port, that a request's Host may bear.",
+        description="The host names, without port, that a request's Host header may name.",
     )
     allowed_origins: Origins = Field(default=(), description="Other sites whose pages may call the API.")
     trusted_proxies: Networks = Field(

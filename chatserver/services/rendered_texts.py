@@ -22,7 +22,7 @@ class _Entry(NamedTuple):
 
 
 class RenderedTexts:
-    """At most `max_chars` characters of HTML; past that the texts go that were not wanted for the longest time.
+    """At most `max_chars` characters of HTML; past that the least recently used entries are evicted.
 
     `clock` gives seconds.
     """

@@ -16,11 +16,11 @@ logger = logging.getLogger(__name__)
 MODULE = "chatserver.markdown"
 # How long one text may take. What is ordinary takes milliseconds.
 TEXT_SECONDS = 2.0
-# How long the process may take to start on a busy machine, and how long it is let be when it does not.
+# How long the process may take to start on a busy machine, and how long to wait before trying again.
 START_SECONDS = 20.0
 RETRY_SECONDS = 60.0
-# The longest answer, as JSON.
-ANSWER_BYTES = 4 * 2**20
+# The longest reply, as JSON.
+REPLY_BYTES = 4 * 2**20
 
 _READY = b'"ready"\n'
 _NAME = "renderer"
@@ -31,7 +31,7 @@ class Renderer:
 
     What comes out belongs to the text that went in, whatever happens: an exchange that is not carried through, because
     it is cancelled or takes too long, kills the process, and with it all that it might still have said; and each
-    answer bears the number of its question.
+    reply has the number of its request.
     """
 
     def __init__(self, command: Sequence[str] | None = None, *, text_seconds: float = TEXT_SECONDS) -> None:
@@ -39,7 +39,7 @@ class Renderer:
         self._command = command or children.command(MODULE)
         self._text_seconds = text_seconds
         self._child: children.Child | None = None
-        self._questions = 0
+        self._requests = 0
         self._not_before = 0.0
 
     @property
@@ -74,17 +74,17 @@ class Renderer:
             self._child = None
 
     async def _exchange(self, child: children.Child, text: str) -> str | None:
-        """Raises ConnectionError or EOFError when it is gone, ValueError or TypeError for what is no answer to this."""
-        self._questions += 1
+        """Raises ConnectionError or EOFError when it is gone, ValueError or TypeError for what is no reply to this."""
+        self._requests += 1
         try:
-            child.stdin.write(json.dumps([self._questions, text], ensure_ascii=False).encode() + b"\n")
+            child.stdin.write(json.dumps([self._requests, text], ensure_ascii=False).encode() + b"\n")
             await child.stdin.drain()
             line = await child.stdout.readline()
             if not line.endswith(b"\n"):
                 raise EOFError
             number, html = json.loads(line)
-            if number != self._questions:
-                raise ValueError("the answer to another question")
+            if number != self._requests:
+                raise ValueError("the reply to another request")
         except (ConnectionError, EOFError):
             self._child = None
             await child.end()
@@ -112,7 +112,7 @@ class Renderer:
 
     async def _start(self) -> children.Child:
         """Raises OSError, and ValueError when it says too much."""
-        child = await children.start(self._command, _NAME, line_bytes=ANSWER_BYTES)
+        child = await children.start(self._command, _NAME, line_bytes=REPLY_BYTES)
         try:
             async with asyncio.timeout(START_SECONDS):
                 word = await child.stdout.readline()

@@ -19,7 +19,7 @@ RenderedPage = Page[RenderedMessage]
 MAX_TEXT_CHARS = 200_000
 # How long one request may wait for HTML. What is not there by then is shown as text, and may be there next time.
 REQUEST_SECONDS = 1.0
-# How much HTML one answer may hold.
+# How much HTML one response may hold.
 MAX_PAGE_CHARS = 16_000_000
 CACHE_CHARS = 32_000_000
 

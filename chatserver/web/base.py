@@ -87,7 +87,7 @@ def error_answer(error: BaseException | None) -> tuple[int, Error]:
 
 
 class Handler(tornado.web.RequestHandler):
-    """Base of every handler: refuses what is not to be believed, and answers errors as the contract says.
+    """Base of every handler: refuses requests of other sites' pages, and responds to errors as the contract says.
 
     A subclass implements the methods that it serves. GET serves HEAD, too (a subclass for which that makes no
     sense sets `head = tornado.web.RequestHandler.head`), and OPTIONS tells which methods there are.
@@ -103,7 +103,7 @@ class Handler(tornado.web.RequestHandler):
 
     @cached_property
     def request_id(self) -> str:
-        """Names the request in its answer and in the log; the client's own where that is sane."""
+        """Names the request in its response and in the log; the client's own where that is sane."""
         given = self.request.headers.get("X-Request-Id", "")
         return given if _SANE_REQUEST_ID.fullmatch(given) else secrets.token_hex(16)
 
@@ -176,7 +176,7 @@ class Handler(tornado.web.RequestHandler):
     # --- writing ------------------------------------------------------------------------------------------
 
     def write_json(self, resource: BaseModel, status: int = 200) -> None:
-        """End the answer with a resource."""
+        """End the response with a resource."""
         self.set_status(status)
         self.set_header("Content-Type", "application/json")
         self.finish(resource.model_dump_json(by_alias=True))
@@ -196,7 +196,7 @@ class Handler(tornado.web.RequestHandler):
         self.finish(("]" if page.items else before + "[]") + after)
 
     def write_nothing(self) -> None:
-        """End the answer with 204."""
+        """End the response with 204."""
         self.set_status(204)
         self.finish()
 

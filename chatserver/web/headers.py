@@ -8,14 +8,14 @@ from chatserver.web.operations import Header
 LAST_EVENT_ID = Header(
     "Last-Event-ID",
     "The id of the last event that the client has: the stream goes on right after it. A browser's EventSource sends it "
-    "by itself when it reconnects. With it the answer is never 409, 429 or 503, but a stream that says when to come "
+    "by itself when it reconnects. With it the response is never 409, 429 or 503, but a stream that says when to come "
     "back, and ends.",
     {"type": "string", "minLength": 1},
 )
 IDEMPOTENCY_KEY = Header(
     "Idempotency-Key",
-    "A name for this sending, of the client's making, so that it can be sent again when no answer came: the same key "
-    "and body again give the first result. A key belongs to its conversation and route, and holds for a day at least.",
+    "A key that the client chooses, so that it can send the request again when no response came: the same key and "
+    "body again give the first result. A key belongs to its conversation and route, and holds for a day at least.",
     {"type": "string", "pattern": f"^{KEY_PATTERN.pattern}$"},
 )
 TRIGGER_MESSAGE_ID = Header(

@@ -13,7 +13,7 @@ from chatserver.web.queries import ListMessages
 
 
 class MessageList(RootModel[MessagePage | RenderedPage]):
-    """A page of messages; with `render=html` each bears `html`."""
+    """A page of messages; with `render=html` each item also has `html`."""
 
 
 class MessagesHandler(ApiHandler):

@@ -34,7 +34,7 @@ Conversations of people with agents, whose answers come as streams of Server-Sen
   beside the same filters.
 - A refusal is `{{"error"}}`, with `details` where a body or query is wrong. A method that a path does not have is 405
   with `Allow`. HEAD is served wherever GET is, but for streams; OPTIONS everywhere.
-- JSON answers bear `Cache-Control: no-store`."""
+- JSON responses have `Cache-Control: no-store`."""
 
 
 class OpenApiDocument(RootModel[dict[str, Any]]):
@@ -266,11 +266,13 @@ REFUSALS: Mapping[int, Refusal] = {
     403: Refusal(
         "Forbidden", "Not allowed, or sent by another site's page.", errors.ForbiddenError("Not your company")
     ),
-    404: Refusal("NotFound", "There is no such thing, or not for you.", errors.NotFoundError("Conversation not found")),
-    409: Refusal("Conflict", "At odds with what is going on.", errors.ConflictError()),
+    404: Refusal(
+        "NotFound", "It does not exist, or you may not see it.", errors.NotFoundError("Conversation not found")
+    ),
+    409: Refusal("Conflict", "An answer is being generated in this conversation.", errors.ConflictError()),
     413: Refusal("BodyTooLarge", "The body is too large.", errors.BodyTooLargeError()),
     415: Refusal("UnsupportedMediaType", "The body is not declared as JSON.", errors.UnsupportedMediaTypeError()),
-    422: Refusal("Unprocessable", "It cannot be carried out.", errors.UnprocessableError()),
+    422: Refusal("Unprocessable", "The `Idempotency-Key` was used for another body.", errors.UnprocessableError()),
     429: Refusal("TooManyRequests", "Too many requests.", errors.RateLimitedError(), (headers.RETRY_AFTER,)),
     500: Refusal("InternalError", "A defect of the server.", errors.ChatServerError()),
     503: Refusal(

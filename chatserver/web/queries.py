@@ -40,7 +40,8 @@ class ListMessages(Wire):
         Literal["exclude", "include"], Field(description="Whether those that a rewind took back are wanted, too.")
     ] = "exclude"
     render: Annotated[
-        Literal["html"] | None, Field(description="Whether items are to bear `html`, which answers' Markdown becomes.")
+        Literal["html"] | None,
+        Field(description="`html`: each item also has `html`, the answer's Markdown rendered as HTML."),
     ] = None
 
 

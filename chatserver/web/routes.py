@@ -207,8 +207,8 @@ ROUTES: tuple[Route, ...] = (
                 "exportConversation",
                 "Download a conversation",
                 query=queries.ExportConversation,
-                description="Markdown is for people: what was said, by whom and when. JSON is complete. An answer that "
-                "is cut off has no end: its last chunk is missing.",
+                description="Markdown is for people: what was said, by whom and when. JSON is complete. A response "
+                "that is cut off lacks its last chunk.",
                 content={"text/markdown": None, "application/json": schemas.ConversationExport},
                 answer_headers=(headers.CONTENT_DISPOSITION,),
             )
@@ -284,7 +284,7 @@ ROUTES: tuple[Route, ...] = (
                 "getSession",
                 "Who is asking",
                 response=schemas.Session,
-                description="Answers those who are not signed in, too: `actor` is null then.",
+                description="Also for those who are not signed in: `actor` is null then.",
             ),
             "POST": Operation(
                 "signIn",

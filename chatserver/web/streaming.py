@@ -1,4 +1,4 @@
-"""What handlers share whose answer is sent piece by piece, to a client that may be slow or leave."""
+"""What handlers share whose response is sent piece by piece, to a client that may be slow or leave."""
 
 from __future__ import annotations
 
@@ -94,7 +94,7 @@ class StreamingHandler(ApiHandler):
                 raise TimeoutError
 
     def end_body(self) -> None:
-        """The answer is complete, or nobody is there to see."""
+        """The response is complete, or nobody is there to see."""
         self._watch.close()
         with contextlib.suppress(StreamClosedError):
             self.finish()
@@ -102,7 +102,7 @@ class StreamingHandler(ApiHandler):
             self.connection.stream.close()
 
     def cut_off(self) -> None:
-        """End an answer that is not complete so that nobody takes it for complete."""
+        """End a response that is not complete so that nobody takes it for complete."""
         stream = self.connection.stream
         if not stream.closed():
             # With a reset: where a body ends with the connection, nothing else tells.
