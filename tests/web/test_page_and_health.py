@@ -15,7 +15,7 @@ from tornado.web import Application
 
 from chatserver.app import App
 from chatserver.services import health
-from chatserver.web.page import load_files
+from chatserver.web.page_files import load_files, without_comments
 from chatserver.web.routes import make_application
 from chatserver.web.services import PAGE_FOLDER
 from tests.web.conftest import Api
@@ -31,7 +31,9 @@ def folder(tmp_path: Path) -> Path:
     """A page of the test's own, and a secret beside it."""
     page = tmp_path / "page"
     (page / "js").mkdir(parents=True)
-    (page / "index.html").write_text("<!doctype html><title>é</title>", encoding="utf-8")
+    (page / "index.html").write_text(
+        '<!doctype html><title>é</title><script type="module" src="/static/js/app.js"></script>', encoding="utf-8"
+    )
     (page / "js" / "app.js").write_text("export {};", encoding="utf-8")
     (page / "style.css").write_text("body {}", encoding="utf-8")
     (page / "icon.svg").write_text("<svg/>", encoding="utf-8")
@@ -58,6 +60,7 @@ async def test_the_page(api: Api, folder: Path, path: str) -> None:
     assert answer.headers["X-Content-Type-Options"] == "nosniff"
     assert answer.headers["Referrer-Policy"] == "no-referrer"
     assert answer.headers["Cache-Control"] == "no-cache"
+    assert answer.headers["Link"] == "</static/js/app.js>; rel=modulepreload"
     assert answer.headers["X-Request-Id"]
     assert "Server" not in answer.headers
 
@@ -116,7 +119,40 @@ async def test_a_name_that_is_not_utf_8_is_malformed(api: Api) -> None:
 
 
 def test_the_package_has_a_page() -> None:
-    assert "index.html" in load_files(PAGE_FOLDER)
+    assert "index.html" in load_files(PAGE_FOLDER).by_name
+
+
+def test_the_page_names_what_its_scripts_import(tmp_path: Path) -> None:
+    """Browsers ask for all of it at once, instead of reading one module to learn of the next."""
+    files = {
+        "index.html": '<script type="module" src="/static/js/main.js"></script>',
+        "js/main.js": 'import {\n\ta,\n\tb,\n} from "./parts/a.js";\nimport "./c.js";\nimport("./later.js");\n',
+        "js/parts/a.js": 'export { b } from "../c.js";\nimport { main } from "../main.js";\n',
+        "js/c.js": '/* import "./no.js"; */\nexport const c = () => import("./later.js");\n',
+        "js/later.js": 'import "./latest.js";\n',
+        "js/latest.js": "",
+    }
+    for name, text in files.items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(text, encoding="utf-8")
+    names = ("js/main.js", "js/parts/a.js", "js/c.js")
+    assert load_files(tmp_path).links == ", ".join(f"</static/{name}>; rel=modulepreload" for name in names)
+
+
+@pytest.mark.parametrize(
+    ("suffix", "source", "sent"),
+    [
+        (".js", "/** What. */\nlet a;\n", "let a;\n"),
+        (".js", "\t/**\n\t * @param {X} x\n\t **/\n\tlet a;\n", "\tlet a;\n"),
+        (".js", "// one\n\t// two\nlet a; // three\n", "let a; // three\n"),
+        (".js", "/** @type {X} */ (a).b(); /* c */\n", "/** @type {X} */ (a).b(); /* c */\n"),
+        (".js", '"/*";\nlet a;\n"*/";\n', '"/*";\nlet a;\n"*/";\n'),
+        (".css", "/* a */\nb {}\n// c\n", "b {}\n// c\n"),
+        (".html", "<!-- a -->\n/* b */\n", "<!-- a -->\n/* b */\n"),
+    ],
+)
+def test_comments_are_not_sent(suffix: str, source: str, sent: str) -> None:
+    assert without_comments(source.encode(), suffix).decode() == sent
 
 
 # --- health -----------------------------------------------------------------------------------------------
