@@ -18,7 +18,7 @@ from chatserver.local_model import start_local_model
 from chatserver.providers.base import Delta, Finish, Prompt, TextDelta, Turn
 from chatserver.providers.factory import make_provider
 from chatserver.settings import ProviderSettings
-from tests.process.conftest import ROOT, kill, wait_for_end
+from tests.process.conftest import ROOT, kill
 
 KINDS = pytest.mark.parametrize("kind", ["openai", "anthropic"])
 LONG = "Tell me a very long story about a fox."
@@ -117,15 +117,6 @@ def test_it_ends_in_order() -> None:
 
 
 @pytest.mark.local_model
-def test_it_dies_with_a_parent_that_is_killed() -> None:
-    parent = start_parent()
-    pid = parent.model_pid
-    parent.process.kill()
-    parent.process.communicate(timeout=20)
-    wait_for_end(pid)
-
-
-@pytest.mark.local_model
 async def test_its_end_is_told(caplog: pytest.LogCaptureFixture) -> None:
     model = await start_local_model()
     kill(int(Path(f"/proc/self/task/{os.getpid()}/children").read_text().split()[-1]))
@@ -148,30 +139,6 @@ def test_the_end_of_its_input_ends_it() -> None:
     assert b"listening" in child.stdout.readline()
     child.communicate(timeout=20)
     assert child.returncode == 0
-
-
-@pytest.mark.local_model
-@pytest.mark.skipif(sys.platform != "linux", reason="the kernel's part is Linux's")
-def test_the_death_of_its_parent_ends_it() -> None:
-    # Its standard input stays open: it is this process's.
-    program = """if True:
-        import os, subprocess, sys
-        child = subprocess.Popen([sys.executable, "-m", "chatserver.local_model", str(os.getpid())])
-        print(child.pid, flush=True)
-        child.wait()
-    """
-    parent = subprocess.Popen([sys.executable, "-c", program], cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
-    assert parent.stdout is not None
-    pid = int(parent.stdout.readline())
-    assert b"listening" in parent.stdout.readline()
-    parent.kill()
-    wait_for_end(pid)
-    parent.communicate(timeout=20)
-
-
-def test_without_its_parent_it_does_not_start() -> None:
-    command = [sys.executable, "-m", "chatserver.local_model", "1"]
-    assert subprocess.run(command, cwd=ROOT, stdin=subprocess.DEVNULL, timeout=20).returncode == 1
 
 
 # --- what keeps it from starting --------------------------------------------------------------------------

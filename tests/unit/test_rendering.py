@@ -17,6 +17,7 @@ from chatserver.errors import UnavailableError
 from chatserver.schemas import ChatMessage, Page
 from chatserver.services import rendering
 from chatserver.services.rendering import MAX_TEXT_CHARS, RenderingService
+from tests.unit.virtual_time import in_virtual_time, now
 
 pytestmark = pytest.mark.usefixtures("no_error_is_logged")
 
@@ -124,10 +125,12 @@ async def test_requests_take_turns() -> None:
         assert renderer.most == 1
 
 
+@in_virtual_time
 async def test_a_request_waits_for_so_long_only() -> None:
-    async with service(request_seconds=0.05) as (texts, renderer):
+    async with service(request_seconds=1) as (texts, renderer):
         renderer.go_on()
         assert await texts.render(["a", "b", "c"]) == ["<p>a</p>", None, None]
+        assert now() == pytest.approx(1)
         assert renderer.asked == ["a", "b"], "past the time nothing is begun"
         # What was begun goes on, and nothing has failed.
         renderer.go_on("<p>{}</p>", "<p>{}</p>")

@@ -1,0 +1,45 @@
+"""Child processes do not outlive their parent, however it ends."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+from chatserver import local_model
+from chatserver.services import renderer
+from tests.process.conftest import ROOT, wait_for_end
+
+MODULES = pytest.mark.parametrize(
+    "module", [renderer.MODULE, pytest.param(local_model.__name__, marks=pytest.mark.local_model)]
+)
+# Has a child that is never told anything: its standard input is this program's, and stays open.
+PARENT = """
+import os, subprocess, sys
+from chatserver import children
+
+child = subprocess.Popen(children.command(sys.argv[1]))
+print(child.pid, flush=True)
+child.wait()
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the kernel's part is Linux's")
+@MODULES
+def test_a_child_dies_with_a_parent_that_is_killed(module: str) -> None:
+    parent = subprocess.Popen(
+        [sys.executable, "-c", PARENT, module], cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    )
+    assert parent.stdout is not None
+    pid = int(parent.stdout.readline())
+    assert parent.stdout.readline(), "it never said that it is there"
+    parent.kill()
+    wait_for_end(pid)
+    parent.communicate(timeout=20)
+
+
+@pytest.mark.parametrize("module", [renderer.MODULE, local_model.__name__])
+def test_without_its_parent_a_child_does_not_start(module: str) -> None:
+    command = [sys.executable, "-m", module, "1"]
+    assert subprocess.run(command, cwd=ROOT, stdin=subprocess.DEVNULL, timeout=20).returncode == 1
