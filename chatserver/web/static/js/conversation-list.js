@@ -40,6 +40,7 @@ export const createConversationList = (container, api, companyId, onOptions) => 
 	const rows = new Map();
 	/** @type {string | null} */
 	let cursor = null;
+	let isLoaded = false;
 	let isLoadingMore = false;
 	let isArchive = false;
 	/** @type {string | null} */
@@ -67,7 +68,7 @@ export const createConversationList = (container, api, companyId, onOptions) => 
 		pinnedTitle.hidden = count === 0;
 		recentTitle.hidden = count === ordered.length || (count === 0 && !isArchive);
 		recentTitle.textContent = isArchive ? "Archived" : "Recent";
-		note.hidden = ordered.length > 0;
+		note.hidden = !isLoaded || ordered.length > 0;
 		note.textContent = isArchive ? "Nothing is archived." : "Nothing here yet.";
 		near.unobserve(end);
 		near.observe(end);
@@ -104,11 +105,15 @@ export const createConversationList = (container, api, companyId, onOptions) => 
 		const page = await fetchPage(null);
 		if (signal.aborted) return;
 		const last = page.items.at(-1);
+		const before = last && page.hasMore && known.get(last.id);
+		// Where the page ends with one that stood there before, what follows stays; else there may be others between.
+		const joins = before && compare(before, last) === 0;
 		for (const [id, conversation] of known) {
 			// What belongs where the page reaches, and is not in it, was taken away.
-			if (!page.hasMore || !last || compare(conversation, last) <= 0) known.delete(id);
+			if (!joins || compare(conversation, last) <= 0) known.delete(id);
 		}
 		if (known.size === 0) cursor = page.nextCursor;
+		isLoaded = true;
 		for (const conversation of page.items) known.set(conversation.id, conversation);
 		render();
 	};
@@ -120,6 +125,8 @@ export const createConversationList = (container, api, companyId, onOptions) => 
 			abort.abort();
 			abort = new AbortController();
 			known.clear();
+			cursor = null;
+			isLoaded = false;
 			return refresh();
 		},
 		update(conversation) {

@@ -21,7 +21,8 @@ export const createFoundList = (container) => {
 
 	/** @param {FoundSource} source @param {string | null} cursor @param {HTMLUListElement} list */
 	const load = async (source, cursor, list) => {
-		const { signal } = abort;
+		abort.abort(); // Asked for twice, it comes once.
+		const { signal } = (abort = new AbortController());
 		try {
 			const page = await source(cursor, signal);
 			if (signal.aborted) return;
@@ -39,7 +40,6 @@ export const createFoundList = (container) => {
 
 	return (source) => {
 		abort.abort();
-		abort = new AbortController();
 		container.hidden = source === null;
 		if (source) void load(source, null, element("ul"));
 		else container.replaceChildren();
