@@ -1,14 +1,20 @@
 /** How the page says what happened: errors, a way back, the state of the connection, and words for listeners. */
 
-import { ApiError } from "./api.js";
+import { ApiError, isAbort } from "./api.js";
 import { button, element } from "./dom.js";
 import { iconButton } from "./icons.js";
 
 /** More than this is better read in the page itself, where one can go back. */
 const MOST_SPOKEN_CHARACTERS = 3000;
 
+/** What no API and no network did is a fault of the page itself, to be found in its console. @param {unknown} error */
+export function report(error) {
+	if (!(error instanceof ApiError || isAbort(error))) reportError(error);
+}
+
 /** What a person may read of it. @param {unknown} error */
 export function describe(error) {
+	report(error);
 	return error instanceof ApiError ? error.message : "Something on this page went wrong";
 }
 
@@ -50,14 +56,22 @@ export const createNotices = (place, announce, { uncover, refocus }) => {
 	};
 };
 
+/** Most cuts heal before anybody has to hear of them. */
+const UNSAID_MILLISECONDS = 1000;
+
 /** @type {(line: HTMLElement) => ConnectionStatus} */
 export const createConnectionStatus = (line) => {
 	const lost = new Set();
+	let timer = 0;
 	return (what, connected) => {
 		if (connected) lost.delete(what);
 		else lost.add(what);
-		const text = lost.size ? "Reconnecting …" : "";
-		if (line.textContent !== text) line.textContent = text;
+		if (lost.size) timer ||= setTimeout(() => (line.textContent = "Reconnecting …"), UNSAID_MILLISECONDS);
+		else {
+			clearTimeout(timer);
+			timer = 0;
+			line.textContent = "";
+		}
 	};
 };
 

@@ -95,9 +95,9 @@ export const createTranscript = ({ scroller, messages, older, toEnd }, onOlder) 
 			isAtEnd = false;
 			message.scrollIntoView({ block: "center" });
 			remember();
-			message.classList.remove("found");
+			message.classList.remove("revealed");
 			void message.offsetWidth; // Lets the mark begin anew.
-			message.classList.add("found");
+			message.classList.add("revealed");
 		},
 	};
 };
