@@ -1,6 +1,6 @@
 /** What nobody needs at first is fetched later: so the page is there sooner. */
 
-import { unreachable } from "./api.js";
+import { ApiError } from "./api.js";
 import { element } from "./dom.js";
 
 /** The looks of all of it. @type {Promise<unknown> | null} */
@@ -14,8 +14,13 @@ const loadStyles = () =>
 		throw error;
 	}));
 
+/** What is asked for again is fetched again: browsers do not keep that it failed. @param {unknown} error */
+const failed = (error) => {
+	throw error instanceof SyntaxError ? error : new ApiError("A part of this page could not be loaded");
+};
+
 /** @template T @param {() => Promise<T>} load @returns {() => Promise<T>} */
-const later = (load) => () => Promise.all([load(), loadStyles()]).then(([module]) => module, unreachable);
+const later = (load) => () => Promise.all([load(), loadStyles()]).then(([module]) => module, failed);
 
 export const loadAccount = later(() => import("./account.js"));
 export const loadMenu = later(() => import("./conversation-menu.js"));
@@ -26,6 +31,7 @@ export const loadFoundList = later(() => import("./found-list.js"));
 
 /** At a person's first sign of life, so that nothing that they type into an editor gets lost on the way. */
 export function loadAllSoon() {
-	const load = () => [loadMenu, loadDialogs, loadEditor, loadFollower, loadFoundList].map((one) => one().catch(() => {}));
+	const all = [loadMenu, loadDialogs, loadEditor, loadFollower, loadFoundList];
+	const load = () => all.map((one) => one().catch(() => {}));
 	for (const sign of ["pointermove", "pointerdown", "keydown"]) addEventListener(sign, load, { once: true });
 }
