@@ -1,7 +1,7 @@
 /** For those who sign in: the company whose conversations are shown, where there are several, and signing out. */
 
 import { element } from "./dom.js";
-import { remember } from "./storage.js";
+import { forgetAll, remember } from "./storage.js";
 
 /** @type {(parts: PageParts, api: Api, session: Session, companyId: string) => void} */
 export const showAccount = ({ company, signOut }, api, { mode, companies }, companyId) => {
@@ -11,9 +11,15 @@ export const showAccount = ({ company, signOut }, api, { mode, companies }, comp
 			location.assign("/");
 		},
 	});
-	select.append(...companies.map(({ id }) => element("option", { value: id, selected: id === companyId }, id.slice(0, 8))));
+	for (const { id } of companies) {
+		select.append(element("option", { value: id, selected: id === companyId }, id.slice(0, 8)));
+	}
 	company.append(select);
 	company.hidden = companies.length < 2;
 	signOut.hidden = mode !== "authenticated";
-	signOut.addEventListener("click", () => api.signOut().finally(() => location.assign("/")));
+	const leave = () => {
+		forgetAll(); // The next one who sits here is not to find, let alone send, what was written.
+		location.assign("/");
+	};
+	signOut.addEventListener("click", () => api.signOut().finally(leave));
 };

@@ -4,7 +4,11 @@
 const forAll = () => localStorage;
 export const forThisTab = () => sessionStorage;
 
-/** What was written and not sent yet, per conversation (null: a new one, of which every tab has its own). @type {Drafts} */
+/**
+ * What was written and not sent yet, per conversation (null: a new one, of which every tab has its own).
+ *
+ * @type {Drafts}
+ */
 export const drafts = {
 	get: (conversationId) => (conversationId ? recall(`draft ${conversationId}`) : recall("draft", forThisTab)),
 	set(conversationId, text) {
@@ -29,5 +33,16 @@ export function remember(key, value, where = forAll) {
 		else where().removeItem(`chatserver ${key}`);
 	} catch {
 		// See above.
+	}
+}
+
+/** All that this page keeps here, but for what other tabs keep for themselves. */
+export function forgetAll() {
+	for (const where of [forAll, forThisTab]) {
+		try {
+			for (const key of Object.keys(where())) if (key.startsWith("chatserver ")) where().removeItem(key);
+		} catch {
+			// See above.
+		}
 	}
 }
