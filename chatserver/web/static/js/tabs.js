@@ -12,24 +12,28 @@ const NAME = "chatserver";
 export const createTabs = () => {
 	const channel = new BroadcastChannel(NAME);
 
-	/** @param {AbortSignal} signal @param {() => Promise<void>} read */
+	/** In whichever is free first. @param {AbortSignal} signal @param {() => Promise<void>} read */
 	const inSlot = async (signal, read) => {
-		const names = Array.from({ length: STREAM_SLOTS }, (_, index) => `${NAME} stream ${index}`);
-		for (const name of names) {
-			const had = await navigator.locks.request(name, { ifAvailable: true }, async (lock) => {
-				if (lock) await read();
-				return lock !== null;
-			});
-			if (had) return;
-		}
-		const any = names[Math.floor(Math.random() * STREAM_SLOTS)];
-		await navigator.locks.request(any, { signal }, read);
+		const others = new AbortController();
+		const waiting = { signal: AbortSignal.any([signal, others.signal]) };
+		/** @type {Promise<void> | undefined} */
+		let reading;
+		const take = () => {
+			if (reading) return; // Several can become free at once.
+			others.abort();
+			return (reading = read());
+		};
+		const slots = Array.from({ length: STREAM_SLOTS }, (_, index) => `${NAME} stream ${index}`);
+		await Promise.allSettled(slots.map((slot) => navigator.locks.request(slot, waiting, take)));
+		await reading;
 	};
 
 	return {
 		canShare: "locks" in navigator,
 		tell: (news) => channel.postMessage(news),
-		listen: (listener, signal) => channel.addEventListener("message", ({ data }) => data?.kind && listener(data), { signal }),
+		listen(listener, signal) {
+			channel.addEventListener("message", ({ data }) => data?.kind && listener(data), { signal });
+		},
 		async whenLeading(answer, signal, read) {
 			if (!this.canShare) return read();
 			try {
