@@ -47,7 +47,9 @@ export const createAgentSelect = (select, agents, onChange) => {
 		const others = known.filter(([other]) => other !== id);
 		if (id && others.length === known.length) known.push([id, agents.nameOf(id)]);
 		select.replaceChildren(group("For this conversation", [["", "Default agent"], ...known]));
-		if (others.length) select.append(group("Just once", others.map(([other, name]) => [ONCE + other, `${name}, just once`])));
+		if (others.length) {
+			select.append(group("Just once", others.map(([other, name]) => [ONCE + other, `${name}, just once`])));
+		}
 		select.value = kept && kept !== id ? ONCE + kept : (id ?? "");
 	};
 

@@ -50,7 +50,9 @@ export const createConversationMenu = (api, notices, { onChanged, onDeleted, onR
 
 	/** @param {Conversation} conversation */
 	const rename = async ({ id, title }) =>
-		askTitle(title ?? "", (text) => attempt(async () => onChanged(await api.updateConversation(id, { title: text || null }))));
+		askTitle(title ?? "", (text) =>
+			attempt(async () => onChanged(await api.updateConversation(id, { title: text || null }))),
+		);
 
 	/** @param {DOMRect} near */
 	const place = (near) => {
@@ -84,6 +86,7 @@ export const createConversationMenu = (api, notices, { onChanged, onDeleted, onR
 			download("Export as JSON", api.exportUrl(id, "json")),
 			item("Delete", () => remove(conversation)),
 		);
+		opener?.setAttribute("aria-expanded", "false"); // The event of its closing is yet to come.
 		opener = button;
 		button.after(menu); // So it is part of the same landmark.
 		menu.showPopover();

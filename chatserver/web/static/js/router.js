@@ -2,17 +2,22 @@
 
 const UUID = "[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}";
 const PATH = new RegExp(`^/(?:c/(${UUID}))?$`, "i");
-const HASH = new RegExp(`^#m-(${UUID})$`, "i");
+const HASH = new RegExp(`^#${messageAnchor(`(${UUID})`)}$`, "i");
+
+/** The id of the element that shows a message. @param {string} messageId */
+export function messageAnchor(messageId) {
+	return `m-${messageId}`;
+}
 
 /** @param {string | null} conversationId @param {string | null} [messageId] */
 export function addressOf(conversationId, messageId = null) {
-	return conversationId ? `/c/${conversationId}${messageId ? `#m-${messageId}` : ""}` : "/";
+	return conversationId ? `/c/${conversationId}${messageId ? `#${messageAnchor(messageId)}` : ""}` : "/";
 }
 
 /** @param {{pathname: string, hash: string}} address @returns {Route | null} null when it is none of this page's */
 export function parseAddress({ pathname, hash }) {
-	const path = PATH.exec(pathname);
-	return path && { conversationId: path[1]?.toLowerCase() ?? null, messageId: HASH.exec(hash)?.[1].toLowerCase() ?? null };
+	const [path, message] = [PATH.exec(pathname), HASH.exec(hash)];
+	return path && { conversationId: path[1]?.toLowerCase() ?? null, messageId: message?.[1].toLowerCase() ?? null };
 }
 
 /** @type {CreateRouter} */
@@ -33,9 +38,11 @@ export const createRouter = (onRoute) => {
 
 	/** @param {MouseEvent} event */
 	const click = (event) => {
-		if (event.defaultPrevented || event.button || event.metaKey || event.ctrlKey || event.shiftKey || event.altKey) return;
-		const link = event.target instanceof Element ? event.target.closest("a") : null;
-		if (!link || link.target || link.hasAttribute("download") || link.origin !== location.origin || !parseAddress(link)) return;
+		const { altKey, button, ctrlKey, defaultPrevented, metaKey, shiftKey, target } = event;
+		if (defaultPrevented || button || metaKey || ctrlKey || shiftKey || altKey) return;
+		const link = target instanceof Element ? target.closest("a") : null;
+		if (!link || link.target || link.hasAttribute("download")) return;
+		if (link.origin !== location.origin || !parseAddress(link)) return;
 		event.preventDefault();
 		go(link.pathname + link.hash);
 	};
