@@ -32,13 +32,13 @@ export function askTitle(title, onTitle) {
 	input.select();
 }
 
-/** Asks for a token until one is right. @param {(token: string) => Promise<void>} signIn @param {() => void} onClose */
-export function askToken(signIn, onClose) {
-	const input = element("input", { id: "dialog-input", type: "password", autocomplete: "current-password", required: true });
+/** Asks for a token until one is right, or until it is waved away. @param {(token: string) => Promise<void>} signIn */
+export function askToken(signIn) {
+	const attributes = { id: "dialog-input", type: "password", autocomplete: "current-password", required: true };
+	const input = element("input", attributes);
 	const submit = createSubmit("Sign in");
 	const { dialog, form, trouble } = createDialog("Sign in", createLabel("Token"), input, submit);
 	dialog.addEventListener("cancel", (event) => event.preventDefault());
-	dialog.addEventListener("close", onClose); // Browsers let the second Escape through all the same.
 	form.addEventListener("submit", async (event) => {
 		event.preventDefault();
 		submit.disabled = true;
@@ -49,4 +49,6 @@ export function askToken(signIn, onClose) {
 		});
 	});
 	dialog.showModal();
+	// Browsers let the second Escape through all the same.
+	return new Promise((closed) => dialog.addEventListener("close", closed));
 }

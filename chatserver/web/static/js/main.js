@@ -5,10 +5,11 @@ import { ApiError, createApi, isAbort } from "./api.js";
 import { createBookmarks } from "./bookmarks.js";
 import { createComposer } from "./composer.js";
 import { createDrawer } from "./drawer.js";
-import { createAnnouncer, createConnectionStatus, createNotices, describe, problem } from "./feedback.js";
+import { createAnnouncer, createConnectionStatus, createNotices, describe, problem, report } from "./feedback.js";
 import { repeatWhileVisible } from "./heartbeat.js";
 import { icon } from "./icons.js";
 import { loadAccount, loadAllSoon, loadMenu } from "./later.js";
+import { onceAtATime } from "./once-at-a-time.js";
 import { addressOf, createRouter } from "./router.js";
 import { createSidebar } from "./sidebar.js";
 import { createSignIn } from "./sign-in.js";
@@ -31,6 +32,8 @@ function run(parts, api, companyId) {
 	const setConnection = createConnectionStatus(parts.connection);
 	/** @type {Thread | undefined} */
 	let thread;
+	/** That what was asked to be seen is there, or cannot be. */
+	let opening = Promise.resolve();
 	/** @type {Conversation | null} */
 	let shown = null;
 	/** Where conversations were left. @type {Map<string | null, Place | null>} */
@@ -106,7 +109,16 @@ function run(parts, api, companyId) {
 
 	/** @type {Surroundings} */
 	const surroundings = {
-		...{ api, tabs, transcript, composer, agents, agentSelect, bookmarks, announce, setConnection, companyId },
+		api,
+		tabs,
+		transcript,
+		composer,
+		agents,
+		agentSelect,
+		bookmarks,
+		announce,
+		setConnection,
+		companyId,
 		underWay: new Set(),
 	};
 
@@ -137,38 +149,43 @@ function run(parts, api, companyId) {
 			onBack: () => openThread(conversationId),
 			onActivity: () => void beat(),
 		});
-		void thread.open();
+		opening = thread.open();
 	};
 
 	const router = createRouter(({ conversationId, messageId }, isReturn) => {
 		closeDrawer();
-		if (!thread || !conversationId || conversationId !== thread.id()) {
-			openThread(conversationId, isReturn ? places.get(conversationId) : null);
-		}
-		if (messageId) void thread?.reveal(messageId);
+		const isOpen = thread && conversationId && conversationId === thread.id();
+		const goesBack = !isOpen && isReturn && places.has(conversationId);
+		if (!isOpen) openThread(conversationId, goesBack ? places.get(conversationId) : null);
+		if (messageId && !goesBack) void thread?.reveal(messageId);
 	});
+
+	const loadAgents = onceAtATime(async () => {
+		await agents.load(api, companyId);
+		agentSelect.show(agentSelect.chosen());
+		thread?.repaint();
+	});
+	const loadBookmarks = onceAtATime(bookmarks.load);
+	/** What fails is due, and every beat tries it again. @param {typeof loadAgents} what */
+	const load = (what) => void what.request().catch(report);
 
 	const beat = repeatWhileVisible(POLL_SECONDS, async () => {
 		const results = await Promise.allSettled([list.refresh(), thread?.poll()]);
 		const errors = results.map((result) => result.status === "rejected" && result.reason);
 		setConnection("poll", !errors.some((error) => error instanceof ApiError && error.status === 0));
+		errors.filter(Boolean).forEach(report);
+		[loadAgents, loadBookmarks].filter((what) => what.isDue()).forEach(load);
 	});
 	tabs.listen((news) => news.kind === "changed" && void beat());
 
-	agents.load(api, companyId).then(
-		() => {
-			agentSelect.show(agentSelect.chosen());
-			thread?.repaint();
-		},
-		(error) => notices.warn(`The agents cannot be shown. ${describe(error)}`),
-	);
-	bookmarks.load().catch((error) => notices.warn(`The bookmarks cannot be shown. ${describe(error)}`));
+	load(loadAgents);
 	parts.skip.addEventListener("click", (event) => {
 		event.preventDefault();
 		parts.message.focus();
 	});
 	loadAllSoon();
 	router.start();
+	opening.then(() => load(loadBookmarks)); // They come with their messages, and those of the first view come first.
 	if (matchMedia("(hover: hover)").matches) composer.focus();
 }
 
@@ -179,7 +196,7 @@ async function start() {
 	const api = createApi(askToken);
 	try {
 		const session = await api.session();
-		if (session.companies.length === 0) return askToken();
+		if (session.companies.length === 0) throw new ApiError("Sign in first", 401);
 		const ids = session.companies.map(({ id }) => id);
 		const companyId = ids.includes(recall("company")) ? recall("company") : ids[0];
 		if (ids.length > 1 || session.mode === "authenticated") {
@@ -187,9 +204,8 @@ async function start() {
 		}
 		run(parts, api, companyId);
 	} catch (error) {
-		if (error instanceof ApiError && error.status === 401) return;
+		if (error instanceof ApiError && error.status === 401) await askToken(); // It ends without a token only.
 		parts.messages.replaceChildren(problem(describe(error), () => location.reload()));
-		throw error;
 	}
 }
 

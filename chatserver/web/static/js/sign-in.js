@@ -2,21 +2,20 @@
 
 import { loadDialogs } from "./later.js";
 
-/** @type {(api: () => Api) => () => void} gives what asks for a token, unless it is being asked for */
+/**
+ * Gives what asks for a token, unless it is being asked for. It ends when that is waved away, or cannot be loaded: the
+ * next request that is refused asks again.
+ *
+ * @type {(api: () => Api) => () => Promise<void>}
+ */
 export const createSignIn = (api) => {
-	let isAsking = false;
+	/** @type {Promise<void> | null} */
+	let asking = null;
 	/** @param {string} token */
 	const signIn = async (token) => {
 		await api().signIn(token);
 		location.reload();
 	};
-	/** The next request that is refused asks again. */
-	const onClose = () => {
-		isAsking = false;
-	};
-	return async () => {
-		if (isAsking) return;
-		isAsking = true;
-		await loadDialogs().then(({ askToken }) => askToken(signIn, onClose), onClose);
-	};
+	const ask = () => loadDialogs().then(({ askToken }) => askToken(signIn));
+	return () => (asking ??= ask().catch(() => {}).finally(() => (asking = null)));
 };
