@@ -1,0 +1,325 @@
+"""What failed once heals by itself, and what is waited for says so in time: lists, parts that load later, signing in."""
+
+from __future__ import annotations
+
+import re
+import uuid
+from collections.abc import Iterable
+
+import pytest
+from playwright.sync_api import BrowserContext, Page, Route, expect
+
+from tests.browser.chat import ECHO, Chat, hide
+from tests.browser.conftest import COMPANY, Complaints, Server
+from tests.browser.held import Held, until
+
+pytestmark = pytest.mark.browser
+
+EMPTY_PAGE = {"items": [], "hasMore": False, "nextCursor": None}
+SIGNED_OUT = {"mode": "authenticated", "actor": None, "companies": []}
+SIGNED_IN = {"mode": "authenticated", "actor": {"name": "Ada"}, "companies": [{"id": COMPANY}]}
+
+
+def unique(title: str) -> str:
+    return f"{title} {uuid.uuid4().hex[:6]}"
+
+
+def create_many(server: Server, title: str, numbers: Iterable[int]) -> None:
+    for number in numbers:
+        server.create_conversation(f"{title} no. {number:02}")
+
+
+def scroll_to(chat: Chat, title: str) -> None:
+    """Down the list of conversations, as far as it goes on."""
+    chat.sidebar.hover()
+    link = chat.link(title)
+    for _ in range(40):
+        if link.count():
+            break
+        chat.page.mouse.wheel(0, 2000)
+        chat.page.wait_for_timeout(100)
+    expect(link).to_have_count(1)
+
+
+# --- parts of the page that load later -------------------------------------------------------------------------
+
+
+def test_a_part_that_did_not_load_is_tried_again(page: Page, complaints: Complaints) -> None:
+    page.route("**/answer-follower.js", lambda route: route.abort())
+    chat = Chat(page).open()
+    chat.box.fill("Who follows?")
+    chat.button("Send").click()
+    expect(chat.alert).to_contain_text("A part of this page could not be loaded")
+    page.unroute("**/answer-follower.js")
+    chat.alert.get_by_role("button", name="Retry").click()
+    chat.until_answered()
+    expect(chat.answers).to_have_text([f"{ECHO}Who follows?"])
+    complaints.texts.clear()
+
+
+def test_a_part_that_does_not_fit_is_no_missing_server(page: Page, complaints: Complaints) -> None:
+    page.route("**/found-list.js", lambda route: route.fulfill(content_type="text/javascript", body="import {} of"))
+    chat = Chat(page).open()
+    chat.button("Bookmarks").click()
+    expect(chat.alert).to_contain_text("Something on this page went wrong")
+    assert any("SyntaxError" in text or "Unexpected" in text for text in complaints.texts), complaints.texts
+    complaints.texts.clear()
+
+
+def test_what_goes_wrong_in_the_page_is_told_to_its_console(page: Page, complaints: Complaints) -> None:
+    page.route("**/search?*", lambda route: route.fulfill(json={}))
+    chat = Chat(page).open()
+    chat.sidebar.get_by_role("searchbox", name="Search").fill("anything")
+    expect(chat.alert).to_contain_text("Something on this page went wrong")
+    until(page, lambda: bool(complaints.texts))
+    complaints.texts.clear()
+
+
+def test_a_start_without_a_server_is_no_error_of_the_page(page: Page, complaints: Complaints) -> None:
+    page.route("**/api/session", lambda route: route.abort())
+    page.goto("/")
+    expect(Chat(page).alert).to_contain_text("The server cannot be reached")
+    page.wait_for_timeout(100)
+    assert not any("cannot be reached" in text for text in complaints.texts)
+    complaints.texts.clear()
+
+
+# --- lists ------------------------------------------------------------------------------------------------------
+
+
+def test_many_conversations_begun_elsewhere_leave_no_hole(page: Page, server: Server) -> None:
+    title = unique("Hole")
+    create_many(server, title, range(35))
+    chat = Chat(page).open()
+    expect(chat.link(f"{title} no. 34")).to_be_visible()
+    hide(page, True)
+    create_many(server, title, range(35, 80))
+    hide(page, False)
+    expect(chat.link(f"{title} no. 79")).to_be_visible()
+    scroll_to(chat, f"{title} no. 00")
+    titles = chat.sidebar.get_by_role("link", name=title).all_text_contents()
+    assert titles == [f"{title} no. {number:02}" for number in reversed(range(80))]
+
+
+def test_what_was_loaded_stays_when_little_is_new(page: Page, server: Server) -> None:
+    title = unique("Kept")
+    create_many(server, title, range(65))
+    chat = Chat(page).open()
+    scroll_to(chat, f"{title} no. 00")
+    create_many(server, title, range(65, 67))
+    expect(chat.link(f"{title} no. 66")).to_have_count(1)
+    titles = chat.sidebar.get_by_role("link", name=title).all_text_contents()
+    assert titles == [f"{title} no. {number:02}" for number in reversed(range(67))]
+
+
+def test_one_list_goes_on_where_itself_ended(page: Page, server: Server) -> None:
+    create_many(server, unique("Two lists"), range(35))
+    chat = Chat(page).open()
+    expect(chat.sidebar.get_by_role("link")).to_have_count(30)
+    held = Held(page, re.compile("archived=true"))
+    chat.button("Archived").click()
+    held.until(1)
+    chat.sidebar.hover()
+    page.mouse.wheel(0, 3000)
+    page.wait_for_timeout(300)
+    held.let_go()
+    expect(chat.sidebar.get_by_text("Nothing is archived.")).to_be_visible()
+    assert not any("cursor" in url for url in held.urls)
+
+
+def test_a_list_that_did_not_come_yet_is_not_empty(page: Page, complaints: Complaints) -> None:
+    held = Held(page, "**/conversations?*")
+    chat = Chat(page).open()
+    held.until(1)
+    nothing = chat.sidebar.get_by_text("Nothing here yet.")
+    expect(nothing).to_be_hidden()
+    page.route("**/conversations?*", lambda route: route.fulfill(json=EMPTY_PAGE))
+    held.lose()
+    expect(nothing).to_be_visible()
+    complaints.texts.clear()
+
+
+def test_more_that_is_pressed_twice_comes_once(page: Page, server: Server) -> None:
+    word = f"w{uuid.uuid4().hex[:10]}"
+    create_many(server, word, range(65))
+    chat = Chat(page).open()
+    chat.sidebar.get_by_role("searchbox", name="Search").fill(word)
+    expect(chat.sidebar.get_by_role("status")).to_have_text("30+ found")
+    held = Held(page, re.compile("cursor="))
+    chat.button("More").evaluate("(more) => { more.click(); more.click(); }")
+    held.until(1)
+    held.let_go()
+    expect(chat.sidebar.get_by_role("status")).to_have_text("60+ found")
+    page.wait_for_timeout(300)
+    expect(chat.sidebar.get_by_role("link")).to_have_count(60)
+
+
+def test_names_and_stars_come_when_the_server_is_back(page: Page, server: Server, complaints: Complaints) -> None:
+    name = unique("Ada")
+    conversation_id = server.create_conversation("Stars", "one", "two", agent_id=server.create_agent(name, "slow"))
+    message_id = server.messages(conversation_id)[1]["id"]
+    server.call("PUT", f"/conversations/{conversation_id}/messages/{message_id}/bookmark")
+    lists = re.compile(r"/(agents|bookmarks)\?")
+    held = Held(page, lists)
+    chat = Chat(page).open(conversation_id)
+    held.until(2)
+    held.lose()
+    until(page, lambda: len(held.urls) >= 4)
+    expect(chat.alert).to_have_count(0)
+    page.unroute(lists)
+    expect(chat.agent.locator("option:checked")).to_have_text(name)
+    expect(chat.messages.last.get_by_role("button", name="Bookmark")).to_have_attribute("aria-pressed", "true")
+    complaints.texts.clear()
+
+
+def test_bookmarks_are_not_in_the_way_of_messages(page: Page, server: Server) -> None:
+    asked: list[str] = []
+    page.on("request", lambda request: asked.append(request.url) if "/bookmarks?" in request.url else None)
+    held = Held(page, "**/messages?*")
+    chat = Chat(page)
+    page.goto(f"/c/{server.create_conversation('First things first', 'one', 'two')}")
+    held.until(1)
+    page.wait_for_timeout(200)
+    assert asked == []
+    held.let_go()
+    expect(chat.answers).to_have_text(["two"])
+    until(page, lambda: len(asked) == 1)
+
+
+# --- the connection ---------------------------------------------------------------------------------------------
+
+NOTE_TIMES = """
+const { fetch } = window;
+window.fetch = (...request) => fetch(...request).catch((error) => {
+  window.failedAt ??= performance.now();
+  throw error;
+});
+addEventListener("DOMContentLoaded", () => new MutationObserver(() => {
+  window.saidAt ??= performance.now();
+}).observe(document.getElementById("connection"), {childList: true, characterData: true, subtree: true}));
+"""
+
+
+def test_a_lost_connection_is_told_after_a_second(page: Page, complaints: Complaints) -> None:
+    """To all alike: what a status region holds is read at once, whatever it looks like."""
+    page.add_init_script(NOTE_TIMES)
+    Chat(page).open()
+    page.route("**/conversations?*", lambda route: route.abort())
+    expect(page.get_by_text("Reconnecting …")).to_be_visible()
+    assert page.evaluate("saidAt - failedAt") > 900
+    page.unroute("**/conversations?*")
+    expect(page.get_by_text("Reconnecting …")).to_have_count(0)
+    complaints.texts.clear()
+
+
+HOLD_ALL_SLOTS = """async () => {
+  window.free = await Promise.all([0, 1, 2, 3].map((slot) => new Promise((held) => {
+    navigator.locks.request(`chatserver stream ${slot}`, () => new Promise((free) => held(free)));
+  })));
+}"""
+LOCKS = """async () => {
+  const { held, pending } = await navigator.locks.query();
+  return [held, pending].map((all) => all.filter(({name}) => name.startsWith("chatserver stream")).length);
+}"""
+
+
+@pytest.mark.parametrize("slot", range(4))
+def test_a_reader_waits_for_whatever_connection_is_free_first(context: BrowserContext, slot: int) -> None:
+    other = context.new_page()
+    Chat(other).open()
+    other.evaluate(HOLD_ALL_SLOTS)
+    page = context.new_page()
+    chat = Chat(page).open()
+    chat.box.fill("May I?")
+    chat.button("Send").click()
+    until(page, lambda: page.evaluate(LOCKS)[1] > 0)
+    expect(chat.answers).to_have_text([""])
+    other.evaluate("(slot) => free[slot]()", slot)
+    chat.until_answered()
+    until(page, lambda: page.evaluate(LOCKS) == [3, 0])
+
+
+# --- signing in and out -----------------------------------------------------------------------------------------
+
+
+def test_a_sign_in_that_is_waved_away_at_the_start_can_be_had_again(page: Page) -> None:
+    page.route("**/api/session", lambda route: route.fulfill(json=SIGNED_OUT))
+    page.goto("/")
+    dialog = page.get_by_role("dialog", name="Sign in")
+    expect(dialog).to_be_visible()
+    for _ in range(5):
+        page.keyboard.press("Escape")
+    expect(dialog).to_be_hidden()
+    alert = Chat(page).alert
+    expect(alert).to_contain_text("Sign in first")
+    alert.get_by_role("button", name="Retry").click()
+    expect(dialog).to_be_visible()
+
+
+def test_a_sign_in_that_did_not_load_says_so(page: Page, complaints: Complaints) -> None:
+    page.route("**/api/session", lambda route: route.fulfill(json=SIGNED_OUT))
+    page.route("**/dialogs.js", lambda route: route.abort())
+    page.goto("/")
+    alert = Chat(page).alert
+    expect(alert).to_be_visible()
+    page.unroute("**/dialogs.js")
+    alert.get_by_role("button", name="Retry").click()
+    expect(page.get_by_role("dialog", name="Sign in")).to_be_visible()
+    complaints.texts.clear()
+
+
+def test_who_signs_out_leaves_no_words_behind(page: Page, server: Server) -> None:
+    def session(route: Route) -> None:
+        if route.request.method == "DELETE":
+            route.fulfill(status=204)
+        else:
+            route.fulfill(json=SIGNED_IN)
+
+    page.route("**/api/session", session)
+    chat = Chat(page).open(server.create_conversation("Left"))
+    chat.box.fill("for all tabs")
+    chat.button("New conversation").click()
+    chat.box.fill("for this one")
+    page.evaluate("localStorage.other = sessionStorage.other = 'of another page'")
+    with page.expect_navigation():
+        chat.button("Sign out").click()
+    expect(chat.box).to_be_enabled()
+    expect(chat.box).to_have_value("")
+    assert page.evaluate("[Object.keys(localStorage), Object.keys(sessionStorage)]") == [["other"], ["other"]]
+
+
+# --- finding one's way ------------------------------------------------------------------------------------------
+
+
+def test_back_leads_to_where_one_read_also_from_a_hit(page: Page, server: Server) -> None:
+    title = unique("Other")
+    server.create_conversation(title, "a", "b")
+    conversation_id = server.create_conversation("Hits", *[f"turn {number:03}" for number in range(120)])
+    message_id = server.messages(conversation_id)[80]["id"]
+    page.goto(f"/c/{conversation_id}#m-{message_id}")
+    chat = Chat(page)
+    expect(chat.message("turn 080")).to_be_in_viewport()
+    expect(page.locator(".revealed")).to_have_count(1)
+    chat.message("turn 100").scroll_into_view_if_needed()
+    expect(chat.message("turn 100")).to_be_in_viewport()
+    chat.link(title).click()
+    expect(chat.answers).to_have_text(["b"])
+    page.go_back()
+    expect(chat.message("turn 100")).to_be_in_viewport()
+    page.wait_for_timeout(300)
+    expect(chat.message("turn 100")).to_be_in_viewport()
+    expect(page.locator(".revealed")).to_have_count(0)
+
+
+def test_only_one_button_has_its_menu_open(page: Page, server: Server) -> None:
+    first, second = unique("First"), unique("Second")
+    for title in (first, second):
+        server.create_conversation(title)
+    chat = Chat(page).open()
+    buttons = [chat.row(title).get_by_role("button", name="Options") for title in (first, second)]
+    buttons[0].focus()
+    page.keyboard.press("Enter")
+    expect(buttons[0]).to_have_attribute("aria-expanded", "true")
+    buttons[1].evaluate("(button) => button.click()")
+    expect(buttons[1]).to_have_attribute("aria-expanded", "true")
+    expect(buttons[0]).to_have_attribute("aria-expanded", "false")
