@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import re
+import uuid
 
 from playwright.sync_api import Locator, Page, expect
 
 ECHO = "Echo from agent: "
+# Whether what scrolls shows its end, for `wait_for_function`.
+AT_END = "(node) => node.scrollHeight - node.scrollTop - node.clientHeight < 5"
 
 
 class Chat:
@@ -20,6 +23,10 @@ class Chat:
         self.agent = page.get_by_role("combobox", name="Agent", exact=True)
         self.messages = self.main.get_by_role("article")
         self.alert = page.get_by_role("alert")
+        # Of the conversation that is open.
+        self.options = page.get_by_role("banner").get_by_role("button", name="Options")
+        # Where the sidebar lists what is pinned; not there while nothing is.
+        self.pinned = self.sidebar.get_by_role("heading", name="Pinned").locator("xpath=following-sibling::ul[1]")
         # By their looks: text, without what else stands in a message.
         self.questions = self.main.locator(".user .content")
         self.answers = self.main.locator(".assistant .content")
@@ -45,12 +52,14 @@ class Chat:
         return self
 
     def ask(self, text: str) -> Chat:
-        """Send, and wait until the question stands there and its answer is in the making or done."""
-        before = self.questions.count()
+        """Send, and wait until the question stands there with words of its answer, or with why there is none."""
+        last = self.messages.last.get_attribute("id") if self.messages.count() else None
+        question = f"#{last} ~ .user" if last else ".user"
         self.box.fill(text)
         self.button("Send").click()
-        expect(self.questions).to_have_count(before + 1)
-        expect(self.answers.last).not_to_be_empty()
+        expect(self.main.locator(question)).to_have_count(1)
+        answer = self.main.locator(f"{question} ~ .assistant .content").filter(has_text=re.compile(r"\S"))
+        expect(answer.or_(self.main.locator(f"{question} ~ [role=alert]")).first).to_be_visible()
         return self
 
     def until_answered(self) -> Chat:
@@ -73,6 +82,33 @@ class Chat:
 
 def words(count: int) -> str:
     return " ".join(f"word{number}" for number in range(count))
+
+
+def unique_word() -> str:
+    """A word that no other test has."""
+    return f"w{uuid.uuid4().hex[:10]}"
+
+
+def unique(title: str) -> str:
+    """A title that no other test uses, too."""
+    return f"{title} {unique_word()}"
+
+
+def listen(page: Page) -> None:
+    """From now on note everything that is said to people who listen to the page."""
+    page.evaluate(
+        """() => {
+          window.spoken = [];
+          const region = document.querySelector("[aria-live=polite]");
+          new MutationObserver(() => window.spoken.push(region.textContent)).observe(region, {childList: true});
+        }"""
+    )
+
+
+def spoken(page: Page) -> list[str]:
+    """What was said since `listen`."""
+    heard: list[str] = page.evaluate("window.spoken")
+    return heard
 
 
 def hide(page: Page, hidden: bool) -> None:

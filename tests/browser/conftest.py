@@ -23,6 +23,8 @@ from tests.needs import chromium
 
 ROOT = Path(__file__).resolve().parents[2]
 COMPANY = "00000000-0000-4000-8000-000000000001"
+# Stands for a machine in the LAN: to browsers, plain HTTP is as secure as HTTPS only to the machine itself.
+LAN_HOST = "lan.test"
 CHROMIUM_ARGUMENTS = (
     "--no-sandbox",
     "--disable-gpu",
@@ -31,10 +33,15 @@ CHROMIUM_ARGUMENTS = (
     "--disable-background-networking",
     "--disable-component-update",
     "--disable-sync",
+    f"--host-resolver-rules=MAP {LAN_HOST} 127.0.0.1",
 )
 TIMEOUT_MILLISECONDS = 15_000
+# How often rendered messages are asked for; the server takes up to a second to answer without HTML.
+RENDERING_ATTEMPTS = 30
 # `slow` leaves time to act in mid-answer; nobody listens where `away` looks for a model; `thinking` thinks.
 CONFIGURATION = """
+allowed_hosts = ["{lan_host}"]
+
 [providers.slow]
 kind = "echo"
 pace_ms = 30
@@ -111,9 +118,22 @@ class Server:
         agent_id: str = self.call("POST", f"/companies/{COMPANY}/agents", fields)["id"]
         return agent_id
 
-    def messages(self, conversation_id: str) -> list[dict[str, Any]]:
-        items: list[dict[str, Any]] = self.call("GET", f"/conversations/{conversation_id}/messages?limit=200")["items"]
+    def messages(self, conversation_id: str, query: str = "") -> list[dict[str, Any]]:
+        path = f"/conversations/{conversation_id}/messages?limit=200{query}"
+        items: list[dict[str, Any]] = self.call("GET", path)["items"]
         return items
+
+    def until_rendered(self, *answers: str) -> None:
+        """Wait until whoever asks for an answer of these words gets HTML at once, however busy the machine is."""
+        conversation_id = self.create_conversation(None)
+        for content in answers:
+            self.call("POST", f"/conversations/{conversation_id}/messages", {"role": "assistant", "content": content})
+        for _ in range(RENDERING_ATTEMPTS):
+            if all(message["html"] is not None for message in self.messages(conversation_id, "&render=html")):
+                break
+        else:
+            raise AssertionError("the server renders nothing")
+        self.call("DELETE", f"/conversations/{conversation_id}")
 
 
 @pytest.fixture(scope="module")
@@ -122,7 +142,7 @@ def server(
 ) -> Iterator[Server]:
     folder = tmp_path_factory.mktemp("server")
     configuration = folder / "chatserver.toml"
-    configuration.write_text(CONFIGURATION.format(thinking_port=thinking_port))
+    configuration.write_text(CONFIGURATION.format(thinking_port=thinking_port, lan_host=LAN_HOST))
     with make_database() as database_url, (folder / "log").open("w") as log:
         command = [sys.executable, "-m", "chatserver", "serve", "--config", str(configuration), "--port", "0"]
         process = subprocess.Popen(
@@ -137,7 +157,9 @@ def server(
             try:
                 ready = re.fullmatch(r"chatserver ready at (\S+)\n", process.stdout.readline())
                 assert ready, (folder / "log").read_text()
-                yield Server(ready[1])
+                server = Server(ready[1])
+                server.until_rendered("*The renderer is started when it is needed first.*")
+                yield server
             finally:
                 process.kill()
 

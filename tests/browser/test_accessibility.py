@@ -2,74 +2,13 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import Any
-
 import pytest
 from playwright.sync_api import Page, expect
 
-from tests.browser.chat import ECHO, Chat, words
+from tests.browser.chat import ECHO, Chat, listen, spoken, words
 from tests.browser.conftest import OpenContext, Server
-from tests.needs import NODE_FOLDER
 
 pytestmark = pytest.mark.browser
-
-AXE = NODE_FOLDER / "node_modules" / "axe-core" / "axe.min.js"
-SCREENS: dict[str, dict[str, Any]] = {
-    "light": {"color_scheme": "light"},
-    "dark": {"color_scheme": "dark"},
-    "phone": {"viewport": {"width": 375, "height": 700}, "has_touch": True, "is_mobile": True},
-}
-
-
-def violations(page: Page) -> list[str]:
-    """What axe finds, all of its rules applied."""
-    page.evaluate(Path(AXE).read_text())
-    found = page.evaluate("axe.run()")["violations"]
-    return [f"{one['id']}: {node['html']} {node.get('failureSummary')}" for one in found for node in one["nodes"]]
-
-
-@pytest.mark.npm
-@pytest.mark.parametrize("screen", SCREENS)
-def test_axe_finds_nothing(open_context: OpenContext, server: Server, screen: str) -> None:
-    page = open_context(reduced_motion="reduce", **SCREENS[screen]).new_page()
-    away = server.create_agent("Away", "away")
-    slow = server.create_agent("Slow", "slow")
-    pinned = server.create_conversation("Pinned", "a", "b")
-    server.call("POST", f"/conversations/{pinned}/pin")
-    chat = Chat(page).open()
-    expect(page.get_by_text("Pinned", exact=True).first).to_be_attached()
-    assert violations(page) == []
-
-    chat.open(server.create_conversation("Full", "question", "answer"))
-    chat.agent.select_option(away)
-    chat.box.fill("anybody?")
-    chat.button("Send").click()
-    expect(chat.alert).to_be_visible()
-    assert violations(page) == []
-
-    chat.agent.select_option(slow)
-    chat.ask(words(300))
-    assert violations(page) == []
-    chat.button("Stop").click()
-    chat.until_answered()
-    chat.messages.last.hover()
-    assert violations(page) == []
-
-    chat.button("Edit").last.click()
-    expect(page.get_by_role("textbox", name="Edit message")).to_be_focused()
-    assert violations(page) == []
-    page.keyboard.press("Escape")
-
-    page.get_by_role("banner").get_by_role("button", name="Options").click()
-    assert violations(page) == []
-    page.get_by_role("menuitem", name="Rename").click()
-    assert violations(page) == []
-    page.keyboard.press("Escape")
-    if screen == "phone":
-        chat.button("Conversations").click()
-        expect(chat.button("Close")).to_be_in_viewport()
-        assert violations(page) == []
 
 
 def test_the_keyboard_alone_suffices(page: Page, server: Server) -> None:
@@ -114,15 +53,9 @@ def test_the_keyboard_alone_suffices(page: Page, server: Server) -> None:
 def test_a_finished_answer_is_announced_whole_and_once(page: Page, server: Server) -> None:
     agent = server.create_agent("Speaker", "slow")
     chat = Chat(page).open(server.create_conversation("Spoken", agent_id=agent))
-    page.evaluate(
-        """() => {
-          window.spoken = [];
-          const region = document.querySelector("[aria-live=polite]");
-          new MutationObserver(() => window.spoken.push(region.textContent)).observe(region, {childList: true});
-        }"""
-    )
+    listen(page)
     chat.ask(words(20)).until_answered()
-    assert page.evaluate("window.spoken") == [f"Speaker: {ECHO}{words(20)}"]
+    assert spoken(page) == [f"Speaker: {ECHO}{words(20)}"]
     for region in page.locator("[role=log], [role=status], [role=alert], [aria-live]").all():
         if region.get_attribute("id") != "announcer":
             expect(region).to_be_empty()

@@ -3,17 +3,25 @@
 from __future__ import annotations
 
 import uuid
+from pathlib import Path
+from typing import Any
 
 import pytest
 from playwright.sync_api import Page, expect
 
-from tests.browser.chat import Chat
+from tests.browser.chat import Chat, unique, unique_word, words
 from tests.browser.conftest import Complaints, OpenContext, Server
 from tests.browser.held import Held
-from tests.browser.test_accessibility import SCREENS, violations
+from tests.needs import NODE_FOLDER
 
 pytestmark = [pytest.mark.browser, pytest.mark.npm]
 
+AXE = NODE_FOLDER / "node_modules" / "axe-core" / "axe.min.js"
+SCREENS: dict[str, dict[str, Any]] = {
+    "light": {"color_scheme": "light"},
+    "dark": {"color_scheme": "dark"},
+    "phone": {"viewport": {"width": 375, "height": 700}, "has_touch": True, "is_mobile": True},
+}
 ANSWER = f"""# Title
 
 ## Smaller
@@ -61,12 +69,60 @@ class A(B):  # a comment
 """
 
 
+def violations(page: Page) -> list[str]:
+    """What axe finds, all of its rules applied."""
+    page.evaluate(Path(AXE).read_text())
+    found = page.evaluate("axe.run()")["violations"]
+    return [f"{one['id']}: {node['html']} {node.get('failureSummary')}" for one in found for node in one["nodes"]]
+
+
 @pytest.fixture(params=SCREENS)
 def screen(request: pytest.FixtureRequest, open_context: OpenContext) -> Page:
     return open_context(reduced_motion="reduce", **SCREENS[request.param]).new_page()
 
 
+def test_a_conversation_from_its_beginning(screen: Page, server: Server) -> None:
+    away = server.create_agent("Away", "away")
+    slow = server.create_agent("Slow", "slow")
+    pinned = server.create_conversation("Pinned", "a", "b")
+    server.call("POST", f"/conversations/{pinned}/pin")
+    chat = Chat(screen).open()
+    expect(screen.get_by_text("Pinned", exact=True).first).to_be_attached()
+    assert violations(screen) == []
+
+    chat.open(server.create_conversation("Full", "question", "answer"))
+    chat.agent.select_option(away)
+    chat.box.fill("anybody?")
+    chat.button("Send").click()
+    expect(chat.alert).to_be_visible()
+    assert violations(screen) == []
+
+    chat.agent.select_option(slow)
+    chat.ask(words(300))
+    assert violations(screen) == []
+    chat.button("Stop").click()
+    chat.until_answered()
+    chat.messages.last.hover()
+    assert violations(screen) == []
+
+    chat.button("Edit").last.click()
+    expect(screen.get_by_role("textbox", name="Edit message")).to_be_focused()
+    assert violations(screen) == []
+    screen.keyboard.press("Escape")
+
+    chat.options.click()
+    assert violations(screen) == []
+    screen.get_by_role("menuitem", name="Rename").click()
+    assert violations(screen) == []
+    screen.keyboard.press("Escape")
+    if chat.button("Conversations").is_visible():
+        chat.button("Conversations").click()
+        expect(chat.button("Close")).to_be_in_viewport()
+        assert violations(screen) == []
+
+
 def test_a_rich_answer(screen: Page, server: Server) -> None:
+    server.until_rendered(ANSWER)
     chat = Chat(screen).open(server.create_conversation("Rich", "What do you know?", ANSWER))
     expect(chat.answers.locator("table")).to_have_count(2)
     expect(chat.answers.locator("pre")).to_have_count(3)
@@ -97,15 +153,15 @@ def test_a_send_that_failed(screen: Page, server: Server, complaints: Complaints
 
 
 def test_a_deleted_conversation_that_can_come_back(screen: Page, server: Server) -> None:
-    chat = Chat(screen).open(server.create_conversation(f"Undo {uuid.uuid4().hex[:6]}", "one", "two"))
-    screen.get_by_role("banner").get_by_role("button", name="Options").click()
+    chat = Chat(screen).open(server.create_conversation(unique("Undo"), "one", "two"))
+    chat.options.click()
     screen.get_by_role("menuitem", name="Delete").click()
     expect(chat.button("Undo")).to_be_visible()
     assert violations(screen) == []
 
 
 def test_the_bookmarks(screen: Page, server: Server) -> None:
-    title = f"Marked {uuid.uuid4().hex[:6]}"
+    title = unique("Marked")
     conversation_id = server.create_conversation(title, "one", "two", "three", ANSWER)
     for message in server.messages(conversation_id)[:2]:
         server.call("PUT", f"/conversations/{conversation_id}/messages/{message['id']}/bookmark")
@@ -118,7 +174,7 @@ def test_the_bookmarks(screen: Page, server: Server) -> None:
 
 
 def test_what_a_search_found(screen: Page, server: Server) -> None:
-    word = f"w{uuid.uuid4().hex[:8]}"
+    word = unique_word()
     server.create_conversation(word, f"one {word}", f"two {word} again")
     chat = Chat(screen).open()
     if chat.button("Conversations").is_visible():

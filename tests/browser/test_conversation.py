@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import re
 from typing import Any
 
 import pytest
 from playwright.sync_api import BrowserContext, Page, Request, Route, expect
 
-from tests.browser.chat import ECHO, Chat, words
+from tests.browser.chat import ECHO, Chat, unique, words
 from tests.browser.conftest import Complaints, OpenContext, Server
 
 pytestmark = pytest.mark.browser
@@ -137,6 +138,25 @@ def test_copy(open_context: OpenContext, server: Server) -> None:
     chat.button("Copy").last.click()
     expect(chat.page.locator("[aria-live=polite]")).to_have_text("Copied")
     assert chat.page.evaluate("navigator.clipboard.readText()") == "<b>two</b>\n  lines"
+
+
+@pytest.mark.parametrize(("name", "extension"), [("Markdown", "md"), ("JSON", "json")])
+def test_an_export_is_saved(page: Page, server: Server, name: str, extension: str) -> None:
+    title = unique("Grüße / exported")
+    conversation_id = server.create_conversation(title, "Guten Morgen", "Γειά **σου**")
+    chat = Chat(page).open(conversation_id)
+    chat.options.click()
+    with page.expect_download() as download:
+        page.get_by_role("menuitem", name=f"Export as {name}").click()
+    assert download.value.suggested_filename == f"{title.replace(' / ', ' ')}.{extension}"
+    text = download.value.path().read_text(encoding="utf-8")
+    if name == "JSON":
+        contents = [message["content"] for message in json.loads(text)["messages"]]
+        assert contents == ["Guten Morgen", "Γειά **σου**"]
+    else:
+        assert [text.count(part) for part in (title, "Guten Morgen", "Γειά **σου**")] == [1, 1, 1]
+    expect(page).to_have_url(re.compile(f"/c/{conversation_id}$"))
+    expect(chat.answers).to_have_text(["Γειά σου"])
 
 
 def test_drafts_are_kept_per_conversation(page: Page, server: Server) -> None:

@@ -3,20 +3,14 @@
 from __future__ import annotations
 
 import re
-import uuid
 
 import pytest
 from playwright.sync_api import BrowserContext, Locator, Page, expect
 
-from tests.browser.chat import Chat
+from tests.browser.chat import Chat, unique_word
 from tests.browser.conftest import Complaints, Server
 
 pytestmark = pytest.mark.browser
-
-
-def unique() -> str:
-    """A word that no other test's messages have."""
-    return f"w{uuid.uuid4().hex[:10]}"
 
 
 def search_box(chat: Chat) -> Locator:
@@ -24,7 +18,7 @@ def search_box(chat: Chat) -> Locator:
 
 
 def test_search_leads_to_the_message(page: Page, server: Server) -> None:
-    word = unique()
+    word = unique_word()
     turns = [f"turn {number}" for number in range(320)]
     turns[3] += f" hides a {word} <b>in</b> it"
     conversation_id = server.create_conversation("Haystack", *turns)
@@ -49,7 +43,7 @@ def test_search_leads_to_the_message(page: Page, server: Server) -> None:
 
 
 def test_search_gives_way_to_the_conversations(page: Page, server: Server) -> None:
-    word = unique()
+    word = unique_word()
     server.create_conversation(f"About {word}", "a", "b")
     chat = Chat(page).open()
     search_box(chat).fill(word)
@@ -63,7 +57,7 @@ def test_search_gives_way_to_the_conversations(page: Page, server: Server) -> No
 
 
 def test_more_is_found_than_is_shown_at_once(page: Page, server: Server) -> None:
-    word = unique()
+    word = unique_word()
     for number in range(35):
         server.create_conversation(f"{word} {number}")
     chat = Chat(page).open()
@@ -77,7 +71,7 @@ def test_more_is_found_than_is_shown_at_once(page: Page, server: Server) -> None
 
 
 def test_a_search_that_fails_is_tried_again(page: Page, server: Server, complaints: Complaints) -> None:
-    word = unique()
+    word = unique_word()
     server.create_conversation(word, "a", "b")
     chat = Chat(page).open()
     page.route("**/search?*", lambda route: route.abort())
@@ -90,7 +84,7 @@ def test_a_search_that_fails_is_tried_again(page: Page, server: Server, complain
 
 
 def test_bookmarks(page: Page, context: BrowserContext, server: Server) -> None:
-    title, other = unique(), unique()
+    title, other = unique_word(), unique_word()
     chat = Chat(page).open(server.create_conversation(title, "one", "two", "three", f"{other} four"))
     star = chat.message(other).get_by_role("button", name="Bookmark")
     expect(star).to_have_attribute("aria-pressed", "false")

@@ -6,16 +6,12 @@ import re
 from collections.abc import Callable
 
 import pytest
-from playwright.sync_api import Locator, Page, expect
+from playwright.sync_api import Page, expect
 
 from tests.browser.chat import ECHO, Chat
 from tests.browser.conftest import Server
 
 pytestmark = pytest.mark.browser
-
-
-def header_options(page: Page) -> Locator:
-    return page.get_by_role("banner").get_by_role("button", name="Options")
 
 
 @pytest.mark.parametrize("path", ["/", "/c/{}", "/c/{}#m-{}"], ids=["new", "conversation", "message"])
@@ -62,7 +58,7 @@ def test_focus_after_rename(page: Page, server: Server, end: str, place: str) ->
     title, opened = f"Before {end} {place}", f"Opened {end} {place}"
     other = server.create_conversation(title)
     chat = Chat(page).open(server.create_conversation(opened) if place == "other-row" else other)
-    options = header_options(page) if place == "header" else chat.row(title).get_by_role("button", name="Options")
+    options = chat.options if place == "header" else chat.row(title).get_by_role("button", name="Options")
     options.focus()
     page.keyboard.press("Enter")
     page.get_by_role("menuitem", name="Rename").press("Enter")
@@ -132,7 +128,7 @@ def test_undo_leads_back_to_the_open_conversation(page: Page, server: Server, pl
     chat = Chat(page).open(conversation_id)
     chat.box.fill("a draft")
     if place == "header":
-        header_options(page).click()
+        chat.options.click()
         page.get_by_role("menuitem", name="Delete").click()
     else:
         chat.choose(title, "Delete")
@@ -159,14 +155,14 @@ def test_archiving_the_open_conversation_leaves_it_open(page: Page, server: Serv
         expect(page.locator("body")).not_to_be_focused()
 
     if place == "header":
-        header_options(page).click()
+        chat.options.click()
         page.get_by_role("menuitem", name="Archive").click()
     else:
         chat.choose(title, "Archive")
     expect(chat.link(title)).to_have_count(0)
     expect(chat.button("Undo")).to_be_visible()
     still_open()
-    header_options(page).click()
+    chat.options.click()
     page.get_by_role("menuitem", name="Unarchive").click()
     expect(chat.link(title)).to_be_visible()
     still_open()

@@ -9,18 +9,12 @@ from urllib.parse import urlsplit
 import pytest
 from playwright.sync_api import Page, expect
 
-from tests.browser.chat import ECHO, Chat, hide, words
+from tests.browser.chat import ECHO, Chat, hide, listen, spoken, words
 from tests.browser.conftest import Complaints, OpenContext, Server
 from tests.browser.held import Held, until
 
 pytestmark = pytest.mark.browser
 
-# Everything that is said to people who listen to the page, in `window.spoken`.
-LISTEN = """() => {
-  window.spoken = [];
-  const region = document.querySelector("[aria-live=polite]");
-  new MutationObserver(() => window.spoken.push(region.textContent)).observe(region, {childList: true});
-}"""
 SHORTER_TIMEOUTS = """
   const timeout = AbortSignal.timeout;
   AbortSignal.timeout = (milliseconds) => timeout.call(AbortSignal, milliseconds / 10);
@@ -55,7 +49,7 @@ def test_an_agent_is_set_where_it_was_chosen(page: Page, server: Server) -> None
     expect(page).to_have_title("Entered · chatserver")
     expect(chat.agent).to_have_value(hare)
     expect(chat.link("Entered")).to_have_attribute("aria-current", "page")
-    page.get_by_role("banner").get_by_role("button", name="Options").click()
+    chat.options.click()
     href = page.get_by_role("menuitem", name="Export as JSON").get_attribute("href")
     assert href is not None and chat.conversation_id in href
     assert server.call("GET", f"/conversations/{left}")["agentId"] == tortoise
@@ -172,7 +166,7 @@ def test_a_slow_regenerate_leads_nowhere(page: Page, server: Server) -> None:
     held.until(1)
     chat.link("Elsewhere").click()
     expect(chat.answers).to_have_text(["d"])
-    page.evaluate(LISTEN)
+    listen(page)
     held.let_go()
     until(page, lambda: [message["content"] for message in server.messages(left)][1:] == [f"{ECHO}once more"])
     expect(chat.row("Left alone").get_by_text("Answering")).to_be_hidden()
@@ -180,7 +174,7 @@ def test_a_slow_regenerate_leads_nowhere(page: Page, server: Server) -> None:
     expect(page.get_by_role("heading", level=1)).to_have_text("Elsewhere")
     expect(chat.answers).to_have_text(["d"])
     expect(chat.button("Send")).to_be_visible()
-    assert page.evaluate("window.spoken") == []
+    assert spoken(page) == []
     chat.link("Left alone").click()
     expect(chat.answers).to_have_text([f"{ECHO}once more"])
 
@@ -215,23 +209,22 @@ def test_a_send_to_a_conversation_that_was_left_is_answered(page: Page, server: 
     held.until(1)
     chat.link("Another").click()
     expect(chat.answers).to_have_text(["d"])
-    page.evaluate(LISTEN)
+    listen(page)
     held.let_go()
     until(page, lambda: [message["content"] for message in server.messages(left)] == ["quickly", f"{ECHO}quickly"])
     expect(chat.questions).to_have_text(["c"])
     expect(chat.answers).to_have_text(["d"])
-    assert page.evaluate("window.spoken") == []
+    assert spoken(page) == []
 
 
 def test_a_conversation_deleted_and_restored_elsewhere(page: Page, server: Server, complaints: Complaints) -> None:
     conversation_id = server.create_conversation("Away and back", "a", "b")
     chat = Chat(page).open(conversation_id)
-    options = page.get_by_role("banner").get_by_role("button", name="Options")
-    expect(options).to_be_visible()
+    expect(chat.options).to_be_visible()
     server.call("DELETE", f"/conversations/{conversation_id}")
     expect(chat.alert).to_have_text("This conversation does not exist, or was deleted.")
     expect(page.get_by_role("heading", level=1)).to_have_text("Not found")
-    expect(options).to_be_hidden()
+    expect(chat.options).to_be_hidden()
     expect(chat.box).to_be_hidden()
     alerts = chat.alert.element_handle()
     for _ in range(2):  # However often it is asked for.
@@ -243,7 +236,7 @@ def test_a_conversation_deleted_and_restored_elsewhere(page: Page, server: Serve
     server.call("POST", f"/conversations/{conversation_id}/restore")
     expect(chat.answers).to_have_text(["b"])
     expect(page.get_by_role("heading", level=1)).to_have_text("Away and back")
-    expect(options).to_be_visible()
+    expect(chat.options).to_be_visible()
     expect(chat.alert).to_have_count(0)
     chat.ask("again").until_answered()
     assert all("404" in text for text in complaints.texts)
@@ -256,10 +249,10 @@ def test_a_pin_set_elsewhere_is_in_the_menu(page: Page, open_context: OpenContex
     expect(chat.link("Pinned elsewhere")).to_be_visible()
     other = Chat(open_context().new_page()).open()
     other.choose("Pinned elsewhere", "Pin")
-    expect(chat.sidebar.get_by_role("heading", name="Pinned")).to_be_visible(timeout=5000)
+    expect(chat.pinned.get_by_role("link", name="Pinned elsewhere")).to_be_visible(timeout=5000)
     with page.expect_response(f"**/conversations/{conversation_id}"):
         pass
-    page.get_by_role("banner").get_by_role("button", name="Options").click()
+    chat.options.click()
     expect(page.get_by_role("menuitem", name="Unpin")).to_be_visible()
 
 

@@ -8,15 +8,10 @@ import uuid
 import pytest
 from playwright.sync_api import BrowserContext, Page, expect
 
-from tests.browser.chat import ECHO, Chat
+from tests.browser.chat import ECHO, Chat, unique
 from tests.browser.conftest import Complaints, OpenContext, Server
 
 pytestmark = pytest.mark.browser
-
-
-def unique(title: str) -> str:
-    """A title that no other test uses, too."""
-    return f"{title} {uuid.uuid4().hex[:6]}"
 
 
 def test_back_and_forward(page: Page, server: Server) -> None:
@@ -95,10 +90,11 @@ def test_rename_and_pin(page: Page, server: Server) -> None:
     expect(page.get_by_role("heading", level=1)).to_have_text(new)
 
     chat.choose(later, "Pin")
-    expect(chat.sidebar.get_by_role("heading", name="Pinned")).to_be_visible()
-    expect(chat.sidebar.get_by_role("link").first).to_have_text(later)
+    expect(chat.pinned.get_by_role("link").first).to_have_text(later)
+    expect(chat.link(later)).to_have_count(1)
     chat.choose(later, "Unpin")
-    expect(chat.sidebar.get_by_role("heading", name="Pinned")).to_be_hidden()
+    expect(chat.pinned.filter(has_text=later)).to_have_count(0)
+    expect(chat.link(later)).to_be_visible()
 
 
 def test_delete_and_undo(page: Page, server: Server) -> None:

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import re
-import uuid
 
 import pytest
 from playwright.sync_api import Page, expect
 
-from tests.browser.chat import ECHO, Chat, hide, words
+from tests.browser.chat import ECHO, Chat, hide, unique_word, words
 from tests.browser.conftest import COMPANY, Complaints, Server
 from tests.browser.held import Held, until
 
@@ -22,7 +21,7 @@ def titles(server: Server, word: str) -> list[str]:
 
 def test_a_first_message_begins_one_conversation(page: Page, server: Server) -> None:
     """Also when one turns to a new conversation while the first is being created."""
-    word = f"w{uuid.uuid4().hex[:8]}"
+    word = unique_word()
     chat = Chat(page).open()
     held = Held(page, "**/conversations", "POST")
     chat.box.fill(word)
@@ -106,7 +105,7 @@ def test_a_bookmark_pressed_twice(page: Page, server: Server) -> None:
 
 
 def test_branch_pressed_twice(page: Page, server: Server) -> None:
-    word = f"w{uuid.uuid4().hex[:8]}"
+    word = unique_word()
     chat = Chat(page).open(server.create_conversation(word, "one", "two"))
     held = Held(page, "**/branch", "POST")
     chat.button("Branch").last.dblclick()

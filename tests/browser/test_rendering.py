@@ -42,6 +42,7 @@ WIDE = f"""{"| column " * 40}|
 
 
 def test_markdown_of_an_answer(page: Page, server: Server) -> None:
+    server.until_rendered(ANSWER)
     chat = Chat(page).open(server.create_conversation("Rich", "**not strong**", ANSWER))
     answer = chat.answers
     expect(answer.locator("strong")).to_have_text("strong")
@@ -68,6 +69,7 @@ def test_markdown_of_an_answer(page: Page, server: Server) -> None:
 def test_text_while_it_streams_and_markup_when_it_is_done(page: Page, server: Server) -> None:
     agent = server.create_agent("Slow", "slow")
     chat = Chat(page).open(server.create_conversation("Growing", agent_id=agent))
+    server.until_rendered(f"{ECHO}**first** {words(60)} `last`")
     chat.ask(f"**first** {words(60)} `last`")
     expect(chat.answers).to_contain_text("**first** word0 word1 ")
     expect(chat.answers.locator("strong")).to_have_count(0)
@@ -81,6 +83,7 @@ def test_text_while_it_streams_and_markup_when_it_is_done(page: Page, server: Se
 
 
 def test_code_is_copied_as_it_was_written(open_context: OpenContext, server: Server) -> None:
+    server.until_rendered(ANSWER)
     context = open_context(permissions=["clipboard-read", "clipboard-write"])
     chat = Chat(context.new_page()).open(server.create_conversation("Copied", "code?", ANSWER))
     chat.button("Copy code").click()
@@ -91,6 +94,7 @@ def test_code_is_copied_as_it_was_written(open_context: OpenContext, server: Ser
 
 
 def test_an_answer_that_is_edited_elsewhere(page: Page, server: Server) -> None:
+    server.until_rendered("*wrong*", "**right**")
     conversation_id = server.create_conversation("Corrected", "question", "*wrong*")
     chat = Chat(page).open(conversation_id)
     expect(chat.answers.locator("em")).to_have_text("wrong")
@@ -115,6 +119,7 @@ def test_what_the_server_does_not_render_is_shown_as_text(page: Page, server: Se
 
 @pytest.mark.parametrize("width", [320, 1280])
 def test_what_is_wide_scrolls_by_itself(open_context: OpenContext, server: Server, width: int) -> None:
+    server.until_rendered(WIDE)
     page = open_context(viewport={"width": width, "height": 700}).new_page()
     chat = Chat(page).open(server.create_conversation("Broad", "wide?", WIDE))
     expect(chat.answers.locator("table")).to_be_visible()

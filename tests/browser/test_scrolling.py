@@ -5,12 +5,11 @@ from __future__ import annotations
 import pytest
 from playwright.sync_api import Locator, Page, expect
 
-from tests.browser.chat import Chat
+from tests.browser.chat import AT_END, Chat
 from tests.browser.conftest import OpenContext, Server
 
 pytestmark = pytest.mark.browser
 
-AT_END = "(node) => node.scrollHeight - node.scrollTop - node.clientHeight < 5"
 # The first message that begins in sight, and how far below the edge; whether there is text in it is of no matter.
 TOP = """(scroller) => {
   const edge = scroller.getBoundingClientRect().top;
@@ -98,11 +97,10 @@ def test_long_titles_leave_room(open_context: OpenContext, server: Server, width
     page = open_context(viewport={"width": width, "height": 640}).new_page()
     chat = Chat(page).open(server.create_conversation(title, "a", "b"))
     expect(page.get_by_role("heading", level=1)).to_have_text(title)
-    options = page.get_by_role("banner").get_by_role("button", name="Options")
-    for button in (chat.button("Send"), options):
+    for button in (chat.button("Send"), chat.options):
         expect(button).to_be_in_viewport(ratio=1)
     assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
-    box = options.bounding_box()
+    box = chat.options.bounding_box()
     assert box and box["width"] >= 24 and box["height"] >= 24
 
 

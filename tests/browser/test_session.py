@@ -2,15 +2,24 @@
 
 from __future__ import annotations
 
+import re
+from typing import Any
+
 import pytest
 from playwright.sync_api import Page, Route, expect
 
 from tests.browser.chat import Chat
-from tests.browser.conftest import COMPANY, Complaints
+from tests.browser.conftest import COMPANY, Complaints, Server
 
 pytestmark = pytest.mark.browser
 
 TOKEN = "right"
+
+
+def session_of(name: str | None, *companies: str) -> dict[str, Any]:
+    """What a server that wants to know who is here says of them; without a name, of those who have not signed in."""
+    actor = None if name is None else {"name": name}
+    return {"mode": "authenticated", "actor": actor, "companies": [{"id": company} for company in companies]}
 
 
 def test_a_token_is_asked_for_until_it_is_right(page: Page, complaints: Complaints) -> None:
@@ -20,8 +29,9 @@ def test_a_token_is_asked_for_until_it_is_right(page: Page, complaints: Complain
         nonlocal signed_in
         method = route.request.method
         if method == "GET" and signed_in:
-            company = {"id": COMPANY}
-            route.fulfill(json={"mode": "authenticated", "actor": {"name": "Ada"}, "companies": [company]})
+            route.fulfill(json=session_of("Ada", COMPANY))
+        elif method == "GET":
+            route.fulfill(json=session_of(None))
         elif method == "POST" and route.request.post_data_json == {"token": TOKEN}:
             signed_in = True
             route.fulfill(status=204)
@@ -46,8 +56,44 @@ def test_a_token_is_asked_for_until_it_is_right(page: Page, complaints: Complain
     expect(chat.button("Sign out")).to_be_visible()
     chat.button("Sign out").click()
     expect(token).to_be_visible()
-    assert all("401" in text for text in complaints.texts)
+    assert ["401" in text for text in complaints.texts] == [True]  # the wrong token
     complaints.texts.clear()
+
+
+def test_of_several_companies_one_is_chosen(page: Page, server: Server) -> None:
+    other, gone = "00000000-0000-4000-8000-00000000000b", "00000000-0000-4000-8000-00000000000c"
+    companies = [COMPANY, other, gone]
+    page.route("**/api/session", lambda route: route.fulfill(json=session_of("Ada", *companies)))
+    server.create_conversation("Ours")
+    server.call("POST", f"/companies/{other}/conversations", {"title": "Theirs"})
+    chat = Chat(page).open()
+    company = page.get_by_role("combobox", name="Company")
+    expect(company.get_by_role("option")).to_have_text(["00000000"] * 3)
+    expect(company).to_have_value(COMPANY)
+    expect(chat.link("Ours")).to_be_visible()
+    expect(chat.link("Theirs")).to_have_count(0)
+
+    chat.link("Ours").click()
+    expect(page).to_have_url(re.compile("/c/"))
+    company.select_option(other)
+    expect(page).to_have_url(re.compile("/$"))
+    expect(chat.link("Theirs")).to_be_visible()
+    expect(chat.link("Ours")).to_have_count(0)
+    expect(company).to_have_value(other)
+    chat.ask("Where am I?").until_answered()
+    titles = [one["title"] for one in server.call("GET", f"/companies/{other}/conversations")["items"]]
+    assert titles == ["Where am I?", "Theirs"]
+
+    page.goto("/")
+    expect(company).to_have_value(other)
+    companies.remove(other)
+    page.reload()
+    expect(company).to_have_value(COMPANY)
+    expect(chat.link("Ours")).to_be_visible()
+    companies.remove(gone)
+    page.reload()
+    expect(chat.button("Sign out")).to_be_visible()
+    expect(page.get_by_label("Company")).to_be_hidden()
 
 
 def test_a_session_that_ends_meanwhile(page: Page, complaints: Complaints) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from playwright.sync_api import BrowserContext, Page, Request, expect
 
-from tests.browser.chat import ECHO, Chat, hide, words
+from tests.browser.chat import AT_END, ECHO, Chat, hide, words
 from tests.browser.conftest import Complaints, OpenContext, Server
 from tests.browser.proxy import CuttableProxy
 
@@ -264,9 +264,8 @@ def test_the_reader_is_not_moved(page: Page, server: Server) -> None:
     chat = Chat(page).open(server.create_conversation("Reading", *turns, agent_id=agent))
     chat.ask("line\n" * 60)
     scroller = page.get_by_role("region", name="Reading")
-    at_end = "(node) => node.scrollHeight - node.scrollTop - node.clientHeight < 5"
     expect(chat.answers.last).to_contain_text("line")
-    page.wait_for_function(f"(node) => ({at_end})(node)", arg=scroller.element_handle())
+    page.wait_for_function(AT_END, arg=scroller.element_handle())
 
     turn = chat.messages.nth(15)
     turn.scroll_into_view_if_needed()

@@ -1,0 +1,53 @@
+"""The page in the LAN, over plain HTTP: browsers keep some of what it likes to use for secure places."""
+
+from __future__ import annotations
+
+from urllib.parse import urlsplit
+
+import pytest
+from playwright.sync_api import BrowserContext, Request, expect
+
+from tests.browser.chat import ECHO, Chat, words
+from tests.browser.conftest import LAN_HOST, OpenContext, Server
+
+pytestmark = pytest.mark.browser
+
+
+@pytest.fixture
+def context(open_context: OpenContext, server: Server) -> BrowserContext:
+    return open_context(base_url=f"http://{LAN_HOST}:{urlsplit(server.url).port}")
+
+
+def test_a_conversation_and_a_copy_of_it(context: BrowserContext, server: Server) -> None:
+    page = context.new_page()
+    chat = Chat(page).open()
+    assert page.evaluate("[isSecureContext, 'locks' in navigator, 'clipboard' in navigator]") == [False, False, False]
+    chat.ask("Good morning").until_answered()
+    chat.ask("one\n  two").until_answered()
+    expect(chat.answers).to_have_text([f"{ECHO}Good morning", f"{ECHO}one two"])
+    chat.button("Copy").last.click()
+    expect(page.locator("[aria-live=polite]")).to_have_text("Copied")
+    chat.box.press("ControlOrMeta+v")
+    expect(chat.box).to_have_value(f"{ECHO}one\n  two")
+    page.reload()
+    expect(chat.messages).to_have_count(4)
+    assert len(server.messages(chat.conversation_id)) == 4
+
+
+def test_two_tabs_read_the_answer_each_by_itself(context: BrowserContext, server: Server) -> None:
+    conversation_id = server.create_conversation("Two", agent_id=server.create_agent("Slow", "slow"))
+    streams: list[Request] = []
+    context.on("request", lambda request: streams.append(request) if "/stream?" in request.url else None)
+    first, second = (Chat(context.new_page()).open(conversation_id) for _ in range(2))
+    first.ask(words(300))
+    for mark in ("word2 ", "word12 "):
+        for chat in (first, second):
+            expect(chat.answers).to_contain_text(mark)
+    assert {request.frame.page for request in streams} == {first.page, second.page}
+    second.button("Stop").click()
+    for chat in (first, second):
+        expect(chat.main.get_by_text("stopped", exact=True)).to_be_visible()
+        expect(chat.button("Send")).to_be_visible()
+    kept = server.messages(conversation_id)[1]["content"]
+    for chat in (first, second):
+        expect(chat.answers).to_have_text([kept.strip()])
