@@ -119,6 +119,7 @@ def test_a_conversation_from_its_beginning(screen: Page, server: Server) -> None
         chat.button("Conversations").click()
         expect(chat.button("Close")).to_be_in_viewport()
         assert violations(screen) == []
+    server.call("POST", f"/conversations/{pinned}/unpin")
 
 
 def test_a_rich_answer(screen: Page, server: Server) -> None:
