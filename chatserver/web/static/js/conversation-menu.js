@@ -86,7 +86,8 @@ export const createConversationMenu = (api, notices, { onChanged, onDeleted, onR
 			download("Export as JSON", api.exportUrl(id, "json")),
 			item("Delete", () => remove(conversation)),
 		);
-		opener?.setAttribute("aria-expanded", "false"); // The event of its closing is yet to come.
+		// The event of its closing is yet to come.
+		opener?.setAttribute("aria-expanded", "false");
 		opener = button;
 		button.after(menu); // So it is part of the same landmark.
 		menu.showPopover();

@@ -21,7 +21,8 @@ export const createFoundList = (container) => {
 
 	/** @param {FoundSource} source @param {string | null} cursor @param {HTMLUListElement} list */
 	const load = async (source, cursor, list) => {
-		abort.abort(); // Asked for twice, it comes once.
+		// Asked for twice, it comes once.
+		abort.abort();
 		const { signal } = (abort = new AbortController());
 		try {
 			const page = await source(cursor, signal);

@@ -185,7 +185,8 @@ function run(parts, api, companyId) {
 	});
 	loadAllSoon();
 	router.start();
-	opening.then(() => load(loadBookmarks)); // They come with their messages, and those of the first view come first.
+	// They come with all of their messages: those of the first view come first.
+	void opening.then(() => load(loadBookmarks));
 	if (matchMedia("(hover: hover)").matches) composer.focus();
 }
 
@@ -204,7 +205,8 @@ async function start() {
 		}
 		run(parts, api, companyId);
 	} catch (error) {
-		if (error instanceof ApiError && error.status === 401) await askToken(); // It ends without a token only.
+		// It ends without a token only.
+		if (error instanceof ApiError && error.status === 401) await askToken();
 		parts.messages.replaceChildren(problem(describe(error), () => location.reload()));
 	}
 }

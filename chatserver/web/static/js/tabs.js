@@ -19,7 +19,8 @@ export const createTabs = () => {
 		/** @type {Promise<void> | undefined} */
 		let reading;
 		const take = () => {
-			if (reading) return; // Several can become free at once.
+			// Several can be free at once.
+			if (reading) return;
 			others.abort();
 			return (reading = read());
 		};
