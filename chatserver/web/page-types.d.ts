@@ -262,14 +262,16 @@ interface UnsettledAnswers {
   isFollowing(trigger: string | null): boolean;
   /** It is stored, whatever else was heard of it; gives the view that showed it in the making. */
   settle(trigger: string | null): MessageView | undefined;
-  /** Gives the connections back, for as long as nobody looks. */
+  /** Closes the streams while the tab is hidden. */
   suspend(): void;
   resume(conversationId: string): void;
-  /** Follows none any more; gives the triggers of those that were followed. */
-  forget(): (string | null)[];
+  /** The messages whose answers are followed. */
+  triggers(): (string | null)[];
+  /** Follows none any more. */
+  forget(): void;
   noteUnanswered(conversationId: string, trigger: string | null, text: string): void;
-  /** Forgets what is missing but for this message. */
-  keepMissing(trigger: string | null): void;
+  /** Forgets the notices of missing answers, but for this message's. */
+  forgetMissingBut(trigger: string | null): void;
   elementFor(trigger: string | null): HTMLElement | undefined;
   /** What stands by none of these messages. */
   elementsBut(known: ReadonlySet<string | null>): HTMLElement[];
@@ -285,6 +287,8 @@ interface MessageActions {
   onEdit(message: Message, open: (editMessage: EditMessage) => void): void;
   /** Fails with what is to be shown. */
   onSave(message: Message, text: string): Promise<void>;
+  /** The editor was closed while it saved, and that failed. */
+  onLost(message: Message, text: string): void;
   onRegenerate(message: Message): void;
   onBranch(message: Message): void;
   onBookmark(message: Message): void;
@@ -323,8 +327,12 @@ type CreateMessageView = (role: Role, author: string, actions: MessageActions) =
 
 type EditMessage = (
   content: string,
-  onSave: (text: string) => Promise<void>,
-  onClose: () => void,
+  handlers: {
+    onSave(text: string): Promise<void>;
+    onClose(): void;
+    /** It is not shown any more, and its text could not be saved. */
+    onLost(text: string): void;
+  },
 ) => { form: HTMLFormElement; unsaved(): string | null; focus(): void };
 
 interface Transcript {
@@ -374,9 +382,9 @@ interface KnownMessages {
 }
 
 interface Loader {
-  /** As it was told last. */
+  /** As last received from the server. */
   conversation(): Conversation | null;
-  /** It was told by something else that was asked. */
+  /** Takes the conversation from another request's response. */
   take(conversation: Conversation): void;
   /** Whether there is no such conversation. */
   isGone(): boolean;
@@ -401,9 +409,9 @@ type CreateLoader = (
     /** The newest ones are known, and the answer in the making. */
     onMessages(run: Conversation["activeRun"]): void;
     onOlder(): void;
-    /** There is no such conversation, or it was deleted; */
+    /** There is no such conversation, or it was deleted. */
     onGone(): void;
-    /** and now it is there again. */
+    /** A deleted conversation is there again. */
     onBack(): void;
   },
 ) => Loader;
@@ -421,8 +429,8 @@ interface Composer {
   /** The conversation that was begun here exists now. */
   adopt(conversationId: string): void;
   setAnswering(isAnswering: boolean): void;
-  /** Gives words back that would be lost elsewhere. */
-  giveBack(text: string): void;
+  /** Gives words back that would be lost elsewhere, to the open conversation's draft or another one's. */
+  giveBack(text: string, conversationId?: string | null): void;
   showProblem(alert: HTMLElement): void;
   clearProblem(): void;
   focus(): void;
@@ -503,6 +511,26 @@ type CreateAgentSelect = (
   onChange: (agentId: string | null) => void,
 ) => AgentSelect;
 
+interface AgentSetting {
+  /** Null for the default agent. A failure is shown, and the select then shows what is set. */
+  set(agentId: string | null): void;
+  /** Fails when the last choice could not be saved. */
+  saved(): Promise<void>;
+}
+
+type CreateAgentSetting = (
+  surroundings: Surroundings,
+  conversation: {
+    /** Waits for a conversation that is being created; null where there is none yet. */
+    id(): Promise<string | null>;
+    /** The agent that the server knows of. */
+    current(): string | null;
+    /** Whether it is not shown any more. */
+    isLeft(): boolean;
+    onSaved(conversation: Conversation): void;
+  },
+) => AgentSetting;
+
 interface Bookmarks {
   load(): Promise<void>;
   has(messageId: string): boolean;
@@ -511,10 +539,10 @@ interface Bookmarks {
 
 type CreateBookmarks = (api: Api, companyId: string, onChange: () => void) => Bookmarks;
 
-/** Says it to people who listen to the page: whole, a live region is not for pieces. */
+/** Says it to people who listen to the page: as a whole, for a live region is not for pieces. */
 type Announce = (text: string) => void;
 
-/** Says quietly that the server is away, as long as any of the page's connections is. */
+/** Says quietly that the server is away, once any of the page's connections was for a second, and as long as one is. */
 type ConnectionStatus = (what: string, connected: boolean) => void;
 
 /** What a thread works with; it outlives the thread. */
@@ -539,11 +567,11 @@ interface ThreadHandlers {
   onConversation(conversation: Conversation): void;
   /** It exists from now on. */
   onCreated(conversation: Conversation): void;
-  /** Another one was made of it. */
+  /** A branch was created. */
   onBranched(conversation: Conversation): void;
-  /** There is no such conversation, or it was deleted; */
+  /** There is no such conversation, or it was deleted. */
   onGone(): void;
-  /** and now it is there again. */
+  /** A deleted conversation is there again. */
   onBack(): void;
   /** Something happened that lists show. */
   onActivity(): void;

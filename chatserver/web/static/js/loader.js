@@ -5,13 +5,18 @@ import { onceAtATime } from "./once-at-a-time.js";
 
 const PAGE = 50;
 const LARGEST_PAGE = 200;
-/** More would make every new word slower. They are let go when nobody looks at the old ones any more. */
+/** More would make every new word slower. Older ones are unloaded when the reader is at the end. */
 const MOST_MESSAGES = 400;
+const MOST_TRIES = 3;
 
 /** @type {CreateLoader} */
 export const createLoader = ({ api, transcript }, signal, known, thread) => {
-	/** As it was told last. @type {Conversation | null} */
+	/** As last received from the server. @type {Conversation | null} */
 	let conversation = null;
+	/** Its `updatedAt` when the messages were listed last. */
+	let listedAt = "";
+	/** How often it is still asked for HTML that was not made in time. */
+	let tries = 0;
 	/** @type {Promise<void> | null} */
 	let loadingOlder = null;
 	let isGone = false;
@@ -47,6 +52,9 @@ export const createLoader = ({ api, transcript }, signal, known, thread) => {
 		signal.throwIfAborted();
 		const keepsOlder = known.size() <= MOST_MESSAGES || loadingOlder !== null || !transcript.isAtEnd();
 		if (!known.takeNewest(page, asOf, keepsOlder)) return void newest.request();
+		if (listedAt !== now.updatedAt) tries = MOST_TRIES;
+		if (!page.items.some(({ role, html }) => role === "assistant" && !html)) tries = 0;
+		listedAt = now.updatedAt;
 		take(now);
 		thread.onMessages(now.activeRun);
 		transcript.askForOlder();
@@ -84,7 +92,7 @@ export const createLoader = ({ api, transcript }, signal, known, thread) => {
 			if (isGone) return thread.onBack();
 			const { activeRun, updatedAt } = now;
 			const isNews = activeRun && !isFollowing(activeRun.triggerMessageId);
-			if (isNews || newest.isDue() || conversation?.updatedAt !== updatedAt) await newest.request();
+			if (isNews || newest.isDue() || listedAt !== updatedAt || tries-- > 0) await newest.request();
 			else if (JSON.stringify(now) !== JSON.stringify(conversation)) take(now);
 			transcript.askForOlder();
 		},

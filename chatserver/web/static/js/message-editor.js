@@ -4,23 +4,26 @@ import { button, element, fitHeight, isComposing } from "./dom.js";
 import { describe, problem } from "./feedback.js";
 
 /** @type {EditMessage} */
-export const editMessage = (content, onSave, onClose) => {
+export const editMessage = (content, { onSave, onClose, onLost }) => {
 	const box = element("textarea", { "aria-label": "Edit message", dir: "auto", rows: 1 });
 	box.value = content;
 	const save = element("button", { class: "button primary" }, "Save");
 	const hint = element("span", { class: "hint" }, "All that follows is answered anew.");
 	const trouble = element("div");
 
+	const cancel = button("Cancel", onClose);
+
 	const submit = async () => {
 		if (!box.value.trim() || save.disabled) return box.focus();
-		save.disabled = true;
+		save.disabled = cancel.disabled = true;
 		trouble.replaceChildren();
 		try {
 			await onSave(box.value);
 			onClose();
 		} catch (error) {
 			trouble.replaceChildren(problem(describe(error)));
-			save.disabled = false;
+			save.disabled = cancel.disabled = false;
+			if (!form.isConnected) onLost(box.value);
 		}
 	};
 
@@ -34,20 +37,21 @@ export const editMessage = (content, onSave, onClose) => {
 			},
 		},
 		box,
-		element("div", { class: "row" }, hint, button("Cancel", onClose), save),
+		element("div", { class: "row" }, hint, cancel, save),
 		trouble,
 	);
 	box.addEventListener("input", () => fitHeight(box));
 	box.addEventListener("keydown", (event) => {
 		if (isComposing(event)) return;
-		if (event.key === "Escape") onClose();
+		if (event.key === "Escape") cancel.click();
 		if (event.key !== "Enter" || event.shiftKey) return;
 		event.preventDefault();
 		void submit();
 	});
 	return {
 		form,
-		unsaved: () => (box.value === content ? null : box.value),
+		// What is being saved is not lost yet.
+		unsaved: () => (box.value === content || save.disabled ? null : box.value),
 		focus() {
 			fitHeight(box);
 			box.focus();

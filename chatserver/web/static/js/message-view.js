@@ -52,7 +52,11 @@ export const createMessageView = (role, author, actions) => {
 				article.classList.remove("editing");
 				if (isHere) /** @type {HTMLElement | null} */ (buttons.querySelector("[aria-label=Edit]"))?.focus();
 			};
-			editor = editMessage(effectiveContent(message), (text) => actions.onSave(message, text), close);
+			editor = editMessage(effectiveContent(message), {
+				onSave: (text) => actions.onSave(message, text),
+				onClose: close,
+				onLost: (text) => actions.onLost(message, text),
+			});
 			foot.remove();
 			content.element.replaceWith(editor.form);
 			article.classList.add("editing");

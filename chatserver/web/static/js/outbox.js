@@ -8,9 +8,6 @@ import { button } from "./dom.js";
 import { describe, problem } from "./feedback.js";
 import { forThisTab, recall, remember } from "./storage.js";
 
-/** Where a conversation's are kept, or those that are yet to begin one. @param {string | null} id */
-const placeOf = (id) => `unsent ${id ?? ""}`;
-
 /** @param {string} place @returns {Letter[]} */
 function lettersIn(place) {
 	try {
@@ -28,7 +25,9 @@ function exchange(place, key, ...instead) {
 }
 
 /** @type {CreateOutbox} */
-export const createOutbox = ({ api, composer, underWay }, thread) => {
+export const createOutbox = ({ api, companyId, composer, underWay }, thread) => {
+	/** Where a conversation's are kept, or those that are yet to begin one. @param {string | null} id */
+	const placeOf = (id) => `unsent ${id ?? companyId}`;
 	/** @type {{letter: Letter, view: MessageView, isSending: boolean, alert: HTMLElement | null}[]} */
 	let entries = [];
 

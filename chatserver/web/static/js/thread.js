@@ -1,5 +1,6 @@
 /** One conversation as it is open in this tab: what is known of it, and everything that can be done in it. */
 
+import { createAgentSetting } from "./agent-setting.js";
 import { ApiError, isAbort } from "./api.js";
 import { describe, problem } from "./feedback.js";
 import { createKnownMessages } from "./known-messages.js";
@@ -9,7 +10,7 @@ import { createMessageView, effectiveContent } from "./message-view.js";
 import { createOutbox } from "./outbox.js";
 import { createUnsettledAnswers } from "./unsettled-answers.js";
 
-/** So long a request for an answer that was stopped at once may be under way yet. */
+/** How long the request for an answer may still be on its way when the answer is stopped. */
 const UNWANTED_MILLISECONDS = 10_000;
 
 /** @type {CreateThread} */
@@ -30,8 +31,6 @@ export const createThread = (surroundings, conversationId, place, handlers) => {
 	const views = new Map();
 	/** @type {Promise<string> | null} */
 	let creating = null;
-	/** @type {Promise<void> | null} */
-	let settingAgent = null;
 
 	// What is shown
 
@@ -52,13 +51,19 @@ export const createThread = (surroundings, conversationId, place, handlers) => {
 		return view;
 	};
 
-	/** It was taken back, or is let go. @param {string} id @param {MessageView} view */
+	/** The message was superseded or unloaded. @param {string} id @param {MessageView} view */
 	const drop = (id, view) => {
 		views.delete(id);
 		const unsaved = view.unsaved();
 		if (unsaved === null) return;
-		composer.giveBack(unsaved);
-		composer.showProblem(problem("The message that you were editing is not here any more. Your words are below."));
+		giveBack(unsaved);
+	};
+
+	/** @param {string} unsaved what was written into an editor that is gone */
+	const giveBack = (unsaved) => {
+		composer.giveBack(unsaved, id);
+		const text = "The message that you were editing is not here any more. Your words are below.";
+		if (!signal.aborted) composer.showProblem(problem(text));
 	};
 
 	const repaint = () => {
@@ -67,7 +72,7 @@ export const createThread = (surroundings, conversationId, place, handlers) => {
 		const ordered = known.inReadingOrder();
 		const last = ordered.at(-1);
 		const isQuiet = !answers.isAnswering() && !outbox.isSending();
-		answers.keepMissing(last?.id ?? null);
+		answers.forgetMissingBut(last?.id ?? null);
 		if (last?.role === "user" && isQuiet) {
 			answers.noteUnanswered(last.conversationId, last.id, "There is no answer to this.");
 		}
@@ -213,7 +218,7 @@ export const createThread = (surroundings, conversationId, place, handlers) => {
 	const outbox = createOutbox(surroundings, {
 		id: () => id,
 		async conversationId() {
-			await settingAgent;
+			await agentSetting.saved();
 			return id ?? (creating ??= create().finally(() => (creating = null)));
 		},
 		newest: known.newest,
@@ -224,6 +229,16 @@ export const createThread = (surroundings, conversationId, place, handlers) => {
 			if (!views.has(message.id)) views.set(message.id, view);
 			known.add(message);
 			ask(message);
+		},
+	});
+
+	const agentSetting = createAgentSetting(surroundings, {
+		id: async () => (await creating?.catch(() => null)) ?? id,
+		current: () => loader.conversation()?.agentId ?? null,
+		isLeft: () => signal.aborted || loader.isGone(),
+		onSaved(saved) {
+			loader.take(saved);
+			tellChanged();
 		},
 	});
 
@@ -238,6 +253,7 @@ export const createThread = (surroundings, conversationId, place, handlers) => {
 			await api.rewind(message.conversationId, message.id);
 			askAnew(edited);
 		},
+		onLost: (_, text) => giveBack(text),
 		onRegenerate: (answer) =>
 			attempt(`regenerate ${answer.id}`, async (id) => {
 				const question = known.questionOf(answer);
@@ -309,6 +325,7 @@ export const createThread = (surroundings, conversationId, place, handlers) => {
 		send(content) {
 			if (outbox.isSending()) return false;
 			composer.clearProblem();
+			place = null; // Who sends is at the end from now on.
 			outbox.send(content, agentSelect.once());
 			agentSelect.clearOnce();
 			transcript.goToEnd();
@@ -317,20 +334,13 @@ export const createThread = (surroundings, conversationId, place, handlers) => {
 		stop: () =>
 			attempt("stop", async (id) => {
 				const { stopped } = await api.stop(id);
-				const until = Date.now() + UNWANTED_MILLISECONDS;
-				if (!stopped) for (const trigger of answers.forget()) unwanted.set(trigger, until);
-				await loader.refresh();
+				// Those have just ended, and are there after the refresh, or are yet to begin.
+				const early = stopped ? [] : answers.triggers();
+				for (const trigger of early) unwanted.set(trigger, Date.now() + UNWANTED_MILLISECONDS);
+				await loader.refresh().finally(() => early.forEach(answers.settle));
+				repaint();
 			}),
-		setAgent(agentId) {
-			const change = async () => {
-				await creating?.catch(() => {});
-				await attempt(`agent ${agentId}`, async (id) => {
-					loader.take(await api.updateConversation(id, { agentId }));
-					tellChanged();
-				});
-			};
-			settingAgent = change();
-		},
+		setAgent: agentSetting.set,
 		close() {
 			abort.abort();
 			for (const [id, view] of views) drop(id, view);

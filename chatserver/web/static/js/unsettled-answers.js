@@ -117,23 +117,21 @@ export const createUnsettledAnswers = (surroundings, handlers) => {
 		isAnswering: () => runs.size > 0,
 		isFollowing: (trigger) => runs.has(trigger),
 		suspend() {
-			for (const run of runs.values()) {
+			for (const [trigger, run] of runs) {
 				if (!run.follower) continue;
 				const progress = run.follower.progress();
 				run.follower.close();
 				run.follower = null;
+				setConnection(`stream ${trigger}`, true);
 				run.progress = progress.lastEventId ? progress : null;
 			}
 		},
 		resume(conversationId) {
-			for (const trigger of [...runs.keys()]) follow(conversationId, trigger, { starts: false });
+			for (const trigger of runs.keys()) follow(conversationId, trigger, { starts: false });
 		},
-		forget() {
-			const triggers = [...runs.keys()];
-			triggers.forEach(settle);
-			return triggers;
-		},
-		keepMissing(trigger) {
+		triggers: () => [...runs.keys()],
+		forget: () => [...runs.keys()].forEach(settle),
+		forgetMissingBut(trigger) {
 			for (const key of missing.keys()) if (key !== trigger) missing.delete(key);
 		},
 		elementsBut: (known) =>
