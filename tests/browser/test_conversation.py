@@ -39,7 +39,8 @@ def test_a_conversation_from_its_first_word(page: Page, context: BrowserContext,
     expect(other.answers).to_have_text([f"{ECHO}Good morning", f"{ECHO}And good night"])
 
 
-def test_enter_sends_and_shift_enter_breaks_the_line(page: Page) -> None:
+def test_enter_sends_and_shift_enter_breaks_the_line(page: Page, server: Server) -> None:
+    server.until_rendered(f"{ECHO}one\n  two")
     chat = Chat(page).open()
     height = chat.box.bounding_box()
     chat.box.press_sequentially("one")
@@ -50,6 +51,7 @@ def test_enter_sends_and_shift_enter_breaks_the_line(page: Page) -> None:
     chat.box.press("Enter")
     chat.until_answered()
     assert chat.questions.text_content() == "one\n  two"
+    expect(chat.answers.locator("br")).to_have_count(1)
     assert chat.answers.inner_text() == f"{ECHO}one\ntwo"
     expect(chat.box).to_have_value("")
     expect(chat.box).to_be_focused()
