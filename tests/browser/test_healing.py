@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from playwright.sync_api import BrowserContext, Page, Route, expect
 
-from tests.browser.chat import ECHO, Chat, hide
+from tests.browser.chat import ECHO, Chat, hide, unique
 from tests.browser.conftest import COMPANY, Complaints, Server
 from tests.browser.held import Held, until
 
@@ -18,10 +18,6 @@ pytestmark = pytest.mark.browser
 EMPTY_PAGE = {"items": [], "hasMore": False, "nextCursor": None}
 SIGNED_OUT: dict[str, Any] = {"mode": "authenticated", "actor": None, "companies": []}
 SIGNED_IN: dict[str, Any] = {"mode": "authenticated", "actor": {"name": "Ada"}, "companies": [{"id": COMPANY}]}
-
-
-def unique(title: str) -> str:
-    return f"{title} {uuid.uuid4().hex[:6]}"
 
 
 def create_many(server: Server, title: str, numbers: Iterable[int]) -> None:

@@ -13,7 +13,8 @@ export function element(tag, attributes = {}, ...children) {
 	const node = document.createElement(tag);
 	for (const [name, value] of Object.entries(attributes)) {
 		if (typeof value === "function") node.addEventListener(name, value);
-		else if (value !== false && value !== null && value !== undefined) node.setAttribute(name, value === true ? "" : `${value}`);
+		else if (value === true) node.setAttribute(name, "");
+		else if (value !== false && value !== null && value !== undefined) node.setAttribute(name, `${value}`);
 	}
 	node.append(...children);
 	return node;

@@ -14,7 +14,12 @@ export const growingText = (/** @type {HTMLElement} */ place) => {
 	};
 };
 
-/** What may be wider than a phone scrolls by itself, by keyboard too. @param {HTMLElement} box @param {HTMLElement} wide */
+/**
+ * What may be wider than a phone scrolls by itself, by keyboard too.
+ *
+ * @param {HTMLElement} box
+ * @param {HTMLElement} wide
+ */
 function wrap(box, wide) {
 	wide.replaceWith(box);
 	box.append(wide);
