@@ -99,7 +99,7 @@ class App:
         """Until all streams, the answers that go on without readers, and all other requests are at their end."""
         await self.streams.wait_empty()
         await self.registry.finish_continuing()
-        await self.requests.wait_empty()
+        await self.requests.finish()
 
     async def close(self) -> None:
         """Hand over what is still going, and let go of everything."""

@@ -246,5 +246,6 @@ async def _drain(app: App, server: HTTPServer) -> None:
     app.begin_drain()
     server.stop()
     await _within(app.settings.drain_seconds, app.finish_work())
+    app.requests.close()
     app.streams.close()
     await _within(FAREWELL_SECONDS, app.streams.wait_empty())

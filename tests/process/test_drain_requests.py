@@ -98,3 +98,31 @@ async def test_idle_connections_delay_nothing(database_url: str) -> None:
         server.terminate()
         assert (await server.ended())[0] == 0
         assert time.monotonic() - begun < PATIENCE_SECONDS
+
+
+async def test_what_was_sent_ahead_is_answered_or_not_carried_out(database_url: str) -> None:
+    """Requests that wait in the server's own buffer are begun one by one: between two of them none is open."""
+    async with started("--database-url", database_url) as server:
+        conversation = await server.conversation()
+        connection = await server.connect()
+        for number in range(100):
+            message = {"role": "user", "content": f"no. {number}"}
+            await connection.send("POST", f"/api/conversations/{conversation}/messages", message)
+        statuses = []
+        for number in range(100):
+            try:
+                status, headers = await connection.head()
+                await connection.reader.readexactly(int(headers["content-length"]))
+            except (asyncio.IncompleteReadError, ConnectionError):
+                break
+            statuses.append(status)
+            if number == 5:
+                server.terminate()
+        assert server.process.stderr is not None
+        log = (await server.process.stderr.read()).decode()
+        assert (await server.ended())[0] == 0
+        assert "Traceback" not in log
+        with psycopg.connect(database_url) as database:
+            stored = database.execute("SELECT count(*) FROM chat_messages").fetchone()
+        assert stored == (statuses.count(201),)
+        assert len(statuses) < 100
