@@ -223,6 +223,7 @@ type FollowAnswer = (
 
 /** What tabs tell each other. `answer` names an answer the same way in all of them. */
 type News =
+  | { kind: "bookmark"; messageId: string; isSet: boolean }
   | { kind: "changed"; conversationId: string | null }
   | { kind: "answering"; conversationId: string; trigger: string | null }
   | { kind: "asked"; answer: string }
@@ -537,7 +538,7 @@ interface Bookmarks {
   toggle(message: Message): Promise<void>;
 }
 
-type CreateBookmarks = (api: Api, companyId: string, onChange: () => void) => Bookmarks;
+type CreateBookmarks = (api: Api, companyId: string, tabs: Tabs, onChange: () => void) => Bookmarks;
 
 /** Says it to people who listen to the page: as a whole, for a live region is not for pieces. */
 type Announce = (text: string) => void;

@@ -129,3 +129,13 @@ def test_a_message_that_is_not_there_any_more(page: Page, server: Server) -> Non
     server.call("POST", f"/conversations/{conversation_id}/messages/{first['id']}/rewind")
     page.goto(f"/c/{conversation_id}#m-{second['id']}")
     expect(Chat(page).alert).to_contain_text("That message is not here any more")
+
+
+def test_bookmarks_are_seen_in_other_tabs_at_once(context: BrowserContext, server: Server) -> None:
+    conversation_id = server.create_conversation("Starred twice", "a", "b")
+    first, second = (Chat(context.new_page()).open(conversation_id) for _ in range(2))
+    stars = [chat.messages.last.get_by_role("button", name="Bookmark") for chat in (first, second)]
+    for state in ("true", "false"):
+        stars[0].click()
+        for star in stars:
+            expect(star).to_have_attribute("aria-pressed", state)

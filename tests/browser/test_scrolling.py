@@ -125,3 +125,26 @@ def test_the_message_at_the_top_stays_when_the_window_changes(page: Page, server
         )
         heights.add(message.evaluate("(node) => node.clientHeight"))
     assert len(heights) > 2
+
+
+def test_an_editor_stays_while_an_answer_grows_below_it(page: Page, server: Server) -> None:
+    chat = answering(page, server, "Edited above")
+    chat.messages.nth(-2).get_by_role("button", name="Edit").click()
+    editor = page.get_by_role("textbox", name="Edit message")
+    expect(editor).to_be_focused()
+    place = editor.bounding_box()
+    until_longer(chat)
+    until_longer(chat)
+    assert editor.bounding_box() == place
+
+
+def test_an_editor_stays_in_sight_when_a_keyboard_takes_the_place(page: Page, server: Server) -> None:
+    page.set_viewport_size({"width": 360, "height": 640})
+    turns = [f"turn {number} " + "and more " * 60 for number in range(10)]
+    chat = Chat(page).open(server.create_conversation("Small", *turns, "short", "line\n" * 6))
+    chat.messages.nth(-2).get_by_role("button", name="Edit").click()
+    editor = page.get_by_role("textbox", name="Edit message")
+    expect(editor).to_be_focused()
+    page.set_viewport_size({"width": 360, "height": 300})
+    expect(editor).to_be_in_viewport(ratio=1)
+    expect(chat.button("Save")).to_be_in_viewport(ratio=1)

@@ -4,9 +4,18 @@
 const MOST_BOOKMARKS = 1000;
 
 /** @type {CreateBookmarks} */
-export const createBookmarks = (api, companyId, onChange) => {
+export const createBookmarks = (api, companyId, tabs, onChange) => {
 	/** The ids of the messages. @type {Set<string>} */
 	const ids = new Set();
+
+	/** @param {string} id @param {boolean} isSet */
+	const note = (id, isSet) => {
+		if (isSet) ids.add(id);
+		else ids.delete(id);
+		onChange();
+	};
+
+	tabs.listen((news) => news.kind === "bookmark" && note(news.messageId, news.isSet));
 
 	return {
 		has: (id) => ids.has(id),
@@ -24,9 +33,8 @@ export const createBookmarks = (api, companyId, onChange) => {
 		async toggle({ id, conversationId }) {
 			const isSet = !ids.has(id);
 			await api.setBookmark(conversationId, id, isSet);
-			if (isSet) ids.add(id);
-			else ids.delete(id);
-			onChange();
+			note(id, isSet);
+			tabs.tell({ kind: "bookmark", messageId: id, isSet });
 		},
 	};
 };

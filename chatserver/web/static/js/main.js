@@ -45,7 +45,7 @@ function run(parts, api, companyId) {
 	});
 	const transcript = createTranscript(parts, () => void thread?.loadOlder());
 	const agentSelect = createAgentSelect(parts.agent, agents, (id) => thread?.setAgent(id));
-	const bookmarks = createBookmarks(api, companyId, () => {
+	const bookmarks = createBookmarks(api, companyId, tabs, () => {
 		thread?.repaint();
 		onBookmarks();
 	});

@@ -63,7 +63,19 @@ export const createTranscript = ({ scroller, messages, older, toEnd }, onOlder) 
 		goToEnd();
 		scroller.focus({ preventScroll: true });
 	});
-	const sizes = new ResizeObserver(keepPlace);
+	messages.addEventListener("focusin", ({ target }) => {
+		if (!(target instanceof HTMLTextAreaElement)) return;
+		// Who edits a message stays with it, whatever is answered below.
+		isAtEnd = false;
+		remember();
+	});
+	const sizes = new ResizeObserver((entries) => {
+		keepPlace();
+		// A phone's keyboard takes half of the place.
+		if (!entries.some(({ target }) => target === scroller)) return;
+		messages.querySelector("form:focus-within")?.scrollIntoView({ block: "nearest" });
+		remember();
+	});
 	sizes.observe(messages);
 	sizes.observe(scroller);
 	const near = new IntersectionObserver((entries) => entries.at(-1)?.isIntersecting && onOlder(), {
