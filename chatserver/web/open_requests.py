@@ -39,7 +39,7 @@ class OpenRequests:
     async def finish(self) -> None:
         """Wait until none is open, and take no more from that moment on."""
         while self._open:
-            await self._empty.wait()
+            await self.wait_empty()
         self.close()
 
     async def wait_empty(self) -> None:

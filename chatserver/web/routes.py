@@ -32,6 +32,7 @@ from chatserver.web import (
 from chatserver.web.base import Handler, NotFoundHandler
 from chatserver.web.limits import BoundedApplication
 from chatserver.web.operations import Operation, Route
+from chatserver.web.page_files import STATIC_PREFIX
 from chatserver.web.services import Services
 
 ROUTES: tuple[Route, ...] = (
@@ -309,7 +310,7 @@ BESIDE_THE_API: tuple[tuple[str, type[Handler]], ...] = (
     (r"/healthz", health.HealthHandler),
     (r"/readyz", health.ReadyHandler),
     (r"/metrics", health.MetricsHandler),
-    (r"/static/(.+)", page.StaticHandler),
+    (rf"{STATIC_PREFIX}(.+)", page.StaticHandler),
     (r"/(?:c/.*)?", page.PageHandler),
 )
 """What else there is: patterns, not paths."""
