@@ -13,7 +13,7 @@ setup(
     package_data={
         "chatserver": ["py.typed"],
         "chatserver.migrations": ["script.py.mako", "versions/*.py"],
-        "chatserver.web": ["static/*", "static/**/*"],
+        "chatserver.web.page": ["static/*", "static/**/*"],
     },
     include_package_data=False,
     zip_safe=False,

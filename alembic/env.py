@@ -1,4 +1,4 @@
-"""How alembic runs here: on the connection that chatserver.storage.migrate hands over, all in one transaction."""
+"""How alembic runs here: on the connection that the migrating process hands over, all in one transaction."""
 
 from alembic import context
 

@@ -8,7 +8,6 @@ from contextlib import asynccontextmanager
 from chatserver.errors import ConfigurationError
 from chatserver.ids import uuid7
 from chatserver.live.registry import Registry
-from chatserver.live.streams import OpenStreams
 from chatserver.metrics import Metrics
 from chatserver.providers.echo import EchoProvider
 from chatserver.providers.factory import make_provider
@@ -16,21 +15,22 @@ from chatserver.services.access import LocalTrusted
 from chatserver.services.agents import AgentService
 from chatserver.services.answers import AnswerService
 from chatserver.services.bookmarks import BookmarkService
-from chatserver.services.chat import ChatService
 from chatserver.services.claims import Claims
+from chatserver.services.conversations import ConversationService
 from chatserver.services.export import ExportService
-from chatserver.services.models import Models
+from chatserver.services.provider_choice import Models
 from chatserver.services.rendering import RenderingService
 from chatserver.services.run_store import PostgresRunStore
 from chatserver.services.search import SearchService
 from chatserver.settings import Settings
-from chatserver.storage.database import Database
+from chatserver.storage.postgres.database import Database
 from chatserver.version import installed_version
-from chatserver.web.open_requests import OpenRequests
-from chatserver.web.peer import Hangups
-from chatserver.web.rates import RateLimiter
+from chatserver.web.handler_context import HandlerContext
+from chatserver.web.http.open_requests import OpenRequests
+from chatserver.web.http.open_streams import OpenStreams
+from chatserver.web.http.peer import Hangups
+from chatserver.web.http.rate_limits import RateLimiter
 from chatserver.web.routes import make_application
-from chatserver.web.services import Services
 
 
 class App:
@@ -69,8 +69,8 @@ class App:
         )
         self.rendering = RenderingService()
         answers = AnswerService(self.database, claims, store, self.registry)
-        self.services = Services(
-            chat=ChatService(self.database, answers),
+        self.context = HandlerContext(
+            conversations=ConversationService(self.database, answers),
             rendering=self.rendering,
             search=SearchService(self.database),
             export=ExportService(self.database),
@@ -87,7 +87,7 @@ class App:
             rates=RateLimiter(settings.requests_per_minute),
             draining=lambda: self.draining,
         )
-        self.web = make_application(self.services)
+        self.web = make_application(self.context)
 
     def begin_drain(self) -> None:
         """No new work; what is going on goes on."""

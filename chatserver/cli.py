@@ -85,7 +85,7 @@ def _serve(settings: Settings, arguments: argparse.Namespace) -> int:
 
 
 def _migrate(settings: Settings, _arguments: argparse.Namespace) -> int:
-    from chatserver.storage.provision import provided_database
+    from chatserver.storage.postgres.provision import provided_database
 
     with provided_database(settings):
         print("the database is up to date")
@@ -95,7 +95,7 @@ def _migrate(settings: Settings, _arguments: argparse.Namespace) -> int:
 def _agent_create(settings: Settings, arguments: argparse.Namespace) -> int:
     from chatserver.app import open_agents
     from chatserver.services.access import local_actor
-    from chatserver.storage.provision import provided_database
+    from chatserver.storage.postgres.provision import provided_database
 
     company = arguments.company or settings.default_company_id
     wanted = _wanted_agent(arguments)
@@ -113,7 +113,7 @@ def _agent_create(settings: Settings, arguments: argparse.Namespace) -> int:
 def _agent_list(settings: Settings, arguments: argparse.Namespace) -> int:
     from chatserver.app import open_agents
     from chatserver.services.access import local_actor
-    from chatserver.storage.provision import provided_database
+    from chatserver.storage.postgres.provision import provided_database
 
     company = arguments.company or settings.default_company_id
 

@@ -23,10 +23,10 @@ from chatserver.schemas import CreateAgent, LlmConfig
 from chatserver.services.access import local_actor
 from chatserver.services.health import require_database
 from chatserver.settings import ProviderSettings, Settings
-from chatserver.settings_kinds import is_loopback
-from chatserver.storage.database import Database
-from chatserver.storage.embedded import EmbeddedPostgres
-from chatserver.storage.provision import ProvidedDatabase, provided_database
+from chatserver.settings_types import is_loopback
+from chatserver.storage.postgres.database import Database
+from chatserver.storage.postgres.embedded import EmbeddedPostgres
+from chatserver.storage.postgres.provision import ProvidedDatabase, provided_database
 
 logger = logging.getLogger(__name__)
 
@@ -199,13 +199,13 @@ async def _register_local_agent(app: App) -> None:
     cursor = None
     try:
         while True:
-            page = await app.services.agents.list_agents(local_actor(), company_id, limit=100, cursor=cursor)
+            page = await app.context.agents.list_agents(local_actor(), company_id, limit=100, cursor=cursor)
             if any(agent.adapter_config.get("provider") == LOCAL_PROVIDER for agent in page.items):
                 return
             if (cursor := page.next_cursor) is None:
                 break
         agent = CreateAgent(name=LOCAL_AGENT, adapter_type="llm", adapter_config=LlmConfig(provider=LOCAL_PROVIDER))
-        await app.services.agents.create_agent(local_actor(), company_id, agent)
+        await app.context.agents.create_agent(local_actor(), company_id, agent)
     except DatabaseUnavailableError as error:
         raise ConfigurationError(error.message) from error
 

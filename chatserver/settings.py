@@ -27,7 +27,7 @@ from pydantic_settings import (
 )
 
 from chatserver.errors import ConfigurationError
-from chatserver.settings_kinds import (
+from chatserver.settings_types import (
     CompanyId,
     DatabaseUrl,
     Folder,

@@ -11,7 +11,7 @@ import psycopg
 import pytest
 from hypothesis import settings
 
-from chatserver.storage.embedded import EmbeddedPostgres
+from chatserver.storage.postgres.embedded import EmbeddedPostgres
 from tests.needs import GROUPS
 
 # How long a single example takes says something about the machine's other work only.
@@ -50,7 +50,7 @@ def postgres_url(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> It
 @pytest.fixture(scope="session")
 def migrated_template(postgres_url: str) -> str:
     """The name of a database with the newest schema, to be copied only."""
-    from chatserver.storage.migrate import upgrade
+    from chatserver.storage.postgres.migrate import upgrade
 
     unfinished = f"{TEMPLATE}_unfinished"
     with psycopg.connect(postgres_url, autocommit=True) as connection:

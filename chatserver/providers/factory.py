@@ -6,12 +6,12 @@ import logging
 from collections.abc import Mapping
 
 from chatserver.errors import ConfigurationError
-from chatserver.providers.answers import WireFormat
 from chatserver.providers.anthropic import Messages
 from chatserver.providers.base import Provider
 from chatserver.providers.echo import EchoProvider
 from chatserver.providers.openai import ChatCompletions
 from chatserver.providers.remote import RemoteProvider
+from chatserver.providers.wire import WireFormat
 from chatserver.settings import ProviderSettings
 
 logger = logging.getLogger(__name__)

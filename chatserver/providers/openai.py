@@ -5,10 +5,10 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from chatserver.providers.answers import NO_DELTAS, AnswerReader, messages_of, reasoning_deltas, text_deltas
 from chatserver.providers.base import Delta, Prompt, Usage
 from chatserver.providers.failures import reported
 from chatserver.providers.turns import alternate, lift_system
+from chatserver.providers.wire import NO_DELTAS, AnswerReader, messages_of, reasoning_deltas, text_deltas
 from chatserver.settings import ProviderSettings
 
 

@@ -12,11 +12,11 @@ from typing import Any
 
 from chatserver.errors import ErrorCode, ProviderError
 from chatserver.providers import failures
-from chatserver.providers.answers import AnswerReader, WireFormat
 from chatserver.providers.base import Delta, Finish, Prompt
-from chatserver.providers.eventstream import EventStreamReader, TooLongError, WholeBodyReader
+from chatserver.providers.event_decoder import EventStreamReader, TooLongError, WholeBodyReader
 from chatserver.providers.failures import AttemptError
 from chatserver.providers.transport import ConnectError, ConnectionLostError, Exchange, SilenceError, Target
+from chatserver.providers.wire import AnswerReader, WireFormat
 from chatserver.settings import ProviderSettings
 
 logger = logging.getLogger(__name__)

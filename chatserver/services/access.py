@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 from uuid import UUID
 
 from chatserver.errors import ForbiddenError
-from chatserver.settings_kinds import is_loopback
+from chatserver.settings_types import is_loopback
 from chatserver.storage.scope import Companies
 
 API = "/api"

@@ -11,9 +11,9 @@ from sqlalchemy import Connection, Row
 from chatserver.errors import NotFoundError, Problem, ValidationError
 from chatserver.schemas import Agent, CreateAgent, LlmConfig, Page, UpdateAgent
 from chatserver.services.access import Actor
-from chatserver.services.resources import to_agent
+from chatserver.services.to_wire import to_agent
 from chatserver.storage import agents
-from chatserver.storage.database import Database
+from chatserver.storage.postgres.database import Database
 from chatserver.storage.scope import Companies
 
 AgentPage = Page[Agent]

@@ -16,10 +16,10 @@ from chatserver.live.store import Busy, Elsewhere, Ended, RunStore, Stored
 from chatserver.schemas import StreamMessage
 from chatserver.services.access import Actor
 from chatserver.services.claims import Claims, Opened, OpenRequest
-from chatserver.services.sending import IdempotencyKey
+from chatserver.services.idempotent_send import IdempotencyKey
 from chatserver.sse import EventId
 from chatserver.storage import conversations, runs
-from chatserver.storage.database import Database
+from chatserver.storage.postgres.database import Database
 
 # How long a stop waits for an owner elsewhere; by then it has noticed, or its lease is over.
 STOP_SECONDS = 20.0

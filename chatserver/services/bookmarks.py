@@ -7,9 +7,9 @@ from uuid import UUID
 from chatserver.errors import NotFoundError
 from chatserver.schemas import Bookmark, Page
 from chatserver.services.access import Actor
-from chatserver.services.resources import to_conversation, to_message
-from chatserver.storage import bookmarks, joined
-from chatserver.storage.database import Database
+from chatserver.services.to_wire import to_conversation, to_message
+from chatserver.storage import bookmarks, message_rows
+from chatserver.storage.postgres.database import Database
 
 BookmarkPage = Page[Bookmark]
 
@@ -31,8 +31,8 @@ class BookmarkService:
         page = await self._database.autocommit(bookmarks.list_page, company_id=company_id, limit=limit, cursor=cursor)
         items = [
             Bookmark(
-                message=to_message(joined.message_of(row)),
-                conversation=to_conversation(joined.conversation_of(row)),
+                message=to_message(message_rows.message_of(row)),
+                conversation=to_conversation(message_rows.conversation_of(row)),
                 created_at=row.bookmarked_at,
             )
             for row in page.rows

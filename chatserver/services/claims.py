@@ -16,9 +16,9 @@ from chatserver.ids import uuid7
 from chatserver.live.store import Busy, Claimed, ClaimOutcome, Elsewhere, Ended, RunKey, Stored
 from chatserver.providers.base import Turn, Usage
 from chatserver.schemas import StreamMessage
-from chatserver.services.models import Model, Models
+from chatserver.services.idempotent_send import IdempotencyKey, send
 from chatserver.services.prompts import arrange
-from chatserver.services.sending import IdempotencyKey, send
+from chatserver.services.provider_choice import Model, Models
 from chatserver.sse import FIRST_EPOCH, EventId
 from chatserver.storage import agents, messages, runs
 from chatserver.storage.scope import Companies

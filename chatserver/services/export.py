@@ -12,9 +12,9 @@ from sqlalchemy import Connection, Row
 from chatserver.errors import NotFoundError
 from chatserver.services.access import Actor
 from chatserver.services.export_formats import WRITERS, Format, Writer
-from chatserver.services.resources import to_conversation
+from chatserver.services.to_wire import to_conversation
 from chatserver.storage import conversations, export
-from chatserver.storage.database import Database
+from chatserver.storage.postgres.database import Database
 from chatserver.storage.scope import Companies
 
 

@@ -10,7 +10,7 @@ from typing import Any, Literal, Protocol
 from sqlalchemy import Row
 
 from chatserver.schemas import Conversation, ConversationExport, ExportedMessage
-from chatserver.services.resources import to_message
+from chatserver.services.to_wire import to_message
 from chatserver.storage.messages import Superseded
 
 Format = Literal["markdown", "json"]

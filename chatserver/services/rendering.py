@@ -7,9 +7,9 @@ import logging
 from collections.abc import Sequence
 
 from chatserver.errors import UnavailableError
+from chatserver.rendering.cache import Key, RenderedTexts
+from chatserver.rendering.client import Renderer
 from chatserver.schemas import ChatMessage, Page, RenderedMessage
-from chatserver.services.rendered_texts import Key, RenderedTexts
-from chatserver.services.renderer import Renderer
 
 logger = logging.getLogger(__name__)
 

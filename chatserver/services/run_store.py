@@ -13,7 +13,7 @@ from chatserver.live.store import ClaimOutcome, Elsewhere, Look, Renewal, RunKey
 from chatserver.providers.base import Usage
 from chatserver.services.claims import Claims, ended, stored
 from chatserver.storage import messages, runs
-from chatserver.storage.database import Database
+from chatserver.storage.postgres.database import Database
 
 
 class PostgresRunStore:

@@ -9,11 +9,12 @@ from sqlalchemy import Connection, Row
 
 from chatserver.schemas import Page, SearchHit
 from chatserver.services.access import Actor
-from chatserver.services.resources import to_conversation, to_message
 from chatserver.services.snippets import make_snippet
-from chatserver.storage import joined, search
-from chatserver.storage.database import Database
-from chatserver.storage.search_terms import Terms, parse_terms
+from chatserver.services.to_wire import to_conversation, to_message
+from chatserver.storage import message_rows
+from chatserver.storage.postgres.database import Database
+from chatserver.storage.search.search import search_page
+from chatserver.storage.search.terms import Terms, parse_terms
 
 SearchPage = Page[SearchHit]
 
@@ -35,20 +36,20 @@ class SearchService:
 
 def _search(connection: Connection, company_id: UUID, query: str, limit: int, cursor: str | None) -> Page[SearchHit]:
     terms = parse_terms(query)
-    page = search.search_page(connection, company_id=company_id, query=query, terms=terms, limit=limit, cursor=cursor)
+    page = search_page(connection, company_id=company_id, query=query, terms=terms, limit=limit, cursor=cursor)
     items = [_hit(row, terms) for row in page.rows]
     return SearchPage(items=items, has_more=page.next_cursor is not None, next_cursor=page.next_cursor)
 
 
 def _hit(row: Row[Any], terms: Terms) -> SearchHit:
-    conversation = to_conversation(joined.conversation_of(row))
-    if not joined.has_message(row):
+    conversation = to_conversation(message_rows.conversation_of(row))
+    if not message_rows.has_message(row):
         return SearchHit(
             message=None,
             conversation=conversation,
             snippet=make_snippet(conversation.title or "", terms.wanted),
         )
-    message = to_message(joined.message_of(row))
+    message = to_message(message_rows.message_of(row))
     return SearchHit(
         message=message, conversation=conversation, snippet=make_snippet(message.effective_content, terms.wanted)
     )

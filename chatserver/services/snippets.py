@@ -8,8 +8,8 @@ from itertools import islice
 from typing import NamedTuple
 
 from chatserver.schemas import SnippetPart
-from chatserver.storage.search_terms import Phrase
-from chatserver.storage.words import INDEXED_CHARS, WORD, normalized
+from chatserver.storage.search.folding import INDEXED_CHARS, WORD, normalized
+from chatserver.storage.search.terms import Phrase
 
 SNIPPET_CHARS = 200
 # So much of it may stand before the first hit: one sees what it is about.

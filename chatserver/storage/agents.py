@@ -11,7 +11,7 @@ from uuid import UUID
 from sqlalchemy import ColumnElement, Connection, Row, Select, bindparam, func, insert, select, tuple_, update
 
 from chatserver.ids import uuid7
-from chatserver.storage import cursors
+from chatserver.storage import keyset
 from chatserver.storage.scope import Companies, companies_parameter, in_scope
 from chatserver.storage.tables import agents
 
@@ -114,15 +114,15 @@ def soft_delete(connection: Connection, companies: Companies, agent_id: UUID) ->
     return connection.execute(_SOFT_DELETE, _named(companies, agent_id)).one_or_none() is not None
 
 
-def list_page(connection: Connection, *, company_id: UUID, limit: int, cursor: str | None = None) -> cursors.Slice:
+def list_page(connection: Connection, *, company_id: UUID, limit: int, cursor: str | None = None) -> keyset.Slice:
     """A page of a company's agents, the oldest first. Raises ValidationError for a cursor of another list."""
     kind, filters = "agents", (company_id,)
     values: dict[str, Any] = {"company": company_id, "rows": limit + 1}
     if cursor is not None:
-        key = cursors.decode(kind, filters, cursor, (datetime, UUID))
+        key = keyset.decode(kind, filters, cursor, (datetime, UUID))
         values |= {f"after_{name}": value for name, value in zip(_KEY, key, strict=True)}
     rows = connection.execute(_page(resumed=cursor is not None), values).all()
-    return cursors.cut(rows, limit, kind, filters, _KEY)
+    return keyset.cut(rows, limit, kind, filters, _KEY)
 
 
 def _named(companies: Companies, agent_id: UUID) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from uuid import UUID
 from sqlalchemy import Connection, Select, bindparam, delete, func, select, tuple_
 from sqlalchemy.dialects.postgresql import insert
 
-from chatserver.storage import cursors, joined
+from chatserver.storage import keyset, message_rows
 from chatserver.storage.conversations import is_active_run_of, visible
 from chatserver.storage.messages import live
 from chatserver.storage.scope import Companies, companies_parameter
@@ -58,7 +58,7 @@ def _page(*, resumed: bool) -> Select[Any]:
         .outerjoin(runs, is_active_run_of(conversations))
     )
     page = (
-        select(*(column.label(name) for column, name in zip(order, _KEY, strict=True)), *joined.COLUMNS)
+        select(*(column.label(name) for column, name in zip(order, _KEY, strict=True)), *message_rows.COLUMNS)
         .select_from(source)
         .where(bookmarks.c.company_id == bindparam("company"), live(), conversations.c.deleted_at.is_(None))
         .order_by(*(column.desc() for column in order))
@@ -80,7 +80,7 @@ def remove(connection: Connection, companies: Companies, conversation_id: UUID, 
     return connection.execute(_REMOVE, _named(companies, conversation_id, message_id)).first() is not None
 
 
-def list_page(connection: Connection, *, company_id: UUID, limit: int, cursor: str | None = None) -> cursors.Slice:
+def list_page(connection: Connection, *, company_id: UUID, limit: int, cursor: str | None = None) -> keyset.Slice:
     """A page of a company's bookmarks, the newest first: rows of `joined.COLUMNS` and `bookmarked_at`.
 
     Those of superseded messages and of deleted conversations are left out.
@@ -89,10 +89,10 @@ def list_page(connection: Connection, *, company_id: UUID, limit: int, cursor: s
     kind, filters = "bookmarks", (company_id,)
     values: dict[str, Any] = {"company": company_id, "rows": limit + 1}
     if cursor is not None:
-        key = cursors.decode(kind, filters, cursor, (datetime, UUID))
+        key = keyset.decode(kind, filters, cursor, (datetime, UUID))
         values |= {f"after_{name}": value for name, value in zip(_KEY, key, strict=True)}
     rows = connection.execute(_page(resumed=cursor is not None), values).all()
-    return cursors.cut(rows, limit, kind, filters, _KEY)
+    return keyset.cut(rows, limit, kind, filters, _KEY)
 
 
 def _named(companies: Companies, conversation_id: UUID, message_id: UUID) -> dict[str, Any]:

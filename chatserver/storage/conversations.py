@@ -26,7 +26,7 @@ from sqlalchemy import (
 )
 
 from chatserver.ids import uuid7
-from chatserver.storage import cursors
+from chatserver.storage import keyset
 from chatserver.storage.scope import Companies, companies_parameter, in_scope
 from chatserver.storage.tables import conversations, runs
 
@@ -200,7 +200,7 @@ def list_page(
     archived: Archived = "false",
     agent_id: UUID | None = None,
     title_contains: str | None = None,
-) -> cursors.Slice:
+) -> keyset.Slice:
     """A page of a company's conversations: pinned first, then the newest by `updated_at`.
 
     Raises ValidationError for a cursor of another list.
@@ -212,12 +212,12 @@ def list_page(
     if title_contains is not None:
         values["title_pattern"] = f"%{_literal_pattern(title_contains)}%"
     if cursor is not None:
-        key = cursors.decode(kind, filters, cursor, (bool, datetime, UUID))
+        key = keyset.decode(kind, filters, cursor, (bool, datetime, UUID))
         values |= {f"after_{name}": value for name, value in zip(_KEY, key, strict=True)}
     statement = _page(
         archived, by_agent=agent_id is not None, by_title=title_contains is not None, resumed=cursor is not None
     )
-    return cursors.cut(connection.execute(statement, values).all(), limit, kind, filters, _KEY)
+    return keyset.cut(connection.execute(statement, values).all(), limit, kind, filters, _KEY)
 
 
 def _one(

@@ -24,7 +24,7 @@ from sqlalchemy import (
 )
 
 from chatserver.ids import uuid7
-from chatserver.storage import cursors
+from chatserver.storage import keyset
 from chatserver.storage.conversations import moved, visible
 from chatserver.storage.scope import Companies, companies_parameter
 from chatserver.storage.tables import conversations, messages
@@ -229,7 +229,7 @@ def list_page(
     cursor: str | None = None,
     order: Order = "asc",
     superseded: Superseded = "exclude",
-) -> cursors.Slice | None:
+) -> keyset.Slice | None:
     """A page of a conversation's messages by position; None when there is no such conversation.
 
     Raises ValidationError for a cursor of another list.
@@ -237,7 +237,7 @@ def list_page(
     kind, filters = "messages", (conversation_id, order, superseded)
     after = 0 if order == "asc" else _MAX_POSITION
     if cursor is not None:
-        (after,) = cursors.decode(kind, filters, cursor, (int,))
+        (after,) = keyset.decode(kind, filters, cursor, (int,))
     values = {
         "companies": companies_parameter(companies),
         "conversation": conversation_id,
@@ -247,4 +247,4 @@ def list_page(
     rows = connection.execute(_page(order, superseded), values).all()
     if not rows:
         return None
-    return cursors.cut([row for row in rows if row.id is not None], limit, kind, filters, ("position",))
+    return keyset.cut([row for row in rows if row.id is not None], limit, kind, filters, ("position",))

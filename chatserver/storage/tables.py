@@ -30,7 +30,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects.postgresql import JSONB, TSVECTOR
 
-from chatserver.storage.search_schema import SEARCH_SCHEMA
+from chatserver.storage.search.schema import SEARCH_SCHEMA
 
 metadata = MetaData(
     naming_convention={

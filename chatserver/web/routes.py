@@ -10,30 +10,27 @@ from tornado.routing import URLSpec
 from chatserver import logs, schemas
 from chatserver.services.agents import AgentPage
 from chatserver.services.bookmarks import BookmarkPage
-from chatserver.services.chat import ConversationPage
+from chatserver.services.conversations import ConversationPage
 from chatserver.services.search import SearchPage
 from chatserver.version import installed_version
-from chatserver.web import (
+from chatserver.web.handler_context import HandlerContext
+from chatserver.web.handlers import (
     agents,
+    answer_stream,
     bookmarks,
     conversations,
-    events,
     export,
-    headers,
     health,
     messages,
-    openapi,
     page,
-    queries,
     search,
     session,
-    stream,
 )
-from chatserver.web.base import Handler, NotFoundHandler
-from chatserver.web.limits import BoundedApplication
-from chatserver.web.operations import Operation, Route
-from chatserver.web.page_files import STATIC_PREFIX
-from chatserver.web.services import Services
+from chatserver.web.http.base_handler import Handler, NotFoundHandler
+from chatserver.web.http.body_limits import BoundedApplication
+from chatserver.web.openapi import document, events, headers, queries
+from chatserver.web.openapi.operations import Operation, Route
+from chatserver.web.page.page_files import STATIC_PREFIX
 
 ROUTES: tuple[Route, ...] = (
     Route(
@@ -217,12 +214,12 @@ ROUTES: tuple[Route, ...] = (
     ),
     Route(
         "/api/conversations/{id}/stream",
-        stream.StreamHandler,
+        answer_stream.StreamHandler,
         {
             "GET": Operation(
                 "streamAnswer",
                 "Stream the answer to a message as Server-Sent Events",
-                query=stream.StreamQuery,
+                query=answer_stream.StreamQuery,
                 description=events.FOLLOWING,
                 content=events.STREAM,
                 also={204: "The Last-Event-ID is that of a terminal event: there is nothing more to come."},
@@ -233,7 +230,7 @@ ROUTES: tuple[Route, ...] = (
                 "sendAndStream",
                 "Add a user message and stream its answer",
                 schemas.StreamMessage,
-                query=stream.PostStreamQuery,
+                query=answer_stream.PostStreamQuery,
                 description=events.SENDING,
                 content=events.STREAM,
                 headers=(headers.IDEMPOTENCY_KEY,),
@@ -244,7 +241,7 @@ ROUTES: tuple[Route, ...] = (
     ),
     Route(
         "/api/conversations/{id}/stop",
-        stream.StopHandler,
+        answer_stream.StopHandler,
         {
             "POST": Operation(
                 "stopAnswer",
@@ -300,8 +297,8 @@ ROUTES: tuple[Route, ...] = (
     ),
     Route(
         "/api/openapi.json",
-        openapi.OpenApiHandler,
-        {"GET": Operation("getOpenApi", "This document", response=openapi.OpenApiDocument)},
+        document.OpenApiHandler,
+        {"GET": Operation("getOpenApi", "This document", response=document.OpenApiDocument)},
     ),
 )
 """The API."""
@@ -316,22 +313,22 @@ BESIDE_THE_API: tuple[tuple[str, type[Handler]], ...] = (
 """What else there is: patterns, not paths."""
 
 
-def make_application(services: Services, **settings: Any) -> BoundedApplication:
+def make_application(context: HandlerContext, **settings: Any) -> BoundedApplication:
     """All of the web layer as one Tornado application. `settings` are Tornado's own."""
 
     def log_request(handler: Handler) -> None:
         logs.log_request(handler)
         seconds = handler.request.request_time() if handler.timed else None
-        services.metrics.request(type(handler).__name__, handler.request.method or "", handler.get_status(), seconds)
+        context.metrics.request(type(handler).__name__, handler.request.method or "", handler.get_status(), seconds)
 
-    given = {"services": services}
+    given = {"context": context}
     patterns = [(route.pattern, route.handler) for route in ROUTES] + list(BESIDE_THE_API)
     return BoundedApplication(
         [URLSpec(pattern, handler, given) for pattern, handler in patterns],
         default_handler_class=NotFoundHandler,
         default_handler_args=given,
-        max_body_bytes=services.settings.max_body_bytes,
-        openapi=cache(lambda: openapi.render(ROUTES, services.settings, installed_version())),
+        max_body_bytes=context.settings.max_body_bytes,
+        openapi=cache(lambda: document.render(ROUTES, context.settings, installed_version())),
         log_function=log_request,
         **settings,
     )

@@ -28,11 +28,11 @@ from chatserver.live.store import Claimed
 from chatserver.schemas import CreateConversation, CreateMessage, UpdateConversation
 from chatserver.services.access import local_actor
 from chatserver.services.claims import Claims, OpenRequest
+from chatserver.services.idempotent_send import IdempotencyKey
 from chatserver.services.run_store import PostgresRunStore
-from chatserver.services.sending import IdempotencyKey
 from chatserver.settings import Settings
-from chatserver.storage.embedded import EmbeddedPostgres
-from chatserver.storage.migrate import upgrade
+from chatserver.storage.postgres.embedded import EmbeddedPostgres
+from chatserver.storage.postgres.migrate import upgrade
 from scripts.benchmarks.figures import number, print_table, quantile
 from scripts.benchmarks.machine import description
 
@@ -201,7 +201,7 @@ class Calls:
 
     def __init__(self, app: App, conversations: int, long: int) -> None:
         self._app = app
-        self._chat = app.services.chat
+        self._chat = app.context.conversations
         self._conversations = conversations
         self._long = made_id("e", 1)
         self._long_messages = long
@@ -361,11 +361,11 @@ class Calls:
     def _search(self, name: str, query: str, cursor: str | None = None) -> Call:
         return Call(
             f"search {name}",
-            lambda: self._app.services.search.search(self._actor, COMPANY, query, cursor=cursor),
+            lambda: self._app.context.search.search(self._actor, COMPANY, query, cursor=cursor),
         )
 
     async def searches(self) -> list[Call]:
-        first = await self._app.services.search.search(self._actor, COMPANY, '"w30"')
+        first = await self._app.context.search.search(self._actor, COMPANY, '"w30"')
         return [
             self._search("a rare word", '"w20000"'),
             self._search("a word in 1 % of the messages", '"w400"'),
@@ -381,7 +381,7 @@ class Calls:
         ]
 
     def bookmarks(self) -> list[Call]:
-        bookmarks = self._app.services.bookmarks
+        bookmarks = self._app.context.bookmarks
         return [
             Call("bookmark a message", lambda: bookmarks.add_bookmark(self._actor, self.next(), self.message(1))),
             Call("list bookmarks", lambda: bookmarks.list_bookmarks(self._actor, COMPANY)),
@@ -390,7 +390,7 @@ class Calls:
     async def export(self) -> float:
         """Seconds for the long conversation as JSON."""
         started = time.perf_counter()
-        export = await self._app.services.export.open_export(self._actor, self._long, "json")
+        export = await self._app.context.export.open_export(self._actor, self._long, "json")
         async for _ in export.chunks():
             pass
         return time.perf_counter() - started

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Protocol
 
-from chatserver.storage.embedded import EmbeddedPostgres
+from chatserver.storage.postgres.embedded import EmbeddedPostgres
 from scripts.benchmarks import client, servers
 from scripts.benchmarks.client import Connection
 from scripts.benchmarks.machine import SERVER_CORE, on_core

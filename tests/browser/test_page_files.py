@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Page, Response, Route, expect
 
-from chatserver.web.page_files import load_files, without_comments
+from chatserver.web.page.page_files import load_files, without_comments
 from tests.browser.chat import Chat
 from tests.browser.conftest import Server
 from tests.browser.held import until
@@ -16,7 +16,7 @@ from tests.needs import NODE_FOLDER
 
 pytestmark = pytest.mark.browser
 
-PAGE = Path(__file__).parents[2] / "chatserver" / "web"
+PAGE = Path(__file__).parents[2] / "chatserver" / "web" / "page"
 COMPILER = NODE_FOLDER / "node_modules" / ".bin" / "tsc"
 MOST_COLUMNS = 120
 MOST_BYTES = 100_000

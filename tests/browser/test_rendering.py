@@ -135,7 +135,7 @@ def test_what_is_wide_scrolls_by_itself(open_context: OpenContext, server: Serve
 
 def test_one_place_takes_markup_over() -> None:
     """The server's, in one module; everything else is text."""
-    from chatserver.web.services import PAGE_FOLDER
+    from chatserver.web.handler_context import PAGE_FOLDER
 
     sinks = re.compile(r"innerHTML|outerHTML|insertAdjacentHTML|document\.write|srcdoc|\beval\b|new Function|DOMParser")
     found = [path.name for path in PAGE_FOLDER.rglob("*.js") for _ in sinks.findall(path.read_text())]

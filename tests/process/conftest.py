@@ -20,7 +20,7 @@ USER_PROGRAM = """
 import sys
 from pathlib import Path
 from chatserver.errors import ConfigurationError
-from chatserver.storage.embedded import EmbeddedPostgres
+from chatserver.storage.postgres.embedded import EmbeddedPostgres
 
 server = EmbeddedPostgres(Path(sys.argv[1]))
 try:

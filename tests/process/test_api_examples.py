@@ -17,10 +17,10 @@ from playwright.async_api import async_playwright
 from chatserver import schemas
 from chatserver.errors import RETRYABLE, ErrorCode
 from chatserver.settings import Settings
-from chatserver.web.events import StreamEvent
-from chatserver.web.openapi import REFUSALS
-from chatserver.web.queries import ListConversations, ListMessages
-from chatserver.web.stream import PostStreamQuery
+from chatserver.web.handlers.answer_stream import PostStreamQuery
+from chatserver.web.openapi.document import REFUSALS
+from chatserver.web.openapi.events import StreamEvent
+from chatserver.web.openapi.queries import ListConversations, ListMessages
 from tests.needs import chromium
 from tests.process.cutting_proxy import cutting_proxy
 from tests.process.server_process import ServerProcess, started

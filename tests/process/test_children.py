@@ -8,11 +8,11 @@ import sys
 import pytest
 
 from chatserver import local_model
-from chatserver.services import renderer
+from chatserver.rendering import client
 from tests.process.conftest import ROOT, wait_for_end
 
 MODULES = pytest.mark.parametrize(
-    "module", [renderer.MODULE, pytest.param(local_model.__name__, marks=pytest.mark.local_model)]
+    "module", [client.MODULE, pytest.param(local_model.__name__, marks=pytest.mark.local_model)]
 )
 # Has a child that is never told anything: its standard input is this program's, and stays open.
 PARENT = """
@@ -39,7 +39,7 @@ def test_a_child_dies_with_a_parent_that_is_killed(module: str) -> None:
     parent.communicate(timeout=20)
 
 
-@pytest.mark.parametrize("module", [renderer.MODULE, local_model.__name__])
+@pytest.mark.parametrize("module", [client.MODULE, local_model.__name__])
 def test_without_its_parent_a_child_does_not_start(module: str) -> None:
     command = [sys.executable, "-m", module, "1"]
     assert subprocess.run(command, cwd=ROOT, stdin=subprocess.DEVNULL, timeout=20).returncode == 1

@@ -16,9 +16,9 @@ import psycopg
 import pytest
 
 from chatserver.errors import ConfigurationError
-from chatserver.storage import embedded
-from chatserver.storage.embedded import EmbeddedPostgres
-from chatserver.storage.embedded_supervisor import LOG_BYTES, ServerLog
+from chatserver.storage.postgres import embedded
+from chatserver.storage.postgres.embedded import EmbeddedPostgres
+from chatserver.storage.postgres.supervisor import LOG_BYTES, ServerLog
 from tests.process.conftest import (
     DatabaseUser,
     kill,

@@ -16,8 +16,8 @@ from typing import Self
 import pytest
 
 from chatserver.errors import UnavailableError
-from chatserver.services import renderer as renderer_module
-from chatserver.services.renderer import MODULE, Renderer
+from chatserver.rendering import client as renderer_module
+from chatserver.rendering.client import MODULE, Renderer
 from chatserver.services.rendering import RenderingService
 from tests.process.conftest import ROOT, kill, wait_for_end
 from tests.process.server_process import ServerProcess, children, started

@@ -35,7 +35,7 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 # Describe the page to its developers; nothing loads them.
-FOR_DEVELOPERS = {"chatserver/web/page-types.d.ts", "chatserver/web/tsconfig.json"}
+FOR_DEVELOPERS = {"chatserver/web/page/page-types.d.ts", "chatserver/web/page/tsconfig.json"}
 
 
 def relative_files(folder: Path) -> set[str]:
@@ -54,7 +54,7 @@ def test_a_wheel_has_the_code_the_migrations_and_the_page(wheel: Path) -> None:
     migrations = {f"chatserver/migrations/{name}" for name in relative_files(ROOT / "alembic")}
     assert packaged == code | migrations
     assert any(name.startswith("chatserver/migrations/versions/") for name in names)
-    assert "chatserver/web/static/index.html" in names
+    assert "chatserver/web/page/static/index.html" in names
 
 
 @pytest.mark.serial
@@ -82,7 +82,7 @@ def test_an_installed_wheel_serves_from_any_folder(wheel: Path, tmp_path: Path) 
         assert ready.startswith("chatserver ready at "), server.communicate(timeout=60)[1]
         url = ready.split()[-1]
         assert get(f"{url}/readyz") == (200, b'{"status":"ok"}')
-        assert get(url)[1] == (ROOT / "chatserver" / "web" / "static" / "index.html").read_bytes()
+        assert get(url)[1] == (ROOT / "chatserver" / "web" / "page" / "static" / "index.html").read_bytes()
         conversations = f"{url}/api/companies/{COMPANY}/conversations"
         headers = {"Content-Type": "application/json"}
         with urllib.request.urlopen(urllib.request.Request(conversations, b"{}", headers), timeout=30) as created:

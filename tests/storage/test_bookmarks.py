@@ -10,7 +10,7 @@ import pytest
 from sqlalchemy import Connection, select
 
 from chatserver.errors import ValidationError
-from chatserver.storage import bookmarks, conversations, joined, revisions
+from chatserver.storage import bookmarks, conversations, message_rows, revisions
 from chatserver.storage.tables import bookmarks as table
 from tests.storage.conftest import Chat
 
@@ -19,7 +19,7 @@ Transaction = Callable[[], AbstractContextManager[Connection]]
 
 def listed(chat: Chat, company: UUID | None = None) -> list[str]:
     page = bookmarks.list_page(chat.connection, company_id=company or chat.company, limit=100)
-    return [joined.message_of(row).content for row in page.rows]
+    return [message_rows.message_of(row).content for row in page.rows]
 
 
 def test_a_bookmark_is_put_once_and_keeps_its_time(chat: Chat) -> None:
@@ -31,8 +31,8 @@ def test_a_bookmark_is_put_once_and_keeps_its_time(chat: Chat) -> None:
         assert len(rows) == 1
     (row,) = bookmarks.list_page(chat.connection, company_id=chat.company, limit=1).rows
     assert row.bookmarked_at == rows[0].created_at
-    assert joined.message_of(row).id == message.id
-    assert joined.conversation_of(row).id == conversation
+    assert message_rows.message_of(row).id == message.id
+    assert message_rows.conversation_of(row).id == conversation
 
 
 def test_a_bookmark_is_taken_away_however_often(chat: Chat) -> None:
@@ -66,7 +66,7 @@ def test_the_newest_bookmark_comes_first_and_pages_are_cut_anywhere(chat: Chat) 
     seen, cursor = [], None
     while True:
         page = bookmarks.list_page(chat.connection, company_id=chat.company, limit=2, cursor=cursor)
-        seen += (joined.message_of(row).content for row in page.rows)
+        seen += (message_rows.message_of(row).content for row in page.rows)
         cursor = page.next_cursor
         if cursor is None:
             break

@@ -16,8 +16,8 @@ from alembic.config import Config
 from alembic.migration import MigrationContext
 
 from chatserver.errors import ConfigurationError
-from chatserver.storage.database import make_engine
-from chatserver.storage.migrate import alembic_config, migrations_folder, upgrade
+from chatserver.storage.postgres.database import make_engine
+from chatserver.storage.postgres.migrate import alembic_config, migrations_folder, upgrade
 from chatserver.storage.tables import metadata
 
 ROOT = Path(__file__).parents[2]
@@ -150,7 +150,7 @@ def test_what_was_said_before_can_be_searched(make_empty_database: MakeDatabase)
 
 def test_processes_that_start_at_once_migrate_once(make_empty_database: MakeDatabase) -> None:
     url = make_empty_database()
-    program = "import sys; from chatserver.storage.migrate import upgrade; upgrade(sys.argv[1])"
+    program = "import sys; from chatserver.storage.postgres.migrate import upgrade; upgrade(sys.argv[1])"
     processes = [
         subprocess.Popen([sys.executable, "-c", program, url], cwd=ROOT, stderr=subprocess.PIPE) for _ in range(2)
     ]

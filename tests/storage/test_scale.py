@@ -20,11 +20,12 @@ from chatserver.ids import uuid7
 from chatserver.live.store import Claimed
 from chatserver.providers.echo import EchoProvider
 from chatserver.services.claims import Claims, OpenRequest
-from chatserver.services.models import Models
+from chatserver.services.idempotent_send import IdempotencyKey, send
+from chatserver.services.provider_choice import Models
 from chatserver.services.run_store import PostgresRunStore
-from chatserver.services.sending import IdempotencyKey, send
-from chatserver.storage import bookmarks, conversations, cursors, export, messages, revisions, runs, search
-from chatserver.storage.search_terms import parse_terms
+from chatserver.storage import bookmarks, conversations, export, keyset, messages, revisions, runs
+from chatserver.storage.search import search
+from chatserver.storage.search.terms import parse_terms
 from scripts.benchmarks.scale import COMPANY, fill, made_id, message_of
 
 CONVERSATIONS = 10_000
@@ -99,34 +100,34 @@ class Answers:
         return outcome
 
 
-def list_conversations(connection: Connection, **criteria: Any) -> cursors.Slice:
+def list_conversations(connection: Connection, **criteria: Any) -> keyset.Slice:
     return conversations.list_page(connection, company_id=COMPANY, limit=30, **criteria)
 
 
-def list_in_the_middle(connection: Connection) -> cursors.Slice:
+def list_in_the_middle(connection: Connection) -> keyset.Slice:
     row = conversations.find(connection, None, CONVERSATION)
     assert row is not None
     filters = (COMPANY, "false", None, None)
-    cursor = cursors.encode("conversations", filters, (False, row.updated_at, row.id))
+    cursor = keyset.encode("conversations", filters, (False, row.updated_at, row.id))
     page = list_conversations(connection, cursor=cursor)
     assert len(page.rows) == 30
     return page
 
 
-def list_messages(connection: Connection, conversation: UUID = CONVERSATION, **criteria: Any) -> cursors.Slice:
+def list_messages(connection: Connection, conversation: UUID = CONVERSATION, **criteria: Any) -> keyset.Slice:
     page = messages.list_page(connection, [COMPANY], conversation, limit=50, **criteria)
     assert page is not None
     assert page.rows
     return page
 
 
-def messages_in_the_middle(connection: Connection) -> cursors.Slice:
-    cursor = cursors.encode("messages", (LONG_CONVERSATION, "asc", "exclude"), (LONG // 2,))
+def messages_in_the_middle(connection: Connection) -> keyset.Slice:
+    cursor = keyset.encode("messages", (LONG_CONVERSATION, "asc", "exclude"), (LONG // 2,))
     return list_messages(connection, LONG_CONVERSATION, cursor=cursor)
 
 
-def look_for(query: str) -> Callable[[Connection], cursors.Slice]:
-    def find(connection: Connection) -> cursors.Slice:
+def look_for(query: str) -> Callable[[Connection], keyset.Slice]:
+    def find(connection: Connection) -> keyset.Slice:
         return search.search_page(connection, company_id=COMPANY, query=query, terms=parse_terms(query), limit=30)
 
     return find

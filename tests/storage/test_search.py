@@ -14,12 +14,13 @@ from hypothesis import strategies as st
 from sqlalchemy import Connection, delete, func, select, text, update
 
 from chatserver.errors import ValidationError
-from chatserver.storage import conversations, cursors, joined, messages, revisions, search
-from chatserver.storage.search_terms import parse_terms
+from chatserver.storage import conversations, keyset, message_rows, messages, revisions
+from chatserver.storage.search import search
+from chatserver.storage.search.folding import INDEXED_CHARS, words_of
+from chatserver.storage.search.terms import parse_terms
 from chatserver.storage.tables import conversations as conversations_table
 from chatserver.storage.tables import messages as messages_table
 from chatserver.storage.tables import search_entries
-from chatserver.storage.words import INDEXED_CHARS, words_of
 from tests.storage.conftest import Chat
 
 Transaction = Callable[[], AbstractContextManager[Connection]]
@@ -32,7 +33,7 @@ class Searching(Chat):
 
     def page(
         self, query: str, *, limit: int = 100, cursor: str | None = None, company: UUID | None = None
-    ) -> cursors.Slice:
+    ) -> keyset.Slice:
         with self.transaction() as connection:
             return search.search_page(
                 connection,
@@ -50,9 +51,11 @@ class Searching(Chat):
             page = self.page(query, limit=limit, cursor=cursor)
             assert len(page.rows) <= limit
             for row in page.rows:
-                title = joined.conversation_of(row).title
-                message = joined.message_of(row)
-                contents.append(message.edited_content or message.content if joined.has_message(row) else f"<{title}>")
+                title = message_rows.conversation_of(row).title
+                message = message_rows.message_of(row)
+                contents.append(
+                    message.edited_content or message.content if message_rows.has_message(row) else f"<{title}>"
+                )
             cursor = page.next_cursor
             if cursor is None:
                 return contents
@@ -274,7 +277,7 @@ def test_pages_stay_right_while_things_are_said(searching: Searching) -> None:
     cursor = None
     while True:
         page = searching.page("fox", limit=2, cursor=cursor)
-        seen += (joined.message_of(row).content for row in page.rows)
+        seen += (message_rows.message_of(row).content for row in page.rows)
         searching.say(conversation, "a new fox")
         cursor = page.next_cursor
         if cursor is None:

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from chatserver.web.filenames import FALLBACK, MAX_NAME_BYTES, content_disposition, safe_name
+from chatserver.web.http.filenames import FALLBACK, MAX_NAME_BYTES, content_disposition, safe_name
 
 
 @pytest.mark.parametrize(

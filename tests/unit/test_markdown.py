@@ -10,8 +10,8 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from chatserver import highlighting
-from chatserver.markdown import render
+from chatserver.rendering import highlighting
+from chatserver.rendering.markdown import render
 
 TO = 'target="_blank" rel="noopener noreferrer nofollow"'
 

@@ -14,8 +14,8 @@ from tornado.httputil import HTTPHeaders
 
 from chatserver.errors import MalformedError, UnsupportedMediaTypeError, ValidationError
 from chatserver.schemas import CreateAgent, CreateMessage, StopAnswer, UpdateConversation
-from chatserver.web.parsing import is_json, parse_body, parse_id, parse_query
-from chatserver.web.queries import ListAgents, ListConversations, ListMessages
+from chatserver.web.http.parsing import is_json, parse_body, parse_id, parse_query
+from chatserver.web.openapi.queries import ListAgents, ListConversations, ListMessages
 
 ID = "01a2066c-ab45-7b03-90cb-32bab075e0f7"
 JSON = HTTPHeaders({"Content-Type": "application/json"})

@@ -7,9 +7,9 @@ import re
 import pytest
 
 from chatserver import errors
-from chatserver.web.base import STATUSES, ApiHandler, Handler, error_answer, status_of
+from chatserver.web.handlers.session import SessionHandler
+from chatserver.web.http.base_handler import STATUSES, ApiHandler, Handler, error_answer, status_of
 from chatserver.web.routes import BESIDE_THE_API, ROUTES
-from chatserver.web.session import SessionHandler
 
 
 def test_every_handler_of_the_api_authenticates() -> None:

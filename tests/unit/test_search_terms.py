@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chatserver.storage.search_terms import Phrase, Terms, parse_terms
-from chatserver.storage.words import words_of
+from chatserver.storage.search.folding import words_of
+from chatserver.storage.search.terms import Phrase, Terms, parse_terms
 
 
 def wanted(query: str) -> list[str]:

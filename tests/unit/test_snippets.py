@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from chatserver.services.snippets import SNIPPET_CHARS, make_snippet
-from chatserver.storage.search_terms import parse_terms
-from chatserver.storage.words import INDEXED_CHARS
+from chatserver.storage.search.folding import INDEXED_CHARS
+from chatserver.storage.search.terms import parse_terms
 
 
 def marked(text: str, query: str) -> str:

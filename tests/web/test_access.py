@@ -127,7 +127,7 @@ class ScopedApi(Api):
 def app(chat: App, request: pytest.FixtureRequest) -> Application:
     """Where a test speaks for companies, the server knows them."""
     if "speakers" in request.fixturenames:
-        return make_application(replace(chat.services, access=OneCompany()))
+        return make_application(replace(chat.context, access=OneCompany()))
     return chat.web
 
 

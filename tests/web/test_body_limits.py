@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from chatserver.web import limits
+from chatserver.web.http import body_limits
 from tests.web.harness import COMPANY, PATIENCE_SECONDS, Client, Connection, serving
 
 LIMIT = 2_048
@@ -81,7 +81,7 @@ async def test_one_byte_more_is_not(module_database_url: str) -> None:
 
 
 async def test_what_is_far_too_large_is_refused_before_it_is_sent(module_database_url: str) -> None:
-    for length in (LIMIT + limits.DISCARDED_BYTES + 1, 2**31, 2**63, 2**64, 10**60):
+    for length in (LIMIT + body_limits.DISCARDED_BYTES + 1, 2**31, 2**63, 2**64, 10**60):
         async with connected(module_database_url) as (_, connection):
             await write(connection, f"Content-Length: {length}")
             assert (await answered(connection))[::2] == (413, TOO_LARGE)
@@ -101,7 +101,7 @@ async def test_a_client_that_asks_first_is_not_told_to_go_on(module_database_url
 
 
 async def test_an_endless_body_ends_and_is_not_kept(module_database_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(limits, "DISCARDED_BYTES", 4 * 2**20)
+    monkeypatch.setattr(body_limits, "DISCARDED_BYTES", 4 * 2**20)
     piece = b"10000\r\n" + b"x" * 0x10000 + b"\r\n"
     async with connected(module_database_url) as (_, connection):
         tracemalloc.start()

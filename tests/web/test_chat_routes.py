@@ -374,7 +374,7 @@ async def test_the_history(api: Api, chat: App) -> None:
     await api.say(conversation, "taken back")
     await api.put(f"{conversation}/messages/{first['id']}", {"content": "the"})
     await api.post(f"{conversation}/messages/{second['id']}/rewind")
-    history = await chat.services.chat.get_message_history(local_actor(), UUID(first["conversationId"]))
+    history = await chat.context.conversations.get_message_history(local_actor(), UUID(first["conversationId"]))
     assert [(str(each.id), each.role, each.content, each.position) for each in history] == [
         (first["id"], "user", "the", 1),
         (second["id"], "assistant", "yes", 2),

@@ -18,7 +18,7 @@ from chatserver.schemas import ConversationExport
 from chatserver.services.access import Actor, local_actor
 from chatserver.services.export_formats import Format
 from chatserver.storage import export
-from chatserver.web.export import PIECE_BYTES
+from chatserver.web.handlers.export import PIECE_BYTES
 from tests.conftest import with_database
 from tests.web.conftest import Api
 from tests.web.harness import PATIENCE_SECONDS, Connection, Served, dechunk, serving
@@ -146,7 +146,7 @@ async def test_pieces_are_bounded(database_url: str, format_name: Format) -> Non
     async with serving(database_url) as served:
         conversation = await served.conversation()
         say_much(database_url, conversation, messages=500)
-        opened = await served.app.services.export.open_export(local_actor(), UUID(conversation), format_name)
+        opened = await served.app.context.export.open_export(local_actor(), UUID(conversation), format_name)
         sizes = [len(chunk) async for chunk in opened.chunks()]
     assert sum(sizes) > 500 * LONG
     assert max(sizes) < export.BATCH_BYTES + 2 * LONG + 200 * 500

@@ -8,7 +8,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from chatserver.web import base
+from chatserver.web.http import base_handler
 from chatserver.web.routes import ROUTES
 from tests.web.conftest import Api
 
@@ -55,8 +55,8 @@ async def test_every_list_lets_others_have_their_turn_and_is_the_same(
         in_one_piece = await api.get(path)
         assert len(in_one_piece.json["items"]) == 2, path
         with monkeypatch.context() as patch:
-            patch.setattr(base, "CHARS_A_TURN", 0)
-            patch.setattr(base, "asyncio", SimpleNamespace(sleep=sleep))
+            patch.setattr(base_handler, "CHARS_A_TURN", 0)
+            patch.setattr(base_handler, "asyncio", SimpleNamespace(sleep=sleep))
             turns = 0
             assert (await api.get(path)).body == in_one_piece.body
         assert turns == 2, path

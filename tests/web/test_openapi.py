@@ -13,10 +13,10 @@ from openapi_spec_validator import OpenAPIV31SpecValidator
 
 from chatserver.errors import ErrorCode
 from chatserver.settings import ProviderSettings, Settings
-from chatserver.web.base import STATUSES
-from chatserver.web.examples import EXAMPLES
-from chatserver.web.openapi import REFUSALS, describe
-from chatserver.web.operations import Operation, Route
+from chatserver.web.http.base_handler import STATUSES
+from chatserver.web.openapi.document import REFUSALS, describe
+from chatserver.web.openapi.examples import EXAMPLES
+from chatserver.web.openapi.operations import Operation, Route
 from chatserver.web.routes import ROUTES
 from tests.web.conftest import Api
 from tests.web.harness import running_model, serving, stream_path

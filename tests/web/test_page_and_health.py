@@ -15,9 +15,9 @@ from tornado.web import Application
 
 from chatserver.app import App
 from chatserver.services import health
-from chatserver.web.page_files import load_files, without_comments
+from chatserver.web.handler_context import PAGE_FOLDER
+from chatserver.web.page.page_files import load_files, without_comments
 from chatserver.web.routes import make_application
-from chatserver.web.services import PAGE_FOLDER
 from tests.web.conftest import Api
 
 POLICY = (
@@ -45,7 +45,7 @@ def folder(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def app(chat: App, folder: Path) -> Application:
-    return make_application(replace(chat.services, page_folder=folder))
+    return make_application(replace(chat.context, page_folder=folder))
 
 
 # --- the page ---------------------------------------------------------------------------------------------

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from chatserver.app import App
-from chatserver.web.base import CHARS_A_TURN
+from chatserver.web.http.base_handler import CHARS_A_TURN
 from tests.web.conftest import Api
 from tests.web.test_openapi import errors_in, schema_named
 
@@ -116,7 +116,9 @@ async def test_a_list_of_long_messages_lets_others_have_their_turn(
         turns += 1
         await asyncio.sleep(0)
 
-    monkeypatch.setattr("chatserver.web.base.asyncio", SimpleNamespace(sleep=counted))  # only there: others sleep, too
+    monkeypatch.setattr(
+        "chatserver.web.http.base_handler.asyncio", SimpleNamespace(sleep=counted)
+    )  # only there: others sleep, too
     assert await listed(api, conversation, query) == whole
     messages_a_turn = CHARS_A_TURN // (copies * 50_000) + 1
     assert turns == 10 // messages_a_turn

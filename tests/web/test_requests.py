@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from chatserver.app import App
-from chatserver.web.base import Handler
+from chatserver.web.http.base_handler import Handler
 from chatserver.web.routes import BESIDE_THE_API, ROUTES, Route
 from tests.web.conftest import Answer, Api
 from tests.web.harness import COMPANY, serving
@@ -290,7 +290,7 @@ async def test_a_defect_says_nothing_to_the_client_and_all_to_the_log(
     async def broken(*args: object) -> None:
         raise ValueError("postgresql://user:secret@host")
 
-    monkeypatch.setattr(chat.services.chat, "get_conversation", broken)
+    monkeypatch.setattr(chat.context.conversations, "get_conversation", broken)
     answer = await api.get(f"/api/conversations/{uuid4()}")
     assert answer.error == (500, "Internal server error")
     assert answer.headers["X-Request-Id"]

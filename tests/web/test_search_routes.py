@@ -7,7 +7,7 @@ from uuid import uuid4
 import pytest
 
 from chatserver.services.access import Actor
-from chatserver.web.queries import MAX_QUERY_CHARS
+from chatserver.web.openapi.queries import MAX_QUERY_CHARS
 from tests.web.conftest import Api
 
 

@@ -1,0 +1,49 @@
+"""The child process that renders Markdown for the server: run as a program, never imported by the server.
+
+Nearly all of rendering is Python, and a hostile text can keep it busy for half a minute; here it blocks nobody else.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import resource
+import sys
+from collections.abc import Sequence
+
+from chatserver.children import die_with
+from chatserver.rendering.markdown import render, warm_up
+
+# The address space that the process may use, Python itself included.
+_MEMORY_BYTES = 2**29
+
+
+def main(arguments: Sequence[str]) -> None:
+    """Render for the parent, whose process id is the only argument, until standard input ends.
+
+    The first line of output is `"ready"`. After that, each line of input, `[number, text]` in JSON, is answered by one
+    line of output, `[number, html]`; the HTML is null if there is none. Both are UTF-8.
+    """
+    die_with(int(arguments[0]))
+    os.nice(5)  # the server goes first
+    if sys.platform == "linux":
+        resource.setrlimit(resource.RLIMIT_AS, (_MEMORY_BYTES, _MEMORY_BYTES))
+    warm_up()
+    _say("ready")
+    for line in sys.stdin.buffer:
+        number, text = json.loads(line)
+        try:
+            html = render(text)
+        except Exception as error:  # MemoryError above all; the null tells the parent
+            print(f"a text of {len(text)} characters: {type(error).__name__}", file=sys.stderr, flush=True)
+            html = None
+        _say([number, html])
+
+
+def _say(word: object) -> None:
+    sys.stdout.buffer.write(json.dumps(word, ensure_ascii=False).encode() + b"\n")
+    sys.stdout.buffer.flush()
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

@@ -1,0 +1,127 @@
+"""The process that renders Markdown, as the server sees it. There is one at most, started when it is needed."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+from collections.abc import Sequence
+
+from chatserver import children
+from chatserver.errors import UnavailableError
+
+logger = logging.getLogger(__name__)
+
+# A program, not an import: the server itself needs none of the libraries.
+MODULE = "chatserver.rendering.child"
+# How long one text may take. What is ordinary takes milliseconds.
+TEXT_SECONDS = 2.0
+# How long the process may take to start on a busy machine, and how long to wait before trying again.
+START_SECONDS = 20.0
+RETRY_SECONDS = 60.0
+# The longest reply, as JSON.
+REPLY_BYTES = 4 * 2**20
+
+_READY = b'"ready"\n'
+_NAME = "renderer"
+
+
+class Renderer:
+    """One text at a time: whoever uses it waits for the end of a `render` before the next.
+
+    What comes out belongs to the text that went in, whatever happens: an exchange that is not carried through, because
+    it is cancelled or takes too long, kills the process, and with it all that it might still have said; and each
+    reply has the number of its request.
+    """
+
+    def __init__(self, command: Sequence[str] | None = None, *, text_seconds: float = TEXT_SECONDS) -> None:
+        """`command` is for tests: another program that speaks as `chatserver.rendering.child` does."""
+        self._command = command or children.command(MODULE)
+        self._text_seconds = text_seconds
+        self._child: children.Child | None = None
+        self._requests = 0
+        self._not_before = 0.0
+
+    @property
+    def pid(self) -> int | None:
+        """That of the process, if there is one."""
+        return self._child.pid if self._child else None
+
+    async def render(self, text: str) -> str | None:
+        """The HTML of a text; None where the text is such that there is none, in time.
+
+        Raises UnavailableError when the process does not start.
+        """
+        for _ in range(2):  # it may have been killed long before this text; twice in a row it was the text
+            child = await self._running()
+            try:
+                async with asyncio.timeout(self._text_seconds):
+                    return await self._exchange(child, text)
+            except TimeoutError:
+                logger.warning("a text of %d characters takes too long to render", len(text))
+                return None
+            except (ConnectionError, EOFError):
+                logger.warning("the renderer ended, with status %d", await child.end())
+            except (ValueError, TypeError):
+                logger.warning("what a text of %d characters renders as is too long, or broken", len(text))
+                return None
+        return None
+
+    async def close(self) -> None:
+        """End the process; return when it is gone. Not while a text is being rendered."""
+        if self._child is not None:
+            await self._child.end()
+            self._child = None
+
+    async def _exchange(self, child: children.Child, text: str) -> str | None:
+        """Raises ConnectionError or EOFError when it is gone, ValueError or TypeError for what is no reply to this."""
+        self._requests += 1
+        try:
+            child.stdin.write(json.dumps([self._requests, text], ensure_ascii=False).encode() + b"\n")
+            await child.stdin.drain()
+            line = await child.stdout.readline()
+            if not line.endswith(b"\n"):
+                raise EOFError
+            number, html = json.loads(line)
+            if number != self._requests:
+                raise ValueError("the reply to another request")
+        except (ConnectionError, EOFError):
+            self._child = None
+            await child.end()
+            raise
+        except BaseException:
+            self._child = None
+            child.kill()
+            await child.end()
+            raise
+        return None if html is None else str(html)
+
+    async def _running(self) -> children.Child:
+        if self._child is None:
+            clock = asyncio.get_running_loop().time
+            if clock() < self._not_before:
+                raise UnavailableError
+            try:
+                self._child = await self._start()
+            except (OSError, ValueError) as error:  # TimeoutError is one
+                self._not_before = clock() + RETRY_SECONDS
+                reason = str(error) or f"not ready after {START_SECONDS:.0f} s"
+                logger.error("the renderer does not start, answers are shown as plain text: %s", reason)
+                raise UnavailableError from error
+        return self._child
+
+    async def _start(self) -> children.Child:
+        """Raises OSError, and ValueError when it says too much."""
+        child = await children.start(self._command, _NAME, line_bytes=REPLY_BYTES)
+        try:
+            async with asyncio.timeout(START_SECONDS):
+                word = await child.stdout.readline()
+            if word == _READY:
+                return child
+            if word:
+                raise ValueError("it says something else")
+        except BaseException:
+            child.kill()
+            await child.end()
+            raise
+        raise OSError(f"it ended with status {await child.end()}")

@@ -1,0 +1,128 @@
+"""Markdown as HTML that is safe to put into a page.
+
+CommonMark with tables, strikethrough and bare links. HTML in it is shown as text, nothing in the result is loaded, and
+malformed Markdown is shown as text, never dropped.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from functools import cache
+
+import nh3
+from markdown_it import MarkdownIt
+from markdown_it.common.utils import escapeHtml, unescapeAll
+from markdown_it.renderer import RendererHTML
+from markdown_it.token import Token
+from markdown_it.utils import EnvType, OptionsDict
+
+from chatserver.rendering import highlighting, rules
+
+# How deep blocks may lie in blocks; each list takes two, and the time for hostile brackets grows with it.
+_MAX_NESTING = 40
+
+_LINK = re.compile(r"https?://[^/?#]|mailto:.", re.IGNORECASE)
+_LANGUAGE = re.compile(r"[A-Za-z0-9_+#-][A-Za-z0-9_+#.-]*")
+_LANGUAGE_CLASS = re.compile(rf"language-{_LANGUAGE.pattern}")
+
+
+def render(text: str) -> str:
+    """The HTML of a text, without a newline at its end.
+
+    Headings begin at h2; an image is a link to it; code bears `class="language-…"` and Pygments' classes, cells of
+    tables `align`. A text that is nested too deeply is shown as it was written.
+    """
+    try:
+        html = _parser().render(text)
+    except rules.TooDeepError:
+        lines = escapeHtml(text.strip()).split("\n")
+        html = "<p>" + "<br>\n".join(lines) + "</p>"
+    return _cleaner().clean(html).rstrip("\n")
+
+
+def warm_up() -> None:
+    """Build what the first `render` would have to build."""
+    _parser(), _cleaner()
+
+
+# --- Markdown ---------------------------------------------------------------------------------------------
+
+
+class _Parser(MarkdownIt):
+    """Takes absolute links of the web and of e-mail for links, and nothing else."""
+
+    def validateLink(self, url: str) -> bool:  # noqa: N802
+        if _LINK.match(url) is None:
+            return False
+        # A host that cannot be one: a link whose address was taken away later would have lost it.
+        return "href=" in _cleaner().clean(f'<a href="{escapeHtml(url)}"></a>')
+
+    def normalizeLinkText(self, link: str) -> str:  # noqa: N802
+        """A link that stands for itself reads as it was written."""
+        return link
+
+
+class _Renderer(RendererHTML):
+    def fence(self, tokens: Sequence[Token], idx: int, options: OptionsDict, env: EnvType) -> str:  # noqa: ARG002
+        code = tokens[idx].content
+        found = _LANGUAGE.search(unescapeAll(tokens[idx].info))
+        if found is None:
+            return f"<pre><code>{escapeHtml(code)}</code></pre>\n"
+        html = highlighting.highlight(code, found[0]) or escapeHtml(code)
+        return f'<pre><code class="language-{found[0]}">{html}</code></pre>\n'
+
+
+@cache
+def _parser() -> MarkdownIt:
+    options = {"html": False, "breaks": True, "linkify": True, "xhtmlOut": False, "maxNesting": _MAX_NESTING}
+    parser = _Parser("commonmark", {**options, **rules.OPTIONS}, renderer_cls=_Renderer)
+    parser.enable(["table", "strikethrough", "linkify"])
+    # Only what says that it is a link: not setup.py, not somebody@example.com.
+    assert parser.linkify is not None
+    parser.linkify.set({"fuzzy_link": False, "fuzzy_email": False, "fuzzy_ip": False})
+    rules.add_to(parser)
+    return parser
+
+
+# --- safety -----------------------------------------------------------------------------------------------
+
+_BLOCKS = {"p", "hr", "h2", "h3", "h4", "h5", "h6", "blockquote", "ul", "ol", "li", "pre"}
+_TABLES = {"table", "thead", "tbody", "tr", "th", "td"}
+_INLINE = {"a", "br", "code", "em", "s", "span", "strong"}
+
+TAGS = frozenset(_BLOCKS | _TABLES | _INLINE)
+ATTRIBUTES = {
+    "a": frozenset({"href", "title"}),
+    "ol": frozenset({"start"}),
+    "code": frozenset({"class"}),
+    "span": frozenset({"class"}),
+    "th": frozenset({"align"}),
+    "td": frozenset({"align"}),
+}
+"""What an author has a say in; links have `target` and `rel` besides."""
+
+
+@cache
+def _cleaner() -> nh3.Cleaner:
+    return nh3.Cleaner(
+        tags=TAGS,
+        clean_content_tags=frozenset(),
+        attributes=ATTRIBUTES,
+        attribute_filter=_filter_attribute,
+        url_schemes=frozenset({"http", "https", "mailto"}),
+        url_relative="deny",
+        link_rel="noopener noreferrer nofollow",
+        set_tag_attribute_values={"a": {"target": "_blank"}},
+    )
+
+
+def _filter_attribute(tag: str, name: str, value: str) -> str | None:
+    """The value that an attribute may have; None: the attribute goes."""
+    if name == "class" and tag == "code":
+        return value if _LANGUAGE_CLASS.fullmatch(value) else None
+    if name == "class":
+        return " ".join(word for word in value.split() if word in highlighting.CLASSES) or None
+    if name == "align":
+        return value if value in ("left", "center", "right") else None
+    return value

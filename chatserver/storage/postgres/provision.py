@@ -1,0 +1,38 @@
+"""The database that the settings mean: one outside, or the embedded one, running and at this code's schema."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from chatserver.settings import Settings
+from chatserver.storage.postgres.embedded import EmbeddedPostgres
+from chatserver.storage.postgres.migrate import upgrade
+
+
+@dataclass(frozen=True, slots=True)
+class ProvidedDatabase:
+    """Its libpq URL and, where it is the embedded one, the server that `start` revives should it be lost."""
+
+    url: str
+    embedded: EmbeddedPostgres | None = None
+
+
+@contextmanager
+def provided_database(settings: Settings) -> Iterator[ProvidedDatabase]:
+    """The migrated database; an embedded one runs as long as somebody is in here.
+
+    Blocks while it starts, migrates and stops. Raises ConfigurationError.
+    """
+    if settings.database_url is not None:
+        upgrade(settings.database_url, pooled=settings.listen_database_url is not None)
+        yield ProvidedDatabase(settings.database_url)
+        return
+    server = EmbeddedPostgres(settings.data_dir)
+    url = server.start()
+    try:
+        upgrade(url)
+        yield ProvidedDatabase(url, server)
+    finally:
+        server.stop()

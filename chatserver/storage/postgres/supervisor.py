@@ -1,0 +1,209 @@
+"""Keeps an embedded PostgreSQL running for as long as somebody uses it: a small process of its own.
+
+`embedded.py` runs this file as a script, on the standard library alone so that it stays small:
+
+    python -I -S supervisor.py FOLDER SOCKET_DIR COMMAND…
+
+It inherits `supervisor.lock`, open and exclusively locked, and so holds it until it ends: whoever finds that lock free
+knows that there is no supervisor, and so no server. What the server says before it is ready goes to standard error, for
+the one who started it; all that it says goes to a log of bounded size.
+
+The server is a child, so its process id is certain and its end is noticed. It is stopped when
+
+- the last user is gone. A user holds a shared lock on `users.lock`, which the kernel frees however the user ends;
+  the supervisor waits for the exclusive one and then keeps it until the server is down, so that nobody can start
+  to use a server that is about to stop;
+- the supervisor gets SIGTERM;
+- the supervisor itself is killed: the kernel then sends SIGINT to the server (`setpriv --pdeathsig` in COMMAND).
+
+A server that crashed after it had been ready is started again.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import glob
+import math
+import os
+import queue
+import signal
+import subprocess
+import sys
+import threading
+import time
+from typing import IO, Literal
+
+# Size at which the log is put aside as `server.log.1`, over the one before.
+LOG_BYTES = 1 << 20
+# How long to wait for the processes that a killed server left behind.
+ORPHAN_SECONDS = 30.0
+# Signals that end a server, each with the seconds it is given: fast, immediate, and the end of patience.
+# Committed data survives all of them.
+STOP_STEPS = ((signal.SIGINT, 60.0), (signal.SIGQUIT, 15.0), (signal.SIGKILL, 5.0))
+# A server that crashes twice within this time is not started again at once but after a second.
+CRASH_LOOP_SECONDS = 5.0
+
+Event = Literal["stop", "exit"]
+
+
+class ServerLog:
+    """The server's output: into the file `path`, and to the descriptor `report` until the server is ready."""
+
+    def __init__(self, path: str, report: int) -> None:
+        self._path = path
+        self._report = report
+        self._file: IO[bytes] | None = None
+        self._reporting = True
+        self.ready = False
+
+    def copy(self, output: IO[bytes]) -> None:
+        """Copy all of `output`; never blocks on the log, so that the server never blocks on its output."""
+        self.ready = False
+        with output, contextlib.closing(self):
+            for line in output:
+                if self._reporting:
+                    with contextlib.suppress(OSError):  # nobody reads any more, or not fast enough
+                        os.write(self._report, line)
+                with contextlib.suppress(OSError):  # a full disk must not stop the server
+                    self._write(line)
+                if b"database system is ready to accept connections" in line:
+                    self.ready = True
+                    self.end_report()
+
+    def close(self) -> None:
+        if self._file is not None:
+            self._file.close()
+            self._file = None
+
+    def end_report(self) -> None:
+        """Close the way back to whoever started the supervisor; may be called again."""
+        if self._reporting:
+            self._reporting = False
+            nowhere = os.open(os.devnull, os.O_WRONLY)
+            os.dup2(nowhere, self._report)
+            os.close(nowhere)
+
+    def _write(self, line: bytes) -> None:
+        if self._file is None:
+            self._file = open(self._path, "ab", buffering=0)  # noqa: SIM115 (it stays open)
+        if self._file.tell() + len(line) > LOG_BYTES:
+            self.close()
+            os.replace(self._path, self._path + ".1")
+            self._file = open(self._path, "ab", buffering=0)  # noqa: SIM115
+        self._file.write(line)
+
+
+class Supervisor:
+    """One server from its start to its end.
+
+    `folder` holds `data`, `users.lock` and the log; `command` runs the server in the foreground, with its socket in
+    `socket_dir`.
+    """
+
+    def __init__(self, folder: str, socket_dir: str, command: list[str]) -> None:
+        self._data = os.path.join(folder, "data")
+        self._socket_dir = socket_dir
+        self._users = open(os.path.join(folder, "users.lock"), "ab")  # noqa: SIM115 (held until the process ends)
+        self._command = command
+        self._log = ServerLog(os.path.join(folder, "server.log"), sys.stderr.fileno())
+        self._events: queue.SimpleQueue[Event] = queue.SimpleQueue()
+
+    def run(self) -> None:
+        """Return when the server is down for good."""
+        signal.signal(signal.SIGTERM, lambda *_: self._events.put("stop"))
+        threading.Thread(target=self._wait_for_last_user, daemon=True).start()
+        crash = -math.inf
+        while True:
+            if not self._wait_for_orphans():
+                return
+            server = subprocess.Popen(
+                self._command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+            )
+            assert server.stdout is not None
+            copying = threading.Thread(target=self._log.copy, args=(server.stdout,), daemon=True)
+            copying.start()
+            threading.Thread(target=self._wait_for_exit, args=(server,), daemon=True).start()
+            told_to_stop = self._events.get() == "stop"
+            if told_to_stop:
+                self._stop(server)
+            copying.join(timeout=1)  # a killed server's children may still hold the pipe
+            if told_to_stop or server.returncode == 0 or not self._log.ready:
+                return  # as it was meant to be, or somebody else stopped it in order, or it cannot run at all
+            last_crash, crash = crash, time.monotonic()
+            if crash - last_crash < CRASH_LOOP_SECONDS and self._stopped_within(1.0):
+                return
+
+    def _wait_for_last_user(self) -> None:
+        fcntl.flock(self._users, fcntl.LOCK_EX)
+        self._events.put("stop")
+
+    def _wait_for_exit(self, server: subprocess.Popen[bytes]) -> None:
+        server.wait()
+        self._events.put("exit")
+
+    def _stop(self, server: subprocess.Popen[bytes]) -> None:
+        for number, seconds in STOP_STEPS:
+            server.send_signal(number)
+            deadline = time.monotonic() + seconds
+            with contextlib.suppress(queue.Empty):
+                while self._events.get(timeout=max(0.0, deadline - time.monotonic())) != "exit":
+                    pass
+                return
+
+    def _wait_for_orphans(self) -> bool:
+        """Wait until no process of an earlier server is at work on the data; False if told to stop meanwhile.
+
+        The files with the number of a server's process that then still lie there are stale. They go, for by now the
+        number may be that of another process, which PostgreSQL would take for a server.
+        """
+        deadline = time.monotonic() + ORPHAN_SECONDS
+        while (busy := is_in_use(self._data)) and time.monotonic() < deadline:
+            if self._stopped_within(0.05):
+                return False
+        if busy is False:
+            sockets = glob.glob(".s.PGSQL.*", root_dir=self._socket_dir, include_hidden=True)
+            stale = [os.path.join(self._socket_dir, name) for name in sockets]
+            for path in (*stale, os.path.join(self._data, "postmaster.pid")):
+                with contextlib.suppress(FileNotFoundError):
+                    os.unlink(path)
+        return True
+
+    def _stopped_within(self, seconds: float) -> bool:
+        with contextlib.suppress(queue.Empty):
+            return self._events.get(timeout=seconds) == "stop"
+        return False
+
+
+def is_in_use(data: str) -> bool | None:
+    """Whether a process works in the folder `data`, as all of a PostgreSQL server's do; None where nobody can tell."""
+    if not os.path.exists(os.path.join(data, "postmaster.pid")):
+        return False
+    try:
+        processes = [name for name in os.listdir("/proc") if name.isdigit()]
+    except FileNotFoundError:
+        return None
+    for process in processes:
+        with contextlib.suppress(OSError):  # it ended meanwhile, or belongs to another user
+            if os.path.samefile(f"/proc/{process}/cwd", data):
+                return True
+    return False
+
+
+def main() -> None:
+    folder, socket_dir, *command = sys.argv[1:]
+    if os.fork():
+        os._exit(0)  # the starter reaps this one, and never has a child that outlives its interest
+    os.chdir("/")
+    os.umask(0o077)
+    for number in (signal.SIGINT, signal.SIGHUP):
+        signal.signal(number, lambda *_: None)  # a handler, not SIG_IGN, which the server would inherit
+    os.set_blocking(sys.stderr.fileno(), False)
+    Supervisor(folder, socket_dir, command).run()
+    if socket_dir != folder:
+        with contextlib.suppress(OSError):  # a killed server's socket still lies there: the next start uses it again
+            os.rmdir(socket_dir)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,84 @@
+"""What keeps `chat_search` in step with the chat: functions and triggers, as SQL.
+
+The database does it by itself, so no statement that changes a message or a title can forget it.
+"""
+
+from __future__ import annotations
+
+from chatserver.storage.search.folding import BETWEEN_WORDS, INDEXED_CHARS, SINGLE_CHARACTERS
+
+SCOPE_MARK = "@"
+"""Begins the lexeme that holds the company, of which there is one in every vector; no word has this character."""
+
+_WORDS = rf"""
+CREATE FUNCTION chat_search_words(content text) RETURNS tsvector
+LANGUAGE plpgsql IMMUTABLE STRICT PARALLEL SAFE AS $$
+DECLARE
+    words text := left(content, {INDEXED_CHARS});
+BEGIN
+    IF octet_length(words) > length(words) THEN
+        words := regexp_replace(normalize(words, NFC), '[{SINGLE_CHARACTERS}]', ' \& ', 'g');
+    END IF;
+    RETURN to_tsvector('pg_catalog.simple', regexp_replace(words, '[{BETWEEN_WORDS}]+', ' ', 'g'));
+END
+$$
+"""
+
+_MESSAGE = f"""
+CREATE FUNCTION chat_search_message() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    IF TG_OP <> 'INSERT' THEN
+        DELETE FROM chat_search WHERE id = OLD.id;
+    END IF;
+    IF TG_OP <> 'DELETE' AND NEW.superseded_at IS NULL THEN
+        INSERT INTO chat_search (id, company_id, conversation_id, of_title, said_at, vector)
+        SELECT NEW.id, company_id, NEW.conversation_id, false, NEW.created_at,
+            chat_search_words(coalesce(NEW.edited_content, NEW.content))
+            || array_to_tsvector(ARRAY['{SCOPE_MARK}' || company_id])
+        FROM chat_conversations WHERE id = NEW.conversation_id;
+    END IF;
+    RETURN NULL;
+END
+$$
+"""  # noqa: S608 (the mark is a constant)
+
+_TITLE = f"""
+CREATE FUNCTION chat_search_title() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    IF TG_OP <> 'INSERT' THEN
+        DELETE FROM chat_search WHERE id = OLD.id;
+    END IF;
+    IF TG_OP <> 'DELETE' AND NEW.title IS NOT NULL THEN
+        INSERT INTO chat_search (id, company_id, conversation_id, of_title, said_at, vector)
+        VALUES (NEW.id, NEW.company_id, NEW.id, true, NEW.created_at,
+            setweight(chat_search_words(NEW.title), 'A')
+            || array_to_tsvector(ARRAY['{SCOPE_MARK}' || NEW.company_id]));
+    END IF;
+    RETURN NULL;
+END
+$$
+"""  # noqa: S608 (the mark is a constant)
+
+SEARCH_SCHEMA = (
+    _WORDS,
+    _MESSAGE,
+    _TITLE,
+    """
+CREATE TRIGGER chat_search_message AFTER INSERT OR DELETE ON chat_messages
+FOR EACH ROW EXECUTE FUNCTION chat_search_message()
+""",
+    """
+CREATE TRIGGER chat_search_message_changed AFTER UPDATE OF content, edited_content, superseded_at ON chat_messages
+FOR EACH ROW EXECUTE FUNCTION chat_search_message()
+""",
+    """
+CREATE TRIGGER chat_search_title AFTER INSERT OR DELETE ON chat_conversations
+FOR EACH ROW EXECUTE FUNCTION chat_search_title()
+""",
+    # Every new message updates its conversation, seldom its title.
+    """
+CREATE TRIGGER chat_search_title_changed AFTER UPDATE OF title ON chat_conversations
+FOR EACH ROW WHEN (OLD.title IS DISTINCT FROM NEW.title) EXECUTE FUNCTION chat_search_title()
+""",
+)
+"""Statements, in their order, for after the tables were made."""

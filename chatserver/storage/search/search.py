@@ -1,0 +1,221 @@
+"""Full-text search over what was said in a company, and over the titles of its conversations.
+
+A common word is in so many messages that to rank them all takes too long. Hits are therefore taken in blocks, the
+newest `BLOCK` of them, then the next; within a block the best come first. PostgreSQL knows how common a word is: it
+takes a block of a common one by looking at the newest entries one after the other, and finds the others by their words.
+So what a page costs grows with the square root of what there is to search, at worst.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Integer,
+    Row,
+    Select,
+    Text,
+    bindparam,
+    cast,
+    false,
+    func,
+    literal_column,
+    or_,
+    select,
+    true,
+    tuple_,
+)
+from sqlalchemy.dialects.postgresql import REGCONFIG, TSQUERY
+
+from chatserver.storage import keyset, message_rows
+from chatserver.storage.conversations import is_active_run_of
+from chatserver.storage.messages import live
+from chatserver.storage.search.schema import SCOPE_MARK
+from chatserver.storage.search.terms import Terms
+from chatserver.storage.tables import conversations, messages, runs, search_entries
+
+BLOCK = 1_000
+# The normalization of ts_rank: divided by 1 + the logarithm of the number of different words.
+FEWER_OTHER_WORDS = 16
+# Blocks of which nothing is left, because their conversations were deleted; past these a page is short.
+BLOCKS_AT_ONCE = 5
+
+_KEY_TYPES = (datetime, UUID, int, datetime, UUID)
+_MAX_RANK = 2**31 - 1
+_BEGINNING = (datetime(9999, 12, 31, tzinfo=UTC), UUID(int=2**128 - 1))
+
+# --- statements -------------------------------------------------------------------------------------------
+
+# What the planner may do for these statements. It has to know the words, and it may choose between the two indexes;
+# everything else that it could think of reads a table as a whole.
+_PLAN = select(
+    *(
+        func.set_config(name, value, True)
+        for name, value in (
+            ("plan_cache_mode", "force_custom_plan"),
+            ("enable_seqscan", "off"),
+            ("enable_hashjoin", "off"),
+            ("enable_mergejoin", "off"),
+            ("max_parallel_workers_per_gather", "0"),
+            ("jit", "off"),
+            ("work_mem", "32MB"),
+        )
+    )
+)
+
+_entries = search_entries.c
+
+
+def _parsed(name: str) -> ColumnElement[Any]:
+    return func.to_tsquery(cast(literal_column("'pg_catalog.simple'"), REGCONFIG), bindparam(name, type_=Text()))
+
+
+def _matches(vector: ColumnElement[Any]) -> ColumnElement[bool]:
+    return vector.bool_op("@@")(cast(bindparam("scope", type_=Text()), TSQUERY).op("&&")(_parsed("terms")))
+
+
+def _moment_and_id(name: str) -> tuple[ColumnElement[Any], ColumnElement[Any]]:
+    return bindparam(f"{name}_at", type_=_entries.said_at.type), bindparam(f"{name}_id", type_=_entries.id.type)
+
+
+def _block() -> Select[Any]:
+    """The newest entries from `start` on, one more than there are in a block, numbered."""
+    newest = (
+        select(search_entries)
+        .where(
+            _entries.company_id == bindparam("company"),
+            _matches(_entries.vector),
+            tuple_(_entries.said_at, _entries.id) <= tuple_(*_moment_and_id("start")),
+        )
+        .order_by(_entries.said_at.desc(), _entries.id.desc())
+        .limit(BLOCK + 1)
+        .subquery("newest")
+    )
+    place = func.row_number().over(order_by=(newest.c.said_at.desc(), newest.c.id.desc()))
+    return select(newest, place.label("place"))
+
+
+def _page() -> Select[Any]:
+    """The best of a block after `after`, with where the block starts and where the next one does.
+
+    No row where nothing matches, one without a hit (`entry_id` is null) where none of the block is left.
+    """
+    block = _block().cte("block")
+    first = select(block).where(block.c.place == 1).subquery("first")
+    beyond = select(block).where(block.c.place == BLOCK + 1).subquery("beyond")
+
+    # A title that the first message gave: where that message is found, the title is not found once more.
+    namesake = search_entries.alias("namesake")
+    first_question = (
+        select(messages.c.id)
+        .where(
+            messages.c.conversation_id == block.c.conversation_id, messages.c.role == literal_column("'user'"), live()
+        )
+        .order_by(messages.c.position)
+        .limit(1)
+        .correlate(block)
+        .scalar_subquery()
+    )
+    named_by_a_hit = (
+        select(namesake.c.id)
+        .join(messages, messages.c.id == namesake.c.id)
+        .where(
+            namesake.c.id == first_question,
+            func.strpos(messages.c.content, conversations.c.title) > 0,
+            _matches(namesake.c.vector),
+        )
+        .correlate(block, conversations)
+        .exists()
+    )
+
+    # In steps, so that what differs by next to nothing is equal, and the newer one comes first.
+    rank = cast(func.floor(1000 * func.ts_rank(block.c.vector, _parsed("wanted"), FEWER_OTHER_WORDS)), Integer)
+    hits = (
+        select(block.c.id, block.c.conversation_id, block.c.of_title, block.c.said_at, rank.label("rank"))
+        .join(conversations, conversations.c.id == block.c.conversation_id)
+        .where(
+            block.c.place <= BLOCK,
+            conversations.c.deleted_at.is_(None),
+            or_(block.c.of_title == false(), ~named_by_a_hit),
+        )
+        .cte("hits")
+        .prefix_with("MATERIALIZED")  # a rank is made once
+    )
+    order = (hits.c.rank, hits.c.said_at, hits.c.id)
+    page = (
+        select(hits)
+        .where(tuple_(*order) < tuple_(bindparam("after_rank", type_=Integer()), *_moment_and_id("after")))
+        .order_by(*(column.desc() for column in order))
+        .limit(bindparam("rows"))
+        .subquery("page")
+    )
+    source = (
+        first.outerjoin(beyond, true())
+        .outerjoin(page, true())
+        .outerjoin(messages, messages.c.id == page.c.id)
+        .outerjoin(conversations, conversations.c.id == page.c.conversation_id)
+        .outerjoin(runs, is_active_run_of(conversations))
+    )
+    columns = (
+        first.c.said_at.label("start_at"),
+        first.c.id.label("start_id"),
+        beyond.c.said_at.label("next_at"),
+        beyond.c.id.label("next_id"),
+        page.c.id.label("entry_id"),
+        page.c.said_at,
+        page.c.rank,
+        *message_rows.COLUMNS,
+    )
+    return select(*columns).select_from(source).order_by(page.c.rank.desc(), page.c.said_at.desc(), page.c.id.desc())
+
+
+_PAGE = _page()
+
+
+def search_page(
+    connection: Connection, *, company_id: UUID, query: str, terms: Terms, limit: int, cursor: str | None = None
+) -> keyset.Slice:
+    """A page of what a company's conversations have to `terms`, which `query` was parsed to; for one transaction.
+
+    Rows of `joined.COLUMNS`; one without a message is a hit of the conversation's title.
+    Raises ValidationError for a cursor of another list.
+    """
+    kind, filters = "search", (company_id, query)
+    start, after = _BEGINNING, (_MAX_RANK, *_BEGINNING)
+    if cursor is not None:
+        start_at, start_id, *rest = keyset.decode(kind, filters, cursor, _KEY_TYPES)
+        start, after = (start_at, start_id), tuple(rest)
+    if not terms.wanted:
+        return keyset.Slice([], None)
+    connection.execute(_PLAN)
+    rows: list[Row[Any]] = []
+    for _ in range(BLOCKS_AT_ONCE):
+        found = connection.execute(_PAGE, _values(company_id, terms, start, after, limit + 1)).all()
+        rows += (row for row in found if row.entry_id is not None)
+        if len(rows) > limit:
+            last = rows[limit - 1]
+            key = (last.start_at, last.start_id, last.rank, last.said_at, last.entry_id)
+            return keyset.Slice(rows[:limit], keyset.encode(kind, filters, key))
+        if not found or found[0].next_id is None:
+            return keyset.Slice(rows, None)
+        start = (found[0].next_at, found[0].next_id)
+        after = (_MAX_RANK, *start)
+    return keyset.Slice(rows, keyset.encode(kind, filters, (*start, *after)))
+
+
+def _values(
+    company_id: UUID, terms: Terms, start: tuple[datetime, UUID], after: tuple[int, datetime, UUID], rows: int
+) -> dict[str, Any]:
+    return {
+        "company": company_id,
+        "scope": f"'{SCOPE_MARK}{company_id}'",
+        "terms": terms.tsquery,
+        "wanted": terms.wanted_tsquery,
+        **dict(zip(("start_at", "start_id"), start, strict=True)),
+        **dict(zip(("after_rank", "after_at", "after_id"), after, strict=True)),
+        "rows": rows,
+    }

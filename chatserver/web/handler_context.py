@@ -1,0 +1,48 @@
+"""What handlers are given: the one place through which the web layer reaches the rest."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from chatserver.metrics import Metrics
+from chatserver.services.access import Authenticator
+from chatserver.services.agents import AgentService
+from chatserver.services.answers import AnswerService
+from chatserver.services.bookmarks import BookmarkService
+from chatserver.services.conversations import ConversationService
+from chatserver.services.export import ExportService
+from chatserver.services.health import Asked
+from chatserver.services.rendering import RenderingService
+from chatserver.services.search import SearchService
+from chatserver.settings import Settings
+from chatserver.web.http.open_requests import OpenRequests
+from chatserver.web.http.open_streams import OpenStreams
+from chatserver.web.http.peer import Hangups
+from chatserver.web.http.rate_limits import RateLimiter
+
+PAGE_FOLDER = Path(__file__).resolve().parent / "page" / "static"
+
+
+@dataclass(frozen=True, slots=True)
+class HandlerContext:
+    """Built once, by `app.py`; `draining` says whether the process is about to stop."""
+
+    conversations: ConversationService
+    rendering: RenderingService
+    search: SearchService
+    export: ExportService
+    bookmarks: BookmarkService
+    agents: AgentService
+    answers: AnswerService
+    streams: OpenStreams
+    requests: OpenRequests
+    access: Authenticator
+    settings: Settings
+    metrics: Metrics
+    database: Asked
+    rates: RateLimiter
+    hangups: Hangups
+    draining: Callable[[], bool]
+    page_folder: Path = PAGE_FOLDER

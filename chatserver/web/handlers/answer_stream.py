@@ -1,0 +1,175 @@
+"""The stream of an answer, as Server-Sent Events; and its stop."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from contextlib import closing
+from typing import Annotated, Literal
+
+import tornado.web
+from pydantic import Field
+from tornado.iostream import StreamClosedError
+
+from chatserver import sse
+from chatserver.errors import ConflictError, TryLaterError
+from chatserver.live.reader import BATCH_FRAMES, Reader
+from chatserver.schema_types import Id, Wire
+from chatserver.schemas import StopAnswer, Stopped, StreamMessage
+from chatserver.services.answers import StreamOptions
+from chatserver.web.handler_context import HandlerContext
+from chatserver.web.http.base_handler import ApiHandler
+from chatserver.web.http.long_response import StreamingHandler
+from chatserver.web.http.parsing import parse_id
+
+logger = logging.getLogger(__name__)
+
+
+class PostStreamQuery(Wire):
+    """Query of POST …/stream."""
+
+    when_busy: Annotated[
+        Literal["reject", "interrupt", "enqueue"],
+        Field(
+            description="What a request that would start an answer does while another one is being generated: it is "
+            "refused with 409, it stops the other, or it waits for its turn. It means nothing to those that join."
+        ),
+    ] = "reject"
+    on_disconnect: Annotated[
+        Literal["cancel", "continue"],
+        Field(
+            description="What becomes of the answer when its last reader leaves and none is back in time: it is "
+            "dropped, or generated to its end and stored."
+        ),
+    ] = "cancel"
+
+
+class StreamQuery(PostStreamQuery):
+    """Query of GET …/stream."""
+
+    trigger_message_id: Annotated[
+        Id | None, Field(description="The user message to answer; left out, it is the newest one.")
+    ] = None
+    last_event_id: Annotated[
+        Annotated[str, Field(min_length=1)] | None,
+        Field(description="Stands in for the header Last-Event-ID, for clients that cannot set it; the header wins."),
+    ] = None
+
+
+class StreamHandler(StreamingHandler):
+    """GET follows the answer to a message, POST adds the message first.
+
+    There is one writer, the loop in `_write_frames`; whatever happens wakes it, and it looks what that was.
+    """
+
+    head = tornado.web.RequestHandler.head
+
+    def initialize(self, context: HandlerContext) -> None:
+        super().initialize(context)
+        self._reader: Reader | None = None
+
+    def wake(self) -> None:
+        if self._reader is not None:
+            self._reader.wake()
+
+    def check_rate(self) -> None:
+        """Left to `get`, which may not refuse a client that comes back."""
+        if self.request.method != "GET":
+            super().check_rate()
+
+    async def get(self, conversation_id: str) -> None:
+        query = self.query(StreamQuery)
+        came_with = self.request.headers.get("Last-Event-ID") or query.last_event_id
+        resume = None if came_with is None else sse.parse_event_id(came_with)
+        if resume is not None and resume.terminal:
+            self.write_nothing()
+            return
+        options = StreamOptions(
+            trigger_id=query.trigger_message_id,
+            resume=resume,
+            reset=came_with is not None and resume is None,
+            when_busy=query.when_busy,
+            continues=query.on_disconnect == "continue",
+        )
+        try:
+            super().check_rate()
+            with self.context.streams.admitted(self):
+                reader = await self.context.answers.open_stream(self.actor, parse_id(conversation_id), options)
+                await self._follow(reader)
+        except (ConflictError, TryLaterError):
+            if came_with is None:
+                raise
+            # An EventSource gives up for good on any other status.
+            await self._send_away()
+
+    async def post(self, conversation_id: str) -> None:
+        query = self.query(PostStreamQuery)
+        message = self.message_body(StreamMessage)
+        with self.context.streams.admitted(self):
+            reader, trigger_id = await self.context.answers.post_and_stream(
+                self.actor,
+                parse_id(conversation_id),
+                message,
+                self.idempotency_key("stream"),
+                StreamOptions(when_busy=query.when_busy, continues=query.on_disconnect == "continue"),
+            )
+            self.set_header("X-Trigger-Message-Id", str(trigger_id))
+            await self._follow(reader)
+
+    # --- the stream ---------------------------------------------------------------------------------------
+
+    async def _follow(self, reader: Reader) -> None:
+        """Write what the reader sees until its end, and close it."""
+        self._reader = reader
+        with closing(reader):
+            try:
+                self._begin()
+                await self.send(reader.opening)
+                await self._write_frames(reader)
+            except StreamClosedError:
+                pass
+            except TimeoutError:
+                self.context.metrics.slow_readers.inc()
+                logger.info("a reader that took nothing for %s s is cut off", self.context.settings.slow_reader_seconds)
+                self.connection.stream.close()
+        self.end_body()
+
+    async def _write_frames(self, reader: Reader) -> None:
+        while not self.gone:
+            frames = reader.take()
+            for frame in frames:
+                await self.send(frame)
+            if frames:
+                if len(frames) >= BATCH_FRAMES:
+                    # Awaiting a flush that the socket takes at once gives nobody else a turn.
+                    await asyncio.sleep(0)
+            elif reader.at_end:
+                return
+            elif self.context.streams.closing:
+                await self.send(sse.come_back())
+                return
+            elif not await reader.wait(self.context.settings.ping_seconds):
+                await self.send(sse.PING)
+
+    async def _send_away(self) -> None:
+        self._begin()
+        with contextlib.suppress(StreamClosedError, TimeoutError):
+            await self.send(sse.OK + sse.come_back())
+        self.end_body()
+
+    def _begin(self) -> None:
+        self.set_header("Content-Type", "text/event-stream")
+        self.set_header("Cache-Control", "no-cache, no-transform")
+        # nginx would collect the events otherwise.
+        self.set_header("X-Accel-Buffering", "no")
+        self.begin_body()
+
+
+class StopHandler(ApiHandler):
+    """Ends the answer that is being generated, for all its readers."""
+
+    async def post(self, conversation_id: str) -> None:
+        body = self.body(StopAnswer)
+        stopped = await self.context.answers.stop(self.actor, parse_id(conversation_id), keep=body.keep)
+        self.write_json(Stopped(stopped=stopped))

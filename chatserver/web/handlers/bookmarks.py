@@ -1,0 +1,26 @@
+"""Bookmarks over HTTP."""
+
+from __future__ import annotations
+
+from chatserver.web.http.base_handler import ApiHandler
+from chatserver.web.http.parsing import parse_id
+from chatserver.web.openapi.queries import ListBookmarks
+
+
+class BookmarksHandler(ApiHandler):
+    async def get(self, company_id: str) -> None:
+        company, query = parse_id(company_id), self.query(ListBookmarks)
+        page = await self.context.bookmarks.list_bookmarks(self.actor, company, limit=query.limit, cursor=query.cursor)
+        await self.write_page(page)
+
+
+class BookmarkHandler(ApiHandler):
+    async def put(self, conversation_id: str, message_id: str) -> None:
+        conversation, message = parse_id(conversation_id), parse_id(message_id)
+        await self.context.bookmarks.add_bookmark(self.actor, conversation, message)
+        self.write_nothing()
+
+    async def delete(self, conversation_id: str, message_id: str) -> None:
+        conversation, message = parse_id(conversation_id), parse_id(message_id)
+        await self.context.bookmarks.remove_bookmark(self.actor, conversation, message)
+        self.write_nothing()

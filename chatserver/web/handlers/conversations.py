@@ -1,0 +1,72 @@
+"""Conversations over HTTP."""
+
+from __future__ import annotations
+
+from chatserver.schemas import BranchConversation, CreateConversation, UpdateConversation
+from chatserver.web.http.base_handler import ApiHandler
+from chatserver.web.http.parsing import parse_id
+from chatserver.web.openapi.queries import ListConversations
+
+
+class ConversationsHandler(ApiHandler):
+    async def get(self, company_id: str) -> None:
+        company, query = parse_id(company_id), self.query(ListConversations)
+        page = await self.context.conversations.list_conversations(
+            self.actor,
+            company,
+            limit=query.limit,
+            cursor=query.cursor,
+            archived=query.archived,
+            agent_id=query.agent_id,
+            title_contains=query.q,
+        )
+        await self.write_page(page)
+
+    async def post(self, company_id: str) -> None:
+        company, body = parse_id(company_id), self.body(CreateConversation)
+        self.write_json(await self.context.conversations.create_conversation(self.actor, company, body), 201)
+
+
+class ConversationHandler(ApiHandler):
+    async def get(self, conversation_id: str) -> None:
+        self.write_json(await self.context.conversations.get_conversation(self.actor, parse_id(conversation_id)))
+
+    async def patch(self, conversation_id: str) -> None:
+        conversation, body = parse_id(conversation_id), self.body(UpdateConversation)
+        self.write_json(await self.context.conversations.update_conversation(self.actor, conversation, body))
+
+    async def delete(self, conversation_id: str) -> None:
+        await self.context.conversations.soft_delete_conversation(self.actor, parse_id(conversation_id))
+        self.write_nothing()
+
+
+class RestoreHandler(ApiHandler):
+    async def post(self, conversation_id: str) -> None:
+        self.write_json(await self.context.conversations.restore_conversation(self.actor, parse_id(conversation_id)))
+
+
+class ArchiveHandler(ApiHandler):
+    async def post(self, conversation_id: str) -> None:
+        self.write_json(await self.context.conversations.archive_conversation(self.actor, parse_id(conversation_id)))
+
+
+class UnarchiveHandler(ApiHandler):
+    async def post(self, conversation_id: str) -> None:
+        self.write_json(await self.context.conversations.unarchive_conversation(self.actor, parse_id(conversation_id)))
+
+
+class PinHandler(ApiHandler):
+    async def post(self, conversation_id: str) -> None:
+        self.write_json(await self.context.conversations.pin_conversation(self.actor, parse_id(conversation_id)))
+
+
+class UnpinHandler(ApiHandler):
+    async def post(self, conversation_id: str) -> None:
+        self.write_json(await self.context.conversations.unpin_conversation(self.actor, parse_id(conversation_id)))
+
+
+class BranchHandler(ApiHandler):
+    async def post(self, conversation_id: str) -> None:
+        conversation, body = parse_id(conversation_id), self.body(BranchConversation)
+        created = await self.context.conversations.branch_conversation(self.actor, conversation, body.message_id)
+        self.write_json(created, 201)

@@ -1,0 +1,32 @@
+"""What the operator's tools ask: does it live, does it take traffic, how is it."""
+
+from __future__ import annotations
+
+from chatserver.errors import UnavailableError
+from chatserver.services.health import require_database
+from chatserver.web.http.base_handler import Handler
+
+
+class HealthHandler(Handler):
+    def get(self) -> None:
+        _write_ok(self)
+
+
+class ReadyHandler(Handler):
+    async def get(self) -> None:
+        if self.context.draining():
+            raise UnavailableError("Shutting down")
+        await require_database(self.context.database)
+        _write_ok(self)
+
+
+class MetricsHandler(Handler):
+    def get(self) -> None:
+        text_format, content_type = self.context.metrics.render()
+        self.set_header("Content-Type", content_type)
+        self.finish(text_format)
+
+
+def _write_ok(handler: Handler) -> None:
+    handler.set_header("Content-Type", "application/json")
+    handler.finish('{"status":"ok"}')

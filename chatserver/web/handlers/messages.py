@@ -1,0 +1,50 @@
+"""Messages over HTTP."""
+
+from __future__ import annotations
+
+from pydantic import RootModel
+
+from chatserver.schemas import CreateMessage, EditMessage, Superseded
+from chatserver.services.conversations import MessagePage
+from chatserver.services.rendering import RenderedPage
+from chatserver.web.http.base_handler import ApiHandler
+from chatserver.web.http.parsing import parse_id
+from chatserver.web.openapi.queries import ListMessages
+
+
+class MessageList(RootModel[MessagePage | RenderedPage]):
+    """A page of messages; with `render=html` each item also has `html`."""
+
+
+class MessagesHandler(ApiHandler):
+    async def get(self, conversation_id: str) -> None:
+        conversation, query = parse_id(conversation_id), self.query(ListMessages)
+        page = await self.context.conversations.list_messages(
+            self.actor,
+            conversation,
+            limit=query.limit,
+            cursor=query.cursor,
+            order=query.order,
+            superseded=query.superseded,
+        )
+        await self.write_page(page if query.render is None else await self.context.rendering.render_page(page))
+
+    async def post(self, conversation_id: str) -> None:
+        conversation, body = parse_id(conversation_id), self.message_body(CreateMessage)
+        key = self.idempotency_key("messages")
+        message, added = await self.context.conversations.add_message(self.actor, conversation, body, key)
+        self.write_json(message, 201 if added else 200)
+
+
+class MessageHandler(ApiHandler):
+    async def put(self, conversation_id: str, message_id: str) -> None:
+        conversation, message = parse_id(conversation_id), parse_id(message_id)
+        body = self.message_body(EditMessage)
+        self.write_json(await self.context.conversations.edit_message(self.actor, conversation, message, body.content))
+
+
+class RewindHandler(ApiHandler):
+    async def post(self, conversation_id: str, message_id: str) -> None:
+        conversation, message = parse_id(conversation_id), parse_id(message_id)
+        superseded = await self.context.conversations.rewind_messages(self.actor, conversation, message)
+        self.write_json(Superseded(superseded=superseded))

@@ -1,0 +1,14 @@
+"""Search over HTTP."""
+
+from __future__ import annotations
+
+from chatserver.web.http.base_handler import ApiHandler
+from chatserver.web.http.parsing import parse_id
+from chatserver.web.openapi.queries import Search
+
+
+class SearchHandler(ApiHandler):
+    async def get(self, company_id: str) -> None:
+        company, query = parse_id(company_id), self.query(Search)
+        page = await self.context.search.search(self.actor, company, query.q, limit=query.limit, cursor=query.cursor)
+        await self.write_page(page)

@@ -1,0 +1,273 @@
+"""What all handlers share: guards, authentication, parsing, and the one table error → status."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import re
+import secrets
+from collections.abc import Mapping
+from functools import cached_property
+from http.client import responses
+from types import TracebackType
+from typing import Any, ClassVar, Literal, TypeVar
+
+import tornado.web
+from pydantic import BaseModel
+from tornado.iostream import StreamClosedError
+
+from chatserver import logs
+from chatserver.errors import (
+    BodyTooLargeError,
+    ChatServerError,
+    ConflictError,
+    ForbiddenError,
+    MalformedError,
+    NotFoundError,
+    NotSignedInError,
+    Problem,
+    RateLimitedError,
+    TryLaterError,
+    UnprocessableError,
+    UnsupportedMediaTypeError,
+    ValidationError,
+)
+from chatserver.schemas import CreateMessage, Detail, EditMessage, Error, Page, StreamMessage
+from chatserver.services.access import API, Actor
+from chatserver.services.idempotent_send import IdempotencyKey
+from chatserver.web.handler_context import HandlerContext
+from chatserver.web.http import body_limits, parsing
+from chatserver.web.http.client_address import client_address
+from chatserver.web.http.cors import cors_headers
+
+logger = logging.getLogger(__name__)
+
+M = TypeVar("M", bound=BaseModel)
+Message = TypeVar("Message", CreateMessage, EditMessage, StreamMessage)
+
+STATUSES: Mapping[type[BaseException], int] = {
+    ValidationError: 400,
+    MalformedError: 400,
+    NotSignedInError: 401,
+    ForbiddenError: 403,
+    NotFoundError: 404,
+    ConflictError: 409,
+    BodyTooLargeError: 413,
+    UnsupportedMediaTypeError: 415,
+    UnprocessableError: 422,
+    RateLimitedError: 429,
+    TryLaterError: 503,
+}
+"""An error has the status of its nearest ancestor in here; what has none is a defect of ours: 500."""
+
+# Yield to the loop after this many characters of a response: they take about a millisecond.
+CHARS_A_TURN = 256 * 1024
+
+IDEMPOTENCY_KEY = re.compile(r"[!-~]{1,255}", re.ASCII)
+_SANE_REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}", re.ASCII)
+
+
+def status_of(error: BaseException | None) -> int:
+    return next((STATUSES[kind] for kind in type(error).__mro__ if kind in STATUSES), 500)
+
+
+def error_answer(error: BaseException | None) -> tuple[int, Error]:
+    """Status and body of a refusal; of a defect of ours the body says nothing."""
+    if isinstance(error, tornado.web.HTTPError):
+        if error.status_code != 400:
+            phrase = responses.get(error.status_code, "Refused")
+            return error.status_code, Error(error=phrase.capitalize())
+        error = UnsupportedMediaTypeError()  # the only 400 of Tornado's own: a form that it could not read
+    status = status_of(error)
+    if status == 500 or not isinstance(error, ChatServerError):
+        return 500, Error(error=ChatServerError().message)
+    problems = error.problems if isinstance(error, ValidationError) else ()
+    details = [Detail(path=problem.path, message=problem.message) for problem in problems]
+    return status, Error(error=error.message, details=details or None)
+
+
+class Handler(tornado.web.RequestHandler):
+    """Base of every handler: refuses requests of other sites' pages, and responds to errors as the contract says.
+
+    A subclass implements the methods that it serves. GET serves HEAD, too (a subclass for which that makes no
+    sense sets `head = tornado.web.RequestHandler.head`), and OPTIONS tells which methods there are.
+    """
+
+    timed: ClassVar[bool] = True
+    """Whether the duration of a request says something about the server."""
+
+    context: HandlerContext
+
+    def initialize(self, context: HandlerContext) -> None:
+        self.context = context
+
+    @cached_property
+    def request_id(self) -> str:
+        """Names the request in its response and in the log; the client's own where that is sane."""
+        given = self.request.headers.get("X-Request-Id", "")
+        return given if _SANE_REQUEST_ID.fullmatch(given) else secrets.token_hex(16)
+
+    def set_default_headers(self) -> None:  # called before `initialize`
+        self.clear_header("Server")
+        self.clear_header("Content-Type")
+        self.set_header("Cache-Control", "no-store")
+        self.set_header("X-Content-Type-Options", "nosniff")
+        self.set_header("X-Request-Id", self.request_id)
+
+    async def prepare(self) -> None:
+        self.context.requests.add(self)
+        logs.request_id.set(self.request_id)
+        self.context.access.guard(self.request.path, self.request.headers)
+        if body_limits.exceeds(self.request, self.context.settings.max_body_bytes):
+            raise BodyTooLargeError
+        self._let_other_sites_read()
+
+    def compute_etag(self) -> str | None:
+        return None
+
+    # --- methods ------------------------------------------------------------------------------------------
+
+    def head(self, *args: str, **kwargs: str) -> Any:
+        """GET, whose body Tornado keeps back."""
+        return self.get(*args, **kwargs)
+
+    def options(self, *args: str, **kwargs: str) -> None:  # noqa: ARG002
+        self.set_header("Allow", ", ".join(self.allowed_methods()))
+        self.write_nothing()
+
+    @classmethod
+    def allowed_methods(cls) -> list[str]:
+        names = [name for name in cls.SUPPORTED_METHODS if _implements(cls, name)]
+        return [name for name in names if name != "HEAD" or "GET" in names]
+
+    # --- reading ------------------------------------------------------------------------------------------
+
+    def body(self, model: type[M]) -> M:
+        """The body of the request as a `model`; raises as `parsing.parse_body` does."""
+        return parsing.parse_body(model, self.request.body, self.request.headers)
+
+    def message_body(self, model: type[Message]) -> Message:
+        """`body` for one that holds a message, which must not be longer than the setting says."""
+        message = self.body(model)
+        max_chars = self.context.settings.max_message_chars
+        if len(message.content) > max_chars:
+            raise ValidationError([Problem("content", f"String should have at most {max_chars} characters")])
+        return message
+
+    def idempotency_key(self, route: Literal["messages", "stream"]) -> IdempotencyKey | None:
+        """What the client calls this sending, if it says so; raises ValidationError for what is no name."""
+        given = self.request.headers.get_list("Idempotency-Key")
+        if not given:
+            return None
+        if len(given) > 1 or IDEMPOTENCY_KEY.fullmatch(given[0]) is None:
+            raise ValidationError([Problem("Idempotency-Key", "must be 1 to 255 visible ASCII characters")])
+        return IdempotencyKey(route, given[0])
+
+    def query(self, model: type[M]) -> M:
+        """The query of the request as a `model`; raises ValidationError."""
+        return parsing.parse_query(model, self.request.query)
+
+    def decode_argument(self, value: bytes, name: str | None = None) -> str:  # noqa: ARG002
+        try:
+            return value.decode()
+        except UnicodeDecodeError:
+            raise MalformedError("Malformed path") from None
+
+    # --- writing ------------------------------------------------------------------------------------------
+
+    def write_json(self, resource: BaseModel, status: int = 200) -> None:
+        """End the response with a resource."""
+        self.set_status(status)
+        self.set_header("Content-Type", "application/json")
+        self.finish(resource.model_dump_json(by_alias=True))
+
+    async def write_page(self, page: Page[Any]) -> None:
+        """End the response with a page of a list, in pieces: however long its items are, others get their turn."""
+        self.set_header("Content-Type", "application/json")
+        before, _, after = page.model_copy(update={"items": []}).model_dump_json(by_alias=True).partition("[]")
+        written = 0
+        for number, item in enumerate(page.items):
+            piece = item.model_dump_json(by_alias=True)
+            self.write(("," if number else before + "[") + piece)
+            written += len(piece)
+            if written > CHARS_A_TURN:
+                written = 0
+                await asyncio.sleep(0)
+        self.finish(("]" if page.items else before + "[]") + after)
+
+    def write_nothing(self) -> None:
+        """End the response with 204."""
+        self.set_status(204)
+        self.finish()
+
+    def finish(self, chunk: str | bytes | dict[Any, Any] | None = None) -> asyncio.Future[None]:
+        if self.context.draining():
+            # The client's next request is for another process.
+            self.set_header("Connection", "close")
+        sent = super().finish(chunk)
+        sent.add_done_callback(lambda _: self.context.requests.discard(self))
+        return sent
+
+    def write_error(self, status_code: int, **kwargs: Any) -> None:  # noqa: ARG002
+        """Called by Tornado when a method raised; `status_code` is its own idea of it."""
+        error: BaseException | None = kwargs.get("exc_info", (None, None, None))[1]
+        status, body = error_answer(error)
+        self.set_status(status)
+        self._let_other_sites_read()
+        if status == 401:
+            self.set_header("WWW-Authenticate", "Bearer")
+        if status == 405:
+            self.set_header("Allow", ", ".join(self.allowed_methods()))
+        if status == 413:
+            self.set_header("Connection", "close")
+        if isinstance(error, TryLaterError):
+            self.set_header("Retry-After", error.retry_after_seconds)
+        self.set_header("Content-Type", "application/json")
+        self.finish(body.model_dump_json(by_alias=True, exclude_none=True))
+
+    def log_exception(
+        self,
+        typ: type[BaseException] | None,  # noqa: ARG002
+        value: BaseException | None,
+        tb: TracebackType | None,  # noqa: ARG002
+    ) -> None:
+        """What a client did wrong is no news; the access log has its status."""
+        gone = isinstance(value, StreamClosedError)
+        if not gone and error_answer(value)[0] == 500:
+            logger.error("%s %s failed", self.request.method, type(self).__name__, exc_info=value)
+
+    def _let_other_sites_read(self) -> None:
+        allowed_origins = self.context.settings.allowed_origins
+        for name, value in cors_headers(self.request.headers, allowed_origins, self.allowed_methods()).items():
+            self.set_header(name, value)
+
+
+def _implements(cls: type[Handler], method: str) -> bool:
+    return getattr(cls, method.lower()) is not getattr(tornado.web.RequestHandler, method.lower())
+
+
+class ApiHandler(Handler):
+    """Base of the handlers that need to know who is asking; there is no way around `authenticate`."""
+
+    actor: Actor
+
+    async def prepare(self) -> None:
+        await super().prepare()
+        if self.request.method != "OPTIONS":  # browsers ask beforehand without credentials
+            self.actor = await self.context.access.authenticate(self.request.headers)
+            self.check_rate()
+
+    def check_rate(self) -> None:
+        """Raises RateLimitedError when the client sends too many requests."""
+        trusted = self.context.settings.trusted_proxies
+        forwarded_for = self.request.headers.get("X-Forwarded-For", "") if trusted else ""
+        self.context.rates.check(client_address(self.request.remote_ip or "", forwarded_for, trusted))
+
+
+class NotFoundHandler(Handler):
+    """Every path that no route has."""
+
+    async def prepare(self) -> None:
+        await super().prepare()
+        under_api = self.request.path == API or self.request.path.startswith(f"{API}/")
+        raise NotFoundError("API route not found" if under_api else None)

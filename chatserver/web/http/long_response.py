@@ -1,0 +1,111 @@
+"""What handlers share whose response is sent piece by piece, to a client that may be slow or leave."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import socket
+import struct
+from typing import ClassVar, cast
+
+from tornado.http1connection import HTTP1Connection
+from tornado.iostream import StreamClosedError
+
+from chatserver.web.handler_context import HandlerContext
+from chatserver.web.http.base_handler import ApiHandler
+from chatserver.web.http.peer import progress
+
+
+class StreamingHandler(ApiHandler):
+    """There is one writer, the method that serves the request; whatever happens meanwhile wakes it by `wake`."""
+
+    timed: ClassVar[bool] = False  # it lasts as long as the client takes
+
+    def initialize(self, context: HandlerContext) -> None:
+        super().initialize(context)
+        self.gone = False
+        """Whether the client left."""
+        self._watch = contextlib.ExitStack()
+        self._look_at = 0.0
+
+    def on_connection_close(self) -> None:
+        self.gone = True
+        self.wake()
+
+    def on_finish(self) -> None:
+        self._watch.close()
+
+    def wake(self) -> None:
+        """Have the writer look what has changed; one that looks often anyway needs not be woken."""
+
+    @property
+    def connection(self) -> HTTP1Connection:
+        return cast(HTTP1Connection, self.request.connection)
+
+    def begin_body(self) -> None:
+        """To be called before the first `send`."""
+        if self.request.version == "HTTP/1.0":
+            # Such a body ends with the connection.
+            self.set_header("Connection", "close")
+        if self.connection.stream.closed():
+            return
+        stream = self.connection.stream
+        # systemd's sockets come without it.
+        stream.set_nodelay(True)
+        self._watch.enter_context(self.context.hangups.watched(stream.socket, self._hung_up))
+
+    def _hung_up(self) -> None:
+        """The peer left; Tornado would not see it while something that it sent lies unread."""
+        self.gone = True
+        self.connection.stream.close()
+        self.wake()
+
+    async def send(self, data: bytes) -> None:
+        """Write and flush; raises TimeoutError when the reader takes nothing, StreamClosedError when it is gone."""
+        self._refuse_vanished()
+        self.write(data)
+        flushed = self.flush()
+        if flushed.done():
+            flushed.result()
+        else:
+            await self._taken(flushed)
+
+    async def _taken(self, flushed: asyncio.Future[None]) -> None:
+        """Until a write is done, as long as the reader takes anything at all."""
+        limit = self.context.settings.slow_reader_seconds
+        clock = asyncio.get_running_loop().time
+        since, before = clock(), progress(self.connection.stream.socket)
+        while not (await asyncio.wait({flushed}, timeout=limit / 4))[0]:
+            now = progress(self.connection.stream.socket)
+            if now is not None and before is not None and now.acknowledged_bytes > before.acknowledged_bytes:
+                since, before = clock(), now
+            elif clock() - since >= limit:
+                raise TimeoutError
+        flushed.result()
+
+    def _refuse_vanished(self) -> None:
+        """Raise TimeoutError for a peer that acknowledges nothing: its kernel would, however slow its reader is."""
+        now = asyncio.get_running_loop().time()
+        if now >= self._look_at and not self.connection.stream.closed():
+            limit = self.context.settings.slow_reader_seconds
+            self._look_at = now + limit / 4
+            seen = progress(self.connection.stream.socket)
+            if seen is not None and seen.silent_seconds >= limit:
+                raise TimeoutError
+
+    def end_body(self) -> None:
+        """The response is complete, or nobody is there to see."""
+        self._watch.close()
+        with contextlib.suppress(StreamClosedError):
+            self.finish()
+        if self.request.version == "HTTP/1.0":
+            self.connection.stream.close()
+
+    def cut_off(self) -> None:
+        """End a response that is not complete so that nobody takes it for complete."""
+        stream = self.connection.stream
+        if not stream.closed():
+            # With a reset: where a body ends with the connection, nothing else tells.
+            stream.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            stream.close()
+        self.end_body()

@@ -1,0 +1,82 @@
+"""The queries of the lists, and their bounds."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field, StringConstraints
+
+from chatserver.schema_types import Id, Text, Wire
+from chatserver.schemas import MAX_TITLE_CHARS
+from chatserver.web.http.parsing import WHOLE_NUMBER, Cursor
+
+MAX_QUERY_CHARS = 200
+
+_LIMIT = "How many items a page has at most."
+
+
+class ListConversations(Wire):
+    """Query of GET …/conversations; `q` is looked for in titles."""
+
+    limit: Annotated[int, Field(ge=1, le=100, description=_LIMIT), WHOLE_NUMBER] = 30
+    cursor: Cursor | None = None
+    archived: Annotated[
+        Literal["false", "true", "all"], Field(description="Whether archived ones are wanted: not, only, or too.")
+    ] = "false"
+    agent_id: Annotated[Id | None, Field(description="Only those of this agent.")] = None
+    q: Annotated[
+        Annotated[Text, StringConstraints(min_length=1, max_length=MAX_TITLE_CHARS)] | None,
+        Field(description="What their titles contain."),
+    ] = None
+
+
+class ListMessages(Wire):
+    """Query of GET …/messages."""
+
+    limit: Annotated[int, Field(ge=1, le=200, description=_LIMIT), WHOLE_NUMBER] = 50
+    cursor: Cursor | None = None
+    order: Annotated[Literal["asc", "desc"], Field(description="Oldest or newest first.")] = "asc"
+    superseded: Annotated[
+        Literal["exclude", "include"], Field(description="Whether those that a rewind took back are wanted, too.")
+    ] = "exclude"
+    render: Annotated[
+        Literal["html"] | None,
+        Field(description="`html`: each item also has `html`, the answer's Markdown rendered as HTML."),
+    ] = None
+
+
+class ExportConversation(Wire):
+    """Query of GET …/export."""
+
+    format: Annotated[
+        Literal["markdown", "json"], Field(description="For people, or all that is known, for programs.")
+    ] = "markdown"
+
+
+class Search(Wire):
+    """Query of GET …/search."""
+
+    q: Annotated[
+        Text,
+        StringConstraints(min_length=1, max_length=MAX_QUERY_CHARS),
+        Field(
+            description='Words, `"quoted phrases"`, `-unwanted` words; the last word may be the beginning of one. '
+            "What is found has all of them."
+        ),
+    ]
+    limit: Annotated[int, Field(ge=1, le=100, description=_LIMIT), WHOLE_NUMBER] = 30
+    cursor: Cursor | None = None
+
+
+class ListBookmarks(Wire):
+    """Query of GET …/bookmarks."""
+
+    limit: Annotated[int, Field(ge=1, le=100, description=_LIMIT), WHOLE_NUMBER] = 30
+    cursor: Cursor | None = None
+
+
+class ListAgents(Wire):
+    """Query of GET …/agents."""
+
+    limit: Annotated[int, Field(ge=1, le=100, description=_LIMIT), WHOLE_NUMBER] = 30
+    cursor: Cursor | None = None

@@ -1,0 +1,103 @@
+"""Cursors: what was encoded comes back, and nothing else is taken."""
+
+from __future__ import annotations
+
+import base64
+import json
+from datetime import UTC, datetime
+from uuid import UUID, uuid4
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from chatserver.errors import ValidationError
+from chatserver.storage import keyset
+
+MOMENTS = st.datetimes(min_value=datetime(1, 1, 2), max_value=datetime(9999, 12, 30)).map(  # noqa: DTZ001
+    lambda moment: moment.replace(tzinfo=UTC)
+)
+
+
+@given(st.booleans(), MOMENTS, st.uuids(), st.integers(0, 2**63 - 1), st.text(max_size=200))
+def test_what_was_encoded_comes_back(pinned: bool, moment: datetime, row: UUID, position: int, title: str) -> None:
+    key: list[keyset.Key] = [pinned, moment, row, position]
+    cursor = keyset.encode("list", (row, title, None), key)
+    assert keyset.decode("list", (row, title, None), cursor, (bool, datetime, UUID, int)) == key
+    assert len(cursor) <= keyset.MAX_CURSOR_CHARS
+    assert set(cursor) <= set("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_")
+
+
+@pytest.mark.parametrize(("kind", "filters"), [("other", (1, None)), ("list", (1,)), ("list", (2, None)), ("list", ())])
+def test_a_cursor_of_another_list_is_refused(kind: str, filters: tuple[object, ...]) -> None:
+    cursor = keyset.encode("list", (1, None), [5])
+    with pytest.raises(ValidationError) as caught:
+        keyset.decode(kind, filters, cursor, (int,))
+    assert [problem.path for problem in caught.value.problems] == ["cursor"]
+
+
+def forge(*values: object) -> str:
+    digest = json.loads(base64.urlsafe_b64decode(keyset.encode("list", (), []) + "==="))[0]
+    return base64.urlsafe_b64encode(json.dumps([digest, *values]).encode()).decode().rstrip("=")
+
+
+@pytest.mark.parametrize(
+    ("values", "types"),
+    [
+        ((), (int,)),
+        ((1, 2), (int,)),
+        ((True,), (int,)),
+        ((-1,), (int,)),
+        ((2**63,), (int,)),
+        ((1.5,), (int,)),
+        (("1",), (int,)),
+        ((None,), (int,)),
+        ((1,), (bool,)),
+        ((1,), (UUID,)),
+        (("x",), (UUID,)),
+        (([],), (UUID,)),
+        ((10**30,), (datetime,)),
+        ((-(10**30),), (datetime,)),
+        (("2026-01-01",), (datetime,)),
+        ((True,), (datetime,)),
+    ],
+)
+def test_a_forged_key_is_refused(values: tuple[object, ...], types: tuple[type[keyset.Key], ...]) -> None:
+    with pytest.raises(ValidationError):
+        keyset.decode("list", (), forge(*values), types)
+
+
+@pytest.mark.parametrize(
+    "cursor",
+    [
+        "",
+        "x",
+        "====",
+        "é",
+        "a b",
+        "bnVsbA",
+        "MTI",
+        "W10",
+        "e30",
+        "W" * 511,
+        "A" * 100_000,
+        forge(1) + "!",
+        forge(1) + "\n",
+    ],
+)
+def test_rubbish_is_refused(cursor: str) -> None:
+    with pytest.raises(ValidationError):
+        keyset.decode("list", (), cursor, (int,))
+
+
+@given(st.binary(max_size=300))
+def test_nothing_breaks_the_reading(data: bytes) -> None:
+    for text in (base64.urlsafe_b64encode(data).decode(), data.decode("latin-1")):
+        with pytest.raises(ValidationError):
+            keyset.decode("list", (uuid4(),), text, (int,))
+
+
+def test_deep_nesting_is_refused() -> None:
+    nested = base64.urlsafe_b64encode(b"[" * 370).decode()
+    with pytest.raises(ValidationError):
+        keyset.decode("list", (), nested, (int,))

@@ -1,0 +1,54 @@
+import pytest
+
+from chatserver.errors import RateLimitedError
+from chatserver.web.http import rate_limits
+from chatserver.web.http.rate_limits import RateLimiter
+
+
+class Clock:
+    now = 1_000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def test_so_many_at_once_then_one_after_the_other() -> None:
+    clock = Clock()
+    limiter = RateLimiter(6, clock)
+    for _ in range(6):
+        limiter.check("a")
+    for _ in range(3):
+        with pytest.raises(RateLimitedError) as refused:
+            limiter.check("a")
+        assert refused.value.retry_after_seconds == 10
+    limiter.check("b")
+    clock.now += 9.5
+    with pytest.raises(RateLimitedError) as refused:
+        limiter.check("a")
+    assert refused.value.retry_after_seconds == 1
+    clock.now += 0.5
+    limiter.check("a")
+    with pytest.raises(RateLimitedError):
+        limiter.check("a")
+    clock.now += 3_600
+    for _ in range(6):
+        limiter.check("a")
+    with pytest.raises(RateLimitedError):
+        limiter.check("a")
+
+
+def test_zero_is_no_limit() -> None:
+    limiter = RateLimiter(0)
+    for _ in range(10_000):
+        limiter.check("a")
+
+
+def test_memory_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(rate_limits, "MAX_CLIENTS", 10)
+    limiter = RateLimiter(1, Clock())
+    for number in range(100):
+        limiter.check(str(number))
+    with pytest.raises(RateLimitedError):
+        limiter.check("99")
+    limiter.check("0")
+    assert len(limiter._clear_at) == 10

@@ -1,0 +1,65 @@
+"""The memory of rendered texts: its bound, what goes first, and for how long a failure counts."""
+
+from __future__ import annotations
+
+import pytest
+
+from chatserver.rendering.cache import ENTRY_CHARS, FAILURE_SECONDS, RenderedTexts
+
+
+def test_texts_go_by_all_that_is_in_them() -> None:
+    texts = RenderedTexts(10_000)
+    texts.keep(texts.key("a"), "<p>a</p>")
+    assert texts.look_up(texts.key("a")) == "<p>a</p>"
+    for other in ("A", "a ", "", "ä"):
+        with pytest.raises(KeyError):
+            texts.look_up(texts.key(other))
+
+
+def test_it_stays_within_its_bound_and_forgets_what_was_not_wanted_for_longest() -> None:
+    texts = RenderedTexts(3 * (ENTRY_CHARS + 10))
+    for name in (b"a", b"b", b"c"):
+        texts.keep(name, "x" * 10)
+    assert (len(texts), texts.chars) == (3, 3 * (ENTRY_CHARS + 10))
+    texts.look_up(b"a")
+    texts.keep(b"d", "x" * 10)
+    assert texts.chars == 3 * (ENTRY_CHARS + 10)
+    with pytest.raises(KeyError):
+        texts.look_up(b"b")
+    assert [texts.look_up(name) for name in (b"a", b"c", b"d")] == ["x" * 10] * 3
+
+
+def test_many_failures_take_no_more_than_that() -> None:
+    texts = RenderedTexts(10 * ENTRY_CHARS)
+    for number in range(1_000):
+        texts.keep(number.to_bytes(2), None)
+    assert (len(texts), texts.chars) == (10, 10 * ENTRY_CHARS)
+
+
+def test_what_alone_is_more_than_the_bound_is_not_kept() -> None:
+    texts = RenderedTexts(1_000)
+    texts.keep(b"a", "x" * 1_000)
+    assert (len(texts), texts.chars) == (0, 0)
+
+
+def test_a_text_kept_again_counts_once() -> None:
+    texts = RenderedTexts(10_000)
+    texts.keep(b"a", None)
+    texts.keep(b"a", "x" * 10)
+    assert texts.look_up(b"a") == "x" * 10
+    assert texts.chars == ENTRY_CHARS + 10
+
+
+def test_a_failure_counts_for_a_while() -> None:
+    now = 1_000.0
+    texts = RenderedTexts(10_000, clock=lambda: now)
+    texts.keep(b"failed", None)
+    texts.keep(b"rendered", "x")
+    now += FAILURE_SECONDS - 1
+    assert texts.look_up(b"failed") is None
+    now += 1
+    with pytest.raises(KeyError):
+        texts.look_up(b"failed")
+    assert texts.look_up(b"rendered") == "x"
+    texts.keep(b"failed", None)
+    assert texts.look_up(b"failed") is None
