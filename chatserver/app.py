@@ -7,20 +7,18 @@ from contextlib import asynccontextmanager
 
 from chatserver.errors import ConfigurationError
 from chatserver.ids import uuid7
-from chatserver.live.registry import Registry
+from chatserver.live.answers import Answers
 from chatserver.metrics import Metrics
 from chatserver.providers.echo import EchoProvider
 from chatserver.providers.factory import make_provider
 from chatserver.services.access import LocalTrusted
 from chatserver.services.agents import AgentService
-from chatserver.services.answers import AnswerService
+from chatserver.services.answer_store import PostgresAnswerStore
 from chatserver.services.bookmarks import BookmarkService
-from chatserver.services.claims import Claims
 from chatserver.services.conversations import ConversationService
 from chatserver.services.export import ExportService
-from chatserver.services.provider_choice import Models
+from chatserver.services.provider_choice import ProviderChoice
 from chatserver.services.rendering import RenderingService
-from chatserver.services.run_store import PostgresRunStore
 from chatserver.services.search import SearchService
 from chatserver.settings import Settings
 from chatserver.storage.postgres.database import Database
@@ -49,17 +47,16 @@ class App:
         self.database = _database(settings, url, self.metrics, settings.database_connections)
         # What must not wait behind users' requests: leases, and the question whether the database answers.
         self.pulse = _database(settings, url, self.metrics, 1)
-        self.models = Models(
+        self.providers = ProviderChoice(
             {name: make_provider(name, provider, environment) for name, provider in settings.providers.items()},
             EchoProvider(),
             settings.default_provider,
         )
         owner = uuid7()
-        claims = Claims(self.models, owner, settings.lease_seconds)
-        store = PostgresRunStore(self.database, self.pulse, claims, owner, settings.lease_seconds)
+        store = PostgresAnswerStore(self.database, self.pulse, self.providers, owner, settings.lease_seconds)
         self.streams = OpenStreams(settings.max_streams, self.metrics)
         self.requests = OpenRequests()
-        self.registry = Registry(
+        self.answers = Answers(
             store,
             self.metrics,
             lease_seconds=settings.lease_seconds,
@@ -68,15 +65,14 @@ class App:
             max_runs=settings.max_runs,
         )
         self.rendering = RenderingService()
-        answers = AnswerService(self.database, claims, store, self.registry)
         self.context = HandlerContext(
-            conversations=ConversationService(self.database, answers),
+            conversations=ConversationService(self.database, self.answers),
             rendering=self.rendering,
             search=SearchService(self.database),
             export=ExportService(self.database),
             bookmarks=BookmarkService(self.database),
             agents=AgentService(self.database, settings.providers),
-            answers=answers,
+            answers=self.answers,
             streams=self.streams,
             requests=self.requests,
             access=LocalTrusted(allowed_hosts=settings.allowed_hosts, allowed_origins=settings.allowed_origins),
@@ -93,20 +89,20 @@ class App:
         """No new work; what is going on goes on."""
         self.draining = True
         self.streams.draining = True
-        self.registry.draining = True
+        self.answers.draining = True
 
     async def finish_work(self) -> None:
         """Until all streams, the answers that go on without readers, and all other requests are at their end."""
         await self.streams.wait_empty()
-        await self.registry.finish_continuing()
+        await self.answers.finish_continuing()
         await self.requests.finish()
 
     async def close(self) -> None:
         """Hand over what is still going, and let go of everything."""
-        await self.registry.close()
+        await self.answers.close()
         await self.rendering.close()
         self._hangups.close()
-        self.models.close()
+        self.providers.close()
         self.database.close()
         self.pulse.close()
 

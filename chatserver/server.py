@@ -86,7 +86,7 @@ async def _serve(settings: Settings, *, reuse_port: bool, local_model: bool) -> 
             await _register_local_agent(app)
         server = HTTPServer(app.web, idle_connection_timeout=IDLE_CONNECTION_SECONDS, body_timeout=BODY_SECONDS)
         stack.push_async_callback(server.close_all_connections)
-        app.registry.start()
+        app.answers.start()
         if not stop.is_set():
             server.add_sockets(sockets)
             _say_ready(sockets, settings)

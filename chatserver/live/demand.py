@@ -1,4 +1,4 @@
-"""Who wants an answer: as long as somebody does, the next delta is taken from the model."""
+"""The demand for an answer: while there is any, the next delta is taken from the model."""
 
 from __future__ import annotations
 
@@ -7,19 +7,19 @@ from collections.abc import Callable
 
 
 class Demand:
-    """The readers of one run, here and elsewhere, and what happens when there are none.
+    """The readers of one run, in this process and in others; true while there is any demand.
 
-    While nobody wants the answer it is `paused`, which lasts until the next delta after somebody wants it again.
-    `on_end` is called when nobody does any more: after `grace_seconds`, or at once where there is nothing to keep.
+    Without demand the answer is `paused`; the pause ends when demand is back and the next delta is taken. `on_end` is
+    called when demand has ended: after `grace_seconds`, or at once for a run that has no grace period.
     """
 
-    def __init__(self, grace_seconds: float, on_end: Callable[[], None], *, continues: bool, keeps: bool) -> None:
+    def __init__(self, grace_seconds: float, on_end: Callable[[], None], *, continues: bool, has_grace: bool) -> None:
         self.continues = continues
-        """Whether the answer is wanted without any reader."""
+        """Whether the answer shall be generated without readers."""
         self.paused = False
         self._grace_seconds = grace_seconds
         self._on_end = on_end
-        self._keeps = keeps
+        self._has_grace = has_grace
         self._readers = 0
         self._followed = False
         self._closed = False
@@ -30,7 +30,7 @@ class Demand:
         return self._readers > 0 or self.continues or self._followed
 
     def add_reader(self, *, continues: bool) -> None:
-        """One more, who may want it to go on without readers from now on."""
+        """Count one more reader. `continues`: from now on the answer shall go on without readers."""
         self._readers += 1
         self.continues = self.continues or continues
         self._changed()
@@ -40,18 +40,18 @@ class Demand:
         self._changed()
 
     def set_continues(self) -> None:
-        """From now on it is wanted without readers, too."""
+        """From now on the answer shall go on without readers."""
         self.continues = True
         self._changed()
 
     def set_followed(self, followed: bool) -> None:
-        """Whether there are readers on other processes."""
+        """`followed`: other processes have readers of the answer."""
         self._followed = followed
         self._changed()
 
-    def set_keeps(self, keeps: bool) -> None:
-        """Whether a grace has something to keep: not for who waits for its turn, or for another process."""
-        self._keeps = keeps
+    def set_has_grace(self, has_grace: bool) -> None:
+        """True while this process generates the answer; queued and followed runs have no grace period."""
+        self._has_grace = has_grace
         self._changed()
 
     def _changed(self) -> None:
@@ -61,7 +61,7 @@ class Demand:
             self._cancel_grace()
             if self._wanted_again is not None and not self._wanted_again.done():
                 self._wanted_again.set_result(None)
-        elif not self._keeps or self._grace_seconds == 0:
+        elif not self._has_grace or self._grace_seconds == 0:
             self._on_end()
         else:
             self.paused = True
@@ -74,17 +74,17 @@ class Demand:
             self._grace = None
 
     async def wait(self) -> None:
-        """Until somebody wants it."""
+        """Return when there is demand."""
         while not self:
             self._wanted_again = asyncio.get_running_loop().create_future()
             await self._wanted_again
 
     async def resume(self) -> None:
-        """Until somebody wants it; with that the pause, if it was one, is over."""
+        """Return when there is demand; that ends the pause."""
         await self.wait()
         self.paused = False
 
     def close(self) -> None:
-        """The run has ended: who leaves from now on changes nothing, and no timer holds its frames."""
+        """The run has ended: readers that leave now change nothing, and no timer keeps its frames in memory."""
         self._closed = True
         self._cancel_grace()

@@ -1,44 +1,96 @@
-"""What the live layer asks of the storage: a Protocol, and what its answers look like.
+"""What the live layer asks of the storage: a Protocol, its outcomes, and how a write is repeated.
 
-`services/run_store.py` implements it on PostgreSQL. All methods may raise `DatabaseUnavailableError`; a commit that
-raised it may have taken effect.
+`services/answer_store.py` implements the Protocol on PostgreSQL, the tests have it in memory, and one suite of tests
+runs against both. Every method may raise DatabaseUnavailableError; a write that raised it may have taken effect.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+import asyncio
+import enum
+from collections.abc import Callable, Collection, Coroutine, Mapping
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Any, Literal, Protocol, TypeVar
 from uuid import UUID
 
-from chatserver.errors import ErrorCode
+from chatserver.errors import DatabaseUnavailableError, ErrorCode
 from chatserver.providers.base import Prompt, Provider, Usage
+from chatserver.sse import EventId
+
+T = TypeVar("T")
+
+# How long a write is repeated while the database is away.
+PERSIST_SECONDS = 60.0
+# The waits between its tries.
+FIRST_RETRY_SECONDS, LONGEST_RETRY_SECONDS = 0.05, 1.0
+
+Companies = Collection[UUID] | None
+"""The companies whose conversations a client may see; None: all."""
+EndStatus = Literal["stopped", "failed", "dropped"]
 
 
 @dataclass(frozen=True, slots=True)
 class RunKey:
-    """Which answer: the conversation's to that trigger, None where there is no user message to answer."""
+    """Names an answer: the conversation's answer to that trigger. `trigger_id` is None without a user message."""
 
     company_id: UUID
     conversation_id: UUID
     trigger_id: UUID | None
 
 
+# --- requests ---------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class NewMessage:
+    """A user message to be added before its answer is opened; with an idempotency key it is added only once."""
+
+    content: str
+    agent_id: UUID | None = None
+    idempotency_key: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class OpenRequest:
+    """A client asks for the answer to a trigger.
+
+    `trigger_id` None: the trigger is the newest user message, or `message`, which is added first.
+    `resume`: the event id that the client has.
+    `continues`: the answer shall be generated to its end without readers.
+    `refuse_busy`: raise ConflictError, and store nothing, if another answer is being generated.
+    `must_queue`: do not begin an answer now, because others of the conversation come first in this process.
+    `at_capacity`: this process must not add a run.
+    """
+
+    companies: Companies
+    conversation_id: UUID
+    trigger_id: UUID | None = None
+    resume: EventId | None = None
+    message: NewMessage | None = None
+    continues: bool = False
+    refuse_busy: bool = False
+    must_queue: bool = False
+    at_capacity: bool = False
+
+
+# --- outcomes ---------------------------------------------------------------------------------------------
+
+
 @dataclass(frozen=True, slots=True)
 class Claimed:
-    """This process makes the answer, in this epoch."""
+    """This process generates the answer, in this epoch."""
 
     run_id: UUID
     epoch: int
     provider: Provider
     prompt: Prompt
     continues: bool = False
-    """Whether somebody asked that it goes on without readers."""
+    """Whether a client asked that the answer be generated without readers."""
 
 
 @dataclass(frozen=True, slots=True)
 class Elsewhere:
-    """Another process makes the answer, or did when it died; its lease tells which."""
+    """Another process generates the answer and holds its lease."""
 
     run_id: UUID
     epoch: int
@@ -46,7 +98,7 @@ class Elsewhere:
 
 @dataclass(frozen=True, slots=True)
 class Stored:
-    """The answer is in the database. `text` is its effective content; `kept`: it was stopped and kept."""
+    """The answer is stored. `text` is its effective content; `kept`: it was stopped, and what was shown was kept."""
 
     run_id: UUID
     epoch: int
@@ -60,57 +112,105 @@ class Stored:
 
 @dataclass(frozen=True, slots=True)
 class Ended:
-    """The run ended without an answer; `code` and `message` say why where it failed."""
+    """The run ended without an answer. `code` and `message` say why a failed one failed."""
 
     run_id: UUID
     epoch: int
-    status: Literal["stopped", "failed", "dropped"]
+    status: EndStatus
     code: ErrorCode | None = None
     message: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Busy:
-    """Another trigger's answer is being generated in this conversation, or is to be."""
+    """Another answer of the conversation comes first."""
+
+
+@dataclass(frozen=True, slots=True)
+class Orphaned:
+    """No process holds the run's lease, or there is no such run: it may be claimed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Restarted:
+    """The run is begun anew in this epoch."""
+
+    epoch: int
+
+
+@dataclass(frozen=True, slots=True)
+class Committed:
+    """The answer is stored."""
+
+
+@dataclass(frozen=True, slots=True)
+class Lost:
+    """The run is no longer this process's: another one took it over, it ended, or its conversation was deleted."""
+
+
+ClaimOutcome = Claimed | Elsewhere | Stored | Ended | Busy
+RunState = Elsewhere | Stored | Ended | Orphaned
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """The answer that a client asked for. `reset`: the client's event id does not belong to it."""
+
+    key: RunKey
+    outcome: ClaimOutcome
+    reset: bool
 
 
 @dataclass(frozen=True, slots=True)
 class Renewal:
-    """What the database says of a run whose lease was renewed."""
+    """The state of a run whose lease was renewed.
+
+    `followed`: other processes have readers of it. `continues`: a client asked that it be generated without readers.
+    """
 
     stop: Literal["discard", "keep"] | None
     followed: bool
-    """Whether another process has readers for it."""
     continues: bool = False
-    """Whether somebody, there or here, asked that it goes on without readers."""
 
 
-ClaimOutcome = Claimed | Elsewhere | Stored | Ended | Busy
-Look = Elsewhere | Stored | Ended
+class StopState(enum.Enum):
+    """The state of a run whose owner was asked to stop it."""
+
+    PENDING = "its owner has not reacted yet"
+    STOPPED = "it was stopped"
+    ENDED = "it came to another end first"
 
 
-class RunStore(Protocol):
-    """Claim, lease, commit."""
+# --- the Protocol -----------------------------------------------------------------------------------------
+
+
+class AnswerStore(Protocol):
+    """Open, claim, hold, end: for the runs of one process."""
+
+    async def open(self, request: OpenRequest) -> Opened:
+        """Find the answer that a client asks for, or claim it for this process, all in one transaction.
+
+        The outcome is Ended only where `resume` names a run that was stopped or failed. Raises what the contract
+        refuses: NotFoundError, ValidationError, ConflictError, UnavailableError, and UnprocessableError if the
+        idempotency key was used with another body. A refused request stores nothing.
+        """
 
     async def claim(self, key: RunKey, run_id: UUID, *, continues: bool) -> ClaimOutcome:
-        """Make the answer here, as run `run_id`, unless it is made or stored already, or another one is being made.
+        """Claim an answer that a run of this process has waited for; a new run gets the id `run_id`.
 
-        A run of the same trigger whose lease is over is taken over, under its own id and a new epoch. Raises
-        NotFoundError when the conversation or the trigger is gone, ValidationError when there is nothing to answer any
-        more, and UnavailableError when its provider is not configured.
+        A run of the same trigger whose lease has expired is taken over under its own id and a new epoch; if it was to
+        be stopped, the outcome is Ended. Raises NotFoundError if the conversation or the trigger is gone,
+        ValidationError if there is nothing to answer any more, UnavailableError if its provider is not configured.
         """
 
-    async def look(self, run_id: UUID) -> Look | None:
-        """What became of a run that is made elsewhere, and tell its owner that it has readers here.
-
-        None when its owner's lease is over (or there is no such run): claim it.
-        """
+    async def look(self, run_id: UUID) -> RunState:
+        """The state of a run of another process. Tells its owner that it has readers here."""
 
     async def renew(self, run_ids: Collection[UUID]) -> Mapping[UUID, Renewal]:
-        """Extend the leases of this process; runs that are no longer its own are left out."""
+        """Extend the leases of this process. Runs that it has lost are missing from the result."""
 
-    async def next_epoch(self, run_id: UUID, epoch: int) -> int | None:
-        """Begin the answer anew under the next epoch; None when the run is no longer ours. It may be repeated."""
+    async def next_epoch(self, run_id: UUID, epoch: int) -> Restarted | Lost:
+        """Begin the answer anew in the epoch after `epoch`. May be repeated."""
 
     async def commit(
         self,
@@ -122,28 +222,54 @@ class RunStore(Protocol):
         kept: bool,
         usage: Usage | None,
         stop_reason: str | None,
-    ) -> bool:
-        """Store the answer and end the run, all or nothing; False when the run is no longer ours, or its conversation
-        was deleted.
-
-        To be repeated with the same `message_id` when it is not known whether it took effect.
-        """
+    ) -> Committed | Lost:
+        """Store the answer and end the run, all or nothing. May be repeated with the same `message_id`."""
 
     async def end(
         self,
         run_id: UUID,
         epoch: int,
-        status: Literal["stopped", "failed", "dropped"],
+        status: EndStatus,
         code: ErrorCode | None = None,
         message: str | None = None,
     ) -> None:
-        """End a run without an answer; nothing happens when it is no longer ours."""
+        """End a run without an answer. Does nothing if this process has lost it. May be repeated."""
 
     async def release(self, run_ids: Collection[UUID]) -> None:
-        """Give up the leases of runs that others shall take over."""
+        """Give up leases of this process, so that other processes take the runs over at once."""
 
     async def set_continues(self, run_id: UUID) -> None:
-        """Have the run go on without readers, on whichever process."""
+        """Have an active run, of whichever process, generated without readers. May be repeated."""
 
     async def abandoned(self) -> Collection[RunKey]:
-        """Runs that are to go on without readers and whose lease is over."""
+        """Runs that shall go on without readers and whose lease has expired."""
+
+    async def require_conversation(self, companies: Companies, conversation_id: UUID) -> None:
+        """Raises NotFoundError unless the conversation exists for these companies."""
+
+    async def request_stop(self, conversation_id: UUID, *, keep: bool) -> UUID | None:
+        """Ask the owner of the conversation's active run to stop it; the run's id, None if no process generates.
+
+        The first request decides what is kept. A run whose lease has expired is stopped by this, and counts as none.
+        """
+
+    async def stop_state(self, run_id: UUID) -> StopState:
+        """The state of a run whose stop was requested. If its lease has expired, this stops it."""
+
+
+async def persist(write: Callable[[], Coroutine[Any, Any, T]]) -> T:
+    """The result of `write`, which is repeated while the database is away.
+
+    `write` must be one that may be repeated. Raises DatabaseUnavailableError after PERSIST_SECONDS.
+    """
+    clock = asyncio.get_running_loop().time
+    deadline = clock() + PERSIST_SECONDS
+    wait = FIRST_RETRY_SECONDS
+    while True:
+        try:
+            return await write()
+        except DatabaseUnavailableError:
+            if clock() + wait > deadline:
+                raise
+        await asyncio.sleep(wait)
+        wait = min(2 * wait, LONGEST_RETRY_SECONDS)

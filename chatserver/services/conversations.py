@@ -164,7 +164,7 @@ class ConversationService:
         actor: Actor,
         conversation_id: UUID,
         body: CreateMessage,
-        idempotency_key: IdempotencyKey | None = None,
+        idempotency_key: str | None = None,
     ) -> tuple[ChatMessage, bool]:
         """The message, and whether it was added now: not when it was before, under the same key.
 
@@ -176,7 +176,7 @@ class ConversationService:
             send,
             actor.scope,
             conversation_id,
-            idempotency_key,
+            None if idempotency_key is None else IdempotencyKey("messages", idempotency_key),
             role=body.role,
             content=body.content,
             agent_id=body.agent_id,

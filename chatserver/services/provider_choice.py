@@ -12,14 +12,14 @@ from chatserver.schemas import LlmConfig
 
 
 @dataclass(frozen=True, slots=True)
-class Model:
-    """A provider, set as an agent wants it (`config` is None where no agent says anything)."""
+class ChosenProvider:
+    """A provider with the settings of an agent; `config` None: the agent is not registered, or has no settings."""
 
     provider: Provider
     config: LlmConfig | None = None
 
     def prompt(self, turns: tuple[Turn, ...]) -> Prompt:
-        """What it is asked."""
+        """What the provider is asked."""
         if self.config is None:
             return Prompt(turns)
         return Prompt(
@@ -31,18 +31,18 @@ class Model:
         )
 
 
-class Models:
-    """The operator's providers by name, the echo, and the default for agents that are not registered."""
+class ProviderChoice:
+    """The operator's providers by name, and the echo. `default` names the one for agents that are not registered."""
 
     def __init__(self, providers: Mapping[str, Provider], echo: Provider, default: str | None) -> None:
         self._providers = providers
-        self._echo = Model(echo)
-        self._default = self._echo if default is None else Model(providers[default])
+        self._echo = ChosenProvider(echo)
+        self._default = self._echo if default is None else ChosenProvider(providers[default])
 
-    def of(self, agent: Any | None) -> Model:
-        """The model of a registered agent's row, or the default for None.
+    def for_agent(self, agent: Any | None) -> ChosenProvider:
+        """The provider of a registered agent, given its row; None: the default.
 
-        Raises UnavailableError when the agent's provider is not configured any more.
+        Raises UnavailableError if the agent's provider is not configured any more.
         """
         if agent is None:
             return self._default
@@ -52,10 +52,10 @@ class Models:
         provider = self._providers.get(config.provider or "")
         if provider is None:
             raise UnavailableError("The provider of this agent is not configured")
-        return Model(provider, config)
+        return ChosenProvider(provider, config)
 
     def close(self) -> None:
-        """Give back what the providers hold."""
+        """Close all providers."""
         self._echo.provider.close()
         for provider in self._providers.values():
             provider.close()

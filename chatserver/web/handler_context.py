@@ -6,10 +6,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from chatserver.live.answers import Answers
 from chatserver.metrics import Metrics
 from chatserver.services.access import Authenticator
 from chatserver.services.agents import AgentService
-from chatserver.services.answers import AnswerService
 from chatserver.services.bookmarks import BookmarkService
 from chatserver.services.conversations import ConversationService
 from chatserver.services.export import ExportService
@@ -35,7 +35,7 @@ class HandlerContext:
     export: ExportService
     bookmarks: BookmarkService
     agents: AgentService
-    answers: AnswerService
+    answers: Answers
     streams: OpenStreams
     requests: OpenRequests
     access: Authenticator

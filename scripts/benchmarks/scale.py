@@ -24,12 +24,11 @@ import psycopg
 
 from chatserver.app import App
 from chatserver.ids import uuid7
-from chatserver.live.store import Claimed
+from chatserver.live.store import Claimed, Committed, OpenRequest
 from chatserver.schemas import CreateConversation, CreateMessage, UpdateConversation
 from chatserver.services.access import local_actor
-from chatserver.services.claims import Claims, OpenRequest
+from chatserver.services.answer_store import PostgresAnswerStore
 from chatserver.services.idempotent_send import IdempotencyKey
-from chatserver.services.run_store import PostgresRunStore
 from chatserver.settings import Settings
 from chatserver.storage.postgres.embedded import EmbeddedPostgres
 from chatserver.storage.postgres.migrate import upgrade
@@ -208,9 +207,8 @@ class Calls:
         self._actor = local_actor()
         self._random = random.Random(1)  # noqa: S311 - the same each time
         self._owner = uuid7()
-        self._claims = Claims(app.models, self._owner, app.settings.lease_seconds)
-        self._store = PostgresRunStore(
-            app.database, app.database, self._claims, self._owner, app.settings.lease_seconds
+        self._store = PostgresAnswerStore(
+            app.database, app.database, app.providers, self._owner, app.settings.lease_seconds
         )
         self._number = 0
         self._claimed: list[Claimed] = []
@@ -328,19 +326,7 @@ class Calls:
         self._asked = await self._chat.add_message(self._actor, self.next(), body)
 
     async def _claim(self) -> None:
-        request = OpenRequest(
-            companies=None,
-            conversation_id=self._asked[0].conversation_id,
-            trigger_id=None,
-            resume=None,
-            message=None,
-            idempotency_key=None,
-            continues=False,
-            refuse_busy=False,
-            wait=False,
-            full=False,
-        )
-        opened = await self._app.database.transaction(self._claims.open, request)
+        opened = await self._store.open(OpenRequest(None, self._asked[0].conversation_id))
         assert isinstance(opened.outcome, Claimed)
         self._claimed.append(opened.outcome)
 
@@ -354,7 +340,7 @@ class Calls:
         committed = await self._store.commit(
             run.run_id, run.epoch, uuid7(), text, kept=False, usage=None, stop_reason="stop"
         )
-        assert committed
+        assert isinstance(committed, Committed)
 
     # --- search and bookmarks -----------------------------------------------------------------------------
 

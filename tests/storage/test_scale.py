@@ -17,13 +17,12 @@ import pytest
 from sqlalchemy import Connection, Engine
 
 from chatserver.ids import uuid7
-from chatserver.live.store import Claimed
+from chatserver.live.store import Claimed, Committed, OpenRequest
 from chatserver.providers.echo import EchoProvider
-from chatserver.services.claims import Claims, OpenRequest
+from chatserver.services.answer_store import PostgresAnswerStore
 from chatserver.services.idempotent_send import IdempotencyKey, send
-from chatserver.services.provider_choice import Models
-from chatserver.services.run_store import PostgresRunStore
-from chatserver.storage import bookmarks, conversations, export, keyset, messages, revisions, runs
+from chatserver.services.provider_choice import ProviderChoice
+from chatserver.storage import bookmarks, conversations, export, keyset, leases, messages, questions, revisions, runs
 from chatserver.storage.search import search
 from chatserver.storage.search.terms import parse_terms
 from scripts.benchmarks.scale import COMPANY, fill, made_id, message_of
@@ -74,28 +73,14 @@ class OnConnection:
 class Answers:
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
-        owner = uuid7()
-        self._claims = Claims(Models({}, EchoProvider(), None), owner, 10)
         database: Any = OnConnection(connection)
-        self.store = PostgresRunStore(database, database, self._claims, owner, 10)
+        self.store = PostgresAnswerStore(database, database, ProviderChoice({}, EchoProvider(), None), uuid7(), 10)
 
     def claim(self) -> Claimed:
         messages.insert_message(
             self._connection, companies=None, conversation_id=CONVERSATION, role="user", content="what?"
         )
-        request = OpenRequest(
-            companies=[COMPANY],
-            conversation_id=CONVERSATION,
-            trigger_id=None,
-            resume=None,
-            message=None,
-            idempotency_key=None,
-            continues=True,
-            refuse_busy=False,
-            wait=False,
-            full=False,
-        )
-        outcome = self._claims.open(self._connection, request).outcome
+        outcome = asyncio.run(self.store.open(OpenRequest([COMPANY], CONVERSATION, continues=True))).outcome
         assert isinstance(outcome, Claimed)
         return outcome
 
@@ -141,7 +126,7 @@ def commit(connection: Connection) -> None:
     answers = Answers(connection)
     run = answers.claim()
     stored = answers.store.commit(run.run_id, run.epoch, uuid7(), "that", kept=False, usage=None, stop_reason="stop")
-    assert asyncio.run(stored)
+    assert isinstance(asyncio.run(stored), Committed)
     assert runs.find_current(connection, CONVERSATION, None) is None
 
 
@@ -149,8 +134,8 @@ def hold(connection: Connection) -> None:
     answers = Answers(connection)
     run = answers.claim()
     assert asyncio.run(answers.store.renew([run.run_id]))
-    assert runs.follow(connection, run.run_id) == run.epoch
-    assert runs.request_stop(connection, CONVERSATION, keep=False) == run.run_id
+    assert leases.follow(connection, run.run_id) == run.epoch
+    assert leases.request_stop(connection, CONVERSATION, keep=False) == run.run_id
     asyncio.run(answers.store.end(run.run_id, run.epoch, "dropped"))
     asyncio.run(answers.store.abandoned())
 
@@ -185,7 +170,7 @@ CALLS: dict[str, Callable[[Connection], object]] = {
     "edit": lambda c: messages.edit(c, [COMPANY], CONVERSATION, MESSAGE, "edited"),
     "rewind": lambda c: revisions.rewind(c, [COMPANY], CONVERSATION, MESSAGE),
     "branch": lambda c: revisions.branch(c, [COMPANY], CONVERSATION, MESSAGE),
-    "newest question": lambda c: runs.find_question(c, [COMPANY], LONG_CONVERSATION, None, newest=True),
+    "newest question": lambda c: questions.find_question(c, [COMPANY], LONG_CONVERSATION, None, newest=True),
     "claim": lambda c: Answers(c).claim(),
     "commit": commit,
     "hold": hold,

@@ -14,10 +14,9 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from chatserver import sse
-from chatserver.live import ends
-from chatserver.live.ends import end_of, read_end, read_stored
 from chatserver.live.journal import REPLAY_CHARS, Journal
 from chatserver.live.reader import BATCH_FRAMES, Reader
+from chatserver.live.replay import done_event, end_of_stored, error_event, read_end, read_stored, stopped_event
 from chatserver.live.store import Ended, Stored
 from chatserver.providers.base import Usage
 from chatserver.sse import NO_EPOCH, EventId, parse_event_id
@@ -29,7 +28,7 @@ MESSAGE = UUID(int=3)
 PATIENCE_SECONDS = 20.0
 
 pieces = st.text(st.sampled_from('ab\r\n\u2028"\\é😀'), min_size=1, max_size=4)
-DONE = ends.done(MESSAGE, Usage(3, 4), "stop")
+DONE = done_event(MESSAGE, Usage(3, 4), "stop")
 
 
 def join(journal: Journal, resume: EventId | None = None, *, reset: bool = False) -> Reader:
@@ -241,7 +240,7 @@ class Answer(RuleBasedStateMachine):
                 viewer = place.viewer()
                 resume_stored(answer, viewer)
                 assert viewer.text == answer.text
-                assert viewer.ends == [end_of(answer)]
+                assert viewer.ends == [end_of_stored(answer)]
                 assert viewer.resets == (0 if (own and not edited) or not place.last_id else 1)
 
 
@@ -310,7 +309,7 @@ def test_a_long_answer_that_was_made_elsewhere_comes_in_batches() -> None:
     assert (viewer.text == text, viewer.ends) == (True, [DONE])
 
 
-@pytest.mark.parametrize("end", [ends.stopped(None), ends.failed("timeout", "Too slow")])
+@pytest.mark.parametrize("end", [stopped_event(None), error_event("timeout", "Too slow")])
 def test_an_answer_elsewhere_that_comes_to_nothing(end: dict[str, Any]) -> None:
     ours = Journal(RUN, 1)
     viewer = Viewer(text="abc", source=EventSource(str(EventId(RUN, 1, 2, 3))))
@@ -364,7 +363,7 @@ def test_a_stored_answer_is_replayed(text: str, kept: bool) -> None:
     viewer = Viewer()
     resume_stored(stored_answer(text, kept=kept), viewer)
     assert viewer.text == text
-    assert viewer.ends == ([ends.stopped(MESSAGE)] if kept else [DONE])
+    assert viewer.ends == ([stopped_event(MESSAGE)] if kept else [DONE])
     assert viewer.resets == 0
 
 
@@ -410,13 +409,13 @@ def test_an_answer_edited_while_it_is_read_is_reset() -> None:
 
 
 def test_usage_and_stop_reason_are_replayed() -> None:
-    assert end_of(stored_answer("a")) == {
+    assert end_of_stored(stored_answer("a")) == {
         "type": "done",
         "messageId": str(MESSAGE),
         "usage": {"inputTokens": 3, "outputTokens": 4},
         "stopReason": "stop",
     }
-    uncounted = end_of(replace(stored_answer("a"), usage=None))
+    uncounted = end_of_stored(replace(stored_answer("a"), usage=None))
     assert (uncounted["usage"], uncounted["stopReason"]) == (None, "stop")
 
 

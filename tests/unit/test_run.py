@@ -10,10 +10,13 @@ import pytest
 
 from chatserver.ids import uuid7
 from chatserver.live.generation import DELTAS_PER_TURN
-from chatserver.live.registry import HEARTBEAT_SECONDS
+from chatserver.live.leases import HEARTBEAT_SECONDS
+from chatserver.live.queue import ConversationQueue
+from chatserver.live.run import Run
+from chatserver.live.steps import Generate
 from chatserver.live.store import Claimed
 from chatserver.providers.base import Finish, ReasoningDelta, Usage
-from tests.unit.processes import (
+from tests.kit.processes import (
     FIRST,
     GRACE_SECONDS,
     STOP,
@@ -49,7 +52,7 @@ async def test_an_answer_is_generated_committed_and_ended() -> None:
             }
         ]
         assert (row.status, row.answer.text, row.answer.usage) == ("completed", "Hello world", Usage(3, 5))
-        assert (w.model.open, list(process.registry), run_of(client).owned) == (0, [], False)
+        assert (w.model.open, process.keys(), run_of(client).owned) == (0, [], False)
         assert ended_runs(process) == {"done": 1}
 
 
@@ -161,13 +164,26 @@ async def test_a_run_that_nobody_has_joined_asks_for_nothing() -> None:
         process = w.process()
         outcome = await process.store.claim(FIRST, uuid7(), continues=False)
         assert isinstance(outcome, Claimed)
-        run = process.registry.add(FIRST, outcome, continues=False)
+        queue: ConversationQueue[Run] = ConversationQueue()
+        run = Run(
+            FIRST,
+            Generate(outcome),
+            queue,
+            process.store,
+            process.metrics,
+            resume_grace_seconds=GRACE_SECONDS,
+            max_answer_chars=100,
+            continues=False,
+        )
+        queue.add(run)
+        running = asyncio.create_task(run.run())
         w.model.say("a", STOP)
         await asyncio.sleep(3)
         assert (w.model.generations, run.wanted) == (0, False)
-        client = await reader_of(process)
-        await client.rest()
-        assert client.text == "a"
+        reader = run.join()
+        await running
+        assert w.database.answers() == ["a"]
+        reader.close()
 
 
 @in_virtual_time
@@ -290,8 +306,11 @@ async def test_drop_ends_only_what_nobody_reads() -> None:
         w.model.say("a")
         await client.until_text("a")
         run = run_of(client)
-        assert not await run.drop()
+        await run.drop()
+        assert run.joinable
         client.leave()
-        assert await run.drop()
+        await run.drop()
+        assert run.outcome == "dropped"
         assert (w.model.open, w.database.statuses()) == (0, ["dropped"])
-        assert await run.drop(), "it is dropped still"
+        await run.drop()
+        assert run.outcome == "dropped", "a second drop changes nothing"

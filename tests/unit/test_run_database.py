@@ -7,11 +7,11 @@ import asyncio
 import pytest
 
 from chatserver.errors import ProviderError
-from chatserver.live.persistence import COMMIT_SECONDS, LONGEST_RETRY_SECONDS
-from chatserver.live.registry import HEARTBEAT_SECONDS
+from chatserver.live.leases import HEARTBEAT_SECONDS
 from chatserver.live.run import Interrupt
-from tests.unit.memory_store import LEASE_SECONDS
-from tests.unit.processes import (
+from chatserver.live.store import LONGEST_RETRY_SECONDS, PERSIST_SECONDS
+from tests.kit.memory_store import LEASE_SECONDS
+from tests.kit.processes import (
     FIRST,
     STOP,
     Client,
@@ -37,7 +37,7 @@ async def test_the_commit_is_tried_until_the_database_is_back() -> None:
         await client.until_text("a")
         w.database.away = True
         w.model.say(STOP)
-        await asyncio.sleep(COMMIT_SECONDS - 5)
+        await asyncio.sleep(PERSIST_SECONDS - 5)
         client.read()
         assert client.ends == []
         w.database.away = False
@@ -79,7 +79,7 @@ async def test_a_commit_that_never_succeeds_is_an_error() -> None:
         w.model.say(STOP)
         began = now()
         await client.rest()
-        assert now() - began == pytest.approx(COMMIT_SECONDS, abs=2 * LONGEST_RETRY_SECONDS)
+        assert now() - began == pytest.approx(PERSIST_SECONDS, abs=2 * LONGEST_RETRY_SECONDS)
         assert (client.end, client.ends[0]["retryable"]) == ("unavailable", True)
         w.database.away = False
         assert w.database.answers() == []

@@ -10,7 +10,7 @@ import pytest
 
 from chatserver.errors import RETRYABLE, ErrorCode, ProviderError
 from chatserver.providers.base import Finish, ReasoningDelta, TextDelta, Usage
-from tests.unit.processes import (
+from tests.kit.processes import (
     FIRST,
     MAX_ANSWER_CHARS,
     STOP,

@@ -8,7 +8,7 @@ import pytest
 
 from chatserver.errors import ErrorCode, ProviderError
 from chatserver.live.run import RESTARTS
-from tests.unit.processes import (
+from tests.kit.processes import (
     FIRST,
     GRACE_SECONDS,
     STOP,

@@ -485,7 +485,7 @@ async def test_a_reader_that_leaves_is_noticed_whatever_it_has_sent(database_url
             await stream.connection.writer.drain()
             getattr(stream.connection, leave)()
             await call.closed()
-            await until(lambda: not list(client.app.registry))
+            await until(lambda: not list(client.app.answers))
 
 
 async def test_within_the_grace_the_answer_goes_on_where_it_was(database_url: str) -> None:
@@ -517,7 +517,7 @@ async def test_nobody_reading_nothing_taken(database_url: str) -> None:
         await stream.event()
         stream.leave()
         await until(lambda: len(client.app.streams) == 0)
-        (run,) = client.app.registry
+        (run,) = client.app.answers
         before = len(run.journal)
         for _ in range(100):
             await call.send("x" * 100)
@@ -537,7 +537,7 @@ async def test_a_dropped_answer_leaves_nothing(database_url: str) -> None:
         stream = await client.stream(conversation)
         await stream.event()
         stream.leave()
-        await until(lambda: not list(client.app.registry))
+        await until(lambda: not list(client.app.answers))
         assert len(await client.messages(conversation)) == 1
         assert (await client.ok("GET", f"/api/conversations/{conversation}"))["activeRun"] is None
 
@@ -554,7 +554,7 @@ async def test_on_disconnect_continue(database_url: str) -> None:
         await until(lambda: len(client.app.streams) == 0)
         await call.send("b")
         await call.finish()
-        await until(lambda: not list(client.app.registry))
+        await until(lambda: not list(client.app.answers))
         assert (await client.messages(conversation))[-1]["content"] == "ab"
         back = await client.stream(conversation, question, last_id=stream.last_id)
         assert text_of(await back.rest()) == "b"

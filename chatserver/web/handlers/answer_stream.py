@@ -14,10 +14,11 @@ from tornado.iostream import StreamClosedError
 
 from chatserver import sse
 from chatserver.errors import ConflictError, TryLaterError
+from chatserver.live.answers import StreamOptions
 from chatserver.live.reader import BATCH_FRAMES, Reader
+from chatserver.live.store import NewMessage
 from chatserver.schema_types import Id, Wire
 from chatserver.schemas import StopAnswer, Stopped, StreamMessage
-from chatserver.services.answers import StreamOptions
 from chatserver.web.handler_context import HandlerContext
 from chatserver.web.http.base_handler import ApiHandler
 from chatserver.web.http.long_response import StreamingHandler
@@ -95,7 +96,7 @@ class StreamHandler(StreamingHandler):
         try:
             super().check_rate()
             with self.context.streams.admitted(self):
-                reader = await self.context.answers.open_stream(self.actor, parse_id(conversation_id), options)
+                reader = await self.context.answers.open(self.actor.companies, parse_id(conversation_id), options)
                 await self._follow(reader)
         except (ConflictError, TryLaterError):
             if came_with is None:
@@ -107,11 +108,10 @@ class StreamHandler(StreamingHandler):
         query = self.query(PostStreamQuery)
         message = self.message_body(StreamMessage)
         with self.context.streams.admitted(self):
-            reader, trigger_id = await self.context.answers.post_and_stream(
-                self.actor,
+            reader, trigger_id = await self.context.answers.send(
+                self.actor.companies,
                 parse_id(conversation_id),
-                message,
-                self.idempotency_key("stream"),
+                NewMessage(message.content, message.agent_id, self.idempotency_key()),
                 StreamOptions(when_busy=query.when_busy, continues=query.on_disconnect == "continue"),
             )
             self.set_header("X-Trigger-Message-Id", str(trigger_id))
@@ -171,5 +171,5 @@ class StopHandler(ApiHandler):
 
     async def post(self, conversation_id: str) -> None:
         body = self.body(StopAnswer)
-        stopped = await self.context.answers.stop(self.actor, parse_id(conversation_id), keep=body.keep)
+        stopped = await self.context.answers.stop(self.actor.companies, parse_id(conversation_id), keep=body.keep)
         self.write_json(Stopped(stopped=stopped))

@@ -31,7 +31,7 @@ class MessagesHandler(ApiHandler):
 
     async def post(self, conversation_id: str) -> None:
         conversation, body = parse_id(conversation_id), self.message_body(CreateMessage)
-        key = self.idempotency_key("messages")
+        key = self.idempotency_key()
         message, added = await self.context.conversations.add_message(self.actor, conversation, body, key)
         self.write_json(message, 201 if added else 200)
 

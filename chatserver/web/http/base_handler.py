@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from functools import cached_property
 from http.client import responses
 from types import TracebackType
-from typing import Any, ClassVar, Literal, TypeVar
+from typing import Any, ClassVar, TypeVar
 
 import tornado.web
 from pydantic import BaseModel
@@ -34,7 +34,6 @@ from chatserver.errors import (
 )
 from chatserver.schemas import CreateMessage, Detail, EditMessage, Error, Page, StreamMessage
 from chatserver.services.access import API, Actor
-from chatserver.services.idempotent_send import IdempotencyKey
 from chatserver.web.handler_context import HandlerContext
 from chatserver.web.http import body_limits, parsing
 from chatserver.web.http.client_address import client_address
@@ -154,14 +153,14 @@ class Handler(tornado.web.RequestHandler):
             raise ValidationError([Problem("content", f"String should have at most {max_chars} characters")])
         return message
 
-    def idempotency_key(self, route: Literal["messages", "stream"]) -> IdempotencyKey | None:
-        """What the client calls this sending, if it says so; raises ValidationError for what is no name."""
+    def idempotency_key(self) -> str | None:
+        """The header Idempotency-Key, if there is one; raises ValidationError for a malformed one."""
         given = self.request.headers.get_list("Idempotency-Key")
         if not given:
             return None
         if len(given) > 1 or IDEMPOTENCY_KEY.fullmatch(given[0]) is None:
             raise ValidationError([Problem("Idempotency-Key", "must be 1 to 255 visible ASCII characters")])
-        return IdempotencyKey(route, given[0])
+        return given[0]
 
     def query(self, model: type[M]) -> M:
         """The query of the request as a `model`; raises ValidationError."""

@@ -8,10 +8,10 @@ import logging
 import pytest
 
 from chatserver.errors import ProviderError
-from chatserver.live.registry import HEARTBEAT_SECONDS, SWEEP_SECONDS
-from chatserver.live.run import LOOK_SECONDS
-from tests.unit.memory_store import LEASE_SECONDS
-from tests.unit.processes import (
+from chatserver.live.leases import HEARTBEAT_SECONDS, SWEEP_SECONDS
+from chatserver.live.waiting import POLL_SECONDS
+from tests.kit.memory_store import LEASE_SECONDS
+from tests.kit.processes import (
     ELSEWHERE,
     FIRST,
     SECOND,
@@ -207,7 +207,7 @@ async def test_a_client_of_the_new_owner_goes_on_at_a_follower_of_both() -> None
         assert run_of(third).owned
         w.model.say("abc")
         await third.until_text("abc")
-        await asyncio.sleep(2 * LOOK_SECONDS)
+        await asyncio.sleep(2 * POLL_SECONDS)
         second.read()
         assert run_of(second).journal.epoch == row.epoch == 2
         third.leave()
@@ -284,13 +284,13 @@ async def test_a_follower_takes_over_when_it_is_its_turn() -> None:
         here, there = w.process(), w.process()
         (first,) = await clients(there, FIRST)
         (second,) = await clients(here, SECOND)
-        await asyncio.sleep(LOOK_SECONDS / 2)
+        await asyncio.sleep(POLL_SECONDS / 2)
         (follower,) = await clients(here, FIRST)
         first.leave()
         await there.die()
         claims = here.store.visits["claim"]
         while here.store.visits["claim"] == claims:
-            await asyncio.sleep(LOOK_SECONDS / 20)
+            await asyncio.sleep(POLL_SECONDS / 20)
         # the next to notice is the follower
         (row,) = w.database.rows.values()
         row.lease_until = now()

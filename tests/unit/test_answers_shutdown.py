@@ -8,10 +8,9 @@ import logging
 import pytest
 
 from chatserver.errors import UnavailableError
-from chatserver.live.registry import SWEEP_SECONDS
-from chatserver.live.run import Queued
-from tests.unit.memory_store import LEASE_SECONDS
-from tests.unit.processes import (
+from chatserver.live.leases import SWEEP_SECONDS
+from tests.kit.memory_store import LEASE_SECONDS
+from tests.kit.processes import (
     ELSEWHERE,
     FIRST,
     SECOND,
@@ -32,7 +31,7 @@ pytestmark = pytest.mark.usefixtures("no_error_is_logged")
 async def test_a_continuing_run_of_a_dead_process_is_adopted() -> None:
     async with world() as w:
         dying, living = w.process(), w.process()
-        living.registry.start()
+        living.start()
         client = Client()
         await client.open(dying, FIRST, continues=True)
         client.leave()
@@ -57,7 +56,7 @@ async def test_what_is_followed_here_is_not_adopted_as_well() -> None:
         first.leave()
         await dying.die()
         await asyncio.sleep(LEASE_SECONDS + 2 * SWEEP_SECONDS)
-        assert [run.key for run in living.registry] == [FIRST]
+        assert living.keys() == [FIRST]
         hold.release()
         w.model.say("a", STOP)
         await second.rest()
@@ -69,14 +68,14 @@ async def test_what_is_followed_here_is_not_adopted_as_well() -> None:
 async def test_who_takes_nothing_new_adopts_nothing(why: str) -> None:
     async with world() as w:
         dying, living = w.process(), w.process(max_runs=0 if why == "full" else 1)
-        living.registry.start()
-        living.registry.draining = why == "draining"
+        living.start()
+        living.answers.draining = why == "draining"
         client = Client()
         await client.open(dying, FIRST, continues=True)
         client.leave()
         await dying.die()
         await asyncio.sleep(LEASE_SECONDS + 3 * SWEEP_SECONDS)
-        assert (list(living.registry), w.model.generations) == ([], 0)
+        assert (living.keys(), w.model.generations) == ([], 0)
 
 
 @in_virtual_time
@@ -84,7 +83,7 @@ async def test_what_cannot_be_adopted_does_not_end_the_sweep(caplog: pytest.LogC
     caplog.set_level(logging.INFO)
     async with world() as w:
         dying, living = w.process(), w.process()
-        living.registry.start()
+        living.start()
         client = Client()
         await client.open(dying, FIRST, continues=True)
         client.leave()
@@ -106,14 +105,14 @@ async def test_finish_continuing_waits_for_those_only() -> None:
         await continuing.open(process, FIRST, continues=True)
         await reading.open(process, ELSEWHERE)
         continuing.leave()
-        finishing = asyncio.ensure_future(process.registry.finish_continuing())
+        finishing = asyncio.ensure_future(process.answers.finish_continuing())
         await asyncio.sleep(5)
         assert not finishing.done()
         w.model.say("a", STOP)
         await finishing
         assert w.database.answers() == ["a"]
-        assert [run.key for run in process.registry] == [ELSEWHERE]
-        await process.registry.finish_continuing()
+        assert process.keys() == [ELSEWHERE]
+        await process.answers.finish_continuing()
 
 
 @in_virtual_time
@@ -158,9 +157,9 @@ async def test_close_hands_over_and_is_idempotent() -> None:
         await continuing.open(process, ELSEWHERE, continues=True)
         w.model.say("a", "b")
         await quiet()
-        await asyncio.gather(process.registry.close(), process.registry.close())
-        await process.registry.close()
-        assert (list(process.registry), w.model.open) == ([], 0)
+        await asyncio.gather(process.answers.close(), process.answers.close())
+        await process.answers.close()
+        assert (process.keys(), w.model.open) == ([], 0)
         dropped, released = w.database.rows.values()
         assert (dropped.status, released.status) == ("dropped", "active")
         assert released.lease_until <= now()
@@ -183,7 +182,7 @@ async def test_close_waits_for_a_commit() -> None:
         (client,) = await clients(process, FIRST)
         w.model.say("a", STOP)
         await hold.entered.wait()
-        closing = asyncio.ensure_future(process.registry.close())
+        closing = asyncio.ensure_future(process.answers.close())
         await quiet()
         assert not closing.done()
         hold.release()
@@ -204,9 +203,9 @@ async def test_close_does_not_wait_for_a_database_that_is_away(continues: bool) 
         await client.until_text("a")
         w.database.away = True
         began = now()
-        await process.registry.close()
+        await process.answers.close()
         assert now() - began < 1
-        assert (w.model.open, list(process.registry)) == (0, [])
+        assert (w.model.open, process.keys()) == (0, [])
         client.read()
         assert client.ends == []
         w.database.away = False
@@ -216,10 +215,10 @@ async def test_close_does_not_wait_for_a_database_that_is_away(continues: bool) 
 async def test_close_before_anything_began() -> None:
     async with world() as w:
         process = w.process()
-        await process.registry.close()
-        process.registry.start()
-        await process.registry.close()
-        assert process.registry.full
+        await process.answers.close()
+        process.start()
+        await process.answers.close()
+        assert not process.answers.accepts_runs
 
 
 @in_virtual_time
@@ -230,10 +229,14 @@ async def test_a_run_that_is_added_while_closing_is_handed_over_too() -> None:
         w.model.say("a")
         await client.until_text("a")
         w.model.closing_seconds = 2.0
-        closing = asyncio.ensure_future(process.registry.close())
+        late, hold = Client(), process.store.hold("open")
+        opening = asyncio.ensure_future(late.open(process, ELSEWHERE))
+        await hold.entered.wait()
+        closing = asyncio.ensure_future(process.answers.close())
         await asyncio.sleep(1)
-        late = process.registry.add(ELSEWHERE, Queued(), continues=False)
-        reader = late.join()
+        hold.release()
+        await opening
+        assert process.keys() == [FIRST, ELSEWHERE]
         await closing
-        assert list(process.registry) == []
-        reader.close()
+        assert (process.keys(), w.database.statuses()) == ([], ["dropped", "dropped"])
+        late.leave()

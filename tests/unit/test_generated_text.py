@@ -8,7 +8,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from chatserver.live.cleaner import REPLACEMENT, TextCleaner
+from chatserver.live.generation import REPLACEMENT, TextCleaner
 
 # UTF-16 code units, as a JSON encoder that knows nothing of pairs writes them: halves of both kinds, NUL, a byte order
 # mark, and whole characters of every width.

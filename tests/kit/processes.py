@@ -1,23 +1,28 @@
-"""Processes with a registry each on one database in memory, a model that says what it is told, and its readers."""
+"""Server processes in virtual time: each opens answers as the server does, all on one database in memory, with one
+model that says what it is told, and clients that read.
+"""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
+from contextvars import ContextVar
+from typing import Any, TypeVar
 from uuid import UUID
+from weakref import WeakKeyDictionary
 
-from chatserver.errors import UnavailableError
-from chatserver.live.ends import read_end, read_stored
+from chatserver.live.answers import Answers, StreamOptions, WhenBusy
 from chatserver.live.reader import BATCH_FRAMES, Reader
-from chatserver.live.registry import Registry
-from chatserver.live.run import Queued, Run
-from chatserver.live.store import Busy, RunKey, Stored
+from chatserver.live.run import Run
+from chatserver.live.store import RunKey
 from chatserver.metrics import Metrics
 from chatserver.providers.base import Delta, Finish, Prompt, TextDelta
+from tests.kit.memory_store import LEASE_SECONDS, MemoryDatabase, MemoryStore
 from tests.unit.event_source import Viewer
-from tests.unit.memory_store import LEASE_SECONDS, MemoryDatabase, MemoryStore, ended
 from tests.unit.virtual_time import now, quiet
+
+T = TypeVar("T")
 
 GRACE_SECONDS = 10.0
 MAX_ANSWER_CHARS = 100
@@ -32,6 +37,9 @@ def key(trigger: int, conversation: UUID = CONVERSATION) -> RunKey:
 # Three questions of one conversation, and one of another.
 FIRST, SECOND, THIRD = key(1), key(2), key(3)
 ELSEWHERE = key(9, UUID(int=77))
+
+# The process that a task belongs to.
+_process: ContextVar[Process | None] = ContextVar("process", default=None)
 
 
 Said = Delta | BaseException | None
@@ -85,10 +93,14 @@ class Client(Viewer):
     reader: Reader | None = None
     run: Run | None = None
 
-    async def open(self, process: Process, asked: RunKey, *, continues: bool = False) -> None:
+    async def open(
+        self, process: Process, asked: RunKey, *, continues: bool = False, when_busy: WhenBusy = "enqueue"
+    ) -> None:
         """Connect, for the first time or again."""
         assert self.reader is None
-        self.reader, self.run = await process.open(asked, self, continues=continues)
+        options = StreamOptions(asked.trigger_id, self.last_id, when_busy=when_busy, continues=continues)
+        self.reader = await process.open(asked.conversation_id, options)
+        self.run = process.find(asked)
         self.see(self.reader.opening)
 
     def read(self) -> None:
@@ -131,20 +143,22 @@ class Client(Viewer):
 
 
 class Process:
-    """A process: its registry, and what opens streams of it (in the server, the service of answers on PostgreSQL)."""
+    """A process: its answers in the making, on the database that all processes share."""
 
     def __init__(
         self,
         database: MemoryDatabase,
+        owners: WeakKeyDictionary[asyncio.Task[Any], Process],
         *,
         grace_seconds: float = GRACE_SECONDS,
         max_answer_chars: int = MAX_ANSWER_CHARS,
         max_runs: int = 100,
     ) -> None:
-        self.database = database
+        """`owners` tells which process a task belongs to."""
         self.store = MemoryStore(database)
         self.metrics = Metrics("0")
-        self.registry = Registry(
+        self._owners = owners
+        self.answers = Answers(
             self.store,
             self.metrics,
             lease_seconds=LEASE_SECONDS,
@@ -153,41 +167,52 @@ class Process:
             max_runs=max_runs,
         )
 
-    async def open(self, asked: RunKey, client: Viewer, *, continues: bool) -> tuple[Reader, Run | None]:
-        """A reader for the client: of the run that is here, of the stored answer, or of a new run."""
-        resume = client.last_id
-        while True:
-            async with self.registry.exclusively(asked.conversation_id):
-                line = self.registry.line(asked.conversation_id)
-                run = next((run for run in line if run.key == asked), None)
-                reset = False
-                if run is None:
-                    row = None if resume is None else self.database.rows.get(resume.run_id)
-                    if resume is not None and row is not None and row.status in ("stopped", "failed"):
-                        return read_end(ended(row), resume), None
-                    outcome = await self.store.open(asked, continues=continues, wait=bool(line))
-                    if isinstance(outcome, Stored):
-                        return read_stored(outcome, resume), None
-                    if self.registry.full:
-                        raise UnavailableError
-                    if isinstance(outcome, Busy):
-                        run, reset = self.registry.add(asked, Queued(), continues=continues), resume is not None
-                    else:
-                        run = self.registry.add(asked, outcome, continues=continues)
-                        reset = resume is not None and resume.run_id != outcome.run_id
-                if run.joinable:
-                    return run.join(None if reset else resume, reset=reset, continues=continues), run
-            await run.wait_settled()
+    async def open(self, conversation_id: UUID, options: StreamOptions) -> Reader:
+        """A reader, opened by a task of this process."""
+        return await self._carry_out(self.answers.open(None, conversation_id, options))
+
+    async def stop(self, conversation_id: UUID, *, keep: bool) -> bool:
+        """Stop the answer that is being generated, from a task of this process."""
+        return await self._carry_out(self.answers.stop(None, conversation_id, keep=keep))
+
+    async def _carry_out(self, work: Coroutine[Any, Any, T]) -> T:
+        """Carry out the request of a client in a task of this process, which ends with the process."""
+        results: list[T] = []
+
+        async def request() -> None:
+            results.append(await work)
+
+        token = _process.set(self)
+        try:
+            task = asyncio.create_task(request())
+        finally:
+            _process.reset(token)
+        await task
+        return results.pop()  # a task that is done holds nothing of it
+
+    def start(self) -> None:
+        """Begin the loops in the background, as a server does before its first request."""
+        token = _process.set(self)
+        try:
+            self.answers.start()
+        finally:
+            _process.reset(token)
+
+    def find(self, key: RunKey) -> Run | None:
+        """The run of that answer, if it is in this process."""
+        return next((run for run in self.answers if run.key == key), None)
+
+    def keys(self) -> list[RunKey]:
+        """The answers in this process, those of one conversation in the order of their turns."""
+        return [run.key for run in self.answers]
 
     async def die(self) -> None:
         """End as by kill -9: nothing is told to anybody."""
         self.store.die()
-        own = {run._task for run in self.registry} | set(self.registry._tasks)
-        own |= {run._work for run in self.registry}
+        own = [task for task, process in self._owners.items() if process is self and not task.done()]
         for task in own:
-            if task is not None:
-                task.cancel()
-        await asyncio.gather(*(task for task in own if task is not None), return_exceptions=True)
+            task.cancel()
+        await asyncio.gather(*own, return_exceptions=True)
 
 
 class World:
@@ -196,12 +221,34 @@ class World:
     def __init__(self, **options: float) -> None:
         self.model = Model()
         self.database = MemoryDatabase(now, self.model)
+        for each in (*(key(number) for number in range(4)), ELSEWHERE):
+            self.database.ask(each)
         self.options = options
         self.processes: list[Process] = []
+        self._owners: WeakKeyDictionary[asyncio.Task[Any], Process] = WeakKeyDictionary()
+        self._note_owners()
+
+    def _note_owners(self) -> None:
+        """Have the loop note which process each new task belongs to: that of the task which creates it."""
+        loop, owners = asyncio.get_running_loop(), self._owners
+        create = loop.get_task_factory() or asyncio.Task
+
+        def create_task(loop: asyncio.AbstractEventLoop, coroutine: Any, **options: Any) -> asyncio.Task[Any]:
+            task: asyncio.Task[Any] = (
+                asyncio.Task(coroutine, loop=loop, **options)
+                if create is asyncio.Task
+                else create(loop, coroutine, **options)  # type: ignore[call-arg]
+            )
+            process = _process.get()
+            if process is not None:
+                owners[task] = process
+            return task
+
+        loop.set_task_factory(create_task)
 
     def process(self, **options: float) -> Process:
         """One more."""
-        process = Process(self.database, **{**self.options, **options})  # type: ignore[arg-type]
+        process = Process(self.database, self._owners, **{**self.options, **options})  # type: ignore[arg-type]
         self.processes.append(process)
         return process
 
@@ -213,10 +260,9 @@ async def world(**options: float) -> AsyncIterator[World]:
     yield made
     for process in made.processes:
         if not process.store.dead:
-            await process.registry.close()
+            await process.answers.close()
             await process.store.settled()
-            assert list(process.registry) == []
-            assert not process.registry._turns
+            assert process.keys() == []
     await quiet()
     assert made.model.open == 0
 

@@ -12,10 +12,11 @@ from typing import Any
 from hypothesis import given, note, settings
 from hypothesis import strategies as st
 
-from chatserver.errors import ProviderError, UnavailableError
+from chatserver.errors import ConflictError, ProviderError, UnavailableError
+from chatserver.live.answers import WhenBusy
 from chatserver.live.store import RunKey
 from chatserver.providers.base import ReasoningDelta
-from tests.unit.processes import GRACE_SECONDS, STOP, Client, Process, World, key, world
+from tests.kit.processes import CONVERSATION, GRACE_SECONDS, STOP, Client, Process, World, key, world
 from tests.unit.virtual_time import in_virtual_time, quiet
 
 CLIENTS = 4
@@ -26,10 +27,14 @@ PATIENCE_SECONDS = 300.0
 client_numbers = st.integers(0, CLIENTS - 1)
 process_numbers = st.integers(0, PROCESSES - 1)
 codes = st.sampled_from(["interrupted", "timeout", "rate_limited", "internal"])
-methods = st.sampled_from(["claim", "look", "renew", "next_epoch", "commit", "end"])
+methods = st.sampled_from(
+    ["open", "claim", "look", "renew", "next_epoch", "commit", "end", "set_continues", "request_stop", "stop_state"]
+)
+
+ways_when_busy = st.sampled_from(["enqueue", "reject", "interrupt"])
 
 actions = st.one_of(
-    st.tuples(st.just("open"), client_numbers, process_numbers, st.booleans()),
+    st.tuples(st.just("open"), client_numbers, process_numbers, st.booleans(), ways_when_busy),
     st.tuples(st.just("leave"), client_numbers),
     st.tuples(st.just("read"), client_numbers),
     st.tuples(st.just("say"), st.integers(1, 3)),
@@ -56,10 +61,10 @@ class Story:
         self.world = w
         self.processes: list[Process] = [w.process() for _ in range(PROCESSES)]
         for process in self.processes:
-            process.registry.start()
+            process.start()
         self.clients = [Client() for _ in range(CLIENTS)]
         self.at: dict[int, int] = {}
-        self.stops: list[tuple[Any, asyncio.Task[bool]]] = []
+        self.stops: list[tuple[int, asyncio.Task[bool]]] = []
         self.said = 0
 
     @staticmethod
@@ -72,13 +77,13 @@ class Story:
         await getattr(self, f"do_{name}")(*arguments)
         await quiet()
 
-    async def do_open(self, number: int, at: int, continues: bool) -> None:
+    async def do_open(self, number: int, at: int, continues: bool, when_busy: WhenBusy) -> None:
         client = self.clients[number]
         if client.reader is not None or client.ends:
             return
         try:
-            await client.open(self.processes[at], self.key_of(number), continues=continues)
-        except UnavailableError:
+            await client.open(self.processes[at], self.key_of(number), continues=continues, when_busy=when_busy)
+        except (UnavailableError, ConflictError):
             return
         self.at[number] = at
 
@@ -107,9 +112,8 @@ class Story:
         await asyncio.sleep(seconds)
 
     async def do_stop(self, at: int, keep: bool) -> None:
-        run = next((run for run in self.processes[at].registry if run.owned), None)
-        if run is not None:
-            self.stops.append((run, asyncio.create_task(run.stop(keep=keep))))
+        stop = self.processes[at].stop(CONVERSATION, keep=keep)
+        self.stops.append((at, asyncio.create_task(stop)))
 
     async def do_away(self, at: int | None) -> None:
         if at is None:
@@ -129,9 +133,8 @@ class Story:
         for number, client in enumerate(self.clients):
             if self.at.get(number) == at:
                 client.leave()
-        own = set(self.processes[at].registry)
-        for run, stopping in self.stops:
-            if run in own:
+        for stopped_at, stopping in self.stops:
+            if stopped_at == at:
                 stopping.cancel()
         await self.processes[at].die()
         self.replace(at)
@@ -141,12 +144,12 @@ class Story:
         for number, client in enumerate(self.clients):
             if self.at.get(number) == at:
                 client.leave()
-        await self.processes[at].registry.close()
+        await self.processes[at].answers.close()
         self.replace(at)
 
     def replace(self, at: int) -> None:
         self.processes[at] = self.world.process()
-        self.processes[at].registry.start()
+        self.processes[at].start()
 
     async def do_slow(self, at: int, seconds: float) -> None:
         self.processes[at].store.latency_seconds = seconds
@@ -196,9 +199,11 @@ class Story:
             assert row.status == {"done": "completed", "stopped": "kept"}[end["type"]]
             assert client.text == row.answer.text
             assert told.setdefault(message_id, end) == end
-        for run, stopping in self.stops:
-            if not stopping.cancelled() and stopping.result():
-                assert run.outcome == "stopped"
+        told_of_a_stop = [
+            stopping for _, stopping in self.stops if not stopping.cancelled() and not stopping.exception()
+        ]
+        if any(stopping.result() for stopping in told_of_a_stop):
+            assert {"stopped", "kept"} & set(self.world.database.statuses()), "nothing was stopped"
 
 
 @given(st.lists(actions, max_size=30))

@@ -1,7 +1,8 @@
-"""A run store in memory that keeps what `live.store.RunStore` promises, for any number of processes at once.
+"""A store of answers in memory that keeps what `live.store.AnswerStore` promises, for any number of processes at once.
 
 Its time is a clock that is handed in. It refuses what PostgreSQL would refuse, can be away for all or for one process,
-can lose the confirmation of what took effect, and can be held in the middle of a visit.
+can lose the confirmation of an effect, and can be held in the middle of a visit. The conformance suite
+`tests/storage/test_answer_store.py` runs against it and against PostgreSQL.
 """
 
 from __future__ import annotations
@@ -13,18 +14,59 @@ from dataclasses import dataclass, field
 from typing import Any, Literal, TypeVar
 from uuid import UUID
 
-from chatserver.errors import DatabaseUnavailableError, ErrorCode, NotFoundError
+from chatserver.errors import (
+    ConflictError,
+    DatabaseUnavailableError,
+    ErrorCode,
+    NotFoundError,
+    UnavailableError,
+    UnprocessableError,
+    ValidationError,
+)
 from chatserver.ids import uuid7
-from chatserver.live.store import Busy, Claimed, ClaimOutcome, Elsewhere, Ended, Look, Renewal, RunKey, Stored
+from chatserver.live.store import (
+    Busy,
+    Claimed,
+    ClaimOutcome,
+    Committed,
+    Companies,
+    Elsewhere,
+    Ended,
+    EndStatus,
+    Lost,
+    NewMessage,
+    Opened,
+    OpenRequest,
+    Orphaned,
+    Renewal,
+    Restarted,
+    RunKey,
+    RunState,
+    StopState,
+    Stored,
+)
 from chatserver.providers.base import Prompt, Provider, Turn, Usage
 
 T = TypeVar("T")
 
 LEASE_SECONDS = 15.0
 FOLLOWED_SECONDS = 3.0
+# A run that shall go on without readers is given up if no process has taken it over by then.
+ADOPTED_WITHIN_SECONDS = 60.0
 GREATEST_INTEGER = 2**31 - 1
 
 Status = Literal["active", "completed", "kept", "stopped", "failed", "dropped"]
+
+
+@dataclass
+class Message:
+    """A message of a user, or of another role."""
+
+    id: UUID
+    conversation_id: UUID
+    content: str
+    role: str = "user"
+    superseded: bool = False
 
 
 @dataclass
@@ -73,17 +115,39 @@ class Hold:
 
 @dataclass
 class MemoryDatabase:
-    """What all processes share. `refusal` is raised by claims, as for a provider that is not configured."""
+    """All processes share it. `conversations` maps ids to companies; `messages` are in the order of writing.
+
+    `refusal` is raised by claims, as for a provider that is not configured.
+    """
 
     clock: Callable[[], float]
     provider: Provider
     away: bool = False
+    conversations: dict[UUID, UUID] = field(default_factory=dict)
+    messages: dict[UUID, Message] = field(default_factory=dict)
+    sent_keys: dict[tuple[UUID, str], NewMessage] = field(default_factory=dict)
+    sent_ids: dict[tuple[UUID, str], UUID] = field(default_factory=dict)
     rows: dict[UUID, Row] = field(default_factory=dict)
     deleted: set[UUID] = field(default_factory=set)
     refusal: Exception | None = None
 
+    def ask(self, key: RunKey, content: str = "?") -> None:
+        """Add the trigger of an answer, and its conversation if that is new."""
+        self.conversations.setdefault(key.conversation_id, key.company_id)
+        if key.trigger_id is not None:
+            self.messages[key.trigger_id] = Message(key.trigger_id, key.conversation_id, content)
+
+    def require(self, companies: Companies, conversation_id: UUID) -> UUID:
+        """The company of a conversation. Raises NotFoundError."""
+        company_id = self.conversations.get(conversation_id)
+        if company_id is None or conversation_id in self.deleted:
+            raise NotFoundError("Conversation not found")
+        if companies is not None and company_id not in companies:
+            raise NotFoundError("Conversation not found")
+        return company_id
+
     def current(self, key: RunKey) -> Row | None:
-        """The run that makes the answer or made the one that is stored."""
+        """The run that generates the answer, or generated the one that is stored."""
         found = [row for row in self.rows.values() if row.key == key and row.status in ("active", "completed", "kept")]
         assert len(found) <= 1, "two current runs of one trigger"
         return found[0] if found else None
@@ -105,7 +169,7 @@ class MemoryDatabase:
 
 
 class MemoryStore:
-    """`RunStore` for one process. `away`: for this process alone."""
+    """`AnswerStore` for one process. `away`: for this process alone."""
 
     def __init__(self, database: MemoryDatabase) -> None:
         self.database = database
@@ -178,66 +242,153 @@ class MemoryStore:
             return None
         return row
 
-    # --- RunStore -----------------------------------------------------------------------------------------
+    # --- open and claim -----------------------------------------------------------------------------------
+
+    async def open(self, request: OpenRequest) -> Opened:
+        return await self._visit("open", lambda: self._all_or_nothing(lambda: self._open(request)))
+
+    def _all_or_nothing(self, effect: Callable[[], T]) -> T:
+        """Take messages back that were added by an effect that raises."""
+        database = self.database
+        before = dict(database.messages), dict(database.sent_keys), dict(database.sent_ids)
+        try:
+            return effect()
+        except Exception:
+            database.messages, database.sent_keys, database.sent_ids = before
+            raise
+
+    def _open(self, request: OpenRequest) -> Opened:
+        database, resume = self.database, request.resume
+        trigger_id = request.trigger_id
+        known = None if resume is None else database.rows.get(resume.run_id)
+        if known is not None and known.key.conversation_id != request.conversation_id:
+            known = None
+        if known is not None:
+            trigger_id = known.key.trigger_id
+        company_id = database.require(request.companies, request.conversation_id)
+        if request.message is not None:
+            trigger_id = self._send(request.conversation_id, request.message)
+        if trigger_id is None and known is None:
+            asked = [each for each in self._live(request.conversation_id) if each.role == "user"]
+            trigger_id = asked[-1].id if asked else None
+        key = RunKey(company_id, request.conversation_id, trigger_id)
+        if known is not None and known.answer is not None:
+            return Opened(key, stored(known), reset=False)
+        if known is not None and known.status in ("stopped", "failed"):
+            return Opened(key, ended(known), reset=False)
+        outcome = self._claim_for(key, request)
+        run_id = outcome.run_id if isinstance(outcome, Claimed | Elsewhere | Stored) else None
+        return Opened(key, outcome, reset=resume is not None and resume.run_id != run_id)
+
+    def _live(self, conversation_id: UUID) -> list[Message]:
+        return [
+            message
+            for message in self.database.messages.values()
+            if message.conversation_id == conversation_id and not message.superseded
+        ]
+
+    def _send(self, conversation_id: UUID, message: NewMessage) -> UUID:
+        database = self.database
+        refuse_what_postgresql_refuses(message.content)
+        if message.idempotency_key is not None:
+            sent = (conversation_id, message.idempotency_key)
+            if sent in database.sent_keys:
+                if database.sent_keys[sent] != message:
+                    raise UnprocessableError("The Idempotency-Key was used for another body")
+                return database.sent_ids[sent]
+            database.sent_keys[sent] = message
+        message_id = uuid7()
+        database.messages[message_id] = Message(message_id, conversation_id, message.content)
+        if message.idempotency_key is not None:
+            database.sent_ids[conversation_id, message.idempotency_key] = message_id
+        return message_id
+
+    def _claim_for(self, key: RunKey, request: OpenRequest) -> ClaimOutcome:
+        while True:
+            outcome = self._claim(
+                key,
+                uuid7(),
+                request.continues,
+                must_queue=request.must_queue,
+                at_capacity=request.at_capacity,
+            )
+            if isinstance(outcome, Busy) and request.refuse_busy:
+                raise ConflictError("Another answer is being generated in this conversation")
+            if not isinstance(outcome, Ended):  # this client has not waited for that one
+                return outcome
 
     async def claim(self, key: RunKey, run_id: UUID, *, continues: bool) -> ClaimOutcome:
         return await self._visit("claim", lambda: self._claim(key, run_id, continues))
 
-    async def open(self, key: RunKey, *, continues: bool, wait: bool) -> Claimed | Elsewhere | Stored | Busy:
-        """What is asked when a client comes: a claim, but with `wait` nothing is begun, for others come first."""
-        return await self._visit("open", lambda: self._open(key, continues, wait))
-
-    def _open(self, key: RunKey, continues: bool, wait: bool) -> Claimed | Elsewhere | Stored | Busy:
-        outcome = self._claim(key, uuid7(), continues, wait=wait)
-        if isinstance(outcome, Ended):  # this client has not waited for it
-            outcome = self._claim(key, uuid7(), continues, wait=wait)
-        assert not isinstance(outcome, Ended)
-        return outcome
-
-    def _claim(self, key: RunKey, run_id: UUID, continues: bool, *, wait: bool = False) -> ClaimOutcome:
+    def _claim(
+        self, key: RunKey, run_id: UUID, continues: bool, *, must_queue: bool = False, at_capacity: bool = False
+    ) -> ClaimOutcome:
         database = self.database
-        if key.conversation_id in database.deleted:
-            raise NotFoundError
         row = database.current(key)
         if row is not None:
             if row.status != "active":
                 return stored(row)
-            # One of our own, of which nobody here knows, was claimed without our hearing of it.
-            if self._leased(row) and (row.owner != self.owner or wait):
+            # A leased run is claimable only if we own it but never saw the claim confirmed.
+            if self._leased(row) and (row.owner != self.owner or must_queue):
                 return Elsewhere(row.id, row.epoch)
             if row.stop_requested is not None and not self._leased(row):
                 row.status = "stopped"
                 return Ended(row.id, row.epoch, "stopped")
-        if database.refusal is not None:
-            raise database.refusal
+        if at_capacity:
+            raise UnavailableError("Too many answers are being generated")
+        self._check_question(key)
         if row is not None:
             row.owner, row.epoch, row.lease_until = self.owner, row.epoch + 1, self._lease()
             return self._claimed(row, continues)
-        if wait:
+        if must_queue:
             return Busy()
         active = database.active(key.conversation_id)
         if active is not None:
-            if self._leased(active) or (active.continues and active.stop_requested is None):
+            awaited = (
+                active.continues
+                and active.stop_requested is None
+                and active.lease_until > database.clock() - ADOPTED_WITHIN_SECONDS
+            )
+            if self._leased(active) or awaited:
                 return Busy()
-            active.status = "stopped" if active.stop_requested else "dropped"
+            active.status = "dropped"
         assert run_id not in database.rows, "the id of a run is used twice"
         database.rows[run_id] = row = Row(run_id, key, self.owner, self._lease(), continues)
         return self._claimed(row, continues)
 
-    def _claimed(self, row: Row, continues: bool) -> Claimed:
-        prompt = Prompt((Turn("user", "?"),))
-        return Claimed(row.id, row.epoch, self.database.provider, prompt, continues or row.continues)
+    def _check_question(self, key: RunKey) -> None:
+        database = self.database
+        database.require(None, key.conversation_id)
+        content = ""
+        if key.trigger_id is not None:
+            message = database.messages.get(key.trigger_id)
+            if message is None or message.superseded or message.conversation_id != key.conversation_id:
+                raise NotFoundError("Message not found")
+            if message.role != "user":
+                raise ValidationError
+            content = message.content
+        if database.provider.needs_user_turn and not content.strip():
+            raise ValidationError
+        if database.refusal is not None:
+            raise database.refusal
 
-    async def look(self, run_id: UUID) -> Look | None:
+    def _claimed(self, row: Row, continues: bool) -> Claimed:
+        trigger = None if row.key.trigger_id is None else self.database.messages[row.key.trigger_id]
+        turns = () if trigger is None else (Turn("user", trigger.content),)
+        return Claimed(row.id, row.epoch, self.database.provider, Prompt(turns), continues or row.continues)
+
+    # --- hold ---------------------------------------------------------------------------------------------
+
+    async def look(self, run_id: UUID) -> RunState:
         return await self._visit("look", lambda: self._look(run_id))
 
-    def _look(self, run_id: UUID) -> Look | None:
+    def _look(self, run_id: UUID) -> RunState:
         row = self.database.rows.get(run_id)
         if row is None:
-            return None
+            return Orphaned()
         if row.status == "active":
             if not self._leased(row):
-                return None
+                return Orphaned()
             row.followed_until = self.database.clock() + FOLLOWED_SECONDS
             return Elsewhere(row.id, row.epoch)
         return stored(row) if row.answer is not None else ended(row)
@@ -256,13 +407,13 @@ class MemoryStore:
 
         return await self._visit("renew", renew)
 
-    async def next_epoch(self, run_id: UUID, epoch: int) -> int | None:
-        def begin_anew() -> int | None:
+    async def next_epoch(self, run_id: UUID, epoch: int) -> Restarted | Lost:
+        def begin_anew() -> Restarted | Lost:
             row = self._own(run_id, epoch) or self._own(run_id, epoch + 1)
             if row is None:
-                return None
+                return Lost()
             row.epoch = epoch + 1
-            return row.epoch
+            return Restarted(row.epoch)
 
         return await self._visit("next_epoch", begin_anew)
 
@@ -276,34 +427,34 @@ class MemoryStore:
         kept: bool,
         usage: Usage | None,
         stop_reason: str | None,
-    ) -> bool:
+    ) -> Committed | Lost:
         return await self._visit(
             "commit", lambda: self._commit(run_id, epoch, kept, Answer(message_id, text, usage, stop_reason))
         )
 
-    def _commit(self, run_id: UUID, epoch: int, kept: bool, answer: Answer) -> bool:
+    def _commit(self, run_id: UUID, epoch: int, kept: bool, answer: Answer) -> Committed | Lost:
         refuse_what_postgresql_refuses(answer.text, answer.stop_reason)
         for count in () if answer.usage is None else (answer.usage.input_tokens, answer.usage.output_tokens):
             if not -GREATEST_INTEGER <= count <= GREATEST_INTEGER:
                 raise OverflowError("integer out of range")
         row = self.database.rows.get(run_id)
         if row is not None and row.answer is not None and row.answer.message_id == answer.message_id:
-            return True
+            return Committed()
         row = self._own(run_id, epoch)
         if row is None:
-            return False
+            return Lost()
         if row.key.conversation_id in self.database.deleted:
             row.status = "stopped"
-            return False
+            return Lost()
         row.answer = answer
         row.status = "kept" if kept else "completed"
-        return True
+        return Committed()
 
     async def end(
         self,
         run_id: UUID,
         epoch: int,
-        status: Literal["stopped", "failed", "dropped"],
+        status: EndStatus,
         code: ErrorCode | None = None,
         message: str | None = None,
     ) -> None:
@@ -346,6 +497,41 @@ class MemoryStore:
                 and row.key.conversation_id not in self.database.deleted
             ],
         )
+
+    # --- stop ---------------------------------------------------------------------------------------------
+
+    async def require_conversation(self, companies: Companies, conversation_id: UUID) -> None:
+        def require() -> None:
+            self.database.require(companies, conversation_id)
+
+        await self._visit("require_conversation", require)
+
+    async def request_stop(self, conversation_id: UUID, *, keep: bool) -> UUID | None:
+        def request_stop() -> UUID | None:
+            row = self.database.active(conversation_id)
+            if row is None:
+                return None
+            row.stop_requested = row.stop_requested or ("keep" if keep else "discard")
+            if not self._leased(row):
+                row.status = "stopped"
+                return None
+            return row.id
+
+        return await self._visit("request_stop", request_stop)
+
+    async def stop_state(self, run_id: UUID) -> StopState:
+        def stop_state() -> StopState:
+            row = self.database.rows.get(run_id)
+            if row is None or row.status in ("stopped", "kept"):
+                return StopState.STOPPED
+            if row.status != "active":
+                return StopState.ENDED
+            if self._leased(row):
+                return StopState.PENDING
+            row.status = "stopped"
+            return StopState.STOPPED
+
+        return await self._visit("stop_state", stop_state)
 
 
 def refuse_what_postgresql_refuses(*texts: str | None) -> None:

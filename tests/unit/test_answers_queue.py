@@ -7,9 +7,10 @@ import asyncio
 import pytest
 
 from chatserver.errors import NotFoundError, UnavailableError, ValidationError
-from chatserver.live.persistence import COMMIT_SECONDS
-from chatserver.live.run import LOOK_SECONDS, Interrupt, Queued
-from tests.unit.processes import (
+from chatserver.live.steps import Interrupt
+from chatserver.live.store import PERSIST_SECONDS
+from chatserver.live.waiting import POLL_SECONDS
+from tests.kit.processes import (
     ELSEWHERE,
     FIRST,
     GRACE_SECONDS,
@@ -34,7 +35,7 @@ async def test_one_after_the_other() -> None:
     async with world() as w:
         process = w.process()
         line = await clients(process, FIRST, SECOND, THIRD)
-        assert [run.key for run in process.registry.line(FIRST.conversation_id)] == [FIRST, SECOND, THIRD]
+        assert process.keys() == [FIRST, SECOND, THIRD]
         for number, client in enumerate(line):
             assert w.database.statuses() == ["completed"] * number + ["active"]
             w.model.say(f"answer {number}", STOP)
@@ -42,7 +43,7 @@ async def test_one_after_the_other() -> None:
             await quiet()
             assert (client.text, client.end, client.resets) == (f"answer {number}", "done", 0)
         assert w.model.generations == 3
-        assert process.registry.line(FIRST.conversation_id) == ()
+        assert process.keys() == []
 
 
 @in_virtual_time
@@ -62,7 +63,7 @@ async def test_who_leaves_the_line_loses_the_place_at_once() -> None:
         first, second, third = await clients(process, FIRST, SECOND, THIRD)
         second.leave()
         await quiet()
-        assert [run.key for run in process.registry] == [FIRST, THIRD]
+        assert process.keys() == [FIRST, THIRD]
         w.model.say("a", STOP, "c", STOP)
         await asyncio.gather(first.rest(), third.rest())
         assert (third.text, w.model.generations, w.database.statuses()) == ("c", 2, ["completed"] * 2)
@@ -100,30 +101,16 @@ async def test_whose_turn_it_is_has_the_grace() -> None:
 
 
 @in_virtual_time
-async def test_next_in_line_comes_before_those_that_wait() -> None:
+async def test_interrupting_client_comes_before_those_that_wait() -> None:
     async with world() as w:
         process = w.process()
         first, third = await clients(process, FIRST, THIRD)
-        run = process.registry.add(SECOND, Queued(), continues=False, next_in_line=True)
-        reader = run.join()
-        assert [each.key for each in process.registry] == [FIRST, SECOND, THIRD]
-        assert await run_of(first).stop(keep=False)
+        second = Client()
+        await second.open(process, SECOND, when_busy="interrupt")
+        assert process.keys() == [FIRST, SECOND, THIRD]
         w.model.say("b", STOP, "c", STOP)
-        await asyncio.gather(first.rest(), third.rest(), run.wait_settled())
+        await asyncio.gather(first.rest(), second.rest(), third.rest())
         assert (first.end, third.text, w.database.answers()) == ("stopped", "c", ["b", "c"])
-        reader.close()
-
-
-@in_virtual_time
-async def test_next_in_an_empty_line_is_the_first() -> None:
-    async with world() as w:
-        process = w.process()
-        run = process.registry.add(FIRST, Queued(), continues=False, next_in_line=True)
-        reader = run.join()
-        w.model.say("a", STOP)
-        await run.wait_settled()
-        assert w.database.answers() == ["a"]
-        reader.close()
 
 
 @pytest.mark.parametrize("keep", [False, True])
@@ -177,7 +164,6 @@ async def test_who_comes_while_that_claim_is_given_back_has_it_made() -> None:
 
 @in_virtual_time
 async def test_a_stop_waits_for_a_claim() -> None:
-    """As the service does it: under the lock of the conversation."""
     async with world() as w:
         process = w.process()
         first, second = await clients(process, FIRST, SECOND)
@@ -186,13 +172,7 @@ async def test_a_stop_waits_for_a_claim() -> None:
         await first.rest()
         await hold.entered.wait()
 
-        async def stop() -> bool:
-            async with process.registry.exclusively(SECOND.conversation_id):
-                (run,) = process.registry.line(SECOND.conversation_id)
-                assert run.owned
-            return await run.stop(keep=False)
-
-        stopping = asyncio.ensure_future(stop())
+        stopping = asyncio.ensure_future(process.answers.stop(None, SECOND.conversation_id, keep=False))
         await quiet()
         hold.release()
         assert await stopping
@@ -214,7 +194,7 @@ async def test_a_conversation_that_is_busy_elsewhere_is_waited_for() -> None:
         w.model.say("b", STOP, "c", STOP)
         await asyncio.gather(second.rest(), third.rest())
         assert (second.text, third.text) == ("b", "c")
-        assert now() - ended <= LOOK_SECONDS + 0.1
+        assert now() - ended <= POLL_SECONDS + 0.1
 
 
 @in_virtual_time
@@ -226,7 +206,7 @@ async def test_who_leaves_a_conversation_that_is_busy_elsewhere() -> None:
         here.store.away = True
         second.leave()
         await quiet()
-        assert [run.key for run in here.registry] == [THIRD], "nothing of it has to be written down"
+        assert here.keys() == [THIRD], "nothing of it has to be written down"
         here.store.away = False
         w.model.say("a", STOP, "c", STOP)
         await asyncio.gather(first.rest(), third.rest())
@@ -236,7 +216,7 @@ async def test_who_leaves_a_conversation_that_is_busy_elsewhere() -> None:
 # --- claims -----------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("waited_seconds", [0.0, 2 * COMMIT_SECONDS])
+@pytest.mark.parametrize("waited_seconds", [0.0, 2 * PERSIST_SECONDS])
 @in_virtual_time
 async def test_a_claim_is_tried_until_the_database_is_back(waited_seconds: float) -> None:
     """However long the line was before."""
@@ -250,7 +230,7 @@ async def test_a_claim_is_tried_until_the_database_is_back(waited_seconds: float
         await hold.entered.wait()
         w.database.away = True
         hold.release()
-        await asyncio.sleep(COMMIT_SECONDS - 2)
+        await asyncio.sleep(PERSIST_SECONDS - 2)
         w.database.away = False
         back = now()
         w.model.say("b", STOP)
@@ -272,7 +252,7 @@ async def test_a_claim_that_never_succeeds_is_an_error() -> None:
         hold.release()
         began = now()
         await second.rest()
-        assert now() - began == pytest.approx(COMMIT_SECONDS, abs=1)
+        assert now() - began == pytest.approx(PERSIST_SECONDS, abs=1)
         assert (second.end, second.ends[0]["retryable"]) == ("unavailable", True)
         w.database.away = False
 
@@ -285,7 +265,7 @@ async def test_hiccups_far_apart_are_no_absence() -> None:
         (second,) = await clients(here, SECOND)
         for _ in range(4):
             here.store.away = True
-            await asyncio.sleep(COMMIT_SECONDS / 2)
+            await asyncio.sleep(PERSIST_SECONDS / 2)
             here.store.away = False
             await asyncio.sleep(2)
         w.model.say("a", STOP, "b", STOP)
@@ -302,7 +282,7 @@ async def test_a_claim_whose_confirmation_was_lost_is_made_again() -> None:
         w.model.say("a", STOP, "b", STOP)
         await asyncio.gather(first.rest(), second.rest())
         assert (second.text, second.end) == ("b", "done")
-        assert now() <= 2 * LOOK_SECONDS, "not a whole lease"
+        assert now() <= 2 * POLL_SECONDS, "not a whole lease"
 
 
 @pytest.mark.parametrize(
@@ -321,7 +301,7 @@ async def test_what_cannot_be_claimed_when_its_turn_comes(refusal: Exception, en
         w.model.say("a", STOP)
         await asyncio.gather(first.rest(), second.rest())
         assert (first.end, second.end) == ("done", end)
-        assert list(w.processes[0].registry) == []
+        assert w.processes[0].keys() == []
 
 
 @in_virtual_time
@@ -359,13 +339,13 @@ async def test_no_more_than_max_runs() -> None:
     async with world(max_runs=2) as w:
         process = w.process()
         first, second = await clients(process, FIRST, SECOND)
-        assert process.registry.full
+        assert not process.answers.accepts_runs
         with pytest.raises(UnavailableError):
             await clients(process, THIRD)
         (joined,) = await clients(process, FIRST)
         w.model.say("a", STOP)
         await asyncio.gather(first.rest(), joined.rest())
-        assert not process.registry.full
+        assert process.answers.accepts_runs
         w.model.say("b", STOP, "c", STOP)
         (third,) = await clients(process, THIRD)
         await asyncio.gather(second.rest(), third.rest())
@@ -375,23 +355,5 @@ async def test_no_more_than_max_runs() -> None:
 async def test_none_is_added_while_draining() -> None:
     async with world() as w:
         process = w.process()
-        process.registry.draining = True
-        assert process.registry.full
-
-
-@in_virtual_time
-async def test_the_lock_of_a_conversation_is_one_as_long_as_it_is_used() -> None:
-    async with world() as w:
-        registry = w.process().registry
-        order: list[int] = []
-
-        async def enter(number: int) -> None:
-            async with registry.exclusively(FIRST.conversation_id):
-                order.append(number)
-                await asyncio.sleep(1)
-
-        async with asyncio.TaskGroup() as group:
-            for number in range(3):
-                group.create_task(enter(number))
-        assert (order, now()) == ([0, 1, 2], pytest.approx(3))
-        assert len(registry._locks) == 0
+        process.answers.draining = True
+        assert not process.answers.accepts_runs

@@ -1,0 +1,313 @@
+"""The front door to answers in the making: open one, join it, stop it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import Literal
+from uuid import UUID
+
+from chatserver.errors import UnavailableError
+from chatserver.live import steps
+from chatserver.live.leases import Leases
+from chatserver.live.queue import ConversationQueue, Queues
+from chatserver.live.reader import Reader
+from chatserver.live.replay import read_end, read_stored
+from chatserver.live.run import Run
+from chatserver.live.steps import FirstStep, Interrupt
+from chatserver.live.store import (
+    AnswerStore,
+    Claimed,
+    Companies,
+    Elsewhere,
+    Ended,
+    NewMessage,
+    Opened,
+    OpenRequest,
+    RunKey,
+    StopState,
+    Stored,
+)
+from chatserver.live.waiting import POLL_SECONDS
+from chatserver.metrics import Metrics
+from chatserver.sse import EventId
+
+# How long a stop waits for an owner elsewhere. By then the owner has reacted, or its lease has expired.
+STOP_SECONDS = 20.0
+
+WhenBusy = Literal["reject", "interrupt", "enqueue"]
+
+
+@dataclass(frozen=True, slots=True)
+class StreamOptions:
+    """What a client asks of a stream.
+
+    `trigger_id` None: the newest user message. `resume`: the event id that the client has. `reset`: it has an id that
+    is not one of ours. `continues`: the answer shall be generated to its end even if all readers leave.
+    """
+
+    trigger_id: UUID | None = None
+    resume: EventId | None = None
+    reset: bool = False
+    when_busy: WhenBusy = "reject"
+    continues: bool = False
+
+
+class Answers:
+    """The answers that this process generates, follows, or has wait. All methods belong to the loop's thread.
+
+    `draining`: no further run is begun.
+    """
+
+    def __init__(
+        self,
+        store: AnswerStore,
+        metrics: Metrics,
+        *,
+        lease_seconds: float,
+        resume_grace_seconds: float,
+        max_answer_chars: int,
+        max_runs: int,
+    ) -> None:
+        self.draining = False
+        self._store = store
+        self._metrics = metrics
+        self._resume_grace_seconds = resume_grace_seconds
+        self._max_answer_chars = max_answer_chars
+        self._queues: Queues[Run] = Queues(max_runs)
+        self._leases = Leases(store, self._queues, self._adopt, lambda: self.accepts_runs, lease_seconds=lease_seconds)
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    def __iter__(self) -> Iterator[Run]:
+        return iter(self._queues)
+
+    @property
+    def accepts_runs(self) -> bool:
+        """Whether a further run may be begun."""
+        return not (self.draining or self._queues.full)
+
+    # --- open and join ------------------------------------------------------------------------------------
+
+    async def open(self, companies: Companies, conversation_id: UUID, options: StreamOptions) -> Reader:
+        """A reader of the answer to a trigger. The answer is begun if nobody has begun it yet.
+
+        The reader must be closed. Raises what can be refused: NotFoundError, ValidationError, ConflictError,
+        UnavailableError.
+        """
+        reader, _ = await self._open(companies, conversation_id, options, None)
+        return reader
+
+    async def send(
+        self, companies: Companies, conversation_id: UUID, message: NewMessage, options: StreamOptions
+    ) -> tuple[Reader, UUID]:
+        """Add a user message; a reader of its answer, and the message's id.
+
+        A message that was sent before under the same idempotency key is not added again. Raises what `open` does, and
+        UnprocessableError if the key was used with another body; then nothing is stored.
+        """
+        reader, trigger_id = await self._open(companies, conversation_id, options, message)
+        assert trigger_id is not None
+        return reader, trigger_id
+
+    async def _open(
+        self, companies: Companies, conversation_id: UUID, options: StreamOptions, message: NewMessage | None
+    ) -> tuple[Reader, UUID | None]:
+        """The reader, and the trigger of its answer."""
+        queue = self._queues.of(conversation_id)
+        while True:
+            joining = options
+            run = None if message is not None else _find(queue, companies, options)
+            if run is None:
+                async with queue.locked():
+                    # Another client may have begun it while this one waited.
+                    run = None if message is not None else _find(queue, companies, options)
+                    if run is None:
+                        with self._queues.reserve() as has_room:
+                            request = _request(queue, companies, conversation_id, options, message)
+                            if self.draining or not has_room:
+                                request = replace(request, at_capacity=True)
+                            opened = await self._store.open(request)
+                            if isinstance(opened.outcome, Stored | Ended):
+                                return _replay(opened, options), opened.key.trigger_id
+                            if opened.reset:
+                                joining = replace(options, resume=None, reset=True)
+                            run = await self._begin(queue, opened, options)
+            if run.joinable:
+                return await self._join(run, joining), run.key.trigger_id
+            # It is being stopped or dropped. Afterwards the database knows how it ended.
+            await run.wait_settled()
+
+    async def _begin(self, queue: ConversationQueue[Run], opened: Opened, options: StreamOptions) -> Run:
+        """The run of an answer that is not stored: the one that is here already, or a new one."""
+        key = opened.key
+        run = queue.find(key)
+        if run is not None:
+            return run
+        match opened.outcome:
+            case Claimed():
+                return self._add(key, steps.Generate(opened.outcome), continues=options.continues)
+            case Elsewhere():
+                return self._add(key, steps.Follow(opened.outcome.run_id, opened.outcome.epoch), continues=False)
+            case _:
+                return await self._enqueue(queue, key, options)
+
+    async def _enqueue(self, queue: ConversationQueue[Run], key: RunKey, options: StreamOptions) -> Run:
+        """Add a run to a conversation that is busy. Answers without readers, and interrupted ones, make way for it."""
+        interrupts = options.when_busy == "interrupt"
+        if interrupts and queue.owned is None:
+            await self._store.request_stop(key.conversation_id, keep=False)
+        others = queue.runs
+        unread = [other for other in others if not other.wanted]
+        run = self._add(key, steps.WaitForTurn(), continues=options.continues, next_in_turn=interrupts or bool(unread))
+        run.interrupts = interrupts
+        for other in unread:
+            other.interrupt(Interrupt.DROP)
+        if interrupts:
+            for other in others:
+                # The last to interrupt wins over those that wait to interrupt. Who enqueued keeps the place.
+                if other.owned or other.interrupts:
+                    other.interrupt(Interrupt.DISCARD)
+        return run
+
+    async def _join(self, run: Run, options: StreamOptions) -> Reader:
+        """A reader of the run. If the run is to continue, the database knows it by then."""
+        begins_to_continue = options.continues and not run.continues
+        reader = run.join(options.resume, reset=options.reset, continues=options.continues)
+        try:
+            if begins_to_continue:
+                await self._store.set_continues(run.journal.run_id)
+        except BaseException:
+            reader.close()
+            raise
+        return reader
+
+    # --- stop ---------------------------------------------------------------------------------------------
+
+    async def stop(self, companies: Companies, conversation_id: UUID, *, keep: bool) -> bool:
+        """Stop the answer that is being generated; whether there was one.
+
+        When this returns, the model's connection is closed, and the kept part, if any, is stored. Raises NotFoundError,
+        and UnavailableError if the process that generates the answer does not react.
+        """
+        await self._store.require_conversation(companies, conversation_id)
+        return await self._stop(conversation_id, keep=keep)
+
+    async def stop_for_delete(self, conversation_id: UUID) -> None:
+        """Stop the answer of a conversation that was deleted."""
+        await self._stop(conversation_id, keep=False)
+
+    async def _stop(self, conversation_id: UUID, *, keep: bool) -> bool:
+        queue = self._queues.of(conversation_id)
+        async with queue.locked():
+            run = queue.owned
+        if run is not None and (await run.stop(keep=keep) or not run.joinable):
+            return run.outcome == "stopped"
+        # Another process generates it, or has taken it over by now.
+        run_id = await self._store.request_stop(conversation_id, keep=keep)
+        if run_id is None:
+            return False
+        clock = asyncio.get_running_loop().time
+        deadline = clock() + STOP_SECONDS
+        while clock() < deadline:
+            state = await self._store.stop_state(run_id)
+            if state is not StopState.PENDING:
+                return state is StopState.STOPPED
+            await asyncio.sleep(POLL_SECONDS)
+        raise UnavailableError("The process that generates the answer does not react")
+
+    async def drop_unread(self, conversation_id: UUID) -> None:
+        """End the conversation's answers that nobody reads."""
+        for run in self._queues.of(conversation_id).runs:
+            await run.drop()
+
+    # --- the life of runs ---------------------------------------------------------------------------------
+
+    def _add(self, key: RunKey, first_step: FirstStep, *, continues: bool, next_in_turn: bool = False) -> Run:
+        self.start()
+        queue = self._queues.of(key.conversation_id)
+        run = Run(
+            key,
+            first_step,
+            queue,
+            self._store,
+            self._metrics,
+            resume_grace_seconds=self._resume_grace_seconds,
+            max_answer_chars=self._max_answer_chars,
+            continues=continues,
+        )
+        self._queues.add(run, next_in_turn=next_in_turn)
+        self._metrics.runs.set(len(self._queues))
+        task = asyncio.get_running_loop().create_task(self._live(run))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return run
+
+    def _adopt(self, key: RunKey, claimed: Claimed) -> Run:
+        return self._add(key, steps.Generate(claimed), continues=True)
+
+    async def _live(self, run: Run) -> None:
+        try:
+            await run.run()
+        finally:
+            self._queues.remove(run)
+            self._metrics.runs.set(len(self._queues))
+            if run.outcome is not None and run.outcome != "elsewhere":
+                self._metrics.run_ended(run.outcome)
+
+    def start(self) -> None:
+        """Begin to renew leases and to adopt abandoned runs. The first run starts this, too."""
+        self._leases.start()
+
+    async def finish_continuing(self) -> None:
+        """Return when no run is left that goes on without readers."""
+        while continuing := [run for run in self if run.continues]:
+            await continuing[0].wait_settled()
+
+    async def close(self) -> None:
+        """Begin nothing more, and hand over all runs. May be called again."""
+        self.draining = True
+        await self._leases.close()
+
+
+def _find(queue: ConversationQueue[Run], companies: Companies, options: StreamOptions) -> Run | None:
+    """The run that the client means, if it is in this process: then the database need not be asked."""
+    for run in queue.runs:
+        if options.resume is not None:
+            # The id of an event names its run.
+            found = options.resume.run_id == run.journal.run_id
+        else:
+            found = options.trigger_id is not None and options.trigger_id == run.key.trigger_id
+        if found and (companies is None or run.key.company_id in companies):
+            return run
+    return None
+
+
+def _request(
+    queue: ConversationQueue[Run],
+    companies: Companies,
+    conversation_id: UUID,
+    options: StreamOptions,
+    message: NewMessage | None,
+) -> OpenRequest:
+    runs = queue.runs
+    return OpenRequest(
+        companies=companies,
+        conversation_id=conversation_id,
+        trigger_id=options.trigger_id,
+        resume=options.resume,
+        message=message,
+        continues=options.continues,
+        # An answer that nobody reads is not busy.
+        refuse_busy=options.when_busy == "reject" and (not runs or any(run.wanted for run in runs)),
+        must_queue=bool(runs),
+    )
+
+
+def _replay(opened: Opened, options: StreamOptions) -> Reader:
+    """A reader of an answer, or of a run, that has come to its end."""
+    if isinstance(opened.outcome, Stored):
+        return read_stored(opened.outcome, options.resume, reset=options.reset or opened.reset)
+    assert isinstance(opened.outcome, Ended)
+    assert options.resume is not None
+    return read_end(opened.outcome, options.resume)

@@ -1,0 +1,124 @@
+"""Leases of this process's runs: renew them, adopt abandoned runs, hand all over at the end."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import Awaitable, Callable, Iterator
+
+from chatserver.errors import ChatServerError, DatabaseUnavailableError
+from chatserver.ids import uuid7
+from chatserver.live.queue import Queues
+from chatserver.live.run import Run
+from chatserver.live.store import AnswerStore, Claimed, RunKey
+
+logger = logging.getLogger(__name__)
+
+# How often leases are renewed; stops and readers of other processes are noticed at the same time.
+HEARTBEAT_SECONDS = 1.0
+# How often abandoned runs are looked for: they shall go on without readers, and their process died.
+SWEEP_SECONDS = 5.0
+
+
+class Leases:
+    """Two loops in the background, from `start` to `close`.
+
+    `add` begins a run that was claimed. `accepts_runs` says whether a further one may be begun.
+    """
+
+    def __init__(
+        self,
+        store: AnswerStore,
+        queues: Queues[Run],
+        add: Callable[[RunKey, Claimed], Run],
+        accepts_runs: Callable[[], bool],
+        *,
+        lease_seconds: float,
+    ) -> None:
+        self._store = store
+        self._queues = queues
+        self._add = add
+        self._accepts_runs = accepts_runs
+        self._heartbeat_seconds = min(HEARTBEAT_SECONDS, lease_seconds / 5)
+        self._tasks: list[asyncio.Task[None]] = []
+        self._closed = False
+
+    @property
+    def running(self) -> bool:
+        """Whether the loops run."""
+        return any(not task.done() for task in self._tasks)
+
+    def start(self) -> None:
+        """Begin both loops. No effect if they run already, or after `close`."""
+        if not self._tasks and not self._closed:
+            self._tasks = [
+                asyncio.create_task(_repeat(self._renew, self._heartbeat_seconds, "leases could not be renewed")),
+                asyncio.create_task(_repeat(self._adopt, SWEEP_SECONDS, "abandoned runs could not be looked for")),
+            ]
+
+    async def close(self) -> None:
+        """Hand over all runs, and end the loops. May be called again, also while it goes on.
+
+        Leases are renewed until the last run is handed over.
+        """
+        self._closed = True
+        # A request that was claiming when the process began to drain may still add a run.
+        while runs := list(self._queues):
+            await asyncio.gather(*(run.hand_over() for run in runs))
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    async def _renew(self) -> None:
+        owned = {run.journal.run_id: run for run in self._queues if run.owned}
+        if not owned:
+            return
+        # If the database is down, no other process can take our runs. If only our connection is down, another process
+        # may, and the fence rejects our later writes.
+        renewals = await self._store.renew(owned.keys())
+        for run_id, run in owned.items():
+            if run.owned and run.journal.run_id == run_id:
+                run.renewed(renewals.get(run_id))
+
+    async def _adopt(self) -> None:
+        if not self._accepts_runs():
+            return
+        for key in await self._store.abandoned():
+            if self._accepts_runs():
+                await self._adopt_one(key)
+
+    async def _adopt_one(self, key: RunKey) -> None:
+        queue = self._queues.of(key.conversation_id)
+        async with queue.locked():
+            # A run that follows it takes it over by itself, and one that this process generates comes first.
+            if queue.find(key) is not None or queue.owned is not None:
+                return
+            try:
+                outcome = await self._store.claim(key, uuid7(), continues=True)
+            except DatabaseUnavailableError:
+                raise
+            except ChatServerError as error:
+                logger.info("an abandoned run cannot be taken over: %s", error.message)
+            else:
+                if isinstance(outcome, Claimed):
+                    self._add(key, outcome)
+
+
+async def _repeat(work: Callable[[], Awaitable[None]], seconds: float, failure: str) -> None:
+    """Do the work every so many seconds."""
+    while True:
+        with _kept_alive(failure):
+            await work()
+        await asyncio.sleep(seconds)
+
+
+@contextlib.contextmanager
+def _kept_alive(failure: str) -> Iterator[None]:
+    """Keeps a background loop alive: logs errors, ignores an unavailable database."""
+    try:
+        yield
+    except DatabaseUnavailableError:
+        pass
+    except Exception:
+        logger.exception(failure)

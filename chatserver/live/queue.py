@@ -1,0 +1,133 @@
+"""The answers of one conversation in this process: their order, their lock, and whose turn it is."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager
+from typing import Generic, Protocol, TypeVar
+from uuid import UUID
+from weakref import WeakValueDictionary
+
+from chatserver.live.store import RunKey
+
+
+class Queued(Protocol):
+    """A run, as its queue sees it."""
+
+    @property
+    def key(self) -> RunKey: ...
+    @property
+    def owned(self) -> bool:
+        """Whether this process generates the answer."""
+
+
+Q = TypeVar("Q", bound=Queued)
+
+
+class ConversationQueue(Generic[Q]):
+    """The runs of one conversation, first come, first served; the first is generated, or followed."""
+
+    def __init__(self) -> None:
+        self._lock = asyncio.Lock()
+        self._runs: list[Q] = []
+        self._turns: dict[int, asyncio.Future[None]] = {}
+        """By the identity of a run: what it waits for."""
+
+    @asynccontextmanager
+    async def locked(self) -> AsyncIterator[None]:
+        """In here nobody else claims or adds a run of the conversation. First come, first served."""
+        async with self._lock:
+            yield
+
+    @property
+    def runs(self) -> Sequence[Q]:
+        """The runs in the order of their turns."""
+        return tuple(self._runs)
+
+    @property
+    def owned(self) -> Q | None:
+        """The run that this process generates, if there is one."""
+        return next((run for run in self._runs if run.owned), None)
+
+    def find(self, key: RunKey) -> Q | None:
+        """The run of that answer."""
+        return next((run for run in self._runs if run.key == key), None)
+
+    def add(self, run: Q, *, next_in_turn: bool = False) -> None:
+        """Add a run at the end, or directly behind the first one."""
+        self._runs.insert(1 if next_in_turn and self._runs else len(self._runs), run)
+
+    def remove(self, run: Q) -> None:
+        """Remove a run that has ended. It is then the next one's turn."""
+        self._runs.remove(run)
+        if self._runs:
+            turn = self._turns.get(id(self._runs[0]))
+            if turn is not None and not turn.done():
+                turn.set_result(None)
+
+    def is_first(self, run: Q) -> bool:
+        return self._runs[0] is run
+
+    async def wait_for_turn(self, run: Q) -> None:
+        """Return when the run is the first."""
+        if self.is_first(run):
+            return
+        turn = self._turns[id(run)] = asyncio.get_running_loop().create_future()
+        try:
+            await turn
+        finally:
+            del self._turns[id(run)]
+
+
+class Queues(Generic[Q]):
+    """The queues of all conversations, which hold at most `max_runs` runs together.
+
+    A queue exists as long as it holds a run, or somebody holds the queue.
+    """
+
+    def __init__(self, max_runs: int) -> None:
+        self._max_runs = max_runs
+        self._reserved = 0
+        self._runs: dict[Q, ConversationQueue[Q]] = {}
+        self._queues: WeakValueDictionary[UUID, ConversationQueue[Q]] = WeakValueDictionary()
+
+    def __len__(self) -> int:
+        """How many runs there are."""
+        return len(self._runs)
+
+    def __iter__(self) -> Iterator[Q]:
+        """The runs, those of one conversation in the order of their turns."""
+        for queue in dict.fromkeys(self._runs.values()):
+            yield from queue.runs
+
+    def of(self, conversation_id: UUID) -> ConversationQueue[Q]:
+        """The queue of a conversation."""
+        queue = self._queues.get(conversation_id)
+        if queue is None:
+            queue = self._queues[conversation_id] = ConversationQueue()
+        return queue
+
+    def add(self, run: Q, *, next_in_turn: bool = False) -> None:
+        """Add a run to the queue of its conversation; see `ConversationQueue.add`."""
+        queue = self._runs[run] = self.of(run.key.conversation_id)
+        queue.add(run, next_in_turn=next_in_turn)
+
+    def remove(self, run: Q) -> None:
+        """Remove a run that has ended."""
+        self._runs.pop(run).remove(run)
+
+    @property
+    def full(self) -> bool:
+        """Whether there is no room for a further run."""
+        return len(self._runs) + self._reserved >= self._max_runs
+
+    @contextmanager
+    def reserve(self) -> Iterator[bool]:
+        """Keep room for one run in here. Yields False if there is none."""
+        has_room = not self.full
+        self._reserved += 1
+        try:
+            yield has_room
+        finally:
+            self._reserved -= 1

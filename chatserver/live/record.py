@@ -1,0 +1,74 @@
+"""What a run writes to the database: its answer, or how it ended without one."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+from uuid import UUID
+
+from chatserver.errors import DatabaseUnavailableError, ErrorCode
+from chatserver.ids import uuid7
+from chatserver.live.journal import Journal
+from chatserver.live.store import AnswerStore, EndStatus, Lost, Restarted, persist
+from chatserver.providers.base import Finish
+
+logger = logging.getLogger(__name__)
+
+
+class RunRecord:
+    """The row of a run. `owned`: this process holds its lease; without it nothing is written.
+
+    The run and its epoch are those of `journal`.
+    """
+
+    def __init__(self, store: AnswerStore, journal: Journal, *, owned: bool) -> None:
+        self.owned = owned
+        self._store = store
+        self._journal = journal
+
+    async def begin_anew(self) -> Restarted | Lost:
+        """Begin the next epoch. Raises DatabaseUnavailableError."""
+        run_id, epoch = self._journal.run_id, self._journal.epoch
+        return await persist(lambda: self._store.next_epoch(run_id, epoch))
+
+    async def commit(self, finish: Finish, *, kept: bool) -> UUID | Lost:
+        """Store the journal's text as the answer; the id of its message. Raises DatabaseUnavailableError."""
+        journal, message_id, text = self._journal, uuid7(), self._journal.text
+        result = await persist(
+            lambda: self._store.commit(
+                journal.run_id,
+                journal.epoch,
+                message_id,
+                text,
+                kept=kept,
+                usage=finish.usage,
+                stop_reason=finish.stop_reason,
+            )
+        )
+        return result if isinstance(result, Lost) else message_id
+
+    async def end(self, status: EndStatus, code: ErrorCode | None = None, message: str | None = None) -> None:
+        """Write down that the run ended without an answer.
+
+        If the database does not come back in time, the lease expires, and the next client to ask begins a new run.
+        """
+        if not self.owned:
+            return
+        run_id, epoch = self._journal.run_id, self._journal.epoch
+        try:
+            await persist(lambda: self._store.end(run_id, epoch, status, code, message))
+        except DatabaseUnavailableError:
+            logger.warning("run %s: its end could not be stored", run_id)
+
+    async def hand_over(self, *, continues: bool) -> None:
+        """Let other processes take the run over if it `continues`, else drop it.
+
+        Tried once: a process that ends does not wait for the database.
+        """
+        if not self.owned:
+            return
+        with contextlib.suppress(DatabaseUnavailableError):
+            if continues:
+                await self._store.release([self._journal.run_id])
+            else:
+                await self._store.end(self._journal.run_id, self._journal.epoch, "dropped")

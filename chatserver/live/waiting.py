@@ -1,0 +1,54 @@
+"""The steps of a run that wait: for its turn, for another process, for a moment."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+
+from chatserver.errors import DatabaseUnavailableError
+from chatserver.live import steps
+from chatserver.live.journal import Journal
+from chatserver.live.queue import ConversationQueue, Q
+from chatserver.live.replay import end_of_stored, end_without_answer
+from chatserver.live.store import AnswerStore, Elsewhere, Ended, Orphaned, Stored
+
+# How often a run of another process, or a conversation that is busy there, is looked at.
+POLL_SECONDS = 0.5
+
+
+async def wait_for_turn(queue: ConversationQueue[Q], run: Q, step: steps.WaitForTurn) -> steps.Step:
+    """Wait until the run is the first in the queue of its conversation."""
+    await queue.wait_for_turn(run)
+    return steps.Claim(back=step)
+
+
+async def pause(step: steps.Pause) -> steps.Step:
+    """Wait a moment for a conversation that is busy in another process, or for the database."""
+    await asyncio.sleep(POLL_SECONDS)
+    return step.then
+
+
+async def follow(store: AnswerStore, journal: Journal, step: steps.Follow) -> steps.Step:
+    """Wait for the end of the run; what to do about it. Its new epochs are told to the readers of `journal`."""
+    while True:
+        with contextlib.suppress(DatabaseUnavailableError):
+            state = await store.look(step.run_id)
+            match state:
+                case Elsewhere():
+                    if state.epoch != journal.epoch:
+                        journal.reset(state.run_id, state.epoch)
+                case Stored():
+                    return steps.ShowStored(state)
+                case Ended(status="dropped") | Orphaned():
+                    return steps.Claim(back=step)
+                case Ended():
+                    return steps.Over("elsewhere", end_without_answer(state))
+        await asyncio.sleep(POLL_SECONDS)
+
+
+def show_stored(journal: Journal, stored: Stored) -> steps.Over:
+    """Append the whole answer; if readers were shown another text before, tell them to drop it."""
+    if stored.edited or (stored.run_id, stored.epoch) != (journal.run_id, journal.epoch) or len(journal):
+        journal.reset(stored.run_id, stored.epoch)
+    journal.append_text(stored.text)
+    return steps.Over("elsewhere", end_of_stored(stored))

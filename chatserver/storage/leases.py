@@ -1,0 +1,127 @@
+"""Leases of runs: an owner holds its runs by them, and readers of other processes tell it of their interest."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import (
+    ARRAY,
+    ColumnElement,
+    Connection,
+    Row,
+    Uuid,
+    and_,
+    any_,
+    bindparam,
+    case,
+    func,
+    literal_column,
+    select,
+    update,
+)
+
+from chatserver.storage.runs import LEASE, NOW
+from chatserver.storage.tables import conversations, runs
+
+# How long a look at a run counts as the interest of readers of another process; they look every half second.
+FOLLOWED: ColumnElement[Any] = literal_column("interval '3 seconds'")
+
+_HELD = and_(
+    runs.c.id == any_(bindparam("run_ids", type_=ARRAY(Uuid))),
+    runs.c.owner == bindparam("by"),
+    runs.c.status == "active",
+)
+_RENEW = (
+    update(runs)
+    .where(_HELD)
+    .values(lease_until=LEASE)
+    .returning(
+        runs.c.id,
+        runs.c.stop_requested,
+        runs.c.continues,
+        func.coalesce(runs.c.followed_until > NOW, False).label("followed"),
+    )
+)
+
+_RELEASE = update(runs).where(_HELD).values(lease_until=NOW)
+
+_FOLLOW = (
+    update(runs)
+    .where(runs.c.id == bindparam("run_id"), runs.c.status == "active", runs.c.lease_until > NOW)
+    .values(followed_until=NOW + FOLLOWED)
+    .returning(runs.c.epoch)
+)
+
+_SET_CONTINUES = update(runs).where(runs.c.id == bindparam("run_id"), runs.c.status == "active").values(continues=True)
+
+_REQUEST_STOP = (
+    update(runs)
+    .where(
+        runs.c.conversation_id == bindparam("in_conversation"),
+        runs.c.status == literal_column("'active'"),  # for the partial index
+    )
+    .values(
+        # The first request decides what is kept.
+        stop_requested=func.coalesce(runs.c.stop_requested, bindparam("stop")),
+        # If the lease has expired, nobody is left to react: the run ends right here.
+        status=case((runs.c.lease_until > NOW, literal_column("'active'")), else_=literal_column("'stopped'")),
+        ended_at=case((runs.c.lease_until > NOW, None), else_=NOW),
+    )
+    .returning(runs.c.id, runs.c.status)
+)
+
+_ABANDONED = (
+    select(conversations.c.company_id, runs.c.conversation_id, runs.c.trigger_message_id)
+    .join_from(runs, conversations, conversations.c.id == runs.c.conversation_id)
+    .where(
+        runs.c.status == literal_column("'active'"),
+        runs.c.continues,
+        runs.c.stop_requested.is_(None),
+        runs.c.lease_until <= NOW,
+        conversations.c.deleted_at.is_(None),
+    )
+    # Some may be refused here each time, because their provider is not configured: they must not hide the others.
+    .order_by(func.random())
+    .limit(20)
+)
+
+
+def renew(connection: Connection, run_ids: Sequence[UUID], owner: UUID, lease_seconds: float) -> Sequence[Row[Any]]:
+    """Extend the leases of `owner`'s runs: rows of `id stop_requested continues followed`, without those it lost."""
+    parameters = {"run_ids": list(run_ids), "by": owner, "lease_seconds": lease_seconds}
+    return connection.execute(_RENEW, parameters).all()
+
+
+def release(connection: Connection, run_ids: Sequence[UUID], owner: UUID) -> None:
+    """End the leases of `owner`'s runs, so that other processes take them over."""
+    connection.execute(_RELEASE, {"run_ids": list(run_ids), "by": owner})
+
+
+def follow(connection: Connection, run_id: UUID) -> int | None:
+    """Tell the owner of a run that another process has readers; the run's epoch, None if no process generates it."""
+    return connection.execute(_FOLLOW, {"run_id": run_id}).scalar_one_or_none()
+
+
+def set_continues(connection: Connection, run_id: UUID) -> None:
+    """Have an active run generated without readers."""
+    connection.execute(_SET_CONTINUES, {"run_id": run_id})
+
+
+def request_stop(connection: Connection, conversation_id: UUID, *, keep: bool) -> UUID | None:
+    """Ask the owner of the conversation's active run to stop it; the run's id.
+
+    None if nothing is being generated. A run whose lease has expired is stopped by this, and counts as none.
+    """
+    parameters = {"in_conversation": conversation_id, "stop": "keep" if keep else "discard"}
+    run = connection.execute(_REQUEST_STOP, parameters).one_or_none()
+    return None if run is None or run.status != "active" else run.id
+
+
+def abandoned(connection: Connection) -> Sequence[Any]:
+    """Rows of `company_id conversation_id trigger_message_id`: runs without an owner that shall go on without readers.
+
+    20 at most, in random order.
+    """
+    return connection.execute(_ABANDONED).all()
