@@ -1,0 +1,225 @@
+"""What the conformance suite of `live.store.AnswerStore` runs against: the store in memory, and the one on PostgreSQL.
+
+Each is set up and looked at from behind, with the same words.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import AsyncGenerator
+from dataclasses import replace
+from typing import Any, NamedTuple
+from uuid import UUID, uuid4
+
+from sqlalchemy import Engine, func, select, text, update
+
+from chatserver.ids import uuid7
+from chatserver.live.store import AnswerStore, Claimed, OpenRequest, RunKey
+from chatserver.metrics import Metrics
+from chatserver.providers.base import Delta, Prompt
+from chatserver.services.answer_store import PostgresAnswerStore
+from chatserver.services.provider_choice import ProviderChoice
+from chatserver.storage import conversations, messages
+from chatserver.storage.postgres.database import Database
+from chatserver.storage.tables import messages as message_table
+from chatserver.storage.tables import runs as run_table
+from tests.kit.memory_store import MemoryDatabase, MemoryStore, Message
+
+LEASE_SECONDS = 15.0
+
+
+class NamedProvider:
+    """A provider that is never asked."""
+
+    def __init__(self, *, needs_user_turn: bool) -> None:
+        self.needs_user_turn = needs_user_turn
+
+    def generate(self, prompt: Prompt) -> AsyncGenerator[Delta]:
+        raise AssertionError("nothing is generated here")
+
+    def close(self) -> None: ...
+
+
+class StoredAnswer(NamedTuple):
+    text: str
+    kept: bool
+
+
+class StoresUnderTest(ABC):
+    """Two processes' stores, `here` and `there`, on one database."""
+
+    here: AnswerStore
+    there: AnswerStore
+
+    def __init__(self, provider: NamedProvider) -> None:
+        self.provider = provider
+        self.company = uuid4()
+
+    # --- what a test does through a store -----------------------------------------------------------------
+
+    def key(self, conversation_id: UUID, trigger_id: UUID | None) -> RunKey:
+        return RunKey(self.company, conversation_id, trigger_id)
+
+    async def claimed(self, key: RunKey, *, store: AnswerStore | None = None, continues: bool = False) -> Claimed:
+        """A claim of the answer, `here` or in another process, that must succeed."""
+        outcome = await (store or self.here).claim(key, uuid7(), continues=continues)
+        assert isinstance(outcome, Claimed), outcome
+        return outcome
+
+    def request(self, key: RunKey, **changes: Any) -> OpenRequest:
+        """The request of a client of the company that asks for an answer."""
+        return replace(OpenRequest([self.company], key.conversation_id, key.trigger_id), **changes)
+
+    # --- what a test does behind its back -----------------------------------------------------------------
+
+    @abstractmethod
+    def conversation(self) -> UUID: ...
+
+    @abstractmethod
+    def say(self, conversation_id: UUID, content: str = "?", role: str = "user") -> UUID:
+        """Add a message; its id."""
+
+    @abstractmethod
+    def delete(self, conversation_id: UUID) -> None: ...
+
+    @abstractmethod
+    def supersede(self, message_id: UUID) -> None: ...
+
+    @abstractmethod
+    def edit_answer(self, message_id: UUID, content: str) -> None: ...
+
+    @abstractmethod
+    def expire(self, run_id: UUID, *, seconds_ago: float = 1.0) -> None:
+        """Let the lease of a run end in the past."""
+
+    @abstractmethod
+    def status(self, run_id: UUID) -> str: ...
+
+    @abstractmethod
+    def contents(self, conversation_id: UUID) -> list[str]:
+        """The messages of users."""
+
+    @abstractmethod
+    def answers(self, conversation_id: UUID) -> list[StoredAnswer]: ...
+
+    @abstractmethod
+    def close(self) -> None: ...
+
+
+class MemoryStores(StoresUnderTest):
+    """The stores of the tests of the live layer."""
+
+    def __init__(self, provider: NamedProvider) -> None:
+        super().__init__(provider)
+        self._database = MemoryDatabase(lambda: 1_000.0, provider)
+        self.here, self.there = MemoryStore(self._database), MemoryStore(self._database)
+
+    def conversation(self) -> UUID:
+        conversation_id = uuid7()
+        self._database.conversations[conversation_id] = self.company
+        return conversation_id
+
+    def say(self, conversation_id: UUID, content: str = "?", role: str = "user") -> UUID:
+        message_id = uuid7()
+        self._database.messages[message_id] = Message(message_id, conversation_id, content, role)
+        return message_id
+
+    def delete(self, conversation_id: UUID) -> None:
+        self._database.deleted.add(conversation_id)
+
+    def supersede(self, message_id: UUID) -> None:
+        self._database.messages[message_id].superseded = True
+
+    def edit_answer(self, message_id: UUID, content: str) -> None:
+        for row in self._database.rows.values():
+            if row.answer is not None and row.answer.message_id == message_id:
+                row.answer.edited = content
+
+    def expire(self, run_id: UUID, *, seconds_ago: float = 1.0) -> None:
+        self._database.rows[run_id].lease_until = self._database.clock() - seconds_ago
+
+    def status(self, run_id: UUID) -> str:
+        return self._database.rows[run_id].status
+
+    def contents(self, conversation_id: UUID) -> list[str]:
+        return [
+            message.content
+            for message in self._database.messages.values()
+            if message.conversation_id == conversation_id and message.role == "user"
+        ]
+
+    def answers(self, conversation_id: UUID) -> list[StoredAnswer]:
+        return [
+            StoredAnswer(row.answer.text, row.status == "kept")
+            for row in self._database.rows.values()
+            if row.key.conversation_id == conversation_id and row.answer is not None
+        ]
+
+    def close(self) -> None: ...
+
+
+class PostgresStores(StoresUnderTest):
+    """The stores of two processes on a real PostgreSQL; `engine` is the test's own way in."""
+
+    def __init__(self, provider: NamedProvider, engine: Engine, url: str) -> None:
+        super().__init__(provider)
+        self._engine = engine
+        self._databases = [
+            Database(url, connections=2, statement_timeout_seconds=10, metrics=Metrics("0")) for _ in range(2)
+        ]
+        self.here, self.there = (
+            PostgresAnswerStore(database, database, ProviderChoice({}, provider, None), uuid7(), LEASE_SECONDS)
+            for database in self._databases
+        )
+
+    def conversation(self) -> UUID:
+        with self._engine.connect() as connection:
+            row = conversations.create(connection, company_id=self.company, title=None, agent_id=None)
+        return UUID(str(row.id))
+
+    def say(self, conversation_id: UUID, content: str = "?", role: str = "user") -> UUID:
+        with self._engine.connect() as connection:
+            row = messages.insert_message(
+                connection, companies=None, conversation_id=conversation_id, role=role, content=content
+            )
+        assert row is not None
+        return UUID(str(row.id))
+
+    def delete(self, conversation_id: UUID) -> None:
+        with self._engine.connect() as connection:
+            assert conversations.soft_delete(connection, None, conversation_id)
+
+    def supersede(self, message_id: UUID) -> None:
+        self._change(message_table, message_id, superseded_at=func.now())
+
+    def edit_answer(self, message_id: UUID, content: str) -> None:
+        self._change(message_table, message_id, edited_content=content, edited_at=func.now())
+
+    def expire(self, run_id: UUID, *, seconds_ago: float = 1.0) -> None:
+        self._change(run_table, run_id, lease_until=func.clock_timestamp() - text(f"interval '{seconds_ago} seconds'"))
+
+    def status(self, run_id: UUID) -> str:
+        with self._engine.connect() as connection:
+            return str(connection.execute(select(run_table.c.status).where(run_table.c.id == run_id)).scalar_one())
+
+    def contents(self, conversation_id: UUID) -> list[str]:
+        return [row.content for row in self._messages(conversation_id, "user")]
+
+    def answers(self, conversation_id: UUID) -> list[StoredAnswer]:
+        return [
+            StoredAnswer(row.content, row.status == "stopped") for row in self._messages(conversation_id, "assistant")
+        ]
+
+    def close(self) -> None:
+        for database in self._databases:
+            database.close()
+
+    def _messages(self, conversation_id: UUID, role: str) -> list[Any]:
+        table = message_table
+        found = select(table).where(table.c.conversation_id == conversation_id, table.c.role == role)
+        with self._engine.connect() as connection:
+            return list(connection.execute(found.order_by(table.c.position)).all())
+
+    def _change(self, table: Any, row_id: UUID, **values: Any) -> None:
+        with self._engine.connect() as connection:
+            assert connection.execute(update(table).where(table.c.id == row_id).values(**values)).rowcount == 1
