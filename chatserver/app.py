@@ -1,4 +1,4 @@
-"""Everything that one process is made of, built and wired in one place."""
+"""The parts of one process, built and joined in one place."""
 
 from __future__ import annotations
 
@@ -32,9 +32,9 @@ from chatserver.web.routes import make_application
 
 
 class App:
-    """The server without its socket: `web` is the Tornado application; the database at `url` is migrated already.
+    """The server without its sockets; `web` is the Tornado application. The database at `url` must be migrated.
 
-    Raises ConfigurationError when a provider lacks its key. To be closed in the order of `server.py`.
+    Raises ConfigurationError if `auth` is not supported, or a provider's key is not valid. Closed as in `server.py`.
     """
 
     def __init__(self, settings: Settings, url: str, environment: Mapping[str, str]) -> None:
@@ -45,7 +45,7 @@ class App:
         self._hangups = Hangups()
         self.metrics = Metrics(installed_version())
         self.database = _database(settings, url, self.metrics, settings.database_connections)
-        # What must not wait behind users' requests: leases, and the question whether the database answers.
+        # For leases and the health check: they must not wait behind the requests of users.
         self.pulse = _database(settings, url, self.metrics, 1)
         self.providers = ProviderChoice(
             {name: make_provider(name, provider, environment) for name, provider in settings.providers.items()},
@@ -86,19 +86,19 @@ class App:
         self.web = make_application(self.context)
 
     def begin_drain(self) -> None:
-        """No new work; what is going on goes on."""
+        """Take no new work. What has begun goes on."""
         self.draining = True
         self.streams.draining = True
         self.answers.draining = True
 
     async def finish_work(self) -> None:
-        """Until all streams, the answers that go on without readers, and all other requests are at their end."""
+        """Return when all streams, all answers that go on without readers, and all other requests have ended."""
         await self.streams.wait_empty()
         await self.answers.finish_continuing()
         await self.requests.finish()
 
     async def close(self) -> None:
-        """Hand over what is still going, and let go of everything."""
+        """Hand over the answers that are still being generated, and close all parts."""
         await self.answers.close()
         await self.rendering.close()
         self._hangups.close()
@@ -119,7 +119,7 @@ def _database(settings: Settings, url: str, metrics: Metrics, connections: int) 
 
 @asynccontextmanager
 async def open_agents(settings: Settings, url: str) -> AsyncIterator[AgentService]:
-    """The use cases of agents alone, for the command line; `url` as for `App`."""
+    """The agents' use cases alone, for the command line; `url` as for `App`."""
     database = _database(settings, url, Metrics(installed_version()), 1)
     try:
         yield AgentService(database, settings.providers)

@@ -1,4 +1,4 @@
-"""The order of start and stop of one process."""
+"""Start and stop of one process, in their order."""
 
 from __future__ import annotations
 
@@ -21,27 +21,23 @@ from chatserver.app import App
 from chatserver.errors import ConfigurationError, DatabaseUnavailableError
 from chatserver.schemas import CreateAgent, LlmConfig
 from chatserver.services.access import local_actor
-from chatserver.services.health import require_database
+from chatserver.services.database_watch import DatabaseWatch
 from chatserver.settings import ProviderSettings, Settings
 from chatserver.settings_types import is_loopback
-from chatserver.storage.postgres.database import Database
-from chatserver.storage.postgres.embedded import EmbeddedPostgres
 from chatserver.storage.postgres.provision import ProvidedDatabase, provided_database
 
 logger = logging.getLogger(__name__)
 
 _STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
-# Connections that wait to be accepted: a crowd of readers comes back at once after a restart.
+# The most connections that wait to be accepted: after a restart a crowd of readers comes back at once.
 BACKLOG = 4_096
-# Files besides the streams': connections to models and the database, requests, logs.
+# Open files besides those of streams: connections to models and the database, requests, logs.
 OTHER_FILES = 2_048
 # How long a client may be silent between two requests, and within one.
 IDLE_CONNECTION_SECONDS = 120
 BODY_SECONDS = 60
-# How long streams that are sent away may take to end, once the drain is over.
+# How long streams that are sent away may take to end, after the drain.
 FAREWELL_SECONDS = 5.0
-# How often the embedded database is asked whether it still answers.
-LOOK_AFTER_DATABASE_SECONDS = 1.0
 
 LOCAL_PROVIDER = "local"
 LOCAL_AGENT = "Local model"
@@ -50,7 +46,7 @@ LOCAL_AGENT = "Local model"
 def serve(settings: Settings, *, reuse_port: bool, local_model: bool) -> int:
     """Run until SIGTERM or SIGINT; the exit status.
 
-    Raises ConfigurationError when it cannot start.
+    Raises ConfigurationError if the server cannot start.
     """
     with asyncio.Runner(loop_factory=_loop_factory()) as runner:
         return runner.run(_serve(settings, reuse_port=reuse_port, local_model=local_model))
@@ -81,7 +77,9 @@ async def _serve(settings: Settings, *, reuse_port: bool, local_model: bool) -> 
         app = App(settings, database.url, os.environ)
         stack.push_async_callback(app.close)
         if database.embedded is not None:
-            await stack.enter_async_context(_kept_alive(database.embedded, app.pulse))
+            watch = DatabaseWatch(database.embedded, app.pulse)
+            watch.start()
+            stack.push_async_callback(watch.close)
         if local_model:
             await _register_local_agent(app)
         server = HTTPServer(app.web, idle_connection_timeout=IDLE_CONNECTION_SECONDS, body_timeout=BODY_SECONDS)
@@ -93,7 +91,7 @@ async def _serve(settings: Settings, *, reuse_port: bool, local_model: bool) -> 
             await _until(stop)
         await _drain(app, server)
     logger.info("stopped")
-    # Nor does one that comes now: closing the loop restores the default handlers, which would kill the process.
+    # Closing the loop restores the default handlers. A further signal would then kill the process: ignore it.
     signal.pthread_sigmask(signal.SIG_BLOCK, _STOP_SIGNALS)
     for number in _STOP_SIGNALS:
         loop.remove_signal_handler(number)
@@ -105,7 +103,7 @@ async def _serve(settings: Settings, *, reuse_port: bool, local_model: bool) -> 
 
 
 def _listen(settings: Settings, *, reuse_port: bool) -> list[socket.socket]:
-    """The sockets that systemd handed over, or our own."""
+    """The sockets that systemd handed over, or else our own."""
     handed_over = systemd.listen_sockets()
     if handed_over:
         for listener in handed_over:
@@ -129,7 +127,7 @@ def _is_local(listener: socket.socket) -> bool:
 
 @asynccontextmanager
 async def _database(settings: Settings) -> AsyncIterator[ProvidedDatabase]:
-    """`provided_database`, while the loop turns: a signal that comes meanwhile is not lost."""
+    """`provided_database` on a thread: signals are handled meanwhile."""
     loop = asyncio.get_running_loop()
     database = provided_database(settings)
     provided = await loop.run_in_executor(None, database.__enter__)
@@ -139,37 +137,8 @@ async def _database(settings: Settings) -> AsyncIterator[ProvidedDatabase]:
         await loop.run_in_executor(None, database.__exit__, None, None, None)
 
 
-@asynccontextmanager
-async def _kept_alive(embedded: EmbeddedPostgres, database: Database) -> AsyncIterator[None]:
-    """In here the embedded database is started again when it was lost: nobody else would do it."""
-    leave = asyncio.Event()
-
-    async def look_after() -> None:
-        try:
-            await require_database(database)
-        except DatabaseUnavailableError:
-            logger.warning("the embedded database does not answer: starting it")
-            await asyncio.get_running_loop().run_in_executor(None, embedded.start)
-
-    async def watch() -> None:
-        while not await _within(LOOK_AFTER_DATABASE_SECONDS, leave.wait()):
-            try:
-                await look_after()
-            except ConfigurationError as error:
-                logger.error("the embedded database does not start: %s", error.message)
-            except Exception:
-                logger.exception("looking after the embedded database")
-
-    task = asyncio.ensure_future(watch())
-    try:
-        yield
-    finally:
-        leave.set()
-        await task
-
-
 async def _within(seconds: float | None, event: Coroutine[Any, Any, object]) -> bool:
-    """Whether it came in time; None waits for ever."""
+    """Wait for an event; whether it came in time. `seconds` None: wait for ever."""
     try:
         async with asyncio.timeout(seconds):
             await event
@@ -180,7 +149,7 @@ async def _within(seconds: float | None, event: Coroutine[Any, Any, object]) -> 
 
 @asynccontextmanager
 async def _with_local_model(settings: Settings) -> AsyncIterator[Settings]:
-    """The settings with a provider for a small model that runs beside the server."""
+    """The settings, with a provider for a small model that runs beside the server until the end."""
     from chatserver.local_model import start_local_model
 
     if LOCAL_PROVIDER in settings.providers:
@@ -194,7 +163,7 @@ async def _with_local_model(settings: Settings) -> AsyncIterator[Settings]:
 
 
 async def _register_local_agent(app: App) -> None:
-    """An agent for the local model, unless the default company has one."""
+    """Register an agent for the local model, unless the default company has one."""
     company_id = app.settings.default_company_id
     cursor = None
     try:
@@ -220,7 +189,7 @@ def _raise_file_limit(files: int) -> None:
 
 
 def _say_ready(sockets: list[socket.socket], settings: Settings) -> None:
-    # What was built so far stays: the collector need not look at it again and again.
+    # What was built so far is never freed: spare the garbage collector from looking at it.
     gc.collect()
     gc.freeze()
     logs.release()
@@ -231,7 +200,7 @@ def _say_ready(sockets: list[socket.socket], settings: Settings) -> None:
 
 
 async def _until(stop: asyncio.Event) -> None:
-    """Until `stop`, with a sign of life for the watchdog: the loop turns."""
+    """Wait for `stop`; meanwhile show systemd's watchdog that the loop turns."""
     while not await _within(systemd.watchdog_seconds(), stop.wait()):
         systemd.notify(systemd.WATCHDOG)
 

@@ -1,8 +1,7 @@
-"""The frames of one answer, append-only, and the cursors of those who read them; no I/O.
+"""The frames of one answer, append-only; no I/O.
 
-A reader is an integer and a wake-up. What is there already and what is still to come are read the same way
-(`frames_since`, else wait), so nothing can fall in between, and a reader that is slow costs nobody anything.
-Frames are encoded once, for all readers.
+A reader is an integer, its cursor, and a wake-up. Replay and live are read the same way (`frames_since`, else wait),
+so nothing falls between them, and a slow reader costs nobody anything. Frames are encoded once, for all readers.
 """
 
 from __future__ import annotations
@@ -19,10 +18,10 @@ REPLAY_CHARS = 8_192
 
 
 class Journal:
-    """What the readers of one answer see.
+    """The frames of one answer. `run_id` and `epoch` name its text in event ids.
 
-    `text` is the answer so far. When it has to be begun anew (`reset`), the frames before are kept for the cursors
-    that still stand there, but new readers begin at `start`.
+    If the answer is begun anew (`reset`), the frames before are kept for the cursors that still stand there; new
+    readers begin at `start`. `chars`: how many characters of the answer stand before the first frame.
     """
 
     def __init__(self, run_id: UUID, epoch: int, *, chars: int = 0) -> None:
@@ -39,22 +38,22 @@ class Journal:
     # --- writing ------------------------------------------------------------------------------------------
 
     def append_token(self, content: str) -> None:
-        """The next piece of the answer."""
+        """Append a piece of the answer, as one frame."""
         self._pieces.append(content)
         self._chars += len(content)
         self._append(sse.text_event(self._next_id(), "token", content))
 
     def append_reasoning(self, content: str) -> None:
-        """The next piece of the model's thinking."""
+        """Append a piece of the model's thinking, as one frame."""
         self._append(sse.text_event(self._next_id(), "reasoning", content))
 
     def append_text(self, text: str) -> None:
-        """A longer piece of the answer, in frames of a bounded size."""
+        """Append a longer piece of the answer, in frames of at most REPLAY_CHARS characters."""
         for at in range(0, len(text), REPLAY_CHARS):
             self.append_token(text[at : at + REPLAY_CHARS])
 
     def reset(self, run_id: UUID, epoch: int) -> None:
-        """Begin the answer anew under another epoch, or run; readers are told to drop what they have."""
+        """Begin the answer anew, in another epoch or run. Readers are told to drop what they have."""
         self.run_id, self.epoch = run_id, epoch
         self._pieces.clear()
         self._first_char = self._chars = 0
@@ -62,7 +61,7 @@ class Journal:
         self.start = len(self._frames)
 
     def end(self, data: dict[str, Any]) -> None:
-        """The terminal event, exactly once."""
+        """Append the terminal event. To be called once."""
         assert not self.ended, "a terminal event is appended once"
         frame = sse.event(EventId(self.run_id, self.epoch, None, None), data)
         self.ended = True
@@ -80,12 +79,12 @@ class Journal:
 
     @property
     def text(self) -> str:
-        """The answer so far."""
+        """The answer so far, from its first frame on."""
         return "".join(self._pieces)
 
     @property
     def chars(self) -> int:
-        """How many characters the answer has so far."""
+        """The length of `text`."""
         return self._chars - self._first_char
 
     def __len__(self) -> int:
@@ -96,18 +95,18 @@ class Journal:
         return self._frames[cursor : cursor + limit]
 
     def cursor_after(self, event_id: EventId) -> int | None:
-        """Where to read on after that event; None when it is not of this epoch."""
+        """The cursor that follows an event; None if the event is not one of this epoch."""
         if (event_id.run_id, event_id.epoch) != (self.run_id, self.epoch) or event_id.seq is None:
             return None
         return event_id.seq if self.start <= event_id.seq <= len(self._frames) else None
 
     @property
     def start_id(self) -> EventId:
-        """The id of the place before the first event that a new reader gets."""
+        """The event id from which a new reader starts: it stands before the first event that the reader gets."""
         return EventId(self.run_id, self.epoch, self.start, self._first_char)
 
     def add_waker(self, wake: Callable[[], None]) -> None:
-        """Call `wake` after every frame; it must be quick and must not change the set of wakers."""
+        """Call `wake` after each frame. It must be quick, and must not add or remove wakers."""
         self._wakers.add(wake)
 
     def remove_waker(self, wake: Callable[[], None]) -> None:

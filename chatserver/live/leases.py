@@ -108,13 +108,13 @@ class Leases:
 async def _repeat(work: Callable[[], Awaitable[None]], seconds: float, failure: str) -> None:
     """Do the work every so many seconds."""
     while True:
-        with _kept_alive(failure):
+        with _surviving(failure):
             await work()
         await asyncio.sleep(seconds)
 
 
 @contextlib.contextmanager
-def _kept_alive(failure: str) -> Iterator[None]:
+def _surviving(failure: str) -> Iterator[None]:
     """Keeps a background loop alive: logs errors, ignores an unavailable database."""
     try:
         yield

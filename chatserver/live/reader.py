@@ -1,4 +1,4 @@
-"""One client's place in an answer."""
+"""The place of one client in an answer."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ from chatserver import sse
 from chatserver.live.journal import Journal
 from chatserver.sse import NO_EPOCH, EventId
 
-# Frames that are handed out at once; between two such batches other readers have their turn.
+# The most frames that are handed out at once. Between two batches other readers have their turn.
 BATCH_FRAMES = 64
 
 
 class Reader:
     """A cursor in a journal, with a wake-up for its one waiter.
 
-    It begins at the journal's start, or after `cursor` frames; `opening_id` is the id that resumes right there. With
-    `reset` the client is first told to drop what it has. A `deferred` id is one that the journal, still empty because
-    the answer is made elsewhere, cannot judge yet. `close` is idempotent and calls `on_close` once.
+    It begins at the journal's start, or after `cursor` frames; `opening_id` is the event id that resumes there.
+    `reset`: first tell the client to drop what it has. `deferred`: an event id that cannot be judged yet, because
+    another process generates the answer and the journal is still empty. `on_close` is called once.
     """
 
     def __init__(
@@ -40,7 +40,7 @@ class Reader:
         self._waiter: asyncio.Future[bool] | None = None
         self._closed = False
         if reset:
-            # Were the connection cut right after the opening, the client would have to be told again.
+            # If the connection is cut right after the opening, the client has to be told again.
             opening_id = EventId(journal.run_id, NO_EPOCH, 0, 0)
             self._first.append(sse.event(journal.start_id, {"type": "reset"}))
         self.opening = sse.opening(opening_id or journal.start_id)
@@ -59,7 +59,7 @@ class Reader:
         return cls(journal, reset=True, on_close=on_close)
 
     def take(self) -> Sequence[bytes]:
-        """The next frames, BATCH_FRAMES at most; empty when there are none yet, or when it is `at_end`."""
+        """The next frames, BATCH_FRAMES at most. Empty: there are none yet, or the reader is `at_end`."""
         if self._deferred is not None and len(self._journal) > 0:
             self._decide(self._deferred)
         if self._first:
@@ -72,8 +72,8 @@ class Reader:
     def _decide(self, resume: EventId) -> None:
         """Go on after `resume` in a journal that was empty when this reader came.
 
-        Either the answer was finished elsewhere, and the journal holds its whole text and its end: then only the
-        rest of the text is sent. Or it is begun anew, and the journal says so itself.
+        If the other process finished the answer, the journal holds its whole text and its end, and only the rest of
+        the text is sent. If the answer was begun anew, the journal itself has a `reset`.
         """
         self._deferred = None
         journal = self._journal
@@ -85,7 +85,7 @@ class Reader:
 
     @property
     def at_end(self) -> bool:
-        """Whether the terminal event was taken."""
+        """Whether the terminal event has been taken."""
         return self._journal.ended and not self._first and self._cursor == len(self._journal)
 
     def wake(self) -> None:
@@ -97,7 +97,7 @@ class Reader:
             waiter.set_result(True)
 
     async def wait(self, seconds: float) -> bool:
-        """Until somebody wakes this reader, for `seconds` at most; False when nobody did."""
+        """Wait for `wake`, for `seconds` at most; False if it was not called."""
         if self._woken:
             self._woken = False
             return True
@@ -112,7 +112,7 @@ class Reader:
             timer.cancel()
 
     def close(self) -> None:
-        """Leave the answer."""
+        """Leave the answer. May be called again."""
         if not self._closed:
             self._closed = True
             self._journal.remove_waker(self.wake)
