@@ -99,7 +99,7 @@ class Row:
 
 
 class Hold:
-    """A visit that waits before it has any effect: `entered` tells that it is there, `release` lets it go on."""
+    """Makes a visit wait before it has any effect. `entered` is set when it waits; `release` lets it go on."""
 
     def __init__(self) -> None:
         self.entered = asyncio.Event()
@@ -164,7 +164,7 @@ class MemoryDatabase:
         return [row.answer.text for row in self.rows.values() if row.answer is not None]
 
     def statuses(self) -> list[Status]:
-        """Of all runs, in the order in which they were claimed."""
+        """The statuses of all runs, in the order in which they were claimed."""
         return [row.status for row in self.rows.values()]
 
 
@@ -192,18 +192,18 @@ class MemoryStore:
         return hold
 
     async def settled(self) -> None:
-        """Until no visit is on its way any more, of those that nobody waits for either."""
+        """Return when no visit is under way, not even one that nobody waits for."""
         while self._on_their_way:
             await asyncio.wait(self._on_their_way)
 
     def die(self) -> None:
-        """What is on its way has no effect any more, and nothing comes back."""
+        """End all visits that are under way: they have no effect any more, and no result."""
         self.dead = True
         for visit in self._on_their_way:
             visit.cancel()
 
     async def _visit(self, method: str, effect: Callable[[], T]) -> T:
-        """What `effect` gives. It takes place also when the caller does not wait for it any more, as on a thread."""
+        """The result of `effect`. It takes place even if the caller stops waiting for it, as on a thread."""
         visit = asyncio.ensure_future(self._go_there_and_back(method, effect))
         self._on_their_way.add(visit)
         visit.add_done_callback(self._is_back)

@@ -46,7 +46,7 @@ Said = Delta | BaseException | None
 
 
 class Model:
-    """A provider: what it is told to say goes to whoever asks next, exceptions are raised, None ends without an end.
+    """A provider that says what it is told: deltas, exceptions to raise, None to end without a Finish.
 
     `given` counts what was taken from it, `generations` how often it was asked, `open` the connections that are open
     now. `closing_seconds` is how long closing one takes.
@@ -104,14 +104,14 @@ class Client(Viewer):
         self.see(self.reader.opening)
 
     def read(self) -> None:
-        """See all that is there."""
+        """See all frames that the reader can take now."""
         assert self.reader is not None
         while frames := self.reader.take():
             assert len(frames) <= BATCH_FRAMES
             self.see(b"".join(frames))
 
     async def until(self, condition: Callable[[], bool]) -> None:
-        """Read on until that holds."""
+        """Read on until the condition holds."""
         assert self.reader is not None
         self.read()
         while not condition():
@@ -247,7 +247,7 @@ class World:
         loop.set_task_factory(create_task)
 
     def process(self, **options: float) -> Process:
-        """One more."""
+        """Add a process."""
         process = Process(self.database, self._owners, **{**self.options, **options})  # type: ignore[arg-type]
         self.processes.append(process)
         return process
@@ -255,7 +255,7 @@ class World:
 
 @asynccontextmanager
 async def world(**options: float) -> AsyncIterator[World]:
-    """A world that is taken down in the end, and in which no connection to the model is left open."""
+    """A world that is taken down at the end. By then no connection to the model is open, and no run is left."""
     made = World(**options)
     yield made
     for process in made.processes:
@@ -275,7 +275,7 @@ async def reader_of(process: Process, *, continues: bool = False) -> Client:
 
 
 async def clients(process: Process, *keys: RunKey) -> list[Client]:
-    """A client for each, in this order."""
+    """Open a client for each answer, in this order."""
     opened = []
     for each in keys:
         client = Client()
@@ -291,7 +291,7 @@ def run_of(client: Client) -> Run:
 
 
 def ended_runs(process: Process) -> dict[str, float]:
-    """How many runs were counted, by outcome."""
+    """The metric of runs that ended, by outcome."""
     samples = (sample for metric in process.metrics.registry.collect() for sample in metric.samples)
     return {
         sample.labels["outcome"]: sample.value

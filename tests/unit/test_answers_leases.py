@@ -1,4 +1,4 @@
-"""Who makes an answer holds it by a lease; others follow, and take it over when that is over."""
+"""The owner of an answer holds it by a lease; other processes follow, and take it over when the lease expires."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ pytestmark = pytest.mark.usefixtures("no_error_is_logged")
 
 
 @in_virtual_time
-async def test_leases_are_renewed_for_all_runs_at_once() -> None:
+async def test_leases_of_all_runs_are_renewed_in_one_visit() -> None:
     async with world() as w:
         process = w.process()
         one, other = await clients(process, FIRST, ELSEWHERE)
@@ -45,7 +45,7 @@ async def test_leases_are_renewed_for_all_runs_at_once() -> None:
 
 
 @in_virtual_time
-async def test_the_heartbeat_outlives_an_absence_and_a_defect(caplog: pytest.LogCaptureFixture) -> None:
+async def test_lease_renewal_goes_on_after_an_absence_and_a_defect(caplog: pytest.LogCaptureFixture) -> None:
     async with world() as w:
         process = w.process()
         (client,) = await clients(process, FIRST)
@@ -69,7 +69,7 @@ async def test_the_heartbeat_outlives_an_absence_and_a_defect(caplog: pytest.Log
 
 @pytest.mark.parametrize("keep", [False, True])
 @in_virtual_time
-async def test_a_stop_that_was_asked_for_elsewhere(keep: bool) -> None:
+async def test_owner_stops_when_another_process_requests_it(keep: bool) -> None:
     async with world() as w:
         (client,) = await clients(w.process(), FIRST)
         w.model.say("a")
@@ -83,7 +83,7 @@ async def test_a_stop_that_was_asked_for_elsewhere(keep: bool) -> None:
 
 
 @in_virtual_time
-async def test_that_it_shall_continue_was_asked_for_elsewhere() -> None:
+async def test_owner_continues_when_another_process_requests_it() -> None:
     async with world(grace_seconds=0) as w:
         (client,) = await clients(w.process(), FIRST)
         await w.process().store.set_continues(run_of(client).journal.run_id)
@@ -95,7 +95,7 @@ async def test_that_it_shall_continue_was_asked_for_elsewhere() -> None:
 
 
 @in_virtual_time
-async def test_no_lease_is_renewed_of_what_has_ended() -> None:
+async def test_ended_run_has_no_lease_renewed() -> None:
     async with world() as w:
         process = w.process()
         (client,) = await clients(process, FIRST)
@@ -120,7 +120,7 @@ async def owner_and_follower(w: World) -> tuple[Client, Client]:
 
 
 @in_virtual_time
-async def test_a_follower_gets_the_answer_and_its_end() -> None:
+async def test_follower_gets_the_answer_and_its_end() -> None:
     async with world() as w:
         first, second = await owner_and_follower(w)
         w.model.say("def", STOP)
@@ -130,7 +130,7 @@ async def test_a_follower_gets_the_answer_and_its_end() -> None:
 
 
 @in_virtual_time
-async def test_a_client_goes_on_at_another_process() -> None:
+async def test_client_resumes_at_another_process() -> None:
     async with world() as w:
         first, second = await owner_and_follower(w)
         first.leave()
@@ -141,7 +141,7 @@ async def test_a_client_goes_on_at_another_process() -> None:
 
 
 @in_virtual_time
-async def test_a_follower_counts_as_a_reader() -> None:
+async def test_follower_counts_as_a_reader_of_the_owner() -> None:
     async with world(grace_seconds=0) as w:
         first, second = await owner_and_follower(w)
         await asyncio.sleep(2)
@@ -154,7 +154,7 @@ async def test_a_follower_counts_as_a_reader() -> None:
 
 
 @in_virtual_time
-async def test_the_last_follower_leaves() -> None:
+async def test_answer_is_dropped_when_the_last_follower_leaves() -> None:
     async with world(grace_seconds=0) as w:
         first, second = await owner_and_follower(w)
         await asyncio.sleep(2)
@@ -165,7 +165,7 @@ async def test_the_last_follower_leaves() -> None:
 
 
 @in_virtual_time
-async def test_an_answer_dropped_elsewhere_is_made_here() -> None:
+async def test_follower_generates_an_answer_that_its_owner_dropped() -> None:
     async with world(grace_seconds=0) as w:
         first, second = await owner_and_follower(w)
         first.leave()  # before the first look told the owner
@@ -180,7 +180,7 @@ async def test_an_answer_dropped_elsewhere_is_made_here() -> None:
 
 @pytest.mark.parametrize("how", ["stop", "keep", "error"])
 @in_virtual_time
-async def test_a_follower_sees_every_end(how: str) -> None:
+async def test_follower_sees_every_end(how: str) -> None:
     async with world() as w:
         first, second = await owner_and_follower(w)
         if how == "error":
@@ -193,8 +193,8 @@ async def test_a_follower_sees_every_end(how: str) -> None:
 
 
 @in_virtual_time
-async def test_a_client_of_the_new_owner_goes_on_at_a_follower_of_both() -> None:
-    """Whose journal is not the owner's: the same id says another place there."""
+async def test_client_of_the_new_owner_resumes_at_a_follower_of_both() -> None:
+    """The follower has a journal of its own, in which the same event id means another place."""
     async with world() as w:
         old, follower, new = w.process(), w.process(), w.process()
         (first,) = await clients(old, FIRST)
@@ -218,7 +218,7 @@ async def test_a_client_of_the_new_owner_goes_on_at_a_follower_of_both() -> None
 
 
 @in_virtual_time
-async def test_an_answer_that_is_edited_before_a_follower_looks() -> None:
+async def test_follower_shows_an_answer_that_was_edited_before_it_looked() -> None:
     async with world() as w:
         first, second = await owner_and_follower(w)
         moved = Client()
@@ -236,7 +236,7 @@ async def test_an_answer_that_is_edited_before_a_follower_looks() -> None:
 
 
 @in_virtual_time
-async def test_the_database_is_away_for_a_follower() -> None:
+async def test_follower_outlives_an_absence_of_the_database() -> None:
     async with world() as w:
         first, second = await owner_and_follower(w)
         w.database.away = True
@@ -248,7 +248,7 @@ async def test_the_database_is_away_for_a_follower() -> None:
 
 
 @in_virtual_time
-async def test_a_process_dies_and_a_follower_takes_over() -> None:
+async def test_follower_takes_over_from_a_dead_process() -> None:
     async with world() as w:
         first, second = await owner_and_follower(w)
         first.leave()
@@ -265,7 +265,7 @@ async def test_a_process_dies_and_a_follower_takes_over() -> None:
 
 
 @in_virtual_time
-async def test_an_orphan_makes_way_for_another_trigger() -> None:
+async def test_orphaned_run_makes_way_for_another_trigger() -> None:
     async with world() as w:
         first, second = w.process(), w.process()
         (client,) = await clients(first, FIRST)
@@ -278,8 +278,8 @@ async def test_an_orphan_makes_way_for_another_trigger() -> None:
 
 
 @in_virtual_time
-async def test_a_follower_takes_over_when_it_is_its_turn() -> None:
-    """Here another one waits, who came first; the run of a process that died makes way for it."""
+async def test_follower_takes_over_when_its_turn_comes() -> None:
+    """Another client waits here and came first; the run of the dead process makes way for it."""
     async with world() as w:
         here, there = w.process(), w.process()
         (first,) = await clients(there, FIRST)

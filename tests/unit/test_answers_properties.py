@@ -1,4 +1,4 @@
-"""Whatever clients, models, processes and the database do, in whatever order: whoever stays to the end has the answer.
+"""Whatever clients, models, processes and the database do, in any order: every reader that stays gets the answer.
 
 Two processes share a database; each may die, or lose the database alone, or lose the confirmation of what it wrote.
 """
@@ -55,7 +55,7 @@ ORPHANING = {"away", "lose", "die"}
 
 
 class Story:
-    """What happens, and what must hold then."""
+    """A sequence of actions, and what must hold afterwards."""
 
     def __init__(self, w: World) -> None:
         self.world = w
@@ -140,7 +140,7 @@ class Story:
         self.replace(at)
 
     async def do_close(self, at: int) -> None:
-        """An orderly end, as after a drain: its clients are sent away first."""
+        """End a process in order, as after a drain: its clients are sent away first."""
         for number, client in enumerate(self.clients):
             if self.at.get(number) == at:
                 client.leave()
@@ -158,7 +158,7 @@ class Story:
         self.world.model.closing_seconds = seconds
 
     async def end(self, *, orphans: bool) -> None:
-        """All is well again, and everybody reads on to an end."""
+        """Mend everything, and have every client read to an end."""
         await self.do_back()
         for process in self.processes:
             process.store.lose.clear()
@@ -209,7 +209,7 @@ class Story:
 @given(st.lists(actions, max_size=30))
 @settings(max_examples=120)
 @in_virtual_time
-async def test_whoever_stays_to_the_end_has_the_answer(script: list[tuple[Any, ...]]) -> None:
+async def test_every_reader_that_stays_gets_the_end_of_the_answer(script: list[tuple[Any, ...]]) -> None:
     note(f"{script=}")
     errors = _Errors()
     logger = logging.getLogger("chatserver")
@@ -226,7 +226,7 @@ async def test_whoever_stays_to_the_end_has_the_answer(script: list[tuple[Any, .
 
 
 class _Errors(logging.Handler):
-    """Nothing here is a defect that were worth a traceback."""
+    """Collects errors that were logged: nothing that happens here is a defect."""
 
     def __init__(self) -> None:
         super().__init__(logging.ERROR)

@@ -31,7 +31,7 @@ pytestmark = pytest.mark.usefixtures("no_error_is_logged")
 
 
 @in_virtual_time
-async def test_one_after_the_other() -> None:
+async def test_answers_of_a_conversation_are_generated_one_after_the_other() -> None:
     async with world() as w:
         process = w.process()
         line = await clients(process, FIRST, SECOND, THIRD)
@@ -57,7 +57,7 @@ async def test_conversations_do_not_wait_for_each_other() -> None:
 
 
 @in_virtual_time
-async def test_who_leaves_the_line_loses_the_place_at_once() -> None:
+async def test_queued_client_that_leaves_loses_its_place_at_once() -> None:
     async with world() as w:
         process = w.process()
         first, second, third = await clients(process, FIRST, SECOND, THIRD)
@@ -70,7 +70,7 @@ async def test_who_leaves_the_line_loses_the_place_at_once() -> None:
 
 
 @in_virtual_time
-async def test_who_comes_back_to_the_line_has_the_id_of_the_place() -> None:
+async def test_queued_client_that_comes_back_keeps_the_event_id() -> None:
     async with world() as w:
         process = w.process()
         first, second = await clients(process, FIRST, SECOND)
@@ -86,7 +86,7 @@ async def test_who_comes_back_to_the_line_has_the_id_of_the_place() -> None:
 
 
 @in_virtual_time
-async def test_whose_turn_it_is_has_the_grace() -> None:
+async def test_answer_whose_turn_has_come_has_the_grace_period() -> None:
     async with world() as w:
         process = w.process()
         first, second = await clients(process, FIRST, SECOND)
@@ -115,7 +115,7 @@ async def test_interrupting_client_comes_before_those_that_wait() -> None:
 
 @pytest.mark.parametrize("keep", [False, True])
 @in_virtual_time
-async def test_an_interrupted_answer_makes_way(keep: bool) -> None:
+async def test_interrupted_answer_makes_way_for_the_next(keep: bool) -> None:
     async with world() as w:
         first, second = await clients(w.process(), FIRST, SECOND)
         w.model.say("a")
@@ -128,8 +128,8 @@ async def test_an_interrupted_answer_makes_way(keep: bool) -> None:
 
 
 @in_virtual_time
-async def test_all_leave_while_it_is_claimed() -> None:
-    """A claim is not interrupted; what it claimed is given back."""
+async def test_claim_is_given_back_when_all_readers_left_during_it() -> None:
+    """A claim is not interrupted. What it claimed is given back."""
     async with world(grace_seconds=0) as w:
         process = w.process()
         first, second = await clients(process, FIRST, SECOND)
@@ -144,7 +144,7 @@ async def test_all_leave_while_it_is_claimed() -> None:
 
 
 @in_virtual_time
-async def test_who_comes_while_that_claim_is_given_back_has_it_made() -> None:
+async def test_client_that_comes_while_a_claim_is_given_back_gets_the_answer() -> None:
     async with world() as w:
         process = w.process()
         first, second = await clients(process, FIRST, SECOND)
@@ -163,7 +163,7 @@ async def test_who_comes_while_that_claim_is_given_back_has_it_made() -> None:
 
 
 @in_virtual_time
-async def test_a_stop_waits_for_a_claim() -> None:
+async def test_stop_waits_for_a_claim_that_is_under_way() -> None:
     async with world() as w:
         process = w.process()
         first, second = await clients(process, FIRST, SECOND)
@@ -181,7 +181,7 @@ async def test_a_stop_waits_for_a_claim() -> None:
 
 
 @in_virtual_time
-async def test_a_conversation_that_is_busy_elsewhere_is_waited_for() -> None:
+async def test_queue_waits_for_a_conversation_that_is_busy_in_another_process() -> None:
     async with world() as w:
         here, there = w.process(), w.process()
         (first,) = await clients(there, FIRST)
@@ -198,7 +198,7 @@ async def test_a_conversation_that_is_busy_elsewhere_is_waited_for() -> None:
 
 
 @in_virtual_time
-async def test_who_leaves_a_conversation_that_is_busy_elsewhere() -> None:
+async def test_client_leaves_a_conversation_that_is_busy_in_another_process() -> None:
     async with world() as w:
         here, there = w.process(), w.process()
         (first,) = await clients(there, FIRST)
@@ -218,8 +218,8 @@ async def test_who_leaves_a_conversation_that_is_busy_elsewhere() -> None:
 
 @pytest.mark.parametrize("waited_seconds", [0.0, 2 * PERSIST_SECONDS])
 @in_virtual_time
-async def test_a_claim_is_tried_until_the_database_is_back(waited_seconds: float) -> None:
-    """However long the line was before."""
+async def test_claim_is_repeated_until_the_database_is_back(waited_seconds: float) -> None:
+    """However long the run waited for its turn before."""
     async with world() as w:
         process = w.process()
         first, second = await clients(process, FIRST, SECOND)
@@ -240,7 +240,7 @@ async def test_a_claim_is_tried_until_the_database_is_back(waited_seconds: float
 
 
 @in_virtual_time
-async def test_a_claim_that_never_succeeds_is_an_error() -> None:
+async def test_claim_that_fails_for_a_minute_is_an_error() -> None:
     async with world() as w:
         process = w.process()
         first, second = await clients(process, FIRST, SECOND)
@@ -258,7 +258,7 @@ async def test_a_claim_that_never_succeeds_is_an_error() -> None:
 
 
 @in_virtual_time
-async def test_hiccups_far_apart_are_no_absence() -> None:
+async def test_short_absences_far_apart_do_not_add_up() -> None:
     async with world() as w:
         here, there = w.process(), w.process()
         (first,) = await clients(there, FIRST)
@@ -274,7 +274,7 @@ async def test_hiccups_far_apart_are_no_absence() -> None:
 
 
 @in_virtual_time
-async def test_a_claim_whose_confirmation_was_lost_is_made_again() -> None:
+async def test_claim_with_a_lost_confirmation_is_repeated() -> None:
     async with world() as w:
         process = w.process()
         first, second = await clients(process, FIRST, SECOND)
@@ -294,7 +294,7 @@ async def test_a_claim_whose_confirmation_was_lost_is_made_again() -> None:
     ],
 )
 @in_virtual_time
-async def test_what_cannot_be_claimed_when_its_turn_comes(refusal: Exception, end: str) -> None:
+async def test_queued_answer_that_is_refused_at_its_turn_ends(refusal: Exception, end: str) -> None:
     async with world() as w:
         first, second = await clients(w.process(), FIRST, SECOND)
         w.database.refusal = refusal
@@ -305,7 +305,7 @@ async def test_what_cannot_be_claimed_when_its_turn_comes(refusal: Exception, en
 
 
 @in_virtual_time
-async def test_a_deleted_conversation() -> None:
+async def test_answers_of_a_deleted_conversation_end_stopped() -> None:
     async with world() as w:
         first, second = await clients(w.process(), FIRST, SECOND)
         w.database.deleted.add(FIRST.conversation_id)
@@ -315,7 +315,7 @@ async def test_a_deleted_conversation() -> None:
 
 
 @in_virtual_time
-async def test_an_answer_that_was_made_elsewhere_meanwhile_is_shown() -> None:
+async def test_answer_that_another_process_stored_meanwhile_is_shown() -> None:
     async with world() as w:
         here, there = w.process(), w.process()
         first, second = await clients(here, FIRST, SECOND)
@@ -335,7 +335,7 @@ async def test_an_answer_that_was_made_elsewhere_meanwhile_is_shown() -> None:
 
 
 @in_virtual_time
-async def test_no_more_than_max_runs() -> None:
+async def test_no_run_is_begun_beyond_max_runs() -> None:
     async with world(max_runs=2) as w:
         process = w.process()
         first, second = await clients(process, FIRST, SECOND)
@@ -352,7 +352,7 @@ async def test_no_more_than_max_runs() -> None:
 
 
 @in_virtual_time
-async def test_none_is_added_while_draining() -> None:
+async def test_no_run_is_begun_while_draining() -> None:
     async with world() as w:
         process = w.process()
         process.answers.draining = True

@@ -1,4 +1,4 @@
-"""What becomes of the answers of a process that dies, and of one that ends in order."""
+"""The answers of a process that dies, and of one that ends in order."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ pytestmark = pytest.mark.usefixtures("no_error_is_logged")
 
 
 @in_virtual_time
-async def test_a_continuing_run_of_a_dead_process_is_adopted() -> None:
+async def test_continuing_run_of_a_dead_process_is_adopted() -> None:
     async with world() as w:
         dying, living = w.process(), w.process()
         living.start()
@@ -45,7 +45,7 @@ async def test_a_continuing_run_of_a_dead_process_is_adopted() -> None:
 
 
 @in_virtual_time
-async def test_what_is_followed_here_is_not_adopted_as_well() -> None:
+async def test_run_that_is_followed_here_is_not_adopted() -> None:
     async with world() as w:
         dying, living = w.process(), w.process()
         first, second = Client(), Client()
@@ -65,7 +65,7 @@ async def test_what_is_followed_here_is_not_adopted_as_well() -> None:
 
 @pytest.mark.parametrize("why", ["draining", "full"])
 @in_virtual_time
-async def test_who_takes_nothing_new_adopts_nothing(why: str) -> None:
+async def test_process_that_begins_no_runs_adopts_none(why: str) -> None:
     async with world() as w:
         dying, living = w.process(), w.process(max_runs=0 if why == "full" else 1)
         living.start()
@@ -79,7 +79,7 @@ async def test_who_takes_nothing_new_adopts_nothing(why: str) -> None:
 
 
 @in_virtual_time
-async def test_what_cannot_be_adopted_does_not_end_the_sweep(caplog: pytest.LogCaptureFixture) -> None:
+async def test_run_that_cannot_be_adopted_does_not_end_the_sweep(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO)
     async with world() as w:
         dying, living = w.process(), w.process()
@@ -98,7 +98,7 @@ async def test_what_cannot_be_adopted_does_not_end_the_sweep(caplog: pytest.LogC
 
 
 @in_virtual_time
-async def test_finish_continuing_waits_for_those_only() -> None:
+async def test_finish_continuing_waits_only_for_continuing_runs() -> None:
     async with world() as w:
         process = w.process()
         continuing, reading = Client(), Client()
@@ -116,7 +116,7 @@ async def test_finish_continuing_waits_for_those_only() -> None:
 
 
 @in_virtual_time
-async def test_what_is_to_continue_is_no_orphan_that_makes_way() -> None:
+async def test_continuing_run_of_a_dead_process_keeps_its_place() -> None:
     async with world() as w:
         dying, living = w.process(), w.process()
         client = Client()
@@ -130,7 +130,7 @@ async def test_what_is_to_continue_is_no_orphan_that_makes_way() -> None:
 
 
 @in_virtual_time
-async def test_a_stop_outlives_the_process_that_was_asked() -> None:
+async def test_requested_stop_outlives_the_owner() -> None:
     async with world() as w:
         dying, living = w.process(), w.process()
         first, second = Client(), Client()
@@ -148,7 +148,7 @@ async def test_a_stop_outlives_the_process_that_was_asked() -> None:
 
 
 @in_virtual_time
-async def test_close_hands_over_and_is_idempotent() -> None:
+async def test_close_hands_over_all_runs_and_is_idempotent() -> None:
     async with world() as w:
         process = w.process()
         reading, waiting, continuing = Client(), Client(), Client()
@@ -212,7 +212,7 @@ async def test_close_does_not_wait_for_a_database_that_is_away(continues: bool) 
 
 
 @in_virtual_time
-async def test_close_before_anything_began() -> None:
+async def test_close_before_start_leaves_nothing_to_start() -> None:
     async with world() as w:
         process = w.process()
         await process.answers.close()
@@ -222,7 +222,7 @@ async def test_close_before_anything_began() -> None:
 
 
 @in_virtual_time
-async def test_a_run_that_is_added_while_closing_is_handed_over_too() -> None:
+async def test_run_that_is_added_while_closing_is_handed_over() -> None:
     async with world() as w:
         process = w.process()
         (client,) = await clients(process, FIRST)

@@ -1,4 +1,4 @@
-"""However a model's text is cut, what leaves the cleaner is the same, and fit for UTF-8 and PostgreSQL."""
+"""However a model's text is cut, the cleaned text is the same, and fit for UTF-8 and PostgreSQL."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def clean(pieces: list[str]) -> list[str]:
 
 
 def by_the_rules(text: str) -> str:
-    """Unit for unit: a pair is a character, any other half is replaced, NUL is left out."""
+    """Clean a text unit by unit: a pair is a character, any other half is replaced, NUL is left out."""
     cleaned = ""
     at = 0
     while at < len(text):
@@ -50,26 +50,26 @@ def by_the_rules(text: str) -> str:
 @example(["\ud83d", "a"])
 @example(["\ud83d"])
 @example(["\ufeff", "\ufeff\ud800"])
-def test_any_cutting_gives_the_same(pieces: list[str]) -> None:
+def test_surrogate_pair_is_joined_however_it_is_cut(pieces: list[str]) -> None:
     assert "".join(clean(pieces)) == by_the_rules("".join(pieces)) == TextCleaner.clean_whole("".join(pieces))
 
 
 @given(st.text(st.characters(), max_size=50), st.lists(st.integers(0, 50), max_size=5))
-def test_any_cutting_of_any_text_gives_the_same(text: str, cuts: list[int]) -> None:
+def test_cleaned_text_is_the_same_however_it_is_cut(text: str, cuts: list[int]) -> None:
     edges = [0, *sorted(cuts), len(text)]
     pieces = [text[begin:end] for begin, end in pairwise(edges)]
     assert "".join(clean(pieces)) == by_the_rules(text)
 
 
 @given(deltas)
-def test_every_piece_can_be_sent_and_stored(pieces: list[str]) -> None:
+def test_cleaned_piece_can_be_sent_and_stored(pieces: list[str]) -> None:
     for piece in clean(pieces):
         assert piece.encode().decode() == piece
         assert "\0" not in piece
 
 
 @given(deltas)
-def test_nothing_is_held_back_but_half_a_pair(pieces: list[str]) -> None:
+def test_cleaner_holds_back_only_half_a_pair(pieces: list[str]) -> None:
     cleaner = TextCleaner()
     given_so_far = ""
     cleaned = ""
@@ -83,6 +83,6 @@ def test_nothing_is_held_back_but_half_a_pair(pieces: list[str]) -> None:
 
 
 @pytest.mark.parametrize("text", ["", "plain", "häß", "語😀", "\r\n\u2028\x85\x7f"])
-def test_sound_text_passes_as_it_is(text: str) -> None:
+def test_sound_text_is_left_unchanged(text: str) -> None:
     assert clean([text]) == [text, ""]
     assert TextCleaner.clean_whole(text) == text

@@ -1,4 +1,4 @@
-"""A journal only grows, says what the answer is, and knows for each of its ids where reading goes on."""
+"""A journal only grows, holds the text of the answer, and knows for each of its event ids where reading goes on."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def everything(journal: Journal) -> list[bytes]:
     return list(journal.frames_since(0, len(journal)))
 
 
-def test_a_new_journal_is_empty() -> None:
+def test_new_journal_is_empty() -> None:
     journal = Journal(RUN, 1)
     assert (journal.text, journal.chars, len(journal), journal.start, journal.ended) == ("", 0, 0, 0, False)
     assert journal.frames_since(0, 10) == []
@@ -44,7 +44,7 @@ def test_a_new_journal_is_empty() -> None:
 
 
 @given(writes)
-def test_whoever_reads_it_all_has_its_text(script: list[tuple[str, str]]) -> None:
+def test_frames_of_a_journal_hold_its_text(script: list[tuple[str, str]]) -> None:
     journal, expected = Journal(RUN, 1), ""
     for kind, piece in script:
         write(journal, kind, piece)
@@ -59,7 +59,7 @@ def test_whoever_reads_it_all_has_its_text(script: list[tuple[str, str]]) -> Non
 
 
 @given(writes)
-def test_every_id_says_where_it_stands(script: list[tuple[str, str]]) -> None:
+def test_event_id_gives_the_cursor_behind_it(script: list[tuple[str, str]]) -> None:
     """`chars` is the length of the text with that event, `seq` the cursor after it, within its own epoch."""
     journal, viewer, ids = Journal(RUN, 1), Viewer(), []
     for kind, piece in script:
@@ -86,7 +86,7 @@ def test_every_id_says_where_it_stands(script: list[tuple[str, str]]) -> None:
         EventId(RUN, 2, 999_999_999, 0),
     ],
 )
-def test_ids_that_do_not_belong(event_id: EventId) -> None:
+def test_event_id_of_another_epoch_gives_no_cursor(event_id: EventId) -> None:
     journal = Journal(RUN, 1)
     journal.append_token("dropped")
     journal.reset(RUN, 2)
@@ -104,7 +104,7 @@ def test_reset_may_change_the_run() -> None:
     assert (journal.run_id, journal.epoch, journal.start, journal.text) == (OTHER_RUN, 1, 2, "")
 
 
-def test_the_end_comes_once() -> None:
+def test_terminal_event_is_appended_once() -> None:
     journal = Journal(RUN, 1)
     journal.append_token("a")
     journal.end({"type": "done"})
@@ -117,8 +117,8 @@ def test_the_end_comes_once() -> None:
     assert journal.ended
 
 
-def test_an_end_that_cannot_be_written_is_none() -> None:
-    """Then another one can be."""
+def test_terminal_event_that_cannot_be_encoded_is_not_appended() -> None:
+    """Afterwards another one can be appended."""
     journal = Journal(RUN, 1)
     with pytest.raises(UnicodeEncodeError):
         journal.end({"type": "error", "error": "\ud800"})
@@ -126,7 +126,7 @@ def test_an_end_that_cannot_be_written_is_none() -> None:
 
 
 @given(st.text(min_size=1, max_size=3), st.integers(0, 3) | st.integers(REPLAY_CHARS - 1, 3 * REPLAY_CHARS + 1))
-def test_a_long_text_is_cut_in_pieces(unit: str, chars: int) -> None:
+def test_long_text_is_cut_into_pieces(unit: str, chars: int) -> None:
     text = (unit * chars)[:chars]
     journal = Journal(RUN, 1, chars=17)
     journal.append_text(text)
@@ -143,7 +143,7 @@ def test_a_long_text_is_cut_in_pieces(unit: str, chars: int) -> None:
 
 
 @given(st.integers(0, 10), st.integers(0, 12), st.integers(0, 12))
-def test_frames_since(written: int, cursor: int, limit: int) -> None:
+def test_frames_since_gives_what_follows_the_cursor(written: int, cursor: int, limit: int) -> None:
     journal = Journal(RUN, 1)
     for _ in range(written):
         journal.append_token("x")
@@ -158,7 +158,7 @@ def test_frames_that_were_handed_out_do_not_change() -> None:
     assert len(before) == 1
 
 
-def test_everybody_is_woken_by_every_frame() -> None:
+def test_each_frame_wakes_every_reader() -> None:
     journal = Journal(RUN, 1)
     woken: list[str] = []
     wakers: list[Callable[[], None]] = [lambda: woken.append("one"), lambda: woken.append("two")]

@@ -1,4 +1,4 @@
-"""Nothing twice, nothing missing: whenever a client comes, leaves, and comes back, it has the text of the answer."""
+"""Whenever a client comes, leaves and comes back, it has the text of the answer: nothing twice, nothing missing."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def join(journal: Journal, resume: EventId | None = None, *, reset: bool = False
 
 
 def take_all(reader: Reader) -> list[bytes]:
-    """All frames that are there."""
+    """All frames that the reader can take now."""
     taken: list[bytes] = []
     while frames := reader.take():
         assert len(frames) <= BATCH_FRAMES
@@ -45,14 +45,14 @@ def take_all(reader: Reader) -> list[bytes]:
 
 
 def follow(reader: Reader, viewer: Viewer) -> None:
-    """Show all that is there, the opening first."""
+    """Show the viewer the opening, and all frames that the reader can take now."""
     viewer.see(reader.opening)
     viewer.see(b"".join(take_all(reader)))
 
 
 @dataclass(frozen=True)
 class Place:
-    """What a client had when it had that id; all it needs to come back later, to any process."""
+    """The state of a client after an event: with it the client can come back, to any process."""
 
     last_id: str
     text: str
@@ -63,7 +63,7 @@ class Place:
 
 
 class Client:
-    """Somebody with an EventSource."""
+    """A client with an EventSource."""
 
     def __init__(self, place: Place | None = None) -> None:
         self.viewer = Viewer() if place is None else place.viewer()
@@ -86,7 +86,7 @@ class Client:
 
 
 class Answer(RuleBasedStateMachine):
-    """A writer, and any number of clients that come, read, are cut at any byte between frames, and come back."""
+    """A writer, and clients that come, read, are cut between any two frames, and come back."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -147,7 +147,7 @@ class Answer(RuleBasedStateMachine):
 
     @rule(data=st.data(), frames=st.integers(0, 3) | st.just(BATCH_FRAMES))
     def read_and_perhaps_be_cut(self, data: st.DataObject, frames: int) -> None:
-        """See only so many frames of the batch; what was on the wire behind them is lost with the connection."""
+        """See only the first frames of a batch; the others are lost with the connection."""
         client = self.pick(data, connected=True)
         if client is None:
             return
@@ -231,7 +231,7 @@ class Answer(RuleBasedStateMachine):
         assert last_id.terminal
 
     def stored_answers(self) -> None:
-        """Once it is stored, every id that was ever handed out still resumes it, and so do those that come then."""
+        """Every event id that was handed out resumes the stored answer, too."""
         stored = Stored(self.journal.run_id, self.journal.epoch, MESSAGE, self.text, False, False, Usage(3, 4), "stop")
         for place in dict.fromkeys(self.places):
             own = (last_id := parse_event_id(place.last_id)) and last_id[:2] == (stored.run_id, stored.epoch)
@@ -245,7 +245,7 @@ class Answer(RuleBasedStateMachine):
 
 
 def resume_stored(stored: Stored, viewer: Viewer, cut_after: int | None = None) -> None:
-    """Read a stored answer from where the viewer is, all of it or so many frames."""
+    """Read a stored answer from the viewer's place: to its end, or so many frames."""
     came_with = viewer.source.last_event_id
     resume = parse_event_id(came_with) if came_with else None
     reader = read_stored(stored, resume, reset=bool(came_with) and resume is None)
@@ -263,10 +263,10 @@ TestAnswer = Answer.TestCase
 
 
 @given(st.lists(pieces, max_size=6), st.integers(0, 6), st.booleans(), st.data())
-def test_an_id_of_an_answer_that_is_made_elsewhere(
+def test_event_id_of_an_answer_of_another_process_is_judged_later(
     answer: list[str], had: int, edited: bool, data: st.DataObject
 ) -> None:
-    """Here its journal is empty until it is stored; then only what is missing is sent."""
+    """The journal here is empty until the answer is stored. Then only the missing part is sent."""
     owners, ours, viewer = Journal(RUN, 2), Journal(RUN, 2), Viewer()
     for piece in answer:
         owners.append_token(piece)
@@ -295,7 +295,7 @@ def test_an_id_of_an_answer_that_is_made_elsewhere(
         assert viewer.resets == 0
 
 
-def test_a_long_answer_that_was_made_elsewhere_comes_in_batches() -> None:
+def test_long_answer_of_another_process_comes_in_batches() -> None:
     text = "x" * (REPLAY_CHARS * (2 * BATCH_FRAMES) + 5)
     ours = Journal(RUN, 1)
     viewer = Viewer(text="xxx", source=EventSource(str(EventId(RUN, 1, 1, 3))))
@@ -310,7 +310,7 @@ def test_a_long_answer_that_was_made_elsewhere_comes_in_batches() -> None:
 
 
 @pytest.mark.parametrize("end", [stopped_event(None), error_event("timeout", "Too slow")])
-def test_an_answer_elsewhere_that_comes_to_nothing(end: dict[str, Any]) -> None:
+def test_answer_of_another_process_that_fails_shows_its_end(end: dict[str, Any]) -> None:
     ours = Journal(RUN, 1)
     viewer = Viewer(text="abc", source=EventSource(str(EventId(RUN, 1, 2, 3))))
     reader = join(ours, viewer.last_id)
@@ -319,7 +319,7 @@ def test_an_answer_elsewhere_that_comes_to_nothing(end: dict[str, Any]) -> None:
     assert (viewer.text, viewer.ends, viewer.resets) == ("abc", [end], 0)
 
 
-def test_an_answer_elsewhere_that_is_taken_over_here() -> None:
+def test_answer_of_another_process_that_is_taken_over_resets() -> None:
     ours = Journal(RUN, 1)
     viewer = Viewer(text="abc", source=EventSource(str(EventId(RUN, 1, 2, 3))))
     reader = join(ours, viewer.last_id)
@@ -333,8 +333,8 @@ def test_an_answer_elsewhere_that_is_taken_over_here() -> None:
 
 
 @given(st.integers(0, 4))
-def test_a_cut_during_a_reset_resets_again(seen: int) -> None:
-    """Else a client that lost the reset on the way would keep what it has before the whole."""
+def test_cut_during_a_reset_resets_again(seen: int) -> None:
+    """Otherwise a client that lost the reset on the way would keep its old text before the new."""
     journal = Journal(RUN, 1)
     journal.append_token("a")
     journal.append_token("b")
@@ -359,7 +359,7 @@ def stored_answer(text: str, *, edited: bool = False, kept: bool = False) -> Sto
 
 @pytest.mark.parametrize("kept", [False, True])
 @pytest.mark.parametrize("text", ["", "abc", "é😀" * REPLAY_CHARS])
-def test_a_stored_answer_is_replayed(text: str, kept: bool) -> None:
+def test_stored_answer_is_replayed(text: str, kept: bool) -> None:
     viewer = Viewer()
     resume_stored(stored_answer(text, kept=kept), viewer)
     assert viewer.text == text
@@ -369,7 +369,7 @@ def test_a_stored_answer_is_replayed(text: str, kept: bool) -> None:
 
 @given(st.integers(0, 3 * REPLAY_CHARS), st.lists(st.integers(0, 4), max_size=4))
 @settings(max_examples=30)
-def test_a_replay_is_resumed_wherever_it_was_cut(chars: int, cuts: list[int]) -> None:
+def test_replay_resumes_wherever_it_was_cut(chars: int, cuts: list[int]) -> None:
     text = ("0123456789é😀" * REPLAY_CHARS)[:chars]
     viewer = Viewer()
     for cut in cuts:
@@ -391,13 +391,13 @@ def test_a_replay_is_resumed_wherever_it_was_cut(chars: int, cuts: list[int]) ->
         EventId(RUN, 1, None, None),
     ],
 )
-def test_ids_that_are_none_of_a_stored_answer(resume: EventId) -> None:
+def test_event_id_of_another_text_resets_a_stored_answer(resume: EventId) -> None:
     viewer = Viewer(text="shown")
     follow(read_stored(stored_answer("abc"), resume), viewer)
     assert (viewer.text, viewer.resets, viewer.ends) == ("abc", 1, [DONE])
 
 
-def test_an_answer_edited_while_it_is_read_is_reset() -> None:
+def test_answer_edited_while_it_is_read_is_reset() -> None:
     viewer = Viewer()
     long = "x" * (3 * REPLAY_CHARS)
     resume_stored(stored_answer(long), viewer, 2)
@@ -437,7 +437,7 @@ def test_usage_and_stop_reason_are_replayed() -> None:
         ),
     ],
 )
-def test_who_comes_back_to_a_run_without_an_answer_gets_its_end(ended: Ended, end: dict[str, Any]) -> None:
+def test_client_back_at_a_run_without_an_answer_gets_its_end(ended: Ended, end: dict[str, Any]) -> None:
     viewer = Viewer(text="abc")
     resume = EventId(RUN, 1, 2, 3)
     reader = read_end(ended, resume)
@@ -451,7 +451,7 @@ def test_who_comes_back_to_a_run_without_an_answer_gets_its_end(ended: Ended, en
 # --- waiting ----------------------------------------------------------------------------------------------
 
 
-async def test_a_wake_before_the_wait_is_not_lost() -> None:
+async def test_wake_before_the_wait_is_not_lost() -> None:
     journal = Journal(RUN, 1)
     reader = join(journal)
     journal.append_token("a")
@@ -460,7 +460,7 @@ async def test_a_wake_before_the_wait_is_not_lost() -> None:
         assert not await reader.wait(0)
 
 
-async def test_a_wake_during_the_wait_ends_it() -> None:
+async def test_wake_during_the_wait_ends_it() -> None:
     journal = Journal(RUN, 1)
     reader = join(journal)
     loop = asyncio.get_running_loop()
@@ -472,13 +472,13 @@ async def test_a_wake_during_the_wait_ends_it() -> None:
     reader.close()
 
 
-async def test_nobody_wakes() -> None:
+async def test_wait_without_a_wake_ends_after_its_time() -> None:
     assert not await join(Journal(RUN, 1)).wait(0)
 
 
 @pytest.mark.parametrize("order", ["the time is over first", "the wake comes first"])
-async def test_a_wake_and_the_end_of_the_time_at_once(order: str) -> None:
-    """Whatever `wait` says then, the reader looks again, and finds the frame."""
+async def test_wake_at_the_end_of_the_time_is_not_lost(order: str) -> None:
+    """Whatever `wait` returns, the reader looks again and finds the frame."""
     journal = Journal(RUN, 1)
     reader = join(journal)
     loop = asyncio.get_running_loop()
@@ -495,8 +495,8 @@ async def test_a_wake_and_the_end_of_the_time_at_once(order: str) -> None:
     assert len(frames) == 1
 
 
-async def test_no_wake_is_lost_in_a_crowd() -> None:
-    """Readers of every pace, who wait without a limit worth the name: with one lost wake-up, one stays behind."""
+async def test_no_wake_is_lost_among_many_readers() -> None:
+    """Readers of every pace wait practically without a limit: with one lost wake-up, one stays behind."""
     journal = Journal(RUN, 1)
     expected = ""
 
@@ -525,7 +525,7 @@ async def test_no_wake_is_lost_in_a_crowd() -> None:
         assert (task.result().text == expected, task.result().ends) == (True, [DONE])
 
 
-async def test_a_wait_that_is_cancelled_leaves_the_reader_usable() -> None:
+async def test_cancelled_wait_leaves_the_reader_usable() -> None:
     journal = Journal(RUN, 1)
     reader = join(journal)
     waiting = asyncio.ensure_future(reader.wait(3_600))
@@ -537,7 +537,7 @@ async def test_a_wait_that_is_cancelled_leaves_the_reader_usable() -> None:
         assert await reader.wait(3_600)
 
 
-async def test_leaving_is_told_once_and_no_wake_comes_after() -> None:
+async def test_close_is_told_once_and_ends_all_wakes() -> None:
     journal, left = Journal(RUN, 1), []
     reader = Reader.join(journal, None, reset=False, on_close=lambda: left.append(True))
     reader.close()
@@ -547,7 +547,7 @@ async def test_leaving_is_told_once_and_no_wake_comes_after() -> None:
     assert not await reader.wait(0)
 
 
-async def test_stored_answers_need_no_waiting() -> None:
+async def test_stored_answer_is_read_without_waiting() -> None:
     """The stream handler only waits when nothing can be taken and it is not the end."""
     reader = read_stored(stored_answer("abc"))
     while not reader.at_end:

@@ -34,7 +34,7 @@ pytestmark = pytest.mark.usefixtures("no_error_is_logged")
 
 
 @in_virtual_time
-async def test_an_answer_is_generated_committed_and_ended() -> None:
+async def test_answer_is_generated_committed_and_ended() -> None:
     async with world() as w:
         process = w.process()
         client = await reader_of(process)
@@ -57,7 +57,7 @@ async def test_an_answer_is_generated_committed_and_ended() -> None:
 
 
 @in_virtual_time
-async def test_the_commit_comes_before_done() -> None:
+async def test_done_is_sent_after_the_commit() -> None:
     async with world() as w:
         process = w.process()
         hold = process.store.hold("commit")
@@ -73,7 +73,7 @@ async def test_the_commit_comes_before_done() -> None:
 
 
 @in_virtual_time
-async def test_all_readers_see_the_same_whenever_they_come() -> None:
+async def test_readers_see_the_same_answer_whenever_they_join() -> None:
     async with world() as w:
         process = w.process()
         first = await reader_of(process)
@@ -92,7 +92,7 @@ async def test_all_readers_see_the_same_whenever_they_come() -> None:
 
 
 @in_virtual_time
-async def test_deltas_that_are_ready_at_once_leave_others_their_turn() -> None:
+async def test_generation_of_ready_deltas_leaves_readers_their_turn() -> None:
     async with world(max_answer_chars=10_000) as w:
         client = await reader_of(w.process())
         await quiet()
@@ -107,8 +107,8 @@ async def test_deltas_that_are_ready_at_once_leave_others_their_turn() -> None:
 
 
 @in_virtual_time
-async def test_a_finished_answer_is_let_go_of_when_its_readers_leave() -> None:
-    """By the loop, too: a timer that still runs would hold all its frames."""
+async def test_finished_answer_is_freed_when_its_readers_leave() -> None:
+    """A timer that still ran would hold all its frames."""
     async with world() as w:
         client = await reader_of(w.process())
         w.model.say("a", STOP)
@@ -125,7 +125,7 @@ async def test_a_finished_answer_is_let_go_of_when_its_readers_leave() -> None:
 
 
 @in_virtual_time
-async def test_nothing_is_taken_while_nobody_reads() -> None:
+async def test_nothing_is_taken_from_the_model_while_nobody_reads() -> None:
     async with world() as w:
         client = await reader_of(w.process())
         w.model.say("a", "b")
@@ -144,7 +144,7 @@ async def test_nothing_is_taken_while_nobody_reads() -> None:
 
 
 @in_virtual_time
-async def test_who_looks_in_only_for_a_moment_has_nothing_taken() -> None:
+async def test_reader_of_a_moment_has_nothing_taken_from_the_model() -> None:
     async with world() as w:
         client = await reader_of(w.process())
         w.model.say("a")
@@ -159,7 +159,7 @@ async def test_who_looks_in_only_for_a_moment_has_nothing_taken() -> None:
 
 
 @in_virtual_time
-async def test_a_run_that_nobody_has_joined_asks_for_nothing() -> None:
+async def test_run_without_a_reader_asks_the_model_for_nothing() -> None:
     async with world() as w:
         process = w.process()
         outcome = await process.store.claim(FIRST, uuid7(), continues=False)
@@ -187,7 +187,7 @@ async def test_a_run_that_nobody_has_joined_asks_for_nothing() -> None:
 
 
 @in_virtual_time
-async def test_one_of_two_readers_leaves() -> None:
+async def test_answer_goes_on_when_one_of_two_readers_leaves() -> None:
     async with world(grace_seconds=0) as w:
         one, other = await reader_of(w.process()), await reader_of(w.processes[0])
         w.model.say("a")
@@ -200,7 +200,7 @@ async def test_one_of_two_readers_leaves() -> None:
 
 
 @in_virtual_time
-async def test_without_grace_the_last_to_leave_ends_it_at_once() -> None:
+async def test_without_grace_the_last_reader_to_leave_ends_the_answer() -> None:
     async with world(grace_seconds=0) as w:
         client = await reader_of(w.process())
         w.model.say("a")
@@ -215,7 +215,7 @@ async def test_without_grace_the_last_to_leave_ends_it_at_once() -> None:
 
 
 @in_virtual_time
-async def test_the_grace_is_as_long_as_it_is() -> None:
+async def test_answer_is_dropped_when_the_grace_is_over() -> None:
     async with world() as w:
         client = await reader_of(w.process())
         w.model.say("a")
@@ -228,7 +228,7 @@ async def test_the_grace_is_as_long_as_it_is() -> None:
 
 
 @in_virtual_time
-async def test_who_is_back_within_the_grace_goes_on_and_the_grace_begins_anew() -> None:
+async def test_reader_back_within_the_grace_resumes_and_the_grace_begins_anew() -> None:
     async with world() as w:
         client = await reader_of(w.process())
         for number in range(5):
@@ -244,7 +244,7 @@ async def test_who_is_back_within_the_grace_goes_on_and_the_grace_begins_anew() 
 
 
 @in_virtual_time
-async def test_who_is_back_after_the_grace_gets_a_reset_and_the_whole() -> None:
+async def test_reader_back_after_the_grace_gets_a_reset_and_a_new_answer() -> None:
     async with world() as w:
         client = await reader_of(w.process())
         w.model.say("old")
@@ -259,7 +259,7 @@ async def test_who_is_back_after_the_grace_gets_a_reset_and_the_whole() -> None:
 
 
 @in_virtual_time
-async def test_who_comes_while_it_is_being_dropped_waits_and_has_it_made_anew() -> None:
+async def test_reader_that_comes_during_the_drop_gets_a_new_answer() -> None:
     async with world(grace_seconds=0) as w:
         process = w.process()
         client = await reader_of(process)
@@ -276,7 +276,7 @@ async def test_who_comes_while_it_is_being_dropped_waits_and_has_it_made_anew() 
 
 
 @in_virtual_time
-async def test_an_answer_that_continues_needs_no_reader() -> None:
+async def test_continuing_answer_needs_no_reader() -> None:
     async with world(grace_seconds=0) as w:
         client = await reader_of(w.process(), continues=True)
         client.leave()
@@ -286,7 +286,7 @@ async def test_an_answer_that_continues_needs_no_reader() -> None:
 
 
 @in_virtual_time
-async def test_a_later_reader_can_have_it_continue() -> None:
+async def test_later_reader_can_have_the_answer_continue() -> None:
     async with world(grace_seconds=0) as w:
         client = await reader_of(w.process())
         w.model.say("a")
@@ -300,7 +300,7 @@ async def test_a_later_reader_can_have_it_continue() -> None:
 
 
 @in_virtual_time
-async def test_drop_ends_only_what_nobody_reads() -> None:
+async def test_drop_ends_only_an_answer_that_nobody_reads() -> None:
     async with world() as w:
         client = await reader_of(w.process())
         w.model.say("a")

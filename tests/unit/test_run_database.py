@@ -1,4 +1,4 @@
-"""An answer while the database is away, and one that another process made its own."""
+"""An answer while the database is away, and one that another process took over."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ pytestmark = pytest.mark.usefixtures("no_error_is_logged")
 
 
 @in_virtual_time
-async def test_the_commit_is_tried_until_the_database_is_back() -> None:
+async def test_commit_is_repeated_until_the_database_is_back() -> None:
     async with world() as w:
         client = await reader_of(w.process())
         w.model.say("a")
@@ -49,7 +49,7 @@ async def test_the_commit_is_tried_until_the_database_is_back() -> None:
 
 @pytest.mark.parametrize("keep", [False, True])
 @in_virtual_time
-async def test_a_commit_whose_confirmation_was_lost_is_not_doubled(keep: bool) -> None:
+async def test_commit_with_a_lost_confirmation_stores_one_answer(keep: bool) -> None:
     async with world() as w:
         process = w.process()
         client = await reader_of(process)
@@ -70,7 +70,7 @@ async def test_a_commit_whose_confirmation_was_lost_is_not_doubled(keep: bool) -
 
 
 @in_virtual_time
-async def test_a_commit_that_never_succeeds_is_an_error() -> None:
+async def test_commit_that_fails_for_a_minute_is_an_error() -> None:
     async with world() as w:
         client = await reader_of(w.process())
         w.model.say("a")
@@ -93,7 +93,7 @@ async def test_a_commit_that_never_succeeds_is_an_error() -> None:
 
 
 @in_virtual_time
-async def test_ends_are_written_when_the_database_is_back() -> None:
+async def test_end_is_written_when_the_database_is_back() -> None:
     async with world() as w:
         process = w.process()
         client = await reader_of(process)
@@ -108,7 +108,7 @@ async def test_ends_are_written_when_the_database_is_back() -> None:
 
 
 @in_virtual_time
-async def test_an_end_that_cannot_be_written_is_told_all_the_same() -> None:
+async def test_end_that_cannot_be_written_is_sent_to_readers() -> None:
     async with world() as w:
         client = await reader_of(w.process())
         w.model.say("a")
@@ -122,7 +122,7 @@ async def test_an_end_that_cannot_be_written_is_told_all_the_same() -> None:
 
 
 @in_virtual_time
-async def test_a_defect_of_the_store_ends_it_once(caplog: pytest.LogCaptureFixture) -> None:
+async def test_defect_of_the_store_ends_the_answer_once(caplog: pytest.LogCaptureFixture) -> None:
     async with world() as w:
         process = w.process()
         client = await reader_of(process)
@@ -137,7 +137,7 @@ async def test_a_defect_of_the_store_ends_it_once(caplog: pytest.LogCaptureFixtu
 
 
 async def overtaken(w: World) -> tuple[Client, Client]:
-    """A reader on a process that was asleep, and one on the process that took the run over meanwhile."""
+    """A reader at a process that was frozen, and one at the process that took its run over meanwhile."""
     asleep, awake = w.process(), w.process()
     first, second = await reader_of(asleep), Client()
     w.model.say("old")
@@ -151,7 +151,7 @@ async def overtaken(w: World) -> tuple[Client, Client]:
 
 
 @in_virtual_time
-async def test_an_owner_that_was_overtaken_follows_the_new_one() -> None:
+async def test_owner_that_lost_its_run_follows_the_new_owner() -> None:
     async with world() as w:
         first, second = await overtaken(w)
         assert run_of(second).owned
@@ -173,7 +173,7 @@ async def test_an_owner_that_was_overtaken_follows_the_new_one() -> None:
 
 
 @in_virtual_time
-async def test_an_overtaken_owner_commits_nothing() -> None:
+async def test_owner_that_lost_its_run_commits_nothing() -> None:
     async with world() as w:
         first, second = await overtaken(w)
         # the first of the two generations is the old owner's; it comes to its end before a renewal tells it
@@ -188,7 +188,7 @@ async def test_an_overtaken_owner_commits_nothing() -> None:
 
 
 @in_virtual_time
-async def test_who_comes_right_after_the_loss() -> None:
+async def test_reader_that_comes_right_after_the_loss_joins_at_once() -> None:
     """A reader need not wait until the model's connection is closed, and a stop has to go to the new owner."""
     async with world() as w:
         first, second = await overtaken(w)
@@ -209,7 +209,7 @@ async def test_who_comes_right_after_the_loss() -> None:
 
 @pytest.mark.parametrize("keep", [False, True])
 @in_virtual_time
-async def test_a_run_that_was_lost_can_only_be_ended_for_the_readers_here(keep: bool) -> None:
+async def test_stop_of_a_lost_run_reaches_only_the_readers_here(keep: bool) -> None:
     async with world() as w:
         first, second = await overtaken(w)
         run_of(first).interrupt(Interrupt.LOST)
@@ -223,7 +223,7 @@ async def test_a_run_that_was_lost_can_only_be_ended_for_the_readers_here(keep: 
 
 
 @in_virtual_time
-async def test_readers_elsewhere_count() -> None:
+async def test_readers_of_other_processes_keep_the_answer_going() -> None:
     async with world(grace_seconds=0) as w:
         client = await reader_of(w.process())
         w.model.say("a")
@@ -242,8 +242,8 @@ async def test_readers_elsewhere_count() -> None:
 
 
 @in_virtual_time
-async def test_an_owner_elsewhere_that_begins_anew_resets_once() -> None:
-    """Not again when the database is away for a moment and nothing is known."""
+async def test_owner_that_begins_anew_resets_followers_once() -> None:
+    """A moment without the database causes no further reset."""
     async with world() as w:
         owner, follower = w.process(), w.process()
         first, second = await reader_of(owner), await reader_of(follower)

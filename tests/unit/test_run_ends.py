@@ -1,4 +1,4 @@
-"""An answer that is stopped, that fails, or of which a model makes nonsense ends once, and is told why."""
+"""An answer that is stopped, that fails, or whose model misbehaves ends once, and readers are told why."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ pytestmark = pytest.mark.usefixtures("no_error_is_logged")
 
 
 @in_virtual_time
-async def test_stop_ends_it_for_all_and_stores_nothing() -> None:
+async def test_stop_ends_the_answer_for_all_and_stores_nothing() -> None:
     async with world() as w:
         process = w.process()
         one, other = await reader_of(process), await reader_of(process)
@@ -54,7 +54,7 @@ async def test_stop_returns_when_the_models_connection_is_closed() -> None:
 
 
 @in_virtual_time
-async def test_stop_and_keep() -> None:
+async def test_stop_with_keep_stores_the_part_that_was_shown() -> None:
     async with world() as w:
         process = w.process()
         client = await reader_of(process)
@@ -74,7 +74,7 @@ async def test_stop_and_keep() -> None:
 
 @pytest.mark.parametrize("shown", [[], [ReasoningDelta("hm")], [" \n"]], ids=["nothing", "thoughts", "white space"])
 @in_virtual_time
-async def test_stop_and_keep_with_nothing_to_keep(shown: list[Any]) -> None:
+async def test_stop_with_keep_stores_nothing_if_nothing_was_shown(shown: list[Any]) -> None:
     async with world() as w:
         client = await reader_of(w.process())
         w.model.say(*shown)
@@ -87,7 +87,7 @@ async def test_stop_and_keep_with_nothing_to_keep(shown: list[Any]) -> None:
 
 @pytest.mark.parametrize("keep", [False, True])
 @in_virtual_time
-async def test_stop_while_nobody_reads(keep: bool) -> None:
+async def test_stop_during_the_grace_ends_the_answer(keep: bool) -> None:
     async with world() as w:
         client = await reader_of(w.process())
         w.model.say("a")
@@ -102,7 +102,7 @@ async def test_stop_while_nobody_reads(keep: bool) -> None:
 
 @pytest.mark.parametrize("keep", [False, True])
 @in_virtual_time
-async def test_stop_comes_too_late_while_it_is_committed(keep: bool) -> None:
+async def test_stop_during_the_commit_comes_too_late(keep: bool) -> None:
     async with world() as w:
         process = w.process()
         hold = process.store.hold("commit")
@@ -122,8 +122,8 @@ async def test_stop_comes_too_late_while_it_is_committed(keep: bool) -> None:
 
 
 @in_virtual_time
-async def test_two_stops_are_one() -> None:
-    """The first says what is kept."""
+async def test_second_stop_changes_nothing() -> None:
+    """The first stop decides what is kept."""
     async with world() as w:
         client = await reader_of(w.process())
         w.model.say("a")
@@ -136,8 +136,8 @@ async def test_two_stops_are_one() -> None:
 
 
 @in_virtual_time
-async def test_who_comes_while_it_is_stopped_sees_its_end() -> None:
-    """With an id of the run; without one it is made anew."""
+async def test_reader_that_comes_during_a_stop_sees_the_end() -> None:
+    """With an event id of the run. Without one the answer is generated anew."""
     async with world() as w:
         process = w.process()
         client, late = await reader_of(process), Client()
@@ -157,8 +157,8 @@ async def test_who_comes_while_it_is_stopped_sees_its_end() -> None:
 
 
 @in_virtual_time
-async def test_all_leave_while_it_is_committed() -> None:
-    """Too late to drop it: the answer is whole."""
+async def test_commit_goes_on_when_all_readers_leave() -> None:
+    """It is too late to drop the answer: it is whole."""
     async with world(grace_seconds=0) as w:
         process = w.process()
         hold = process.store.hold("commit")
@@ -181,7 +181,7 @@ async def test_all_leave_while_it_is_committed() -> None:
 
 @pytest.mark.parametrize("code", get_args(ErrorCode))
 @in_virtual_time
-async def test_what_a_model_reports_is_told(code: ErrorCode) -> None:
+async def test_error_of_a_model_is_sent_and_stored(code: ErrorCode) -> None:
     async with world() as w:
         process = w.process()
         client = await reader_of(process)
@@ -217,7 +217,9 @@ async def test_what_a_model_reports_is_told(code: ErrorCode) -> None:
     ids=lambda error: type(error).__name__,
 )
 @in_virtual_time
-async def test_a_model_that_breaks_its_promise(nonsense: Exception, caplog: pytest.LogCaptureFixture) -> None:
+async def test_unexpected_exception_of_a_model_is_an_internal_error(
+    nonsense: Exception, caplog: pytest.LogCaptureFixture
+) -> None:
     async with world() as w:
         client = await reader_of(w.process())
         w.model.say("a", nonsense)
@@ -233,7 +235,7 @@ async def test_a_model_that_breaks_its_promise(nonsense: Exception, caplog: pyte
 
 
 @in_virtual_time
-async def test_a_model_that_cancels_itself() -> None:
+async def test_model_that_cancels_itself_is_an_error() -> None:
     async with world() as w:
         client = await reader_of(w.process())
         w.model.say("a", asyncio.CancelledError())
@@ -242,7 +244,7 @@ async def test_a_model_that_cancels_itself() -> None:
 
 
 @in_virtual_time
-async def test_a_model_that_fails_to_close_can_be_stopped() -> None:
+async def test_model_that_fails_to_close_can_be_stopped() -> None:
     async with world() as w:
         client = await reader_of(w.process())
         w.model.say("a")
@@ -254,7 +256,7 @@ async def test_a_model_that_fails_to_close_can_be_stopped() -> None:
 
 
 @in_virtual_time
-async def test_an_answer_that_just_ends_was_broken_off() -> None:
+async def test_answer_without_a_finish_is_an_error() -> None:
     async with world() as w:
         client = await reader_of(w.process())
         w.model.say("a", None)
@@ -264,7 +266,7 @@ async def test_an_answer_that_just_ends_was_broken_off() -> None:
 
 @pytest.mark.parametrize("said", [[], [ReasoningDelta("hm")], [""], ["\0", "\0"]])
 @in_virtual_time
-async def test_an_empty_answer_is_an_error(said: list[Any]) -> None:
+async def test_empty_answer_is_an_error(said: list[Any]) -> None:
     async with world() as w:
         client = await reader_of(w.process())
         w.model.say(*said, STOP)
@@ -274,7 +276,7 @@ async def test_an_empty_answer_is_an_error(said: list[Any]) -> None:
 
 @pytest.mark.parametrize("delta", [TextDelta("xx"), ReasoningDelta("xx")], ids=["text", "thoughts"])
 @in_virtual_time
-async def test_an_answer_that_is_too_long(delta: Any) -> None:
+async def test_answer_over_the_limit_is_an_error(delta: Any) -> None:
     async with world() as w:
         client = await reader_of(w.process())
         w.model.say(*[delta] * MAX_ANSWER_CHARS, STOP)
@@ -284,7 +286,7 @@ async def test_an_answer_that_is_too_long(delta: Any) -> None:
 
 
 @in_virtual_time
-async def test_an_answer_may_be_as_long_as_the_limit() -> None:
+async def test_answer_as_long_as_the_limit_is_stored() -> None:
     async with world() as w:
         client = await reader_of(w.process())
         w.model.say("x" * (MAX_ANSWER_CHARS - 1), ReasoningDelta("y" * MAX_ANSWER_CHARS), "x", STOP)
@@ -293,7 +295,7 @@ async def test_an_answer_may_be_as_long_as_the_limit() -> None:
 
 
 @in_virtual_time
-async def test_text_is_cleaned() -> None:
+async def test_text_that_cannot_be_stored_is_cleaned() -> None:
     async with world() as w:
         client = await reader_of(w.process())
         w.model.say("a\0", "\ud83d", "\ude00", "\udc00b", "\ud800")
@@ -316,7 +318,7 @@ async def test_text_is_cleaned() -> None:
     ids=["word", "long", "many", "negative", "absurd"],
 )
 @in_virtual_time
-async def test_an_odd_finish_does_not_cost_the_answer(finish: Finish) -> None:
+async def test_odd_finish_does_not_cost_the_answer(finish: Finish) -> None:
     async with world() as w:
         client = await reader_of(w.process())
         w.model.say("a", finish)

@@ -1,4 +1,4 @@
-"""A model that hangs up while nobody reads is asked anew; that is no error."""
+"""A model that hangs up while nobody reads is asked again; that is no error."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def hang_up() -> ProviderError:
 
 @pytest.mark.parametrize("code", ["interrupted", "unavailable", "timeout"])
 @in_virtual_time
-async def test_a_hang_up_in_a_pause_is_a_new_try(code: ErrorCode) -> None:
+async def test_hang_up_in_a_pause_begins_the_answer_anew(code: ErrorCode) -> None:
     async with world() as w:
         client = await reader_of(w.process())
         other = Client()
@@ -56,7 +56,7 @@ async def test_a_hang_up_in_a_pause_is_a_new_try(code: ErrorCode) -> None:
 
 
 @in_virtual_time
-async def test_a_hang_up_in_a_pause_that_stays_one() -> None:
+async def test_hang_up_in_a_pause_that_nobody_ends_is_dropped() -> None:
     async with world() as w:
         client = await reader_of(w.process())
         w.model.say("old")
@@ -70,7 +70,7 @@ async def test_a_hang_up_in_a_pause_that_stays_one() -> None:
 
 
 @in_virtual_time
-async def test_a_model_that_always_hangs_up_in_pauses_is_an_error_in_the_end() -> None:
+async def test_model_that_always_hangs_up_in_pauses_is_an_error_at_last() -> None:
     async with world() as w:
         client = await reader_of(w.process())
         for attempt in range(RESTARTS + 1):
@@ -86,7 +86,7 @@ async def test_a_model_that_always_hangs_up_in_pauses_is_an_error_in_the_end() -
 
 
 @in_virtual_time
-async def test_a_hang_up_while_somebody_reads_is_an_error() -> None:
+async def test_hang_up_while_somebody_reads_is_an_error() -> None:
     async with world() as w:
         client = await reader_of(w.process())
         w.model.say("a")
@@ -116,7 +116,7 @@ async def test_other_errors_in_a_pause_are_errors() -> None:
 
 @pytest.mark.parametrize("how", ["away", "the confirmation is lost"])
 @in_virtual_time
-async def test_the_new_try_waits_for_the_database(how: str) -> None:
+async def test_new_try_waits_for_the_database(how: str) -> None:
     async with world() as w:
         process = w.process()
         client = await reader_of(process)
@@ -140,8 +140,8 @@ async def test_the_new_try_waits_for_the_database(how: str) -> None:
 
 @pytest.mark.parametrize("how", ["leave", "stop"])
 @in_virtual_time
-async def test_an_end_while_it_is_begun_anew_is_written_down(how: str) -> None:
-    """Under the epoch that it then has: else the conversation were busy until the lease is over."""
+async def test_stop_during_a_new_try_is_written(how: str) -> None:
+    """In the new epoch: otherwise the conversation would be busy until the lease expires."""
     async with world() as w:
         process = w.process()
         client = await reader_of(process)
