@@ -1,4 +1,4 @@
-"""Child processes of this server: they speak over standard input and output, and do not outlive it.
+"""Child processes of the server: they speak over standard input and output, and do not outlive it.
 
 `start` is for the parent; `die_with` is the first thing that the child does.
 """
@@ -21,9 +21,9 @@ _STOP_SECONDS = 5.0
 
 
 class Child:
-    """A process that runs; what it says on standard error goes to the log under `name`, a line at a time.
+    """A running child. Its standard error goes to the log under `name`, line by line.
 
-    `ended` is done when it is gone, with its exit status (negative: the signal that killed it).
+    `ended` is done when the child is gone; its result is the exit status (negative: the signal that killed it).
     """
 
     def __init__(self, process: asyncio.subprocess.Process, name: str) -> None:
@@ -37,9 +37,9 @@ class Child:
         self.ended = asyncio.create_task(self._watch())
 
     async def end(self) -> int:
-        """Tell it to end, and insist after some seconds; its exit status once it is gone. May be called again.
+        """Tell the child to end, and kill it after some seconds; its exit status. May be called again.
 
-        If cancelled, the process is killed.
+        If this is cancelled, the child is killed.
         """
         self.stdin.close()
         with contextlib.suppress(TimeoutError):
@@ -52,7 +52,7 @@ class Child:
         return await asyncio.shield(self.ended)
 
     def kill(self) -> None:
-        """End it at once, whatever it does. May be called again."""
+        """Kill the child. May be called again."""
         with contextlib.suppress(ProcessLookupError):
             self._process.kill()
 
@@ -61,7 +61,7 @@ class Child:
         while True:
             try:
                 line = await self._process.stderr.readline()
-            except ValueError:  # a line that is longer than the buffer: dropped
+            except ValueError:  # the line is longer than the buffer: it is dropped
                 continue
             if not line:
                 break
@@ -70,14 +70,20 @@ class Child:
 
 
 def command(module: str) -> list[str]:
-    """What runs a module of ours as a child: its only argument is the process id that `die_with` wants."""
-    return [sys.executable, "-P", "-m", module, str(os.getpid())]  # -P: a namesake in the current folder is not ours
+    """The command that runs a module of ours as a child. Its one argument is the process id for `die_with`."""
+    return [
+        sys.executable,
+        "-P",
+        "-m",
+        module,
+        str(os.getpid()),
+    ]  # -P: not a module of the same name in the current folder
 
 
 async def start(arguments: Sequence[str], name: str, *, line_bytes: int = LINE_BYTES) -> Child:
-    """Start a program. `name` is what the log calls it, `line_bytes` how long a line of its output may be.
+    """Start a program. `name` is its name in the log, `line_bytes` the longest line of its output.
 
-    Raises OSError when there is no such program, or no room for another process.
+    Raises OSError if there is no such program, or no room for another process.
     """
     process = await asyncio.create_subprocess_exec(
         *arguments,
@@ -85,7 +91,7 @@ async def start(arguments: Sequence[str], name: str, *, line_bytes: int = LINE_B
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,
         limit=line_bytes,
-        start_new_session=True,  # Ctrl-C is for the server, which ends its children when its work is done
+        start_new_session=True,  # Ctrl-C is for the server, which ends its children at its own end
     )
     return Child(process, name)
 
@@ -94,9 +100,9 @@ async def start(arguments: Sequence[str], name: str, *, line_bytes: int = LINE_B
 
 
 def die_with(parent: int) -> None:
-    """Be killed when the parent dies, however it dies; where Linux is missing, the end of standard input must do."""
+    """Have this process killed when its parent dies. Other systems than Linux rely on the end of standard input."""
     if sys.platform == "linux":
         set_parent_death_signal = 1
         ctypes.CDLL(None).prctl(set_parent_death_signal, signal.SIGKILL)
-    if os.getppid() != parent:  # it died before that
+    if os.getppid() != parent:  # the parent died before that
         os._exit(1)

@@ -1,6 +1,6 @@
-"""The command line: it parses, loads the settings and calls; what a command does stands elsewhere.
+"""The command line: it parses options, loads the settings, and calls what a command does.
 
-Exit status: 0 well; 1 `doctor` found something wrong, or a running server failed; 2 it could not start, and one
+Exit status: 0: all is well. 1: `doctor` found a fault, or a running server failed. 2: the command could not start; one
 line on standard error says why.
 """
 
@@ -32,7 +32,7 @@ FAILED = 1
 CANNOT_START = 2
 INTERRUPTED = 130
 
-# The settings that are options of every command, and of `serve` alone.
+# The settings that are options of every command, and those of `serve` alone.
 COMMON_SETTINGS = ("data_dir", "database_url")
 SERVE_SETTINGS = ("host", "port")
 # The keys of an agent's adapterConfig that `agent create` takes as options.
@@ -40,7 +40,7 @@ LLM_OPTIONS = ("provider", "model", "system_prompt", "temperature", "max_tokens"
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run one command and return the exit status; `argv` is what follows the program's name (None: of this process)."""
+    """Run one command; its exit status. `argv`: the arguments after the program's name; None: those of this process."""
     try:
         arguments = _parser().parse_args(argv)
         settings = load_settings(arguments.config, _overrides(arguments), os.environ)
@@ -75,7 +75,7 @@ def _cannot_start(error: Exception) -> int:
 
 
 # --- commands ----------------------------------------------------------------------------------------------
-# Each imports what it needs: `--help` and `--version` answer without loading a server.
+# Each command imports what it needs: `--help` and `--version` load no server.
 
 
 def _serve(settings: Settings, arguments: argparse.Namespace) -> int:
@@ -163,7 +163,7 @@ def _wanted_agent(arguments: argparse.Namespace) -> CreateAgent:
 
 
 class _Parser(argparse.ArgumentParser):
-    def error(self, message: str) -> NoReturn:  # argparse would print its usage, too
+    def error(self, message: str) -> NoReturn:  # not `parser.error`, which prints the usage as well
         raise ConfigurationError(f"{message} (see {self.prog} --help)")
 
 
@@ -222,7 +222,7 @@ def _command(
 
 
 def _add_settings(parser: _Parser, names: Sequence[str]) -> None:
-    """Options for settings, told apart from those not given; their values are checked with all other settings."""
+    """The options that name settings, without those that were not given. Their values are checked with all settings."""
     for name in names:
         field = Settings.model_fields[name]
         default = field.get_default(call_default_factory=True)

@@ -1,7 +1,7 @@
-"""`chatserver doctor URL`: does a running server, with all that stands before it, keep what streams need?
+"""`chatserver doctor URL`: checks that a running server, and the proxies before it, let streams through.
 
-It looks from outside, as a browser would: a proxy that buffers, compresses or cuts shows there and nowhere else.
-What it makes, an echo agent and a conversation, it removes again.
+It looks from outside, as a browser does: only there a proxy that buffers, compresses or cuts is seen. It creates an
+echo agent and a conversation, and removes both.
 """
 
 from __future__ import annotations
@@ -18,17 +18,17 @@ from urllib.parse import urlsplit
 from chatserver import logs
 from chatserver.errors import ConfigurationError
 
-# Longer than anything but a ping takes on a healthy server.
+# On a healthy server everything but a ping is quicker.
 ANSWER_SECONDS = 30
 # Twice the default of `ping_seconds`.
 PING_SECONDS = 30
 MAX_BODY_BYTES = 1 << 20
 
-# At the echo's pace of 5 ms a piece: an answer of about 0.6 s, and one that outlasts the wait for a ping.
+# At the echo's pace of 5 ms a piece: an answer of about 0.6 s, and one that lasts longer than the wait for a ping.
 SHORT_TEXT = " ".join(f"piece{number:02d}" for number in range(60))
 LONG_TEXT = "a " * 4_000
-# Pieces that come closer together count as one arrival. A proxy that holds back 4 KiB makes three of the short
-# answer, a network that joins what comes within 50 ms still twelve.
+# Pieces that come closer together count as one arrival. A proxy that holds back 4 KiB makes three arrivals of the
+# short answer; a network that joins what comes within 50 ms still makes twelve.
 APART_SECONDS = 0.002
 FEWEST_ARRIVALS = 6
 
@@ -45,7 +45,7 @@ _ADVICE = {
 
 
 class CheckError(Exception):
-    """What is wrong, and what the operator can do about it."""
+    """A fault, and what the operator can do about it."""
 
     def __init__(self, problem: str, advice: str) -> None:
         super().__init__(problem)
@@ -53,9 +53,9 @@ class CheckError(Exception):
 
 
 def examine(url: str, output: TextIO) -> bool:
-    """Check the server at `url`, writing a line for each check to `output`; returns whether all is well.
+    """Check the server at `url`; whether all is well. Each check writes a line to `output`.
 
-    It takes about as long as the server's `ping_seconds`. Raises ConfigurationError for a URL that is none.
+    This takes about as long as the server's `ping_seconds`. Raises ConfigurationError for a malformed URL.
     """
     return _Examination(_Site.parse(url), output).run()
 
@@ -84,11 +84,11 @@ class _Site(NamedTuple):
     def ask(
         self, method: str, path: str, body: object = None, *, timeout_seconds: float = ANSWER_SECONDS
     ) -> Iterator[http.client.HTTPResponse]:
-        """Make a request on a connection of its own; the answer's body is read, or left unread, by the caller.
+        """Make a request on a connection of its own. The caller reads the response's body, or leaves it unread.
 
-        `timeout_seconds` bounds each wait. Raises CheckError for what goes wrong below HTTP.
+        `timeout_seconds` bounds each wait. Raises CheckError for a failure below HTTP.
         """
-        headers = {"Accept-Encoding": "gzip, br"}  # a proxy that would compress for a browser does for us
+        headers = {"Accept-Encoding": "gzip, br"}  # a proxy that compresses for browsers then compresses here, too
         data = None
         if body is not None:
             data = json.dumps(body).encode()
@@ -109,7 +109,7 @@ class _Site(NamedTuple):
                 raise CheckError(f"the connection fails: {str(error) or type(error).__name__}", _LOG) from None
 
     def call(self, method: str, path: str, body: object = None) -> Any:
-        """The JSON that a request is answered with, None where there is no body. Raises CheckError otherwise."""
+        """The JSON of the response to a request; None: it has no body. Raises CheckError for a refusal."""
         with self.ask(method, path, body) as response:
             text = response.read(MAX_BODY_BYTES)
             _refuse_failure(response, text, f"{method} {path}")
@@ -132,7 +132,7 @@ def _refuse_failure(response: http.client.HTTPResponse, text: bytes, what: str) 
 
 
 class _Block(NamedTuple):
-    """What stands between two empty lines of a stream, and when it came (in seconds, monotonic)."""
+    """The text between two empty lines of a stream, and the time at which it came (in seconds, monotonic)."""
 
     arrived: float
     text: str
@@ -148,7 +148,7 @@ class _Block(NamedTuple):
 
 
 def _blocks(response: http.client.HTTPResponse) -> Iterator[_Block]:
-    """The blocks of an event stream as they arrive, until it ends. Raises CheckError when it is no event stream."""
+    """The blocks of an event stream as they arrive, until it ends. Raises CheckError if it is not an event stream."""
     if response.status != 200:
         _refuse_failure(response, response.read(MAX_BODY_BYTES), "the stream")
     if encoding := response.getheader("Content-Encoding"):
@@ -158,7 +158,7 @@ def _blocks(response: http.client.HTTPResponse) -> Iterator[_Block]:
         raise CheckError(f"the stream's Content-Type is {kind!r}", "let the proxy hand it on as it is")
     if "no-transform" not in response.getheader("Cache-Control", ""):
         raise CheckError("the stream's Cache-Control lacks no-transform", "let the proxy hand it on as it is")
-    if response.getheader("X-Accel-Buffering", "no") != "no":  # nginx takes the header away: none is well, too
+    if response.getheader("X-Accel-Buffering", "no") != "no":  # nginx removes the header, which is fine
         raise CheckError("the stream's X-Accel-Buffering is not no", "let the proxy hand it on as it is")
     rest = b""
     while piece := response.read1(65_536):
@@ -235,7 +235,7 @@ class _Examination:
         return "created"
 
     def _ask_echo(self, content: str) -> str:
-        """Add a user message; returns the path of its stream."""
+        """Add a user message; the path of its stream."""
         message = self._site.call("POST", f"{self._conversation}/messages", {"role": "user", "content": content})
         return f"{self._conversation}/stream?triggerMessageId={message['id']}"
 
@@ -268,7 +268,7 @@ class _Examination:
         return f"word by word, in {len(arrivals)} pieces over {arrivals[-1] - arrivals[0]:.1f} s"
 
     def _pings(self) -> str:
-        """An answer that nobody reads keeps the conversation busy; what is enqueued behind it gets only pings."""
+        """A stream with pings only: its answer is enqueued behind one that nobody reads."""
         busy = self._ask_echo(LONG_TEXT) + "&onDisconnect=continue"
         with self._site.ask("GET", busy) as response:
             if not any(block.event for block in _blocks(response)):
@@ -288,7 +288,7 @@ class _Examination:
 
     def _clean_up(self) -> str:
         if self._conversation is not None:
-            self._site.call("DELETE", self._conversation)  # which stops what is being generated
+            self._site.call("DELETE", self._conversation)  # this stops the answer that is being generated
         if self._agent is not None:
             self._site.call("DELETE", self._agent)
         return "the conversation and its agent are deleted"

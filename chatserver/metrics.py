@@ -1,6 +1,6 @@
-"""What Prometheus is told, as one object that is built once and handed in.
+"""The metrics of a process for Prometheus, as one object that is built once and handed in.
 
-Names begin with `chatserver_`. Requests are labelled by handler, never by path: the number of series is bounded.
+Names begin with `chatserver_`. Requests are labelled by handler, not by path: so the number of series is bounded.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ _FIRST_TOKEN_BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10,
 
 
 class Metrics:
-    """All metrics of one process, in a registry of their own; safe to use from any thread.
+    """All metrics of one process, in a registry of their own. May be used from any thread.
 
     The public attributes are prometheus-client's own objects without labels: call `inc`, `dec`, `observe` on them.
     """
@@ -48,7 +48,7 @@ class Metrics:
         self.database_errors = Counter(
             "chatserver_database_errors", "Visits to the database that failed.", registry=registry
         )
-        # not `chatserver_runs_total`: its family would be the gauge's
+        # not `chatserver_runs`: the gauge has that name
         ended = Counter("chatserver_runs_ended", "Answers that ended, by outcome.", ["outcome"], registry=registry)
         self._runs_ended = {outcome: ended.labels(outcome) for outcome in OUTCOMES}
         self._requests = Counter(
@@ -67,8 +67,8 @@ class Metrics:
         ProcessCollector(namespace="chatserver", registry=registry)
 
     def request(self, handler: str, method: str, status: int, seconds: float | None) -> None:
-        """Count a served request; `handler` is its class's name, `seconds` None where its duration says nothing
-        (a stream's is its reader's choice)."""
+        """Count a request. `handler` is the name of its class. `seconds` None: its duration says nothing, because
+        the reader decides how long a stream lasts."""
         method = method if method in _METHODS else "other"
         key = (handler, method, status)
         counter = self._request_children.get(key)
@@ -87,5 +87,5 @@ class Metrics:
         self._runs_ended[outcome].inc()
 
     def render(self) -> tuple[bytes, str]:
-        """All of it in Prometheus's text format, and the content type of that."""
+        """The metrics in Prometheus's text format, and its content type."""
         return generate_latest(self.registry), CONTENT_TYPE_LATEST

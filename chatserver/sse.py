@@ -1,8 +1,8 @@
 """Server-Sent Events: frames out, Last-Event-ID in; no I/O.
 
-An event's id names its run, the run's epoch, its number in the journal, and how many characters of the answer there
-are with it. The first two say which text it belongs to; the third resumes a live journal, the fourth a stored text,
-whose frames are cut differently. Source of the format: WHATWG HTML, "Server-sent events".
+An event's id holds its run, the run's epoch, the event's number in the journal, and the number of the answer's
+characters up to and with the event. Run and epoch name the text; the event's number resumes a live journal, the number
+of characters a stored text, whose frames are cut differently. Source of the format: WHATWG HTML, "Server-sent events".
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ PING = b": ping\n\n"
 
 # How long a client waits before it reconnects, in milliseconds.
 RECONNECT_MS = 1_000
-# The same, where many are sent away at once: spread, so that they do not come back at once.
+# The same for clients that are sent away together: random, so that they do not come back together.
 COME_BACK_MS = (1_000, 5_000)
 
-# Epochs count from here, so an id of the one before never fits: it resumes its run with a reset.
+# The first epoch. An id of NO_EPOCH, the one before, fits no text: it resumes its run with a reset.
 FIRST_EPOCH = 1
 NO_EPOCH = 0
 
@@ -30,7 +30,7 @@ _quote = json.JSONEncoder(ensure_ascii=False).encode
 
 
 class EventId(NamedTuple):
-    """Where a client is. Of a terminal event `seq` and `chars` are None: it is the end, whatever the text."""
+    """The place of a client in an answer. For a terminal event `seq` and `chars` are None."""
 
     run_id: UUID
     epoch: int
@@ -47,7 +47,7 @@ class EventId(NamedTuple):
 
 
 def parse_event_id(text: str) -> EventId | None:
-    """The id that a client sent back; None when it is none of ours."""
+    """The id that a client sent back; None: it is not one of ours."""
     match = _ID.fullmatch(text)
     if match is None:
         return None
@@ -56,15 +56,15 @@ def parse_event_id(text: str) -> EventId | None:
 
 
 def opening(event_id: EventId) -> bytes:
-    """The first bytes of a stream: they reach the client at once, set its patience, and name the run.
+    """The first bytes of a stream: they reach the client at once, say when to reconnect, and name the run.
 
-    The second block has no data, so it dispatches nothing, but its id is remembered.
+    The second block has no data: a browser dispatches nothing, but remembers the id.
     """
     return OK + f"retry: {RECONNECT_MS}\nid: {event_id}\n\n".encode()
 
 
 def come_back() -> bytes:
-    """The last bytes for a client that is sent away: it shall reconnect, in a while that differs for each."""
+    """The last bytes for a client that is sent away: it shall reconnect after a random time."""
     return f"retry: {random.randint(*COME_BACK_MS)}\n\n".encode()  # noqa: S311 - no secret
 
 
@@ -74,5 +74,5 @@ def event(event_id: EventId, data: dict[str, Any]) -> bytes:
 
 
 def text_event(event_id: EventId, kind: str, content: str) -> bytes:
-    """The same for `{"type": kind, "content": content}`, of which an answer has thousands."""
+    """`event` for `{"type": kind, "content": content}`, quicker: an answer has thousands of them."""
     return f'id: {event_id}\ndata: {{"type":"{kind}","content":{_quote(content)}}}\n\n'.encode()

@@ -1,6 +1,6 @@
-"""The two things that systemd offers a service: notices (sd_notify(3)) and sockets (sd_listen_fds(3)).
+"""systemd's notices (sd_notify(3)) and sockets (sd_listen_fds(3)) for a service.
 
-Outside systemd, that is without its environment variables, every function here does nothing.
+Without systemd's environment variables every function here does nothing.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ _FIRST_SOCKET = 3
 
 
 def notify(state: str) -> None:
-    """Send one of READY, STOPPING, WATCHDOG (or any `NAME=value` line) to the service manager.
+    """Send READY, STOPPING, WATCHDOG, or any `NAME=value` line, to the service manager.
 
-    Never raises and never waits: a manager that does not listen is no reason to fail.
+    Never raises and never waits: a manager that does not listen must do no harm.
     """
     path = os.environ.get("NOTIFY_SOCKET", "")
     if not path.startswith(("/", "@")):
@@ -33,7 +33,7 @@ def notify(state: str) -> None:
 
 
 def watchdog_seconds() -> float | None:
-    """How often WATCHDOG is due: half of what the unit allows, as sd_watchdog_enabled(3) advises; None: never."""
+    """Seconds between two WATCHDOG notices: half of what the unit allows (sd_watchdog_enabled(3)). None: never."""
     microseconds = os.environ.get("WATCHDOG_USEC", "")
     if os.environ.get("WATCHDOG_PID", str(os.getpid())) != str(os.getpid()):
         return None
@@ -43,10 +43,10 @@ def watchdog_seconds() -> float | None:
 
 
 def listen_sockets() -> list[socket.socket]:
-    """The listening sockets that the service manager opened for this process, non-blocking; most often none.
+    """The listening sockets that the service manager opened for this process, non-blocking; usually none.
 
-    Takes the variables out of the environment, so that no child believes the sockets to be its own: a second
-    call gives none. Raises ConfigurationError for a socket that is not a listening stream socket.
+    Removes the variables from the environment, so that no child takes the sockets for its own; a second call gives
+    none. Raises ConfigurationError for a socket that is not a listening stream socket.
     """
     count = os.environ.pop("LISTEN_FDS", "")
     owner = os.environ.pop("LISTEN_PID", "")

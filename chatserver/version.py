@@ -1,10 +1,10 @@
-"""Which version this is; it stands in setup.py and nowhere else."""
+"""The version, which is written in setup.py only."""
 
 from importlib.metadata import PackageNotFoundError, version
 
 
 def installed_version() -> str:
-    """The version of the installed package; `unknown` where the code runs without having been installed."""
+    """The version of the installed package; `unknown` if it is not installed."""
     try:
         return version("chatserver")
     except PackageNotFoundError:

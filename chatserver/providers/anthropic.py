@@ -1,4 +1,4 @@
-"""Anthropic's messages, as Anthropic, llama.cpp and others speak them."""
+"""The wire format of Anthropic's messages, which llama.cpp and others speak, too."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from chatserver.providers.wire import NO_DELTAS, AnswerReader, messages_of, reas
 from chatserver.settings import ProviderSettings
 
 _VERSION = "2023-06-01"
-# The API insists on a bound; this one is within what every model of theirs allows.
+# The API requires a bound. All of Anthropic's models allow this one.
 _DEFAULT_MAX_TOKENS = 4096
 _STOP_REASONS = {
     "end_turn": "stop",
@@ -25,10 +25,10 @@ _INPUT_COUNTS = ("input_tokens", "cache_creation_input_tokens", "cache_read_inpu
 
 
 class Messages:
-    """The wire format under `base_url`, which may end with the version of the API (`/v1`) or leave it out.
+    """`base_url` may end with the version of the API (`/v1`).
 
-    Roles alternate unless the settings say otherwise. System messages of the history always join the system prompt:
-    the API knows no such role. `api_key` None: none is sent.
+    Roles alternate unless the settings say otherwise. System messages of the history join the system prompt, because
+    the API has no such role. `api_key` None: no key is sent.
     """
 
     def __init__(self, base_url: str, settings: ProviderSettings, api_key: str | None) -> None:
@@ -90,7 +90,7 @@ class MessageReader(AnswerReader):
             self._count(event.get("usage"))
             self._stop(event["stop_reason"])
             return sum(map(self._piece, event["content"]), NO_DELTAS)
-        # `ping`, `content_block_stop`, and what is yet to be invented: the API asks to pass over unknown events.
+        # `ping`, `content_block_stop` and others: the API asks clients to ignore unknown events.
         return NO_DELTAS
 
     @staticmethod
@@ -108,7 +108,7 @@ class MessageReader(AnswerReader):
             self.stop_reason = _STOP_REASONS.get(reason, reason)
 
     def _count(self, counts: dict[str, Any] | None) -> None:
-        """Take in what was counted so far: later counts replace earlier ones."""
+        """Take in the tokens counted so far. Later counts replace earlier ones."""
         if counts is None:
             return
         self._counts.update((name, count) for name, count in counts.items() if type(count) is int)

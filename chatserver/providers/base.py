@@ -1,4 +1,4 @@
-"""What every model looks like to the rest: a prompt in, an async stream of deltas out."""
+"""The interface of all providers: a prompt in, an async stream of deltas out."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ Role = Literal["system", "user", "assistant"]
 
 @dataclass(frozen=True, slots=True)
 class Turn:
-    """One message as a model sees it; `content` is never empty."""
+    """One message of a prompt; `content` is never empty."""
 
     role: Role
     content: str
@@ -19,11 +19,11 @@ class Turn:
 
 @dataclass(frozen=True, slots=True)
 class Prompt:
-    """All that one answer is made from.
+    """The input of one answer.
 
-    `turns` stand in the order in which they are to be read and end with the user message to answer; they are
-    empty when there is none (only a provider with `needs_user_turn = False` is asked then). `model`,
-    `temperature` and `max_tokens` come from the agent; None leaves the choice to the provider's own settings.
+    `turns` are in reading order and end with the user message to answer. They are empty if there is none; then only a
+    provider with `needs_user_turn = False` is asked. `model`, `temperature` and `max_tokens` come from the agent; None
+    leaves the choice to the provider's settings.
     """
 
     turns: tuple[Turn, ...]
@@ -42,7 +42,7 @@ class TextDelta:
 
 @dataclass(frozen=True, slots=True)
 class ReasoningDelta:
-    """The next piece of the model's thinking, no part of the answer."""
+    """The next piece of the model's thinking. It is not part of the answer."""
 
     text: str
 
@@ -57,10 +57,10 @@ class Usage:
 
 @dataclass(frozen=True, slots=True)
 class Finish:
-    """The last delta of an answer that came to its end.
+    """The last delta of a complete answer.
 
-    `stop_reason` is `stop`, `length` or `content_filter`; a reason that is none of these keeps the provider's
-    own word. `usage` is None where the provider does not count.
+    `stop_reason` is `stop`, `length`, `content_filter`, or the provider's own word for another reason. `usage` None:
+    the provider does not count tokens.
     """
 
     stop_reason: str
@@ -74,8 +74,8 @@ class Provider(Protocol):
     """A source of answers.
 
     `generate` is pulled: between two `__anext__` nothing is taken from the model beyond the network chunk that
-    is already here, and such a pause counts toward no time-out. It ends after one `Finish`, or raises
-    `chatserver.errors.ProviderError`; nothing else. `aclose()`, and a cancellation of a pending `__anext__`,
+    has already arrived, and the pause does not count toward a time-out. It ends after one `Finish`, or raises
+    `chatserver.errors.ProviderError` and nothing else. `aclose()`, and a cancellation of a pending `__anext__`,
     return only when the model's connection is closed.
     """
 
@@ -84,4 +84,4 @@ class Provider(Protocol):
     def generate(self, prompt: Prompt) -> AsyncGenerator[Delta]: ...
 
     def close(self) -> None:
-        """Give back what the provider holds across answers (idle connections)."""
+        """Close what the provider keeps between answers (idle connections)."""

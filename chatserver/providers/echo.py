@@ -1,4 +1,4 @@
-"""The built-in provider: it answers with what it was asked, word by word, and needs no model."""
+"""The built-in provider: it repeats the question word by word, and needs no model."""
 
 from __future__ import annotations
 
@@ -8,17 +8,17 @@ from collections.abc import AsyncGenerator
 
 from chatserver.providers.base import Delta, Finish, Prompt, TextDelta
 
-# A piece is a word or the white space between two; together they are the text.
+# A piece is a word, or the white space between two words. Joined they are the text.
 _PIECE = re.compile(r"\s+|\S+")
-# Without a pause of their own, so many pieces are given before other tasks get a turn.
+# Without a pace, other tasks get a turn after so many pieces.
 _PIECES_PER_TURN = 32
 
 
 class EchoProvider:
     """Answers `Echo from agent: ` and the content of the last turn.
 
-    `pace_seconds` is the time from one piece to the next. The pieces keep to one clock, so that late wake-ups do not
-    add up; a consumer that stays away longer than the pace restarts the clock and is not flooded afterwards.
+    `pace_seconds` is the time between two pieces. The pieces keep to one clock, so late wake-ups do not add up. A
+    consumer that stays away longer than the pace restarts the clock, and is not flooded afterwards.
     """
 
     needs_user_turn = False
@@ -47,4 +47,4 @@ class EchoProvider:
         yield Finish("stop")
 
     def close(self) -> None:
-        """Nothing is held across answers."""
+        """Nothing is kept between answers."""

@@ -1,4 +1,4 @@
-"""Reading an event stream (WHATWG HTML, section 9.2), or a plain body, out of bytes cut anywhere; no I/O."""
+"""Decoding an event stream (WHATWG HTML, section 9.2), or a plain body, from bytes cut anywhere; no I/O."""
 
 from __future__ import annotations
 
@@ -12,25 +12,25 @@ class TooLongError(Exception):
 class EventStreamReader:
     """Turns the bytes of an event stream into the data of its events.
 
-    How the bytes are cut into `feed`s makes no difference. Lines may end with LF, CRLF or CR; a leading BOM,
-    comments and every field but `data` are passed over, and so are events whose data is empty. Bytes that are not
-    UTF-8 become U+FFFD, as the standard has it.
+    How the bytes are cut into `feed`s makes no difference. Lines may end with LF, CRLF or CR. A leading BOM, comments,
+    all fields but `data`, and events without data are ignored. Bytes that are not UTF-8 become U+FFFD, as the standard
+    says.
 
-    `max_line_bytes` bounds one line, and the data of one event; so it bounds what is held here.
+    `max_line_bytes` bounds one line, and the data of one event; so it bounds the memory of the decoder.
     """
 
     __slots__ = ("_after_cr", "_at_start", "_data", "_data_bytes", "_max_line_bytes", "_tail")
 
     def __init__(self, max_line_bytes: int) -> None:
         self._max_line_bytes = max_line_bytes
-        self._tail = bytearray()  # the line that is not complete yet
-        self._data: list[bytes] = []  # the data lines of the event that is not complete yet
+        self._tail = bytearray()  # the incomplete line
+        self._data: list[bytes] = []  # the data lines of the incomplete event
         self._data_bytes = 0
         self._at_start = True
         self._after_cr = False
 
     def feed(self, chunk: bytes) -> list[str]:
-        """The data of the events that `chunk` completes. Raises TooLongError; then the stream is of no more use."""
+        """The data of the events that `chunk` completes. Raises TooLongError; the stream ends there."""
         if self._after_cr and chunk:
             self._after_cr = False
             if chunk[0] == 0x0A:
@@ -56,7 +56,7 @@ class EventStreamReader:
         return self._take(lines)
 
     def end(self) -> list[str]:
-        """The data of an event that the end of the stream completes: its empty line is often left out."""
+        """The data of an event that the end of the stream completes: servers often omit its empty line."""
         lines = [bytes(self._tail), b""]
         self._tail.clear()
         return self._take(lines)
@@ -84,7 +84,7 @@ class EventStreamReader:
 
 
 class WholeBodyReader:
-    """Takes a body that is no event stream for one event, of at most `max_bytes`."""
+    """Reads a body that is not an event stream as one event of at most `max_bytes`."""
 
     __slots__ = ("_body", "_max_bytes")
 
@@ -93,7 +93,7 @@ class WholeBodyReader:
         self._body = bytearray()
 
     def feed(self, chunk: bytes) -> list[str]:
-        """Nothing yet. Raises TooLongError."""
+        """No data yet. Raises TooLongError."""
         self._body += chunk
         if len(self._body) > self._max_bytes:
             raise TooLongError

@@ -1,4 +1,4 @@
-"""Providers made from their settings."""
+"""Making providers from their settings."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ logger = logging.getLogger(__name__)
 
 
 def make_provider(name: str, settings: ProviderSettings, environment: Mapping[str, str]) -> Provider:
-    """The provider that the configuration calls `name`; its key is read from `environment`, now and never again.
+    """The provider that the configuration calls `name`. Its key is read from `environment` once, now.
 
-    Raises ConfigurationError, in one line that names the provider and what is wrong.
+    Raises ConfigurationError with one line that names the provider and the problem.
     """
     if settings.kind == "echo":
         return EchoProvider(settings.pace_ms / 1000)
@@ -36,10 +36,10 @@ def _api_key(name: str, settings: ProviderSettings, environment: Mapping[str, st
         return None
     key = environment.get(variable, "").strip()
     if not key:
-        # A server of one's own may want none; one that does will say so to whoever asks.
+        # The operator's own server may need no key. One that does refuses the first request.
         logger.warning("provider %s: the environment variable %s holds no API key, so none is sent", name, variable)
         return None
-    # A key goes into a header; the message must not repeat it.
+    # The key goes into a header. The message must not repeat it.
     if not (key.isascii() and key.isprintable()) or " " in key:
         raise ConfigurationError(f"provider {name}: the environment variable {variable} holds no valid API key")
     return key

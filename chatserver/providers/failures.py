@@ -1,7 +1,7 @@
-"""How a try to get an answer fails: statuses and the providers' own error words, made into ours.
+"""How a try to get an answer fails: the providers' statuses and error words become our errors.
 
-The messages go to clients and are sentences of ours. The reasons go to the log: they hold a status or a word such
-as `overloaded_error`, never the provider's text, the URL or the key.
+Messages go to clients and are our own sentences. Reasons go to the log: they hold a status or a word such as
+`overloaded_error`, never the provider's text, the URL or the key.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ from typing import Any
 
 from chatserver.errors import ErrorCode, ProviderError
 
-# The longest wait before a request is sent again. A model that asks for more patience is not asked again: its
-# reader learns at once what is the matter.
+# The longest wait before a request is sent again. A model that asks for a longer one is not asked again: the
+# reader gets the error at once.
 MAX_WAIT_SECONDS = 20.0
 _FIRST_WAIT_SECONDS = 0.5
 
@@ -30,8 +30,8 @@ _MESSAGES: Mapping[ErrorCode, str] = {
     "internal": "The answer could not be generated",
 }
 
-# What error objects say in `code` or `type`, from OpenAI, Anthropic and servers that speak like them. Only these words
-# are ever repeated: any other may be made of a key or of what somebody wrote.
+# The `code` and `type` of error objects, from OpenAI, Anthropic and compatible servers. Only these words are repeated:
+# others may contain a key, or a part of a message.
 _WORDS: Mapping[str, ErrorCode] = {
     "authentication_error": "unauthorized",
     "permission_error": "unauthorized",
@@ -61,8 +61,8 @@ _WORDS: Mapping[str, ErrorCode] = {
 class AttemptError(ProviderError):
     """One try to get an answer failed
 
-    `reason` says more than the message, for the log; `again` whether the same request may fare better in a moment,
-    and `wait_seconds` how long the model asked to be left alone (None: it did not say).
+    `reason` is for the log and says more than the message. `again`: the same request may succeed in a moment.
+    `wait_seconds`: how long the model asked to wait (None: it did not say).
     """
 
     def __init__(
@@ -81,7 +81,7 @@ class AttemptError(ProviderError):
 
 
 def refused(status: int, headers: Mapping[str, str], body: bytes) -> AttemptError:
-    """An HTTP answer that is not a success; `body` is its beginning, of which nothing but an error word is used."""
+    """The failure that an HTTP response means. Only an error word of `body`, its beginning, is used."""
     code = _code_of_status(status)
     message = None
     if code == "bad_response":
@@ -97,7 +97,7 @@ def refused(status: int, headers: Mapping[str, str], body: bytes) -> AttemptErro
 
 
 def reported(error: Any) -> AttemptError:
-    """An error object that came in place of a piece of the answer."""
+    """The failure that an error object within a stream means."""
     status = error.get("code") if isinstance(error, dict) else None
     word = _word_of(error)
     if isinstance(status, int) and 400 <= status <= 599:
@@ -109,7 +109,7 @@ def reported(error: Any) -> AttemptError:
 
 
 def wait_seconds(failure: AttemptError, attempt: int) -> float | None:
-    """How long to wait before a request is sent again after its try number `attempt`, from 0; None: do not send it."""
+    """How long to wait after try number `attempt` (from 0) before the next; None: do not try again."""
     if not failure.again:
         return None
     if failure.wait_seconds is None:
@@ -118,7 +118,7 @@ def wait_seconds(failure: AttemptError, attempt: int) -> float | None:
         wait = failure.wait_seconds
     else:
         return None
-    # Spread, so that answers that failed together do not come back together.
+    # Random, so that requests that failed together do not come back together.
     return wait + random.uniform(0, _FIRST_WAIT_SECONDS)  # noqa: S311
 
 
@@ -140,7 +140,7 @@ def _error_word(body: bytes) -> str | None:
 
 
 def _word_of(error: Any) -> str | None:
-    """What an error object calls itself, if we know the word; `code` tells more than `type`."""
+    """The error word of an error object, if we know it; `code` is more precise than `type`."""
     if not isinstance(error, dict):
         return None
     names = (error.get("code"), error.get("type"))
@@ -148,7 +148,7 @@ def _word_of(error: Any) -> str | None:
 
 
 def _retry_after_seconds(value: str) -> float | None:
-    """`Retry-After` in seconds from now (RFC 9110, section 10.2.3); None when it is missing or makes no sense."""
+    """`Retry-After` in seconds from now (RFC 9110, section 10.2.3); None if it is missing or malformed."""
     value = value.strip()
     if value.isascii() and value.isdigit():
         return float(value[:9])

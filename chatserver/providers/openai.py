@@ -1,4 +1,4 @@
-"""OpenAI's chat completions, as OpenAI, vLLM, Ollama, llama.cpp and many others speak them."""
+"""The wire format of OpenAI's chat completions, which vLLM, Ollama, llama.cpp and many others speak, too."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from chatserver.settings import ProviderSettings
 
 
 class ChatCompletions:
-    """The wire format under `base_url`, which ends with the version of the API: `https://api.openai.com/v1`.
+    """`base_url` ends with the version of the API: `https://api.openai.com/v1`.
 
     Roles alternate only if the settings say so: some chat templates refuse two turns of one role, or a system
-    message that is not the first. `api_key` None: none is sent.
+    message that is not the first. `api_key` None: no key is sent.
     """
 
     def __init__(self, base_url: str, settings: ProviderSettings, api_key: str | None) -> None:
@@ -73,10 +73,10 @@ class ChatCompletionReader(AnswerReader):
         piece = choice.get("delta") or choice.get("message")
         deltas = NO_DELTAS
         if piece:
-            # The two names that servers have given it; some send both, with the same text.
+            # Servers use either name; some send both, with the same text.
             if reasoning := piece.get("reasoning_content") or piece.get("reasoning"):
                 deltas = reasoning_deltas(reasoning)
-            # A refusal is what the model says in place of an answer.
+            # A refusal is the model's text in place of an answer.
             if text := piece.get("content") or piece.get("refusal"):
                 deltas += text_deltas(text)
         return deltas

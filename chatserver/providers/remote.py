@@ -1,4 +1,4 @@
-"""Answers from a model over HTTP: asking, asking again, reading, and closing; the same for every wire format."""
+"""Answers from a model over HTTP, in any wire format: ask, retry, read, close."""
 
 from __future__ import annotations
 
@@ -29,10 +29,10 @@ _ERROR_BODY_SECONDS = 2.0
 
 
 class RemoteProvider:
-    """A model behind HTTP, asked in the given wire format; `name` is the provider's, for the log.
+    """A model behind HTTP. `name` is the provider's, for the log.
 
-    Before the first delta a request that failed in passing is sent again, `settings.retries` times at most; after
-    it never. The model's connection is closed when an answer ends, however it ends.
+    Before the first delta, a request with a passing failure is sent again, at most `settings.retries` times; after the
+    first delta never. The model's connection is closed when an answer ends, in every case.
     """
 
     needs_user_turn = True
@@ -50,7 +50,7 @@ class RemoteProvider:
         }
 
     def close(self) -> None:
-        """Nothing is held across answers: a connection serves one."""
+        """Nothing is kept between answers: each has a connection of its own."""
 
     async def generate(self, prompt: Prompt) -> AsyncGenerator[Delta]:
         request = _encoded(self._wire.body(prompt))
@@ -82,7 +82,7 @@ class RemoteProvider:
             events = await self._post(exchange, request, deadline)
             while not reader.over:
                 if not waiting:
-                    # The time for a token begins when it is waited for, however long the consumer was away.
+                    # The time-out of a token begins when the consumer asks for it.
                     deadline = loop.time() + self._settings.between_tokens_seconds
                     waiting = True
                 chunk = await exchange.read(deadline)
@@ -104,7 +104,7 @@ class RemoteProvider:
         yield Finish(reader.stop_reason, reader.usage)
 
     async def _post(self, exchange: Exchange, request: bytes, deadline: float) -> EventStreamReader | WholeBodyReader:
-        """Send the request; what reads the body of a successful answer."""
+        """Send the request; the decoder for the body of a successful response."""
         await exchange.post(self._headers, request, deadline)
         if not 200 <= exchange.status < 300:
             raise failures.refused(exchange.status, exchange.headers, await _beginning(exchange))
@@ -113,7 +113,7 @@ class RemoteProvider:
         return EventStreamReader(MAX_LINE_BYTES)
 
     def _failure(self, error: Exception, begun: bool) -> AttemptError:
-        """What went wrong, as a failure of the try; `begun`: a part of the answer is out, so it is the last one."""
+        """An exception as the failure of a try. `begun`: a part of the answer is out, so there is no further try."""
         match error:
             case AttemptError():
                 failure = error
@@ -140,7 +140,7 @@ def _encoded(body: dict[str, Any]) -> bytes:
 
 
 def _read(reader: AnswerReader, data: str, cut: bool) -> tuple[Delta, ...]:
-    """The deltas of one event; `cut`: it is what a stream ended with, perhaps in its middle."""
+    """The deltas of one event. `cut`: the stream ended with it, perhaps in its middle."""
     try:
         return reader.read(data)
     except (ValueError, LookupError, TypeError, AttributeError, RecursionError):
@@ -150,14 +150,14 @@ def _read(reader: AnswerReader, data: str, cut: bool) -> tuple[Delta, ...]:
 
 
 def _ended(exchange: Exchange, begun: bool) -> AttemptError:
-    """What a body means that ended before the model said why it stopped."""
+    """The failure that it means if a body ends before the model gave a stop reason."""
     if begun or exchange.media_type == "text/event-stream":
         return AttemptError("interrupted", "the answer ended without a stop reason")
     return AttemptError("bad_response", "the body holds no answer")
 
 
 async def _beginning(exchange: Exchange) -> bytes:
-    """As much of the body of an error as may tell what is the matter."""
+    """The beginning of the body of an error response."""
     body = bytearray()
     deadline = asyncio.get_running_loop().time() + _ERROR_BODY_SECONDS
     try:

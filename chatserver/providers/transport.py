@@ -1,9 +1,8 @@
-"""One HTTP exchange with a model: the request goes out, the bytes of its answer are pulled in.
+"""One HTTP exchange with a model: the request goes out, the bytes of the response are pulled in.
 
-This stands on the two layers beneath Tornado's `AsyncHTTPClient`, `TCPClient` and `HTTP1Connection`, because the
-client itself cannot be told to close: a `fetch` that is cancelled leaves its socket open, and the model goes on.
-What holds the model's bytes back is what `streaming_callback` is made of: `data_received` may return an awaitable,
-and nothing more is read until it resolves.
+This uses the two layers beneath Tornado's `AsyncHTTPClient`, `TCPClient` and `HTTP1Connection`, because the client
+itself cannot be told to close: a cancelled `fetch` leaves its socket open, and the model goes on. The model's bytes are
+held back by `data_received`, which may return an awaitable: nothing more is read until it resolves.
 """
 
 from __future__ import annotations
@@ -22,12 +21,12 @@ from tornado.tcpclient import TCPClient
 
 logger = logging.getLogger(__name__)
 
-# What Tornado reads at once is a quarter of this; more than the whole never waits in one stream.
+# Tornado reads a quarter of this at once. No more than this waits in one stream.
 _BUFFER_BYTES = 256 * 1024
 _PARAMETERS = HTTP1ConnectionParameters(
     no_keep_alive=True,
     max_header_size=64 * 1024,
-    # Tornado wants a bound on the whole body; ours are on lines, and on the answer.
+    # Tornado needs a bound on the whole body. Ours are on lines, and on the answer.
     max_body_size=1 << 40,
 )
 
@@ -35,7 +34,7 @@ _PARAMETERS = HTTP1ConnectionParameters(
 class ConnectError(Exception):
     """No connection to the model could be made
 
-    `passing` says whether another try may succeed, `timed_out` whether the time allowed was used up.
+    `passing`: another try may succeed. `timed_out`: the time allowed was used up.
     """
 
     def __init__(self, reason: str, *, passing: bool = True, timed_out: bool = False) -> None:
@@ -54,7 +53,7 @@ class ConnectionLostError(Exception):
 
 
 class Target:
-    """Where requests are sent: the parts of a URL, http or https, and for https how its certificate is checked."""
+    """The address of requests: the parts of an http or https URL, and for https the check of the certificate."""
 
     def __init__(self, url: str) -> None:
         parts = urlsplit(url)
@@ -62,16 +61,16 @@ class Target:
         self.port = parts.port or (443 if parts.scheme == "https" else 80)
         self.authority = parts.netloc
         self.path = parts.path or "/"
-        # Made once: loading the certificates of the system takes tens of milliseconds.
+        # Made once: loading the system's certificates takes tens of milliseconds.
         self.tls = ssl.create_default_context() if parts.scheme == "https" else None
 
 
 class _TrackingTCPClient(TCPClient):
     """A TCPClient that knows the sockets it opens.
 
-    A `connect` that is cancelled in the very turn of the loop in which the connection came about drops its result,
-    and the socket stays open, with the loop for its owner. Tornado has no public place to learn of it; should
-    `_create_stream` go away, connecting still works, and `test_closed_at_any_moment` fails.
+    If a `connect` is cancelled in the loop turn in which the connection is made, its result is dropped, and the socket
+    stays open, owned by the loop. Tornado has no public way to learn of it. If `_create_stream` goes away, connecting
+    still works, and a test fails.
     """
 
     def __init__(self) -> None:
@@ -85,10 +84,10 @@ class _TrackingTCPClient(TCPClient):
 
 
 class Exchange(HTTPMessageDelegate):
-    """One request and its answer: `connect`, `post`, `read` until it gives `b""`, and in any case `close`.
+    """One request and its response: `connect`, `post`, `read` until it gives `b""`, and in every case `close`.
 
-    Bytes of the answer are taken from the model only while somebody is in `post` or `read`, beyond what fits
-    the buffers above. Only one task may use it.
+    Beyond what fits the buffers above, bytes are taken from the model only during `post` or `read`. Only one task may
+    use it.
     """
 
     status: int
@@ -99,9 +98,9 @@ class Exchange(HTTPMessageDelegate):
         self._target: Target
         self._stream: IOStream | None = None
         self._receiving: asyncio.Task[None] | None = None
-        self._chunk = b""  # received and not yet read
-        self._taken: asyncio.Future[None] | None = None  # resolved when the next bytes may come
-        self._wanted: asyncio.Future[None] | None = None  # somebody waits in `post` or `read`
+        self._chunk = b""  # received, not yet read
+        self._taken: asyncio.Future[None] | None = None  # resolved when further bytes may come
+        self._wanted: asyncio.Future[None] | None = None  # the task waits in `post` or `read`
         self._deadline = 0.0
         self._timer: asyncio.TimerHandle | None = None
         self._answered = False
@@ -133,7 +132,7 @@ class Exchange(HTTPMessageDelegate):
 
     @property
     def media_type(self) -> str:
-        """What the body is, without parameters, in lower case; empty if the model does not say."""
+        """The media type of the body in lower case, without parameters; empty if the model does not say."""
         return self.headers.get("Content-Type", "").partition(";")[0].strip().lower()
 
     async def read(self, deadline: float) -> bytes:
@@ -156,7 +155,7 @@ class Exchange(HTTPMessageDelegate):
         return chunk
 
     async def close(self) -> None:
-        """Close the model's connection; it is closed before this first gives up control, and may be called again."""
+        """Close the model's connection, before this first yields to the loop. May be called again."""
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
@@ -172,7 +171,7 @@ class Exchange(HTTPMessageDelegate):
     # --- waiting -------------------------------------------------------------------------------------------
 
     async def _wait(self, deadline: float) -> None:
-        """Until something came. One timer serves many waits: it is armed anew only when it rings too early."""
+        """Wait until something has come. One timer serves many waits: it is set anew only if it fires too early."""
         self._deadline = deadline
         if self._timer is None or deadline < self._timer.when():
             if self._timer is not None:
@@ -223,7 +222,7 @@ class Exchange(HTTPMessageDelegate):
             return None
         self._chunk = chunk
         self._wake()
-        # Awaited by Tornado; cancelling it would make Tornado log an error, so `close` resolves it.
+        # Tornado awaits it and would log an error if it were cancelled. So `close` resolves it.
         self._taken = self._loop.create_future()
         return self._taken
 
@@ -233,14 +232,14 @@ class Exchange(HTTPMessageDelegate):
 
 
 async def _connect(target: Target, seconds: float) -> IOStream:
-    """A connected stream, over TLS where the target wants it; in every other case no socket stays open."""
+    """A connected stream, with TLS for https. If this fails or is cancelled, no socket stays open."""
     client = _TrackingTCPClient()
     try:
         async with asyncio.timeout(seconds):
             stream = await client.connect(target.host, target.port, max_buffer_size=_BUFFER_BYTES)
             stream.set_nodelay(True)
             if target.tls is not None:
-                client.streams.clear()  # the stream hands its socket on and is of no more use
+                client.streams.clear()  # the socket now belongs to the TLS stream
                 stream = await _secure(stream, target)
             return stream
     except TimeoutError:
@@ -248,7 +247,7 @@ async def _connect(target: Target, seconds: float) -> IOStream:
         raise ConnectError("connecting took too long", timed_out=True) from None
     except ssl.SSLCertVerificationError:
         raise ConnectError("its certificate is not valid for its name or not trusted here", passing=False) from None
-    except (OSError, UnicodeError) as error:  # UnicodeError: a name that no DNS can hold
+    except (OSError, UnicodeError) as error:  # UnicodeError: a name that DNS cannot hold
         _close_all(client.streams)
         raise ConnectError(_name_of(error)) from None
     except BaseException:
@@ -261,7 +260,7 @@ async def _secure(stream: IOStream, target: Target) -> IOStream:
     try:
         return await handshake
     except BaseException:
-        # Cancelled in the very turn in which the handshake ended: the stream is there, and ours to close.
+        # Cancelled in the loop turn in which the handshake ended: the stream exists and must be closed here.
         if not handshake.cancel() and not handshake.cancelled() and handshake.exception() is None:
             handshake.result().close()
         raise
@@ -273,6 +272,6 @@ def _close_all(streams: list[IOStream]) -> None:
 
 
 def _name_of(error: BaseException) -> str:
-    """What kind of error it was, without its text: that may hold addresses."""
+    """The kind of an error, without its text, which may hold addresses."""
     real = getattr(error, "real_error", None) or error
     return type(real).__name__

@@ -1,4 +1,4 @@
-"""Arranging a history for models that are particular about it."""
+"""Arranging turns for models that refuse some orders of roles."""
 
 from __future__ import annotations
 
@@ -6,23 +6,23 @@ from collections.abc import Sequence
 
 from chatserver.providers.base import Prompt, Turn
 
-# What opens a conversation that the assistant began: models that want roles in turn want the first word from the user.
+# The first turn of a conversation that the assistant began: models that need alternating roles need the user first.
 OPENING = "(The conversation begins.)"
 
 
 def lift_system(prompt: Prompt) -> tuple[str | None, list[Turn]]:
-    """All system text of `prompt` as one, with empty lines between (None: there is none), and the other turns."""
+    """All system text of `prompt`, joined with empty lines (None: there is none), and the other turns."""
     texts = [prompt.system] if prompt.system else []
     texts += [turn.content for turn in prompt.turns if turn.role == "system"]
     return "\n\n".join(texts) or None, [turn for turn in prompt.turns if turn.role != "system"]
 
 
 def alternate(turns: Sequence[Turn]) -> list[Turn]:
-    """`turns`, which hold no system message, with user and assistant strictly in turn and the user first.
+    """The turns, with user and assistant in strict alternation, the user first. `turns` holds no system messages.
 
-    Neighbours of one role become one turn, with an empty line between; a conversation that the assistant began gets
-    an opening turn of the user's. All content is kept, in order, except turns of nothing but white space, which such
-    models refuse; the last turn, the one to answer, stays whatever it holds.
+    Neighbours of one role are joined with an empty line. If the assistant began, an opening turn of the user is put
+    before. All content is kept in order, except turns of white space, which such models refuse; the last turn, the one
+    to answer, always stays.
     """
     spoken = [turn for turn in turns[:-1] if turn.content.strip()]
     spoken += turns[-1:]

@@ -1,4 +1,4 @@
-"""What a wire format must know: how a request is put, and how the events of its answer are read. No I/O."""
+"""The interface of a wire format: it writes requests, and reads the events of responses. No I/O."""
 
 from __future__ import annotations
 
@@ -14,9 +14,8 @@ NO_DELTAS: tuple[Delta, ...] = ()
 class AnswerReader(ABC):
     """Reads the events of one answer.
 
-    `stop_reason` is None until the model has said why it stopped, normalised as `Finish` wants it; from then on the
-    answer is whole, whatever becomes of the connection. `over`: nothing more is to be expected. `usage` is what the
-    provider counted, as far as it is known.
+    `stop_reason`: None until the model has given one, then normalised as for `Finish`. From then on the answer is
+    whole, whatever happens to the connection. `over`: nothing more will come. `usage`: the tokens counted so far.
     """
 
     __slots__ = ("over", "stop_reason", "usage")
@@ -30,44 +29,44 @@ class AnswerReader(ABC):
     def read(self, data: str) -> tuple[Delta, ...]:
         """The deltas in the data of one event, or in the JSON body of a server that does not stream.
 
-        The text is the model's as it came: it may hold NUL, and halves of surrogate pairs. Raises AttemptError where
-        an error is reported, and ValueError, LookupError, TypeError, AttributeError or RecursionError where the data
-        is no JSON or has no shape that can be read.
+        The text is as the model sent it: it may hold NUL, and halves of surrogate pairs. Raises AttemptError if an
+        error is reported, and ValueError, LookupError, TypeError, AttributeError or RecursionError if the data is not
+        JSON or has an unknown shape.
         """
 
 
 def text_deltas(piece: str) -> tuple[Delta, ...]:
-    """A piece of the answer as deltas: none if it is empty. Raises TypeError where it is no text."""
+    """A piece of the answer as deltas: none if it is empty. Raises TypeError if it is not text."""
     if not isinstance(piece, str):
         raise TypeError
     return (TextDelta(piece),) if piece else NO_DELTAS
 
 
 def reasoning_deltas(piece: str) -> tuple[Delta, ...]:
-    """A piece of the thinking as deltas: none if it is empty. Raises TypeError where it is no text."""
+    """A piece of the thinking as deltas: none if it is empty. Raises TypeError if it is not text."""
     if not isinstance(piece, str):
         raise TypeError
     return (ReasoningDelta(piece),) if piece else NO_DELTAS
 
 
 class WireFormat(Protocol):
-    """How one kind of model is spoken to, and with which settings and credentials."""
+    """The wire format of one provider, with its settings and credentials."""
 
     @property
     def url(self) -> str:
-        """Where requests go."""
+        """The address of requests."""
 
     @property
     def headers(self) -> Mapping[str, str]:
-        """What is said beside the usual: credentials, the version of the API."""
+        """Headers of requests: credentials, the version of the API."""
 
     def body(self, prompt: Prompt) -> dict[str, Any]:
-        """The JSON of the request."""
+        """The JSON body of a request."""
 
     def reader(self) -> AnswerReader:
-        """A reader for one answer."""
+        """A new reader for one answer."""
 
 
 def messages_of(turns: Sequence[Turn]) -> list[dict[str, str]]:
-    """The turns as both formats put them."""
+    """The turns, as both formats have them."""
     return [{"role": turn.role, "content": turn.content} for turn in turns]

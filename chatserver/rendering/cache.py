@@ -1,4 +1,4 @@
-"""What texts were rendered as, in memory: a text never changes, and neither does its HTML."""
+"""A cache of rendered texts in memory. The HTML of a text never changes."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from collections import OrderedDict
 from collections.abc import Callable
 from typing import NamedTuple
 
-# What an entry takes besides its HTML, as characters.
+# The size of an entry besides its HTML, in characters.
 ENTRY_CHARS = 300
-# How long a text that could not be rendered is not tried again: the machine may only have been busy.
+# How long a text that could not be rendered is not tried again. The machine may only have been busy.
 FAILURE_SECONDS = 60.0
 
 Key = bytes
@@ -22,7 +22,7 @@ class _Entry(NamedTuple):
 
 
 class RenderedTexts:
-    """At most `max_chars` characters of HTML; past that the least recently used entries are evicted.
+    """Holds at most `max_chars` characters of HTML, then evicts the least recently used entries.
 
     `clock` gives seconds.
     """
@@ -38,11 +38,11 @@ class RenderedTexts:
 
     @staticmethod
     def key(text: str) -> Key:
-        """What a text goes by here."""
+        """The key of a text."""
         return hashlib.sha256(text.encode()).digest()
 
     def look_up(self, key: Key) -> str | None:
-        """The HTML of a text, None where there is none. Raises KeyError where the text has yet to be tried."""
+        """The HTML of a text; None: it could not be rendered. Raises KeyError if it was not tried, or not lately."""
         entry = self._entries[key]
         if entry.html is None and self._clock() >= entry.tried_at + FAILURE_SECONDS:
             raise KeyError(key)
@@ -50,7 +50,7 @@ class RenderedTexts:
         return entry.html
 
     def keep(self, key: Key, html: str | None) -> None:
-        """Remember what a text was rendered as; None: it could not be."""
+        """Keep the HTML of a text; None: it could not be rendered."""
         self._forget(key)
         self._entries[key] = _Entry(html, self._clock())
         self.chars += _size(html)

@@ -1,4 +1,4 @@
-"""The process that renders Markdown, as the server sees it. There is one at most, started when it is needed."""
+"""The client of the child process that renders Markdown. There is at most one child, started when it is needed."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from chatserver.errors import UnavailableError
 
 logger = logging.getLogger(__name__)
 
-# A program, not an import: the server itself needs none of the libraries.
+# A program, not an import: the server itself loads none of its libraries.
 MODULE = "chatserver.rendering.child"
-# How long one text may take. What is ordinary takes milliseconds.
+# How long one text may take. Ordinary texts take milliseconds.
 TEXT_SECONDS = 2.0
-# How long the process may take to start on a busy machine, and how long to wait before trying again.
+# How long the child may take to start on a busy machine, and how long to wait before the next try.
 START_SECONDS = 20.0
 RETRY_SECONDS = 60.0
-# The longest reply, as JSON.
+# The longest reply, in bytes of JSON.
 REPLY_BYTES = 4 * 2**20
 
 _READY = b'"ready"\n'
@@ -27,15 +27,14 @@ _NAME = "renderer"
 
 
 class Renderer:
-    """One text at a time: whoever uses it waits for the end of a `render` before the next.
+    """Renders one text at a time: wait for the end of a `render` before the next.
 
-    What comes out belongs to the text that went in, whatever happens: an exchange that is not carried through, because
-    it is cancelled or takes too long, kills the process, and with it all that it might still have said; and each
-    reply has the number of its request.
+    The HTML always belongs to the text. An exchange that is cancelled or takes too long kills the child, and with it
+    the reply that was still to come; and each reply has the number of its request.
     """
 
     def __init__(self, command: Sequence[str] | None = None, *, text_seconds: float = TEXT_SECONDS) -> None:
-        """`command` is for tests: another program that speaks as `chatserver.rendering.child` does."""
+        """`command`: for tests, another program that speaks as `chatserver.rendering.child` does."""
         self._command = command or children.command(MODULE)
         self._text_seconds = text_seconds
         self._child: children.Child | None = None
@@ -44,15 +43,17 @@ class Renderer:
 
     @property
     def pid(self) -> int | None:
-        """That of the process, if there is one."""
+        """The process id of the child, if there is one."""
         return self._child.pid if self._child else None
 
     async def render(self, text: str) -> str | None:
-        """The HTML of a text; None where the text is such that there is none, in time.
+        """The HTML of a text; None: it cannot be rendered, or not in time.
 
-        Raises UnavailableError when the process does not start.
+        Raises UnavailableError if the child does not start.
         """
-        for _ in range(2):  # it may have been killed long before this text; twice in a row it was the text
+        for _ in range(
+            2
+        ):  # the child may have been killed long before; if it dies twice in a row, the text is the cause
             child = await self._running()
             try:
                 async with asyncio.timeout(self._text_seconds):
@@ -68,13 +69,13 @@ class Renderer:
         return None
 
     async def close(self) -> None:
-        """End the process; return when it is gone. Not while a text is being rendered."""
+        """End the child; return when it is gone. Not to be called while a text is being rendered."""
         if self._child is not None:
             await self._child.end()
             self._child = None
 
     async def _exchange(self, child: children.Child, text: str) -> str | None:
-        """Raises ConnectionError or EOFError when it is gone, ValueError or TypeError for what is no reply to this."""
+        """Raises ConnectionError or EOFError if the child is gone, ValueError or TypeError for a wrong reply."""
         self._requests += 1
         try:
             child.stdin.write(json.dumps([self._requests, text], ensure_ascii=False).encode() + b"\n")
@@ -111,7 +112,7 @@ class Renderer:
         return self._child
 
     async def _start(self) -> children.Child:
-        """Raises OSError, and ValueError when it says too much."""
+        """Raises OSError if the child does not start, and ValueError if its first line is not the expected one."""
         child = await children.start(self._command, _NAME, line_bytes=REPLY_BYTES)
         try:
             async with asyncio.timeout(START_SECONDS):

@@ -1,4 +1,4 @@
-"""Program text as HTML with Pygments' classes; which colours they have is the page's business."""
+"""Program text as HTML with Pygments' classes. The page gives them colours."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ from pygments.token import STANDARD_TYPES
 
 MAX_CHARS = 50_000
 CLASSES = frozenset(filter(None, STANDARD_TYPES.values()))
-"""The classes of the spans in it: `k` is a keyword, `s` a string, and so on."""
+"""The classes of the spans: `k` is a keyword, `s` a string, and so on."""
 
 
 def highlight(code: str, language: str) -> str | None:
-    """HTML that reads as `code` does; None where the language is not known, or the code longer than MAX_CHARS."""
+    """The code as HTML; None if the language is not known, or the code is longer than MAX_CHARS."""
     name = language.lower()
     if len(code) > MAX_CHARS or name not in _known_languages():
         return None
     try:
         tokens = list(get_lexer_by_name(name, stripnl=False, ensurenl=False).get_tokens(code))
-    except Exception:  # there are hundreds of lexers, and no defect in one of them is worth an answer
+    except Exception:  # a defect in one of the hundreds of lexers must not cost the answer
         return None
-    if "".join(text for _, text in tokens) != code:  # none shall add or drop anything
+    if "".join(text for _, text in tokens) != code:  # the lexer must neither add nor drop text
         return None
     html: str = format_tokens(tokens, HtmlFormatter(nowrap=True))
     return html
@@ -31,5 +31,5 @@ def highlight(code: str, language: str) -> str | None:
 
 @cache
 def _known_languages() -> frozenset[str]:
-    """Names of all languages of Pygments itself; asked for another, it would look through all installed packages."""
+    """The names of Pygments' own languages. For others it would search all installed packages."""
     return frozenset(alias.lower() for _, aliases, _, _ in get_all_lexers(plugins=False) for alias in aliases)

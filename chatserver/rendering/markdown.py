@@ -1,6 +1,6 @@
 """Markdown as HTML that is safe to put into a page.
 
-CommonMark with tables, strikethrough and bare links. HTML in it is shown as text, nothing in the result is loaded, and
+CommonMark with tables, strikethrough and bare links. HTML in the text is shown as text, the result loads nothing, and
 malformed Markdown is shown as text, never dropped.
 """
 
@@ -19,7 +19,7 @@ from markdown_it.utils import EnvType, OptionsDict
 
 from chatserver.rendering import highlighting, rules
 
-# How deep blocks may lie in blocks; each list takes two, and the time for hostile brackets grows with it.
+# How deep blocks may be nested; a list takes two levels. The time for hostile brackets grows with it.
 _MAX_NESTING = 40
 
 _LINK = re.compile(r"https?://[^/?#]|mailto:.", re.IGNORECASE)
@@ -30,7 +30,7 @@ _LANGUAGE_CLASS = re.compile(rf"language-{_LANGUAGE.pattern}")
 def render(text: str) -> str:
     """The HTML of a text, without a newline at its end.
 
-    Headings begin at h2; an image is a link to it; code bears `class="language-…"` and Pygments' classes, cells of
+    Headings begin at h2. An image becomes a link to it. Code bears `class="language-…"` and Pygments' classes, cells of
     tables `align`. A text that is nested too deeply is shown as it was written.
     """
     try:
@@ -50,16 +50,16 @@ def warm_up() -> None:
 
 
 class _Parser(MarkdownIt):
-    """Takes absolute links of the web and of e-mail for links, and nothing else."""
+    """Accepts absolute web links and e-mail links only."""
 
     def validateLink(self, url: str) -> bool:  # noqa: N802
         if _LINK.match(url) is None:
             return False
-        # A host that cannot be one: a link whose address was taken away later would have lost it.
+        # An impossible host: the sanitiser would take the address away later, and the reader would lose it.
         return "href=" in _cleaner().clean(f'<a href="{escapeHtml(url)}"></a>')
 
     def normalizeLinkText(self, link: str) -> str:  # noqa: N802
-        """A link that stands for itself reads as it was written."""
+        """The text of a bare link: as it was written."""
         return link
 
 
@@ -78,7 +78,7 @@ def _parser() -> MarkdownIt:
     options = {"html": False, "breaks": True, "linkify": True, "xhtmlOut": False, "maxNesting": _MAX_NESTING}
     parser = _Parser("commonmark", {**options, **rules.OPTIONS}, renderer_cls=_Renderer)
     parser.enable(["table", "strikethrough", "linkify"])
-    # Only what says that it is a link: not setup.py, not somebody@example.com.
+    # Only links with a scheme: not setup.py, not somebody@example.com.
     assert parser.linkify is not None
     parser.linkify.set({"fuzzy_link": False, "fuzzy_email": False, "fuzzy_ip": False})
     rules.add_to(parser)
@@ -100,7 +100,7 @@ ATTRIBUTES = {
     "th": frozenset({"align"}),
     "td": frozenset({"align"}),
 }
-"""What an author has a say in; links have `target` and `rel` besides."""
+"""The sanitiser. Links get `target` and `rel`, whatever the text says."""
 
 
 @cache
@@ -118,7 +118,7 @@ def _cleaner() -> nh3.Cleaner:
 
 
 def _filter_attribute(tag: str, name: str, value: str) -> str | None:
-    """The value that an attribute may have; None: the attribute goes."""
+    """The value that an attribute keeps; None: the attribute is removed."""
     if name == "class" and tag == "code":
         return value if _LANGUAGE_CLASS.fullmatch(value) else None
     if name == "class":

@@ -1,6 +1,6 @@
-"""What becomes of markdown-it's tokens before they are HTML: no word is lost, and the page's own rules are kept.
+"""Changes to markdown-it's tokens before they become HTML: no word is lost, and the page's own rules are kept.
 
-Each rule but the table's is a core rule of markdown-it: it is given the state after all parsing and changes the tokens.
+Each rule except that of tables is a core rule of markdown-it: it gets the state after parsing, and changes the tokens.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from markdown_it.rules_block.table import escapedSplit, getLine
 from markdown_it.rules_core import StateCore
 from markdown_it.token import Token
 
-# Parsing options that the rules build on: tokens for link reference definitions, and which of them a link came from.
+# Parsing options that the rules need: tokens for link reference definitions, and the definition of each link.
 OPTIONS = {"inline_definitions": True, "store_labels": True}
 
 
@@ -23,7 +23,7 @@ class TooDeepError(Exception):
 
 
 def add_to(parser: MarkdownIt) -> None:
-    """Have a parser apply all rules, the last that are applied."""
+    """Add all rules to a parser, behind its own."""
     parser.block.ruler.at("table", _table_with_all_cells, {"alt": ["paragraph", "reference"]})
     parser.core.ruler.after("block", "depth", _refuse_depth)
     parser.core.ruler.push("definitions", _show_unused_definitions)
@@ -36,16 +36,16 @@ def add_to(parser: MarkdownIt) -> None:
 
 
 def _refuse_depth(state: StateCore) -> None:
-    """Raises TooDeepError where something may have been left out: a block on the last level but one is open."""
+    """Raises TooDeepError if markdown-it may have left something out: a block is open on the last level but one."""
     deepest = state.md.options.maxNesting - 1
     if any(token.nesting == 1 and token.level >= deepest for token in state.tokens):
         raise TooDeepError
 
 
 def _table_with_all_cells(state: StateBlock, start: int, end: int, silent: bool) -> bool:
-    """A table whose rows keep what they have more of than the header has: it stays in their last cell.
+    """A table whose rows keep cells that the header does not have: their text goes into the last cell.
 
-    GFM drops it (section 4.10); mostly it is there because of a `|` that should have been escaped.
+    GFM drops them (section 4.10); mostly their cause is a `|` that should have been escaped.
     """
     first = len(state.tokens)
     if not table(state, start, end, silent):
@@ -69,14 +69,14 @@ def _cells_in(line: str) -> list[str]:
 
 
 def _show_unused_definitions(state: StateCore) -> None:
-    """`[label]: url "title"` says where links lead; one that no link refers to would not be seen at all."""
+    """Show a link reference definition (`[label]: url "title"`) that no link uses: else readers would not see it."""
     used = {token.meta["label"] for token in _children(state.tokens) if "label" in token.meta}
     tokens: list[Token] = []
     for token in state.tokens:
         if token.type != "definition":
             tokens.append(token)
         elif token.meta["id"] in used:
-            used.remove(token.meta["id"])  # of several with one label the first counts
+            used.remove(token.meta["id"])  # the first definition of a label counts
         else:
             tokens += _shown_definition(token.meta["label"], token.meta["url"], token.meta["title"])
     state.tokens = tokens
@@ -92,8 +92,8 @@ def _shown_definition(label: str, url: str, title: str) -> list[Token]:
 
 
 def _renumber_headings(state: StateCore) -> None:
-    """Begin at h2, for the page has a h1, and skip no level: screen readers go from heading to heading by them."""
-    above: list[tuple[int, int]] = []  # levels as written and as shown, of the headings that the next may belong to
+    """Begin headings at h2, because the page has the h1, and skip no level: screen readers navigate by them."""
+    above: list[tuple[int, int]] = []  # levels as written and as shown, of the headings above the next one
     for token in state.tokens:
         if token.type == "heading_open":
             written = int(token.tag[1])
@@ -105,7 +105,7 @@ def _renumber_headings(state: StateCore) -> None:
 
 
 def _align_cells(state: StateCore) -> None:
-    """By an attribute: the page's Content-Security-Policy forbids styles."""
+    """Align cells by an attribute: the page's Content-Security-Policy forbids styles."""
     for token in state.tokens:
         if token.type in ("th_open", "td_open") and "style" in token.attrs:
             token.attrs = {"align": str(token.attrs["style"]).removeprefix("text-align:")}
@@ -121,7 +121,7 @@ def _settle_links(state: StateCore) -> None:
 
 
 def _without_links_to_nowhere(tokens: Iterable[Token]) -> Iterator[Token]:
-    """`[words]()` stays as it was written."""
+    """Show `[words]()`, a link that leads nowhere, as it was written."""
     open_links: list[Token] = []
     for token in tokens:
         if token.type == "link_open":
@@ -136,9 +136,9 @@ def _without_links_to_nowhere(tokens: Iterable[Token]) -> Iterator[Token]:
 
 
 def _without_links_in_links(tokens: Iterable[Token]) -> Iterator[Token]:
-    """Images are links to them, but where they are in a link already; a link that has no words shows where it leads."""
+    """Turn images into links, except inside a link. A link without words shows its address."""
     depth = 0
-    url, readable = "", False  # of the outermost link that is open
+    url, readable = "", False  # the address of the outermost open link
     for token in tokens:
         if token.type == "link_open":
             depth += 1
@@ -172,7 +172,7 @@ def _children(tokens: Iterable[Token]) -> Iterator[Token]:
 
 
 def _words(tokens: Iterable[Token]) -> str:
-    """What there is to read in these."""
+    """The text of these tokens."""
     return "".join(
         _words(token.children) if token.children else "\n" if token.type.endswith("break") else token.content
         for token in tokens

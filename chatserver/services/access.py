@@ -1,6 +1,6 @@
-"""Who is asking, what they may see, and which requests are not believed at all.
+"""Who sends a request, which companies they may see, and which requests are refused unseen.
 
-The use cases know an `Actor` and nothing else of it; how an actor is found out is an `Authenticator`'s business.
+Use cases are handed an `Actor`. An `Authenticator` finds it out.
 """
 
 from __future__ import annotations
@@ -25,14 +25,14 @@ _DEFAULT_PORTS = {"http": 80, "https": 443}
 
 @dataclass(frozen=True, slots=True)
 class Actor:
-    """Somebody who asks. `companies` are those whose resources exist for them; None: all."""
+    """The sender of a request. `companies`: those whose resources exist for the actor; None: all."""
 
     name: str
     companies: frozenset[UUID] | None
 
     @property
     def scope(self) -> Companies:
-        """The same, as storage takes it."""
+        """`companies`, as the storage takes them."""
         return None if self.companies is None else tuple(self.companies)
 
     def require_company(self, company_id: UUID) -> None:
@@ -53,26 +53,26 @@ class Authenticator(Protocol):
     def mode(self) -> Literal["local_trusted", "authenticated"]: ...
 
     def guard(self, path: str, headers: Mapping[str, str]) -> None:
-        """Raises ForbiddenError for a request that no page of ours and no program of the user's sent.
+        """Raises ForbiddenError for a request that another site's page sent.
 
-        For every path, the page's own files included.
+        Called for every path, the page's own files included.
         """
 
     async def authenticate(self, headers: Mapping[str, str]) -> Actor:
-        """Whoever the request's credentials name. Raises NotSignedInError."""
+        """The actor whom the request's credentials name. Raises NotSignedInError."""
 
 
 class LocalTrusted:
-    """Whoever reaches a loopback address is trusted; what must not is another site's page in a browser here.
+    """Trusts everyone who reaches a loopback address, except pages of other sites in a browser on this machine.
 
-    A page at a name that was made to resolve to this machine (DNS rebinding) shows by its `Host`; another site's
-    request by its `Origin`, or, where browsers send none, by `Sec-Fetch-Site` (W3C Fetch Metadata).
+    A page whose name was made to resolve to this machine (DNS rebinding) is known by its `Host`, another site's request
+    by its `Origin` or, if the browser sends none, by `Sec-Fetch-Site` (W3C Fetch Metadata).
     """
 
     mode: Literal["local_trusted"] = "local_trusted"
 
     def __init__(self, *, allowed_hosts: Collection[str] = (), allowed_origins: Collection[str] = ()) -> None:
-        """Both in the form that `Settings` keeps them in; loopback names are always allowed hosts."""
+        """Both as `Settings` normalises them. Loopback names are always allowed hosts."""
         self._allowed_hosts = frozenset(allowed_hosts)
         self._allowed_origins = frozenset(allowed_origins)
 
@@ -100,7 +100,7 @@ class _Host(NamedTuple):
 
 
 def _parse_host(text: str) -> _Host | None:
-    """None where the text is not `name` or `name:port`; a name with user information in front is not."""
+    """None if the text is not `name` or `name:port`; user information in front is not allowed."""
     match = _HOST.fullmatch(text.strip().lower())
     if match is None:
         return None
@@ -114,8 +114,10 @@ def _parse_host(text: str) -> _Host | None:
 
 
 def _same_origin(origin: str, host: _Host) -> bool:
-    """Whether an `Origin` names the host that was asked; its scheme only gives the default port, since a proxy may
-    have taken the TLS off."""
+    """Whether an `Origin` names the host of the request.
+
+    Its scheme only gives the default port: a proxy may have ended the TLS.
+    """
     try:
         parts = urlsplit(origin.strip().lower())
     except ValueError:

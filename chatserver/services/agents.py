@@ -1,4 +1,4 @@
-"""The use cases of agents: who answers, and how."""
+"""The use cases of agents."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ AgentPage = Page[Agent]
 
 
 class AgentService:
-    """Each method takes who is asking first. What is not theirs, is deleted or never was raises NotFoundError."""
+    """The first argument of each method is the actor. Raises NotFoundError for what does not exist for the actor."""
 
     def __init__(self, database: Database, providers: Collection[str]) -> None:
-        """`providers` are the names that the operator configured; an agent may use no other."""
+        """`providers`: the names of the configured providers. An agent may use no others."""
         self._database = database
         self._providers = frozenset(providers)
 
@@ -59,14 +59,14 @@ class AgentService:
         return to_agent(row)
 
     async def update_agent(self, actor: Actor, agent_id: UUID, body: UpdateAgent) -> Agent:
-        """Change what `body` says, and nothing else; `adapterConfig` is replaced as a whole.
+        """Change the fields that `body` has, and no others; `adapterConfig` is replaced as a whole.
 
-        Raises ValidationError for a provider that is not configured, and where an `llm` is left without one.
+        Raises ValidationError for a provider that is not configured, and if an `llm` would be left without one.
         """
         return to_agent(await self._database.transaction(self._update, actor.scope, agent_id, body))
 
     async def delete_agent(self, actor: Actor, agent_id: UUID) -> None:
-        """From now on the default adapter serves its conversations."""
+        """Remove an agent. From now on the default provider serves its conversations."""
         if not await self._database.autocommit(agents.soft_delete, actor.scope, agent_id):
             raise NotFoundError("Agent not found")
 
@@ -94,7 +94,7 @@ class AgentService:
         return changed
 
     def _stored_config(self, config: LlmConfig | None) -> dict[str, Any]:
-        """An `llm`'s config as it is stored and shown: camelCase, without what is left to the provider."""
+        """The configuration of an `llm` as it is stored and shown: camelCase, without fields that are null."""
         if config is None or config.provider is None:
             raise ValidationError([Problem("adapterConfig.provider", "an agent of type llm needs a provider")])
         if config.provider not in self._providers:

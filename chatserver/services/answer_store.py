@@ -1,6 +1,6 @@
-"""The store of the live layer on PostgreSQL.
+"""The store of the live layer, on PostgreSQL.
 
-What is refused is refused in the transaction of `open`: before a run exists, and before the first byte is sent.
+`open` refuses in its transaction: before a run exists, and before the first byte of the response is sent.
 """
 
 from __future__ import annotations
@@ -151,7 +151,7 @@ class PostgresAnswerStore:
         """The question and the provider of its answer. From now on nobody rewinds or deletes."""
         if not questions.lock_conversation(connection, key.conversation_id):
             raise NotFoundError("Conversation not found")
-        # What was read before the lock may be outdated.
+        # Read again: the row may have changed before it was locked.
         question = questions.find_question(connection, None, key.conversation_id, key.trigger_id, newest=False)
         if question is None:
             raise NotFoundError("Conversation not found")

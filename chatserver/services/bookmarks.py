@@ -1,4 +1,4 @@
-"""The use cases of bookmarks. They are the company's: whoever sees its conversations sees them."""
+"""The use cases of bookmarks. They belong to a company: everyone who sees its conversations sees them."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ BookmarkPage = Page[Bookmark]
 
 
 class BookmarkService:
-    """Each method takes who is asking first. What is not theirs, is deleted or never was raises NotFoundError."""
+    """The first argument of each method is the actor. Raises NotFoundError for what does not exist for the actor."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
@@ -40,7 +40,7 @@ class BookmarkService:
         return BookmarkPage(items=items, has_more=page.next_cursor is not None, next_cursor=page.next_cursor)
 
     async def add_bookmark(self, actor: Actor, conversation_id: UUID, message_id: UUID) -> None:
-        """Once there, the time of it stays. A superseded message is not found."""
+        """Set a bookmark. If there is one, its time stays. Raises NotFoundError for a superseded message."""
         if not await self._database.autocommit(bookmarks.add, actor.scope, conversation_id, message_id):
             raise NotFoundError("Message not found")
 

@@ -1,4 +1,4 @@
-"""The use cases of the chat, answers apart: conversations and their messages."""
+"""The use cases of conversations and their messages."""
 
 from __future__ import annotations
 
@@ -32,13 +32,13 @@ MessagePage = Page[ChatMessage]
 
 
 class Answers(Protocol):
-    """What the chat asks of the answers that are being generated."""
+    """The answers that are being generated, as far as conversations need them."""
 
     async def stop_for_delete(self, conversation_id: UUID) -> None:
-        """End the conversation's answer; the conversation is deleted already."""
+        """Stop the answer of a conversation that was deleted."""
 
     async def drop_unread(self, conversation_id: UUID) -> None:
-        """Drop the conversation's answer if it has no readers: it is not busy then."""
+        """Drop the conversation's answer if nobody reads it."""
 
 
 class HistoryMessage(NamedTuple):
@@ -53,7 +53,7 @@ class HistoryMessage(NamedTuple):
 
 
 class ConversationService:
-    """Each method takes who is asking first. What is not theirs, is deleted or never was raises NotFoundError."""
+    """The first argument of each method is the actor. Raises NotFoundError for what does not exist for the actor."""
 
     def __init__(self, database: Database, answers: Answers) -> None:
         self._database = database
@@ -101,12 +101,12 @@ class ConversationService:
         return await self._one(conversations.find, actor, conversation_id)
 
     async def update_conversation(self, actor: Actor, conversation_id: UUID, body: UpdateConversation) -> Conversation:
-        """Change what `body` says, and nothing else; the conversation moves to the top of its list."""
+        """Change the fields that `body` has, and no others. The conversation moves to the top of its list."""
         row = await self._database.autocommit(conversations.change, actor.scope, conversation_id, body.changes())
         return to_conversation(_found(row, "Conversation"))
 
     async def soft_delete_conversation(self, actor: Actor, conversation_id: UUID) -> None:
-        """Hide a conversation, and all that belongs to it, until it is restored; its answer is stopped."""
+        """Hide a conversation with all its parts until it is restored, and stop its answer."""
         if not await self._database.autocommit(conversations.soft_delete, actor.scope, conversation_id):
             raise NotFoundError("Conversation not found")
         await self._answers.stop_for_delete(conversation_id)
@@ -115,21 +115,21 @@ class ConversationService:
         return await self._one(conversations.restore, actor, conversation_id)
 
     async def archive_conversation(self, actor: Actor, conversation_id: UUID) -> Conversation:
-        """Once archived, the time of it stays."""
+        """Archive a conversation. If it is archived already, its time stays."""
         return await self._one(conversations.archive, actor, conversation_id)
 
     async def unarchive_conversation(self, actor: Actor, conversation_id: UUID) -> Conversation:
         return await self._one(conversations.unarchive, actor, conversation_id)
 
     async def pin_conversation(self, actor: Actor, conversation_id: UUID) -> Conversation:
-        """Once pinned, the time of it stays."""
+        """Pin a conversation. If it is pinned already, its time stays."""
         return await self._one(conversations.pin, actor, conversation_id)
 
     async def unpin_conversation(self, actor: Actor, conversation_id: UUID) -> Conversation:
         return await self._one(conversations.unpin, actor, conversation_id)
 
     async def branch_conversation(self, actor: Actor, conversation_id: UUID, message_id: UUID) -> Conversation:
-        """A new conversation with copies of all live messages up to and with that one."""
+        """A new conversation with copies of all live messages up to and with that message."""
         return to_conversation(await self._database.transaction(_branch, actor.scope, conversation_id, message_id))
 
     # --- messages -----------------------------------------------------------------------------------------
@@ -166,11 +166,11 @@ class ConversationService:
         body: CreateMessage,
         idempotency_key: str | None = None,
     ) -> tuple[ChatMessage, bool]:
-        """The message, and whether it was added now: not when it was before, under the same key.
+        """Add a message; the message, and False if it was added before under the same idempotency key.
 
-        Raises UnprocessableError when the key was used for another body.
+        Raises UnprocessableError if the key was used with another body.
         """
-        # With a key there is more than one statement.
+        # With a key it takes more than one statement.
         hop = self._database.autocommit if idempotency_key is None else self._database.transaction
         sent = await hop(
             send,
@@ -184,7 +184,7 @@ class ConversationService:
         return to_message(sent.message), sent.first
 
     async def edit_message(self, actor: Actor, conversation_id: UUID, message_id: UUID, content: str) -> ChatMessage:
-        """Give a message another effective content; the original is kept."""
+        """Change the effective content of a message. The original is kept."""
         row = await self._database.autocommit(messages.edit, actor.scope, conversation_id, message_id, content)
         return to_message(_found(row, "Message"))
 
@@ -194,14 +194,14 @@ class ConversationService:
         return [HistoryMessage(**row._mapping) for row in rows]
 
     async def rewind_messages(self, actor: Actor, conversation_id: UUID, message_id: UUID) -> int:
-        """Supersede all that follows a message; how many messages that were.
+        """Supersede all messages that follow a message; how many they were.
 
-        Raises ConflictError while an answer is being generated for somebody.
+        Raises ConflictError while an answer is being generated that somebody reads.
         """
         try:
             return await self._rewind(actor, conversation_id, message_id)
         except ConflictError:
-            # Only now is it certain that the conversation is the actor's. An answer that nobody reads makes way.
+            # By now the conversation is known to exist for the actor. An answer that nobody reads makes way.
             await self._answers.drop_unread(conversation_id)
             return await self._rewind(actor, conversation_id, message_id)
 

@@ -1,4 +1,4 @@
-"""The use case of exporting: a conversation as a file, made batch by batch, however long it is."""
+"""The use case of exporting: a conversation as a file, written in batches."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from chatserver.storage.scope import Companies
 
 
 class Export:
-    """A conversation as it is being written down."""
+    """The export of one conversation."""
 
     def __init__(self, database: Database, row: Row[Any], writer: Writer) -> None:
         self.title: str | None = row.title
@@ -28,9 +28,9 @@ class Export:
         self._writer = writer
 
     async def chunks(self) -> AsyncGenerator[bytes]:
-        """The file, in pieces of about a megabyte; what is said from now on is not in it.
+        """The file, in pieces of about a megabyte, without messages that are added after its begin.
 
-        No connection is held between two pieces, so one may take one's time. Raises DatabaseUnavailableError.
+        No database connection is held between two pieces. Raises DatabaseUnavailableError.
         """
         head = self._writer.head(to_conversation(self._row), datetime.now(UTC)).encode()
         chunk, position = await self._database.autocommit(self._batch, 0)
@@ -41,7 +41,7 @@ class Export:
         yield self._writer.tail().encode()
 
     def _batch(self, connection: Connection, after: int) -> tuple[bytes, int]:
-        """What follows that position, written down, and its last position; empty at the end."""
+        """The messages after a position as text, and the position of the last of them; empty at the end."""
         rows = export.next_batch(
             connection,
             company_id=self._row.company_id,

@@ -1,4 +1,4 @@
-"""How an exported conversation is written down: each format is made of a head, its messages and a tail."""
+"""The formats of an exported conversation: each writes a head, messages and a tail."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ Format = Literal["markdown", "json"]
 
 
 class Writer(Protocol):
-    """Writes one conversation; its methods are called in their order."""
+    """Writes one conversation. Its methods are called in the order in which they stand here."""
 
     superseded: Superseded
-    """Whether superseded messages are written, too."""
+    """Whether superseded messages are written."""
 
     def head(self, conversation: Conversation, exported_at: datetime) -> str: ...
 
     def message(self, row: Row[Any]) -> str:
-        """`row` is one of `storage.export`."""
+        """Write one message; `row` is one of `storage.export`."""
 
     def tail(self) -> str: ...
 
@@ -34,7 +34,7 @@ class Writer(Protocol):
 
 
 class JsonWriter:
-    """All that is known, as one `ConversationExport`."""
+    """JSON: everything that is stored of a conversation, as one `ConversationExport`."""
 
     superseded: Superseded = "include"
 
@@ -58,20 +58,20 @@ class JsonWriter:
 
 
 def _split(document: str) -> tuple[str, str]:
-    """A document whose last value is an empty list, before and after what can be put in there."""
+    """A document whose last value is an empty list, cut in two inside that list."""
     assert document.endswith("[]}"), "the messages come last"
     return document[:-2], document[-2:]
 
 
 # --- Markdown ---------------------------------------------------------------------------------------------
 
-# What would be read as Markdown, or as HTML, within a line.
+# Characters that could be read as Markdown or as HTML within a line.
 _SPECIAL = re.compile(r"([\\`*_\[\]<>#|~&!])")
 _FENCE = re.compile(r"^ {0,3}(`{3,}|~{3,})(.*)$", re.MULTILINE)
 
 
 class MarkdownWriter:
-    """For people: who said what and when. Of an edited message the newest wording; nothing that was superseded."""
+    """Markdown, for people: who said what, and when. Edited messages in their newest wording, no superseded ones."""
 
     superseded: Superseded = "exclude"
 
@@ -103,12 +103,12 @@ def _time(moment: datetime) -> str:
 
 
 def _inline(text: str) -> str:
-    """Text for a heading: one line, in which nothing is Markdown."""
+    """Text for a heading: one line, in which Markdown is escaped."""
     return _SPECIAL.sub(r"\\\1", " ".join(text.split()))
 
 
 def _closed(text: str) -> str:
-    """Markdown as somebody wrote it; a code block that is left open is closed, or it would swallow all that follows.
+    """A message's Markdown. A code block that is left open is closed, or it would swallow all that follows.
 
     CommonMark, section 4.5: a fence is closed by one of the same character, at least as long, with nothing after it.
     """

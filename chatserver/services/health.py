@@ -1,4 +1,4 @@
-"""Whether the database answers, for those who send traffic here."""
+"""Whether the database answers: for load balancers, and for the watch over the embedded database."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from sqlalchemy import Connection, text
 
 from chatserver.errors import DatabaseUnavailableError
 
-# A load balancer's patience is about that of its clients.
+# A load balancer waits no longer than its clients do.
 ANSWER_SECONDS = 2
 
 _PING = text("SELECT 1")
@@ -19,13 +19,13 @@ T = TypeVar("T")
 
 
 class Asked(Protocol):
-    """The one method of `Database` that is needed here."""
+    """The one method of `Database` that is used here."""
 
     async def autocommit(self, function: Callable[[Connection], T]) -> T: ...
 
 
 async def require_database(database: Asked) -> None:
-    """Raises DatabaseUnavailableError when it does not answer in time."""
+    """Raises DatabaseUnavailableError if the database does not answer within ANSWER_SECONDS."""
     try:
         async with asyncio.timeout(ANSWER_SECONDS):
             await database.autocommit(_ping)

@@ -18,14 +18,14 @@ from chatserver.storage.scope import Companies
 
 @dataclass(frozen=True, slots=True)
 class IdempotencyKey:
-    """What a client calls one sending; it belongs to its conversation and route."""
+    """The name that a client gives to one sending. A key belongs to its conversation and route."""
 
     route: Literal["messages", "stream"]
     key: str
 
 
 class Sent(NamedTuple):
-    """The row of the message; `first`: it was added now, and not by an earlier sending."""
+    """The row of a message. `first`: it was added now, not by an earlier sending."""
 
     message: Any
     first: bool
@@ -41,9 +41,9 @@ def send(
     content: str,
     agent_id: UUID | None,
 ) -> Sent:
-    """Add a message, unless it was added under the same key already; with a key it needs a transaction.
+    """Add a message, unless it was added before under the same key. With a key this needs a transaction.
 
-    Raises NotFoundError for an unknown conversation, and UnprocessableError when the key was used for another body.
+    Raises NotFoundError for an unknown conversation, and UnprocessableError if the key was used with another body.
     """
     message_id = uuid7()
     if idempotency_key is not None:
@@ -81,5 +81,5 @@ def _sent_before(
 
 
 def _digest(role: str, content: str, agent_id: UUID | None) -> bytes:
-    """Tells bodies apart by what they mean, not by how their JSON is written."""
+    """A digest of what a body means. How its JSON is written makes no difference."""
     return hashlib.sha256(json.dumps([role, content, str(agent_id)]).encode()).digest()

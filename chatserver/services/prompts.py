@@ -1,4 +1,4 @@
-"""What a model gets to read: the live messages of a conversation, arranged for the question at its end."""
+"""The prompt of a model: the live messages of a conversation, in the order in which a model reads them."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ class HistoryMessage(Protocol):
 
 
 def arrange(history: Iterable[HistoryMessage], trigger_id: UUID) -> tuple[Turn, ...]:
-    """The turns up to and with the trigger, from messages in the order in which they were written.
+    """The turns up to and with the trigger; `history` is in the order of writing.
 
-    Each answer stands directly after the message it answers, also one that was written when the next question was
-    asked already. What follows the trigger, its own former answers and messages without any text are left out.
+    Each answer stands directly after the message it answers, even if the next question was asked before it was
+    written. Messages after the trigger, former answers to it, and messages without text are left out.
     """
     answers: defaultdict[UUID, list[HistoryMessage]] = defaultdict(list)
     questions: list[HistoryMessage] = []
@@ -35,7 +35,7 @@ def arrange(history: Iterable[HistoryMessage], trigger_id: UUID) -> tuple[Turn, 
     reached = False
     for message in history:
         ids.add(message.id)
-        # A reply whose question is not live any more stands where it was written.
+        # A reply to a message that is not live any more stays where it was written.
         if message.reply_to is not None and message.reply_to in ids:
             answers[message.reply_to].append(message)
         elif not reached:

@@ -1,4 +1,4 @@
-"""Which provider answers for which agent."""
+"""The choice of the provider that answers for an agent."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class ChosenProvider:
     config: LlmConfig | None = None
 
     def prompt(self, turns: tuple[Turn, ...]) -> Prompt:
-        """What the provider is asked."""
+        """The prompt with the agent's settings."""
         if self.config is None:
             return Prompt(turns)
         return Prompt(

@@ -1,4 +1,4 @@
-"""The use case of showing answers as HTML: what is asked of the renderer, for whom, and for how long."""
+"""The use case of showing answers as HTML: turns between requests, and a time limit for each."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ logger = logging.getLogger(__name__)
 
 RenderedPage = Page[RenderedMessage]
 
-# Longer texts are not rendered: nobody reads one as a page.
+# Longer texts are not rendered: nobody reads them as a page.
 MAX_TEXT_CHARS = 200_000
-# How long one request may wait for HTML. What is not there by then is shown as text, and may be there next time.
+# How long one request may wait for HTML. Answers that are not rendered by then are shown as text.
 REQUEST_SECONDS = 1.0
-# How much HTML one response may hold.
+# The most characters of HTML in one response.
 MAX_PAGE_CHARS = 16_000_000
 CACHE_CHARS = 32_000_000
 
@@ -36,7 +36,7 @@ class _Job:
 class RenderingService:
     """Renders each text once, one at a time; requests take turns, text by text.
 
-    Those who wait never touch the renderer: each text has a task of its own, which goes on to its end whoever leaves.
+    Each text has a task of its own, which goes on to its end even if the requests that wait for it are cancelled.
     """
 
     def __init__(
@@ -50,11 +50,11 @@ class RenderingService:
         self._request_seconds = request_seconds
         self._texts = RenderedTexts(cache_chars)
         self._jobs: dict[Key, _Job] = {}
-        self._turn = asyncio.Lock()  # it serves first who came first
+        self._turn = asyncio.Lock()  # first come, first served
         self._closed = False
 
     async def render_page(self, page: Page[ChatMessage]) -> RenderedPage:
-        """The page with the HTML of its assistant messages' effective content."""
+        """A page of messages, with the HTML of the answers' effective contents."""
         answers = [message for message in page.items if message.role == "assistant"]
         rendered = await self.render([answer.effective_content for answer in answers])
         html = dict(zip((answer.id for answer in answers), rendered, strict=True))
@@ -62,18 +62,18 @@ class RenderingService:
         return RenderedPage(items=items, has_more=page.has_more, next_cursor=page.next_cursor)
 
     async def render(self, texts: Sequence[str]) -> list[str | None]:
-        """The HTML of each text; None where it could not be made, or not in time."""
+        """The HTML of each text; None: it could not be rendered, or not in time."""
         deadline = asyncio.get_running_loop().time() + self._request_seconds
         room = MAX_PAGE_CHARS
         rendered: list[str | None] = []
         for text in texts:
             html = await self._render(text, deadline) if room > 0 else None
-            room -= len(html or "")  # what does not fit any more ends it: the rest would be made for nothing
+            room -= len(html or "")  # stops at the first text that exceeds the budget
             rendered.append(html if room >= 0 else None)
         return rendered
 
     async def close(self) -> None:
-        """End what is being rendered, and the renderer. From then on nothing is rendered. May be called again."""
+        """End the renderer. From then on nothing is rendered. May be called again."""
         self._closed = True
         tasks = [job.task for job in self._jobs.values()]
         for task in tasks:

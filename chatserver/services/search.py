@@ -1,4 +1,4 @@
-"""The use case of searching."""
+"""The use case of search."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class SearchService:
     async def search(
         self, actor: Actor, company_id: UUID, query: str, *, limit: int = 30, cursor: str | None = None
     ) -> Page[SearchHit]:
-        """A page of what was said in a company's conversations, and of their titles, the best first.
+        """A page of the messages and titles of a company that match, best first.
 
         Raises ForbiddenError for another company, ValidationError for a cursor of another list.
         """

@@ -1,4 +1,4 @@
-"""A short piece of a text that shows why it was found."""
+"""Snippets: a short piece of a text that shows why it was found."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from chatserver.storage.search.folding import INDEXED_CHARS, WORD, normalized
 from chatserver.storage.search.terms import Phrase
 
 SNIPPET_CHARS = 200
-# So much of it may stand before the first hit: one sees what it is about.
+# The most characters before the first hit.
 LEAD_CHARS = 60
-# Among so many hits the piece with the most of them is looked for.
+# Only the first hits are considered when the best piece is chosen.
 MAX_HITS = 200
 ELLIPSIS = "…"
 
@@ -26,9 +26,9 @@ class _Hit(NamedTuple):
 
 
 def make_snippet(text: str, phrases: Sequence[Phrase]) -> list[SnippetPart]:
-    """The piece of `text` with the most of `phrases`, in parts that say whether they are a hit.
+    """The piece of `text` with the most of `phrases`, in parts; each part says whether it is a hit.
 
-    White space becomes one blank. Where nothing is found, the text is shown from its beginning.
+    White space becomes one blank. If nothing is found, the snippet is the beginning of the text.
     """
     text = " ".join(normalized(text[:INDEXED_CHARS]).split())
     hits = _densest(list(islice(_hits(text, phrases), MAX_HITS)))
@@ -45,9 +45,9 @@ def make_snippet(text: str, phrases: Sequence[Phrase]) -> list[SnippetPart]:
 
 
 def _hits(text: str, phrases: Sequence[Phrase]) -> Iterator[_Hit]:
-    """What there is of `phrases`, in the order of the text; hits do not overlap.
+    """The places of `phrases` in the text, in order; they do not overlap.
 
-    A loop over words, not one regular expression: that would keep all other threads waiting over a long text.
+    A loop over words, not one regular expression: over a long text that would block all other threads.
     """
     places = [match.span() for match in WORD.finditer(text)]
     words = [text[begin:end].lower() for begin, end in places]
@@ -78,7 +78,7 @@ def _is_phrase(words: Sequence[str], wanted: Sequence[str], *, goes_on: bool) ->
 
 
 def _densest(hits: Sequence[_Hit]) -> Sequence[_Hit]:
-    """The hits of one snippet: of different phrases as many as possible, then as many as possible, then the first."""
+    """The hits of one snippet: the most different phrases, then the most hits, then the first ones."""
     best, best_worth = hits[:0], (0, 0)
     inside: Counter[int] = Counter()
     end = 0
@@ -97,7 +97,7 @@ def _densest(hits: Sequence[_Hit]) -> Sequence[_Hit]:
 
 
 def _begin(text: str, hit_begin: int) -> int:
-    """Where a snippet begins: at a word, not too far before its first hit."""
+    """The begin of a snippet: at a word, not too far before its first hit."""
     begin = max(0, hit_begin - LEAD_CHARS)
     if begin == 0:
         return 0
@@ -106,7 +106,7 @@ def _begin(text: str, hit_begin: int) -> int:
 
 
 def _end(text: str, hit_end: int, limit: int) -> int:
-    """Where a snippet ends: at the end of a word, after its last hit and not after `limit`."""
+    """The end of a snippet: behind a word, after its last hit, and not after `limit`."""
     if limit >= len(text):
         return len(text)
     blank = text.rfind(" ", hit_end, limit + 1)
@@ -114,7 +114,7 @@ def _end(text: str, hit_end: int, limit: int) -> int:
 
 
 def _merged(parts: Sequence[SnippetPart]) -> Iterator[SnippetPart]:
-    """Without empty ones, and without two in a row that are no hit."""
+    """The parts, without empty ones; neighbours that are no hits are joined."""
     text = ""
     for part in parts:
         if part.hit and part.text:

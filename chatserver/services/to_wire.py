@@ -1,4 +1,4 @@
-"""Rows as the resources that go over the wire."""
+"""Rows of the storage as resources of the API."""
 
 from __future__ import annotations
 
