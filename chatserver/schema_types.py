@@ -1,4 +1,4 @@
-"""What `schemas` is written with: the base of its models, and the types of ids, texts and times."""
+"""The base of the models in `schemas.py`, and the types of ids, texts and times."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ _UUID = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 
 
 class Wire(BaseModel):
-    """Base of all that is sent or received: camelCase keys, unknown keys ignored, no coercion between types."""
+    """Base of all bodies and queries: camelCase keys, unknown keys ignored, no coercion between types."""
 
     model_config = ConfigDict(alias_generator=to_camel, populate_by_name=True, extra="ignore", frozen=True, strict=True)
 
 
 def absent_is_no_default(schema: JsonDict) -> None:
-    """In the JSON Schema of a model whose keys mean something by being there at all: `json_schema_extra`."""
+    """`json_schema_extra` that removes `default`: omitting a key differs from sending its default (PATCH)."""
     properties = schema["properties"]
     assert isinstance(properties, dict)
     for each in properties.values():
@@ -30,9 +30,9 @@ def absent_is_no_default(schema: JsonDict) -> None:
 
 
 def parse_uuid(text: str) -> UUID:
-    """The id that `text` writes in the 36-character form.
+    """Parse an id in the 36-character form.
 
-    Raises ValueError for anything else; `uuid.UUID` itself would also take braces, URNs and missing hyphens.
+    Raises ValueError for anything else. `uuid.UUID` itself would accept braces, URNs and missing hyphens.
     """
     if _UUID.fullmatch(text) is None:
         raise ValueError("must be a UUID in its 36-character form")
@@ -49,7 +49,7 @@ def _uuid(value: object) -> object:
 
 
 def _storable(value: object) -> object:
-    """Refuse what PostgreSQL cannot keep in a text: NUL and lone surrogates."""
+    """Refuse what PostgreSQL cannot store in a text: NUL and lone surrogates."""
     if isinstance(value, str):
         if "\x00" in value:
             raise ValueError("must not contain NUL characters")
@@ -77,7 +77,7 @@ Time = Annotated[
 ]
 
 WHOLE = BeforeValidator(_whole)
-"""For an int: JSON does not tell 1.0 from 1 (JSON Schema 2020-12, section 4.2.3)."""
+"""For an int: in JSON 1.0 is the same as 1 (JSON Schema 2020-12, section 4.2.3)."""
 
 BLANK_IS_NONE = BeforeValidator(_blank_is_none)
 """For a text that may be None."""

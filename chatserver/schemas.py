@@ -1,4 +1,4 @@
-"""What goes over the wire, and its bounds: bodies in, resources out (camelCase JSON)."""
+"""The bodies of requests and responses, and their bounds (camelCase JSON)."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ Title = Annotated[Text, StringConstraints(max_length=MAX_TITLE_CHARS)]
 Name = Annotated[
     Text,
     StringConstraints(min_length=1, max_length=MAX_NAME_CHARS, pattern=r"\S"),
-    # The same and that of a Text, for regular expressions of every kind (JavaScript's \s has no U+0085).
+    # At least one visible character, for every dialect of regular expressions (JavaScript's \s lacks U+0085).
     Field(json_schema_extra={"pattern": r"^[^\u0000]*[^\s\u0085\u0000][^\u0000]*$"}),
 ]
 Role = Literal["user", "assistant", "system"]
@@ -31,7 +31,7 @@ class ActiveRun(Wire):
     """The answer that is being generated in a conversation."""
 
     trigger_message_id: Annotated[
-        Id | None, Field(description="The message that is being answered; null where there was none.")
+        Id | None, Field(description="The message that is being answered; null if there is none.")
     ]
     started_at: Time
 
@@ -41,16 +41,16 @@ class Conversation(Wire):
 
     id: Id
     company_id: Id
-    title: Annotated[str | None, Field(description="Without one, the first line of the first user message becomes it.")]
-    agent_id: Annotated[Id | None, Field(description="Who answers, unless a message names another agent.")]
+    title: Annotated[str | None, Field(description="If none is given, the first line of the first user message.")]
+    agent_id: Annotated[Id | None, Field(description="The agent that answers, unless a message names another one.")]
     pinned_at: Time | None
     archived_at: Time | None
     deleted_at: Time | None
     created_at: Time
-    updated_at: Annotated[Time, Field(description="Moved by every change and every new message.")]
-    parent_conversation_id: Annotated[Id | None, Field(description="Where it was branched from.")]
+    updated_at: Annotated[Time, Field(description="Changed by every PATCH and every new message.")]
+    parent_conversation_id: Annotated[Id | None, Field(description="The conversation that it was branched from.")]
     branch_from_message_id: Annotated[
-        Id | None, Field(description="The last message, over there, that was taken along.")
+        Id | None, Field(description="The last message of that conversation that was copied.")
     ]
     active_run: Annotated[ActiveRun | None, Field(description="Null unless an answer is being generated.")]
 
@@ -59,14 +59,14 @@ OptionalTitle = Annotated[Title | None, BLANK_IS_NONE]
 
 
 class CreateConversation(Wire):
-    """Body of POST …/conversations. A blank title is none, so that the first message names the conversation."""
+    """Body of POST …/conversations. A blank title counts as none: the first message then names the conversation."""
 
     title: OptionalTitle = None
     agent_id: Id | None = None
 
 
 class UpdateConversation(Wire):
-    """Body of PATCH …/conversations/{id}: only the keys that are present change; null clears."""
+    """Body of PATCH …/conversations/{id}. Only keys that are present change; null clears."""
 
     model_config = ConfigDict(json_schema_extra=absent_is_no_default)
 
@@ -74,7 +74,7 @@ class UpdateConversation(Wire):
     agent_id: Id | None = None
 
     def changes(self) -> dict[str, Any]:
-        """The present keys by column name."""
+        """The values of the keys that are present, by column name."""
         return {name: getattr(self, name) for name in self.model_fields_set}
 
 
@@ -82,10 +82,10 @@ class UpdateConversation(Wire):
 
 
 class TokenUsage(Wire):
-    """Tokens as the provider counted them."""
+    """The tokens that the provider counted."""
 
-    input_tokens: Annotated[int, Field(description="Tokens that the model was given.")]
-    output_tokens: Annotated[int, Field(description="Tokens that the model made.")]
+    input_tokens: Annotated[int, Field(description="Tokens of the prompt.")]
+    output_tokens: Annotated[int, Field(description="Tokens of the answer.")]
 
 
 class ChatMessage(Wire):
@@ -94,24 +94,27 @@ class ChatMessage(Wire):
     id: Id
     conversation_id: Id
     role: Role
-    content: Annotated[str, Field(description="As it was first written.")]
-    agent_id: Annotated[Id | None, Field(description="Of a user message: who shall answer it. Of an answer: who did.")]
+    content: Annotated[str, Field(description="The original wording.")]
+    agent_id: Annotated[
+        Id | None,
+        Field(description="The agent that answered; on a user message the one that shall answer."),
+    ]
     created_at: Time
     edited_content: Annotated[
-        str | None, Field(description="The newest wording, which counts instead of `content`; null: never edited.")
+        str | None, Field(description="The newest wording, which replaces `content`; null: never edited.")
     ]
     edited_at: Time | None
-    reply_to: Annotated[Id | None, Field(description="Of an answer: the message that it answers.")]
+    reply_to: Annotated[Id | None, Field(description="On an answer: the message that it answers.")]
     status: Annotated[
         Literal["completed", "stopped"],
-        Field(description="`stopped`: the kept part of an answer that somebody stopped."),
+        Field(description="`stopped`: the kept part of an answer that was stopped."),
     ]
-    superseded_at: Annotated[Time | None, Field(description="When a rewind took it back; models do not see it.")]
-    usage: Annotated[TokenUsage | None, Field(description="Of an answer, where the provider counts.")]
+    superseded_at: Annotated[Time | None, Field(description="When a rewind superseded it. Models do not see it.")]
+    usage: Annotated[TokenUsage | None, Field(description="On an answer, if the provider counts tokens.")]
 
     @property
     def effective_content(self) -> str:
-        """What counts: the newest wording."""
+        """The newest wording."""
         return self.content if self.edited_content is None else self.edited_content
 
 
@@ -121,8 +124,8 @@ class RenderedMessage(ChatMessage):
     html: Annotated[
         str | None,
         Field(
-            description="Of an answer; safe to put into a page: no scripts, no styles, nothing is loaded. Null for "
-            "other messages, and where it could not be made, or not in time: show the text then."
+            description="The HTML of an answer, safe to put into a page: no scripts, no styles, nothing is loaded. "
+            "Null on other messages, and if it could not be rendered in time: then show the text."
         ),
     ]
 
@@ -134,7 +137,7 @@ class CreateMessage(Wire):
     content: Content
     agent_id: Annotated[
         Id | None,
-        Field(description="Who shall answer it, instead of the conversation's agent."),
+        Field(description="The agent that shall answer it, instead of the conversation's."),
     ] = None
 
 
@@ -150,18 +153,18 @@ class StreamMessage(Wire):
     content: Content
     agent_id: Annotated[
         Id | None,
-        Field(description="Who shall answer it, instead of the conversation's agent."),
+        Field(description="The agent that shall answer it, instead of the conversation's."),
     ] = None
 
 
 class StopAnswer(Wire):
-    """Body of POST …/stop; `keep` makes what was shown so far a message."""
+    """Body of POST …/stop. `keep`: store what was shown so far as a message."""
 
     keep: bool = False
 
 
 class Stopped(Wire):
-    """Whether an answer was being generated and is not any more."""
+    """Whether an answer was stopped."""
 
     stopped: bool
 
@@ -173,7 +176,7 @@ class Superseded(Wire):
 
 
 class BranchConversation(Wire):
-    """Body of POST …/branch: the last message that the new conversation takes along."""
+    """Body of POST …/branch: the last message to copy."""
 
     message_id: Id
 
@@ -182,22 +185,22 @@ class BranchConversation(Wire):
 
 
 class LlmConfig(Wire):
-    """`adapterConfig`. An agent of type `llm` needs a provider; what else is null is left to that provider.
+    """`adapterConfig`. An agent of type `llm` needs a provider; other keys that are null are left to the provider.
 
-    Of an `echo` it is `{}`, whatever is sent.
+    For an `echo` it is always `{}`.
     """
 
     provider: Name | None = None
     model: Name | None = None
     system_prompt: Annotated[Text, StringConstraints(max_length=MAX_SYSTEM_PROMPT_CHARS)] | None = None
     temperature: Annotated[float, Field(ge=0, le=2, allow_inf_nan=False)] | None = None
-    # The validator comes last: pydantic would not tell the bounds in JSON Schema otherwise.
+    # The validator comes last: else pydantic leaves the bounds out of the JSON Schema.
     max_tokens: Annotated[int, Field(ge=1, le=10_000_000), WHOLE] | None = None
 
 
 AdapterType = Literal["echo", "llm"]
 
-# The service holds this rule; here it is told in JSON Schema.
+# The service enforces this rule. Here it is written for the JSON Schema.
 _LLM_NEEDS_A_PROVIDER: JsonDict = {
     "if": {"properties": {"adapterType": {"const": "llm"}}},
     "then": {
@@ -214,20 +217,20 @@ _LLM_NEEDS_A_PROVIDER: JsonDict = {
 
 
 class Agent(Wire):
-    """Somebody who answers: which adapter generates, and how it is set."""
+    """An agent: the adapter that generates its answers, and the adapter's settings."""
 
     id: Id
     company_id: Id
     name: str
     adapter_type: AdapterType
-    adapter_config: Annotated[dict[str, Any], Field(description="What of LlmConfig was given; empty for an `echo`.")]
+    adapter_config: Annotated[dict[str, Any], Field(description="The given keys of LlmConfig; empty for an `echo`.")]
     status: Literal["active"]
     created_at: Time
     updated_at: Time
 
 
 class CreateAgent(Wire):
-    """Body of POST …/agents; an `llm` needs a provider, one that the operator configured."""
+    """Body of POST …/agents. An `llm` needs a provider that the operator configured."""
 
     model_config = ConfigDict(json_schema_extra=_LLM_NEEDS_A_PROVIDER)
 
@@ -237,7 +240,7 @@ class CreateAgent(Wire):
 
 
 class UpdateAgent(Wire):
-    """Body of PATCH /agents/{id}: only the keys that are present change; `adapterConfig` is replaced as a whole."""
+    """Body of PATCH /agents/{id}. Only keys that are present change; `adapterConfig` is replaced as a whole."""
 
     model_config = ConfigDict(json_schema_extra=absent_is_no_default)
 
@@ -253,44 +256,44 @@ class SnippetPart(Wire):
     """A piece of a snippet: plain text, never markup."""
 
     text: str
-    hit: Annotated[bool, Field(description="Whether it is what was looked for.")]
+    hit: Annotated[bool, Field(description="Whether this part matches the query.")]
 
 
 class SearchHit(Wire):
-    """A message, or the title of a conversation, in which all was found that was looked for."""
+    """A message, or the title of a conversation, that matches the query."""
 
-    message: Annotated[ChatMessage | None, Field(description="Null where the title was found.")]
+    message: Annotated[ChatMessage | None, Field(description="Null if the title matches.")]
     conversation: Conversation
     snippet: Annotated[
         list[SnippetPart],
-        Field(description="From the message's effective content, or the title; the texts joined are what to show."),
+        Field(description="A piece of the message's effective content, or of the title; join the texts."),
     ]
 
 
 class Bookmark(Wire):
-    """A message that a company wants to find again."""
+    """A bookmarked message."""
 
     message: ChatMessage
     conversation: Conversation
-    created_at: Annotated[Time, Field(description="When it was bookmarked first.")]
+    created_at: Annotated[Time, Field(description="When the bookmark was set first.")]
 
 
 class ExportedMessage(ChatMessage):
-    """A message with the name of who answered."""
+    """A message with the name of the agent that answered."""
 
     agent_name: Annotated[
-        str | None, Field(description="That of the agent in `agentId`, deleted or not; null where none is registered.")
+        str | None, Field(description="The name of the agent in `agentId`, deleted or not; null if none is registered.")
     ]
 
 
 class ConversationExport(Wire):
-    """A conversation with all its messages, superseded ones included, in their order."""
+    """A conversation with all its messages in their order, superseded ones included."""
 
     format: Literal["chatserver.conversation"] = "chatserver.conversation"
-    version: Annotated[Literal[1], Field(description="Another one where a reader of this one would go wrong.")] = 1
+    version: Annotated[Literal[1], Field(description="Changes if readers of this format would fail.")] = 1
     exported_at: Time
     conversation: Conversation
-    messages: list[ExportedMessage]  # comes last: they are written one by one
+    messages: list[ExportedMessage]  # comes last: messages are written one by one
 
 
 # --- lists and errors -------------------------------------------------------------------------------------
@@ -299,7 +302,7 @@ T = TypeVar("T")
 
 
 class Page(Wire, Generic[T]):
-    """One page of a list; `next_cursor` asks for the one after it."""
+    """One page of a list. `next_cursor` asks for the next page."""
 
     items: list[T]
     has_more: bool
@@ -307,19 +310,19 @@ class Page(Wire, Generic[T]):
 
 
 class Detail(Wire):
-    path: Annotated[str, Field(description="Where: dotted, camelCase; empty for the body as a whole.")]
-    message: Annotated[str, Field(description="What.")]
+    path: Annotated[str, Field(description="The path of the key: dotted, camelCase; empty for the body as a whole.")]
+    message: Annotated[str, Field(description="What is wrong with it.")]
 
 
 class Error(Wire):
-    """The body of every refusal."""
+    """The body of every error response."""
 
     model_config = ConfigDict(json_schema_extra=absent_is_no_default)
 
-    error: Annotated[str, Field(description="For people; not to be parsed.")]
+    error: Annotated[str, Field(description="A message for people. Programs should go by the status.")]
     details: Annotated[
         list[Detail] | SkipJsonSchema[None],
-        Field(description="What is wrong with a body or query; only there where that is what is wrong."),
+        Field(description="The faults of a body or query. Present only for a validation error."),
     ] = None
 
 
@@ -336,12 +339,12 @@ class SignIn(Wire):
 
     model_config = ConfigDict(json_schema_extra=absent_is_no_default)
 
-    token: Annotated[Text, Field(min_length=1, description="As `chatserver token create` printed it.")] = ""
+    token: Annotated[Text, Field(min_length=1, description="The token that `chatserver token create` printed.")] = ""
 
 
 class Session(Wire):
-    """Who is asking, and which companies the page should show them."""
+    """The actor, and the companies that the page should show."""
 
     mode: Literal["local_trusted", "authenticated"]
-    actor: Annotated[SessionActor | None, Field(description="Null: not signed in.")]
-    companies: Annotated[list[Company], Field(description="The first is the one to begin with.")]
+    actor: Annotated[SessionActor | None, Field(description="Null: nobody is signed in.")]
+    companies: Annotated[list[Company], Field(description="A page begins with the first one.")]

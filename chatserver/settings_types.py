@@ -1,6 +1,6 @@
-"""The kinds of values that settings have: what each takes, and the one form in which it is kept.
+"""The types of settings: what each accepts, and the form in which it is kept.
 
-Their errors never quote the value, which may hold a password; pydantic makes one line of them.
+Errors never quote the value, which may hold a password. pydantic makes one line of them.
 """
 
 from __future__ import annotations
@@ -28,19 +28,19 @@ def _not_bool(value: object) -> object:
 
 
 def _split_list(value: object) -> object:
-    """A list as one string, as it stands in the environment: JSON, or separated by commas."""
+    """A list given as one string, in the environment: JSON, or separated by commas."""
     if not isinstance(value, str):
         return value
     if value.lstrip().startswith("["):
         try:
             return json.loads(value)
         except (ValueError, RecursionError):
-            pass  # `[::1],localhost` also starts with a bracket
+            pass  # `[::1],localhost` starts with a bracket, too
     return [item.strip() for item in value.split(",") if item.strip()]
 
 
 def decode_table(value: object) -> object:
-    """A table, or as one string, as it stands in the environment, a JSON object."""
+    """A table; or one string, in the environment: a JSON object."""
     if isinstance(value, str):
         try:
             value = json.loads(value)
@@ -52,7 +52,7 @@ def decode_table(value: object) -> object:
 
 
 def _normal_host(value: str) -> str:
-    """A host as it is compared: lower case, an IPv6 address shortest and without brackets."""
+    """A host as hosts are compared: lower case, an IPv6 address in its shortest form without brackets."""
     host = value.strip().lower().rstrip(".")
     bare = host.removeprefix("[").removesuffix("]")
     try:
@@ -64,7 +64,7 @@ def _normal_host(value: str) -> str:
 
 
 def _split_url(value: str) -> SplitResult:
-    """`urlsplit` that refuses what it would quietly repair; its errors quote the URL, ours do not."""
+    """`urlsplit` that refuses URLs which it would silently repair. Its own errors quote the URL; ours do not."""
     if any(not character.isprintable() or character.isspace() for character in value):
         raise ValueError("should hold no spaces and no control characters")
     try:
@@ -97,7 +97,7 @@ def _normal_network(value: object) -> object:
 
 
 def _normal_database_url(value: str) -> str:
-    from psycopg import ProgrammingError  # here, since the commands that need no database start faster without
+    from psycopg import ProgrammingError  # imported here: commands that need no database start faster without it
     from psycopg.conninfo import conninfo_to_dict
 
     scheme, separator, rest = value.strip().partition("://")
@@ -108,7 +108,7 @@ def _normal_database_url(value: str) -> str:
         raise ValueError("should hold no control characters")
     try:
         conninfo_to_dict(url)
-    except ProgrammingError:  # its text quotes the URL, and with it the password
+    except ProgrammingError:  # its text quotes the URL with the password
         raise ValueError("is not a valid PostgreSQL URL") from None
     return url
 
@@ -122,7 +122,7 @@ def _normal_folder(value: object) -> object:
 def _absolute(path: Path) -> Path:
     try:
         return path.expanduser().absolute()
-    except (RuntimeError, OSError):  # no such user, or the current folder is gone
+    except (RuntimeError, OSError):  # there is no such user, or the current folder was removed
         raise ValueError("cannot be made an absolute path") from None
 
 
@@ -170,7 +170,7 @@ ProviderName = Annotated[str, AfterValidator(_provider_name)]
 
 
 def is_loopback(host: str) -> bool:
-    """Whether a host, name or address, is this machine and nothing else."""
+    """Whether a host name or address is a loopback one."""
     try:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:

@@ -76,7 +76,7 @@ def _sent_before(
     if before is None or message is None:
         raise NotFoundError("Conversation not found")
     if before.digest != digest:
-        raise UnprocessableError("The Idempotency-Key was used for another body")
+        raise UnprocessableError("The Idempotency-Key was used with another body")
     return Sent(message, first=False)
 
 

@@ -1,4 +1,4 @@
-"""What handlers are given: the one place through which the web layer reaches the rest."""
+"""What all handlers share: services, limits, metrics and settings."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ PAGE_FOLDER = Path(__file__).resolve().parent / "page" / "static"
 
 @dataclass(frozen=True, slots=True)
 class HandlerContext:
-    """Built once, by `app.py`; `draining` says whether the process is about to stop."""
+    """Built once, by `app.py`. `draining` says whether the process is about to stop."""
 
     conversations: ConversationService
     rendering: RenderingService

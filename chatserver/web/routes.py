@@ -1,4 +1,4 @@
-"""The one route table, as plain data: Tornado's routes and the description of the API are made from it."""
+"""The one route table, as plain data. Tornado's routes and the OpenAPI document are made from it."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from tornado.routing import URLSpec
 from chatserver import logs, schemas
 from chatserver.services.agents import AgentPage
 from chatserver.services.bookmarks import BookmarkPage
-from chatserver.services.conversations import ConversationPage
+from chatserver.services.conversations import ConversationPage, ConversationService
 from chatserver.services.search import SearchPage
 from chatserver.version import installed_version
 from chatserver.web.handler_context import HandlerContext
@@ -70,36 +70,41 @@ ROUTES: tuple[Route, ...] = (
     ),
     Route(
         "/api/conversations/{id}/restore",
-        conversations.RestoreHandler,
+        conversations.ActionHandler,
         {
             "POST": Operation(
                 "restoreConversation", "Undo the deletion of a conversation", response=schemas.Conversation
             )
         },
+        {"action": ConversationService.restore_conversation},
     ),
     Route(
         "/api/conversations/{id}/archive",
-        conversations.ArchiveHandler,
+        conversations.ActionHandler,
         {"POST": Operation("archiveConversation", "Archive a conversation", response=schemas.Conversation)},
+        {"action": ConversationService.archive_conversation},
     ),
     Route(
         "/api/conversations/{id}/unarchive",
-        conversations.UnarchiveHandler,
+        conversations.ActionHandler,
         {
             "POST": Operation(
                 "unarchiveConversation", "Take a conversation out of the archive", response=schemas.Conversation
             )
         },
+        {"action": ConversationService.unarchive_conversation},
     ),
     Route(
         "/api/conversations/{id}/pin",
-        conversations.PinHandler,
+        conversations.ActionHandler,
         {"POST": Operation("pinConversation", "Pin a conversation", response=schemas.Conversation)},
+        {"action": ConversationService.pin_conversation},
     ),
     Route(
         "/api/conversations/{id}/unpin",
-        conversations.UnpinHandler,
+        conversations.ActionHandler,
         {"POST": Operation("unpinConversation", "Unpin a conversation", response=schemas.Conversation)},
+        {"action": ConversationService.unpin_conversation},
     ),
     Route(
         "/api/conversations/{id}/branch",
@@ -208,7 +213,7 @@ ROUTES: tuple[Route, ...] = (
                 description="Markdown is for people: what was said, by whom and when. JSON is complete. A response "
                 "that is cut off lacks its last chunk.",
                 content={"text/markdown": None, "application/json": schemas.ConversationExport},
-                answer_headers=(headers.CONTENT_DISPOSITION,),
+                response_headers=(headers.CONTENT_DISPOSITION,),
             )
         },
     ),
@@ -234,7 +239,7 @@ ROUTES: tuple[Route, ...] = (
                 description=events.SENDING,
                 content=events.STREAM,
                 headers=(headers.IDEMPOTENCY_KEY,),
-                answer_headers=(headers.TRIGGER_MESSAGE_ID,),
+                response_headers=(headers.TRIGGER_MESSAGE_ID,),
                 refusals={409: events.BUSY, 422: headers.KEY_USED_OTHERWISE},
             ),
         },
@@ -301,7 +306,7 @@ ROUTES: tuple[Route, ...] = (
         {"GET": Operation("getOpenApi", "This document", response=document.OpenApiDocument)},
     ),
 )
-"""The API."""
+"""The routes of the API."""
 
 BESIDE_THE_API: tuple[tuple[str, type[Handler]], ...] = (
     (r"/healthz", health.HealthHandler),
@@ -310,21 +315,22 @@ BESIDE_THE_API: tuple[tuple[str, type[Handler]], ...] = (
     (rf"{STATIC_PREFIX}(.+)", page.StaticHandler),
     (r"/(?:c/.*)?", page.PageHandler),
 )
-"""What else there is: patterns, not paths."""
+"""The other routes, by regular expressions of their paths."""
 
 
 def make_application(context: HandlerContext, **settings: Any) -> BoundedApplication:
-    """All of the web layer as one Tornado application. `settings` are Tornado's own."""
+    """The web layer as one Tornado application. `settings` are Tornado's own."""
 
     def log_request(handler: Handler) -> None:
         logs.log_request(handler)
         seconds = handler.request.request_time() if handler.timed else None
-        context.metrics.request(type(handler).__name__, handler.request.method or "", handler.get_status(), seconds)
+        context.metrics.request(handler.label, handler.request.method or "", handler.get_status(), seconds)
 
-    given = {"context": context}
-    patterns = [(route.pattern, route.handler) for route in ROUTES] + list(BESIDE_THE_API)
+    given: dict[str, Any] = {"context": context}
+    specs = [URLSpec(route.pattern, route.handler, {**given, **route.handler_arguments}) for route in ROUTES]
+    specs += [URLSpec(pattern, handler, given) for pattern, handler in BESIDE_THE_API]
     return BoundedApplication(
-        [URLSpec(pattern, handler, given) for pattern, handler in patterns],
+        specs,
         default_handler_class=NotFoundHandler,
         default_handler_args=given,
         max_body_bytes=context.settings.max_body_bytes,

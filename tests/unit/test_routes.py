@@ -8,7 +8,8 @@ import pytest
 
 from chatserver import errors
 from chatserver.web.handlers.session import SessionHandler
-from chatserver.web.http.base_handler import STATUSES, ApiHandler, Handler, error_answer, status_of
+from chatserver.web.http.base_handler import ApiHandler, Handler
+from chatserver.web.http.error_responses import STATUSES, error_response, status_of
 from chatserver.web.routes import BESIDE_THE_API, ROUTES
 
 
@@ -49,7 +50,7 @@ def test_success_has_a_body_unless_it_is_204() -> None:
     for route in ROUTES:
         for operation in route.operations.values():
             assert operation.status in (200, 201, 204)
-            assert (operation.status == 204) == (not operation.answers)
+            assert (operation.status == 204) == (not operation.responses)
 
 
 def all_errors(kind: type[errors.ChatServerError] = errors.ChatServerError) -> set[type[errors.ChatServerError]]:
@@ -86,7 +87,7 @@ def test_every_error_of_a_client_has_a_status() -> None:
 )
 def test_errors_have_their_statuses(error: BaseException | None, status: int) -> None:
     assert status_of(error) == status
-    answered, body = error_answer(error)
+    answered, body = error_response(error)
     assert answered == status
     if status == 500:
         assert (body.error, body.details) == ("Internal server error", None)
@@ -94,7 +95,7 @@ def test_errors_have_their_statuses(error: BaseException | None, status: int) ->
 
 def test_details_are_those_of_validation() -> None:
     error = errors.ValidationError([errors.Problem("a.b", "is bad")])
-    assert error_answer(error)[1].model_dump(by_alias=True) == {
+    assert error_response(error)[1].model_dump(by_alias=True) == {
         "error": "Validation error",
         "details": [{"path": "a.b", "message": "is bad"}],
     }

@@ -13,7 +13,7 @@ from openapi_spec_validator import OpenAPIV31SpecValidator
 
 from chatserver.errors import ErrorCode
 from chatserver.settings import ProviderSettings, Settings
-from chatserver.web.http.base_handler import STATUSES
+from chatserver.web.http.error_responses import STATUSES
 from chatserver.web.openapi.document import REFUSALS, describe
 from chatserver.web.openapi.examples import EXAMPLES
 from chatserver.web.openapi.operations import Operation, Route
@@ -118,8 +118,8 @@ def test_an_operation_is_described_as_the_table_has_it(route: Route, method: str
     assert successes == {str(status) for status in (operation.status, *operation.also)}
     for status in successes:
         response = told["responses"][status]
-        assert set(response.get("content", {})) == (set() if status == "204" else set(operation.answers))
-        assert set(response["headers"]) == {"X-Request-Id", *(header.name for header in operation.answer_headers)}
+        assert set(response.get("content", {})) == (set() if status == "204" else set(operation.responses))
+        assert set(response["headers"]) == {"X-Request-Id", *(header.name for header in operation.response_headers)}
     assert {"403", "500", "503"} <= set(told["responses"])
 
 

@@ -1,4 +1,4 @@
-"""The stream of an answer, as Server-Sent Events; and its stop."""
+"""The stream of an answer as Server-Sent Events, and the stop of an answer."""
 
 from __future__ import annotations
 
@@ -33,15 +33,16 @@ class PostStreamQuery(Wire):
     when_busy: Annotated[
         Literal["reject", "interrupt", "enqueue"],
         Field(
-            description="What a request that would start an answer does while another one is being generated: it is "
-            "refused with 409, it stops the other, or it waits for its turn. It means nothing to those that join."
+            description="What a request that would start an answer does while another one is being generated. "
+            "`reject`: it gets 409. `interrupt`: it stops the other answer. `enqueue`: it waits for its turn. Requests "
+            "that join an answer ignore it."
         ),
     ] = "reject"
     on_disconnect: Annotated[
         Literal["cancel", "continue"],
         Field(
-            description="What becomes of the answer when its last reader leaves and none is back in time: it is "
-            "dropped, or generated to its end and stored."
+            description="What happens when the last reader has left and none is back in time. `cancel`: the answer "
+            "is dropped. `continue`: it is generated to its end and stored."
         ),
     ] = "cancel"
 
@@ -50,18 +51,20 @@ class StreamQuery(PostStreamQuery):
     """Query of GET …/stream."""
 
     trigger_message_id: Annotated[
-        Id | None, Field(description="The user message to answer; left out, it is the newest one.")
+        Id | None, Field(description="The user message to answer; by default the newest one.")
     ] = None
     last_event_id: Annotated[
         Annotated[str, Field(min_length=1)] | None,
-        Field(description="Stands in for the header Last-Event-ID, for clients that cannot set it; the header wins."),
+        Field(
+            description="The same as the header Last-Event-ID, for clients that cannot set headers. The header wins."
+        ),
     ] = None
 
 
 class StreamHandler(StreamingHandler):
-    """GET follows the answer to a message, POST adds the message first.
+    """GET follows the answer to a message; POST adds the message first.
 
-    There is one writer, the loop in `_write_frames`; whatever happens wakes it, and it looks what that was.
+    There is one writer, the loop in `_write_frames`. Every event wakes it, and it finds out what has happened.
     """
 
     head = tornado.web.RequestHandler.head
@@ -75,7 +78,7 @@ class StreamHandler(StreamingHandler):
             self._reader.wake()
 
     def check_rate(self) -> None:
-        """Left to `get`, which may not refuse a client that comes back."""
+        """Does nothing for GET: `get` checks the rate itself, because it must not refuse a client that reconnects."""
         if self.request.method != "GET":
             super().check_rate()
 
@@ -120,7 +123,7 @@ class StreamHandler(StreamingHandler):
     # --- the stream ---------------------------------------------------------------------------------------
 
     async def _follow(self, reader: Reader) -> None:
-        """Write what the reader sees until its end, and close it."""
+        """Write the reader's frames until its end, and close it."""
         self._reader = reader
         with closing(reader):
             try:
@@ -142,7 +145,7 @@ class StreamHandler(StreamingHandler):
                 await self.send(frame)
             if frames:
                 if len(frames) >= BATCH_FRAMES:
-                    # Awaiting a flush that the socket takes at once gives nobody else a turn.
+                    # Awaiting a flush that the socket takes at once gives other tasks no turn.
                     await asyncio.sleep(0)
             elif reader.at_end:
                 return
@@ -161,13 +164,13 @@ class StreamHandler(StreamingHandler):
     def _begin(self) -> None:
         self.set_header("Content-Type", "text/event-stream")
         self.set_header("Cache-Control", "no-cache, no-transform")
-        # nginx would collect the events otherwise.
+        # Else nginx collects events.
         self.set_header("X-Accel-Buffering", "no")
         self.begin_body()
 
 
 class StopHandler(ApiHandler):
-    """Ends the answer that is being generated, for all its readers."""
+    """Stops the answer that is being generated, for all its readers."""
 
     async def post(self, conversation_id: str) -> None:
         body = self.body(StopAnswer)

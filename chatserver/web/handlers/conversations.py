@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
-from chatserver.schemas import BranchConversation, CreateConversation, UpdateConversation
+from collections.abc import Awaitable, Callable
+from uuid import UUID
+
+from chatserver.schemas import BranchConversation, Conversation, CreateConversation, UpdateConversation
+from chatserver.services.access import Actor
+from chatserver.services.conversations import ConversationService
+from chatserver.web.handler_context import HandlerContext
 from chatserver.web.http.base_handler import ApiHandler
 from chatserver.web.http.parsing import parse_id
 from chatserver.web.openapi.queries import ListConversations
@@ -40,29 +46,22 @@ class ConversationHandler(ApiHandler):
         self.write_nothing()
 
 
-class RestoreHandler(ApiHandler):
+Action = Callable[[ConversationService, Actor, UUID], Awaitable[Conversation]]
+
+
+class ActionHandler(ApiHandler):
+    """Carries out one method of the conversation service that takes a conversation and nothing else."""
+
+    def initialize(self, context: HandlerContext, action: Action) -> None:  # type: ignore[override]
+        super().initialize(context)
+        self._action = action
+
+    @property
+    def label(self) -> str:
+        return f"{super().label}.{self._action.__name__}"
+
     async def post(self, conversation_id: str) -> None:
-        self.write_json(await self.context.conversations.restore_conversation(self.actor, parse_id(conversation_id)))
-
-
-class ArchiveHandler(ApiHandler):
-    async def post(self, conversation_id: str) -> None:
-        self.write_json(await self.context.conversations.archive_conversation(self.actor, parse_id(conversation_id)))
-
-
-class UnarchiveHandler(ApiHandler):
-    async def post(self, conversation_id: str) -> None:
-        self.write_json(await self.context.conversations.unarchive_conversation(self.actor, parse_id(conversation_id)))
-
-
-class PinHandler(ApiHandler):
-    async def post(self, conversation_id: str) -> None:
-        self.write_json(await self.context.conversations.pin_conversation(self.actor, parse_id(conversation_id)))
-
-
-class UnpinHandler(ApiHandler):
-    async def post(self, conversation_id: str) -> None:
-        self.write_json(await self.context.conversations.unpin_conversation(self.actor, parse_id(conversation_id)))
+        self.write_json(await self._action(self.context.conversations, self.actor, parse_id(conversation_id)))
 
 
 class BranchHandler(ApiHandler):

@@ -17,10 +17,10 @@ from chatserver.web.openapi.queries import ExportConversation
 
 logger = logging.getLogger(__name__)
 
-# A client that takes less than that in the slow reader's time is too slow.
+# A client that takes less than this within slow_reader_seconds is too slow.
 PIECE_BYTES = 1 << 16
 
-# Content-Type and extension of the file's name
+# by format: Content-Type, and extension of the file name
 FILES: dict[Format, tuple[str, str]] = {
     "markdown": ("text/markdown; charset=utf-8", "md"),
     "json": ("application/json", "json"),
@@ -33,7 +33,7 @@ class ExportHandler(StreamingHandler):
         with self.context.streams.admitted(self):
             export = await self.context.export.open_export(self.actor, conversation, query.format)
             async with aclosing(export.chunks()) as chunks:
-                first = await anext(chunks)  # what can fail fails before the first byte
+                first = await anext(chunks)  # failures come before the first byte
                 content_type, extension = FILES[query.format]
                 self.set_header("Content-Type", content_type)
                 self.set_header("Content-Disposition", content_disposition(export.title, extension))
@@ -59,7 +59,7 @@ class ExportHandler(StreamingHandler):
             logger.warning("an export is cut off: %s", error.message)
             self.cut_off()
         except Exception:
-            # The answer has begun: all that can be told of it is that it is not complete.
+            # The response has begun: it can only be cut off, so that nobody takes it for complete.
             logger.exception("an export is cut off")
             self.cut_off()
         else:

@@ -1,4 +1,4 @@
-"""What the operator's tools ask: does it live, does it take traffic, how is it."""
+"""For the operator's tools: whether the process lives, whether it takes traffic, and its metrics."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Who am I, over HTTP; and signing in and out."""
+"""The session over HTTP: who am I, sign in, sign out."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from chatserver.web.http.base_handler import Handler
 
 
 class SessionHandler(Handler):
-    """Answers those who are not signed in, too: they learn that they are not."""
+    """Responds to clients that are not signed in, too."""
 
     async def get(self) -> None:
         access = self.context.access
@@ -17,7 +17,7 @@ class SessionHandler(Handler):
         except NotSignedInError:
             self.write_json(Session(mode=access.mode, actor=None, companies=[]))
             return
-        # For those who may see all companies, the one that the page should begin with.
+        # An actor who may see all companies begins with the default one.
         companies = actor.companies or {self.context.settings.default_company_id}
         self.write_json(
             Session(
@@ -28,7 +28,7 @@ class SessionHandler(Handler):
         )
 
     def post(self) -> None:
-        """Where everyone is trusted there is nothing to sign in to: no token is looked at and no cookie set."""
+        """In local_trusted there is nothing to sign in to: the token is ignored, and no cookie is set."""
         self.body(SignIn)
         self.write_nothing()
 

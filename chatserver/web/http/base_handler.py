@@ -1,4 +1,4 @@
-"""What all handlers share: guards, authentication, parsing, and the one table error → status."""
+"""The base of all handlers: guards, authentication, reading requests, writing responses."""
 
 from __future__ import annotations
 
@@ -6,9 +6,7 @@ import asyncio
 import logging
 import re
 import secrets
-from collections.abc import Mapping
 from functools import cached_property
-from http.client import responses
 from types import TracebackType
 from typing import Any, ClassVar, TypeVar
 
@@ -19,45 +17,24 @@ from tornado.iostream import StreamClosedError
 from chatserver import logs
 from chatserver.errors import (
     BodyTooLargeError,
-    ChatServerError,
-    ConflictError,
-    ForbiddenError,
     MalformedError,
     NotFoundError,
-    NotSignedInError,
     Problem,
-    RateLimitedError,
     TryLaterError,
-    UnprocessableError,
-    UnsupportedMediaTypeError,
     ValidationError,
 )
-from chatserver.schemas import CreateMessage, Detail, EditMessage, Error, Page, StreamMessage
+from chatserver.schemas import CreateMessage, EditMessage, Page, StreamMessage
 from chatserver.services.access import API, Actor
 from chatserver.web.handler_context import HandlerContext
 from chatserver.web.http import body_limits, parsing
 from chatserver.web.http.client_address import client_address
 from chatserver.web.http.cors import cors_headers
+from chatserver.web.http.error_responses import error_response
 
 logger = logging.getLogger(__name__)
 
 M = TypeVar("M", bound=BaseModel)
 Message = TypeVar("Message", CreateMessage, EditMessage, StreamMessage)
-
-STATUSES: Mapping[type[BaseException], int] = {
-    ValidationError: 400,
-    MalformedError: 400,
-    NotSignedInError: 401,
-    ForbiddenError: 403,
-    NotFoundError: 404,
-    ConflictError: 409,
-    BodyTooLargeError: 413,
-    UnsupportedMediaTypeError: 415,
-    UnprocessableError: 422,
-    RateLimitedError: 429,
-    TryLaterError: 503,
-}
-"""An error has the status of its nearest ancestor in here; what has none is a defect of ours: 500."""
 
 # Yield to the loop after this many characters of a response: they take about a millisecond.
 CHARS_A_TURN = 256 * 1024
@@ -66,43 +43,29 @@ IDEMPOTENCY_KEY = re.compile(r"[!-~]{1,255}", re.ASCII)
 _SANE_REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}", re.ASCII)
 
 
-def status_of(error: BaseException | None) -> int:
-    return next((STATUSES[kind] for kind in type(error).__mro__ if kind in STATUSES), 500)
-
-
-def error_answer(error: BaseException | None) -> tuple[int, Error]:
-    """Status and body of a refusal; of a defect of ours the body says nothing."""
-    if isinstance(error, tornado.web.HTTPError):
-        if error.status_code != 400:
-            phrase = responses.get(error.status_code, "Refused")
-            return error.status_code, Error(error=phrase.capitalize())
-        error = UnsupportedMediaTypeError()  # the only 400 of Tornado's own: a form that it could not read
-    status = status_of(error)
-    if status == 500 or not isinstance(error, ChatServerError):
-        return 500, Error(error=ChatServerError().message)
-    problems = error.problems if isinstance(error, ValidationError) else ()
-    details = [Detail(path=problem.path, message=problem.message) for problem in problems]
-    return status, Error(error=error.message, details=details or None)
-
-
 class Handler(tornado.web.RequestHandler):
-    """Base of every handler: refuses requests of other sites' pages, and responds to errors as the contract says.
+    """Base of every handler: refuses requests of other sites' pages, and turns errors into responses.
 
-    A subclass implements the methods that it serves. GET serves HEAD, too (a subclass for which that makes no
-    sense sets `head = tornado.web.RequestHandler.head`), and OPTIONS tells which methods there are.
+    A subclass implements the methods that it serves. GET serves HEAD, too; a subclass without HEAD sets
+    `head = tornado.web.RequestHandler.head`. OPTIONS names the methods.
     """
 
     timed: ClassVar[bool] = True
-    """Whether the duration of a request says something about the server."""
+    """Whether the duration of a request says anything about the server."""
 
     context: HandlerContext
 
     def initialize(self, context: HandlerContext) -> None:
         self.context = context
 
+    @property
+    def label(self) -> str:
+        """The handler's name in the metrics."""
+        return type(self).__name__
+
     @cached_property
     def request_id(self) -> str:
-        """Names the request in its response and in the log; the client's own where that is sane."""
+        """The id of the request in its response and in the log: the client's own if that is well-formed."""
         given = self.request.headers.get("X-Request-Id", "")
         return given if _SANE_REQUEST_ID.fullmatch(given) else secrets.token_hex(16)
 
@@ -127,7 +90,7 @@ class Handler(tornado.web.RequestHandler):
     # --- methods ------------------------------------------------------------------------------------------
 
     def head(self, *args: str, **kwargs: str) -> Any:
-        """GET, whose body Tornado keeps back."""
+        """As GET; Tornado does not send the body."""
         return self.get(*args, **kwargs)
 
     def options(self, *args: str, **kwargs: str) -> None:  # noqa: ARG002
@@ -142,11 +105,11 @@ class Handler(tornado.web.RequestHandler):
     # --- reading ------------------------------------------------------------------------------------------
 
     def body(self, model: type[M]) -> M:
-        """The body of the request as a `model`; raises as `parsing.parse_body` does."""
+        """The body of the request as a `model`. Raises what `parsing.parse_body` raises."""
         return parsing.parse_body(model, self.request.body, self.request.headers)
 
     def message_body(self, model: type[Message]) -> Message:
-        """`body` for one that holds a message, which must not be longer than the setting says."""
+        """`body` for a body with a message. Raises ValidationError if it is longer than `max_message_chars`, too."""
         message = self.body(model)
         max_chars = self.context.settings.max_message_chars
         if len(message.content) > max_chars:
@@ -163,7 +126,7 @@ class Handler(tornado.web.RequestHandler):
         return given[0]
 
     def query(self, model: type[M]) -> M:
-        """The query of the request as a `model`; raises ValidationError."""
+        """The query of the request as a `model`. Raises ValidationError."""
         return parsing.parse_query(model, self.request.query)
 
     def decode_argument(self, value: bytes, name: str | None = None) -> str:  # noqa: ARG002
@@ -181,7 +144,7 @@ class Handler(tornado.web.RequestHandler):
         self.finish(resource.model_dump_json(by_alias=True))
 
     async def write_page(self, page: Page[Any]) -> None:
-        """End the response with a page of a list, in pieces: however long its items are, others get their turn."""
+        """End the response with a page of a list. It is written in pieces, between which other tasks get a turn."""
         self.set_header("Content-Type", "application/json")
         before, _, after = page.model_copy(update={"items": []}).model_dump_json(by_alias=True).partition("[]")
         written = 0
@@ -201,16 +164,16 @@ class Handler(tornado.web.RequestHandler):
 
     def finish(self, chunk: str | bytes | dict[Any, Any] | None = None) -> asyncio.Future[None]:
         if self.context.draining():
-            # The client's next request is for another process.
+            # The client's next request has to go to another process.
             self.set_header("Connection", "close")
         sent = super().finish(chunk)
         sent.add_done_callback(lambda _: self.context.requests.discard(self))
         return sent
 
     def write_error(self, status_code: int, **kwargs: Any) -> None:  # noqa: ARG002
-        """Called by Tornado when a method raised; `status_code` is its own idea of it."""
+        """Called by Tornado when a method raised. `status_code`, Tornado's own choice, is ignored."""
         error: BaseException | None = kwargs.get("exc_info", (None, None, None))[1]
-        status, body = error_answer(error)
+        status, body = error_response(error)
         self.set_status(status)
         self._let_other_sites_read()
         if status == 401:
@@ -230,9 +193,9 @@ class Handler(tornado.web.RequestHandler):
         value: BaseException | None,
         tb: TracebackType | None,  # noqa: ARG002
     ) -> None:
-        """What a client did wrong is no news; the access log has its status."""
+        """Log defects only. The access log has the status of other errors."""
         gone = isinstance(value, StreamClosedError)
-        if not gone and error_answer(value)[0] == 500:
+        if not gone and error_response(value)[0] == 500:
             logger.error("%s %s failed", self.request.method, type(self).__name__, exc_info=value)
 
     def _let_other_sites_read(self) -> None:
@@ -246,25 +209,25 @@ def _implements(cls: type[Handler], method: str) -> bool:
 
 
 class ApiHandler(Handler):
-    """Base of the handlers that need to know who is asking; there is no way around `authenticate`."""
+    """Base of the handlers that need an actor: each request is authenticated."""
 
     actor: Actor
 
     async def prepare(self) -> None:
         await super().prepare()
-        if self.request.method != "OPTIONS":  # browsers ask beforehand without credentials
+        if self.request.method != "OPTIONS":  # browsers send preflight requests without credentials
             self.actor = await self.context.access.authenticate(self.request.headers)
             self.check_rate()
 
     def check_rate(self) -> None:
-        """Raises RateLimitedError when the client sends too many requests."""
+        """Raises RateLimitedError if the client sends too many requests."""
         trusted = self.context.settings.trusted_proxies
         forwarded_for = self.request.headers.get("X-Forwarded-For", "") if trusted else ""
         self.context.rates.check(client_address(self.request.remote_ip or "", forwarded_for, trusted))
 
 
 class NotFoundHandler(Handler):
-    """Every path that no route has."""
+    """Serves every path without a route: 404."""
 
     async def prepare(self) -> None:
         await super().prepare()

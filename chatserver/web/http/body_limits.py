@@ -1,9 +1,9 @@
-"""Bodies are bounded before they are read, and what is too large still gets a proper answer.
+"""Bodies are bounded before they are read, and one that is too large gets a proper response.
 
-Tornado's own `max_body_size` answers with a bare 400. Here the handler is run all the same, and sees by
-`exceeds` that it has to refuse. Never more than the limit and one byte is kept of a body; a little more is read
-and thrown away, so that a client that sends on before it reads gets to see the answer. Past that the answer is
-given at once and Tornado closes the connection.
+Tornado's own `max_body_size` responds with a bare 400. Here the handler runs all the same, and learns from `exceeds`
+that it has to refuse. At most the limit and one byte of a body are kept. A little more is read and discarded, so that a
+client that sends before it reads gets to see the response. Beyond that the response is sent at once, and Tornado closes
+the connection.
 """
 
 from __future__ import annotations
@@ -24,23 +24,23 @@ from tornado.httputil import (
 
 DISCARDED_BYTES = 8 * 1024 * 1024
 
-# For Tornado, so that it leaves the bound to us: more than any length that a client can write down in earnest.
+# Tornado's own bound: larger than any real body, because the bound here is ours.
 _NO_BOUND = 10**100
 
 
 def exceeds(request: HTTPServerRequest, max_bytes: int) -> bool:
-    """Whether the body of a request is larger than that, by what was received or by what it says of itself."""
+    """Whether the body of a request is larger than that, as received or as declared by Content-Length."""
     return len(request.body) > max_bytes or _declared_bytes(request.headers) > max_bytes
 
 
 def _declared_bytes(headers: HTTPHeaders) -> int:
-    """0 where nothing readable is declared; Tornado refuses what is not a number."""
+    """The declared length; 0 if there is none. Tornado refuses one that is not a number."""
     value = headers.get("Content-Length", "").partition(",")[0]
     return int(value) if value.isascii() and value.isdecimal() and len(value) <= 100 else 0
 
 
 class BoundedApplication(tornado.web.Application):
-    """An Application whose requests' bodies are bounded; its handlers have to ask `exceeds`."""
+    """An Application that bounds the bodies of requests. Its handlers must ask `exceeds`."""
 
     def __init__(self, handlers: Any, *, max_body_bytes: int, **settings: Any) -> None:
         super().__init__(handlers, **settings)
@@ -53,7 +53,7 @@ class BoundedApplication(tornado.web.Application):
 
 
 class _BoundedBody(HTTPMessageDelegate):
-    """Stands before the delegate that collects the body."""
+    """Bounds a body before the delegate that collects it."""
 
     def __init__(self, delegate: HTTPMessageDelegate, connection: HTTP1Connection, max_bytes: int) -> None:
         self._delegate = delegate
@@ -69,7 +69,7 @@ class _BoundedBody(HTTPMessageDelegate):
         result = self._delegate.headers_received(start_line, headers)
         declared = _declared_bytes(headers)
         if declared > self._max_bytes:
-            # A client that asks first is not told to go on (RFC 9110, section 10.1.1).
+            # A client that sends `Expect: 100-continue` is not told to continue (RFC 9110, section 10.1.1).
             expectant = headers.pop("Expect", None) is not None
             if expectant or declared > self._max_bytes + DISCARDED_BYTES:
                 self.finish()

@@ -1,4 +1,4 @@
-"""Whose request it is, behind the operator's proxies."""
+"""The address of a client behind the operator's proxies."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 
 def client_address(peer: str, forwarded_for: str, trusted_proxies: Collection[Network]) -> str:
-    """The address of the client: the peer's, or what `X-Forwarded-For` says as far as trusted proxies wrote it.
+    """The address of the client: the peer's, or one of `X-Forwarded-For` if trusted proxies wrote it.
 
-    Each proxy appends whom it heard, so the header is believed from its end up to the first address that is not a
-    trusted proxy's itself. What stands before that anybody may have written.
+    Each proxy appends the address of its peer. So the header is read from its end, up to the first address that is not
+    a trusted proxy. Anything before that address may be forged.
     """
     address = peer
     for hop in reversed(forwarded_for.split(",")):

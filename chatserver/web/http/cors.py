@@ -1,4 +1,4 @@
-"""What lets the pages of the operator's `allowed_origins` read our answers (WHATWG Fetch, CORS)."""
+"""The headers that let pages of `allowed_origins` read responses (WHATWG Fetch, CORS)."""
 
 from __future__ import annotations
 
@@ -6,14 +6,14 @@ from collections.abc import Collection, Mapping, Sequence
 
 _ALLOWED_HEADERS = "Authorization, Content-Type, Idempotency-Key, Last-Event-ID, X-Request-Id"
 _EXPOSED_HEADERS = "Retry-After, X-Request-Id, X-Trigger-Message-Id"
-# How long a browser need not ask again; Chromium takes two hours at most.
+# How long a browser may cache a preflight response; Chromium accepts two hours at most.
 _PREFLIGHT_SECONDS = 7_200
 
 
 def cors_headers(
     headers: Mapping[str, str], allowed_origins: Collection[str], methods: Sequence[str]
 ) -> dict[str, str]:
-    """What to add to the answer to a request with these headers; `methods` are those that its path takes."""
+    """The headers to add to the response to a request with these headers. `methods`: those of the path."""
     if not allowed_origins:
         return {}
     origin = headers.get("Origin", "")
@@ -24,7 +24,9 @@ def cors_headers(
         "Access-Control-Allow-Origin": origin,
         "Access-Control-Expose-Headers": _EXPOSED_HEADERS,
     }
-    if "Access-Control-Request-Method" in headers:  # a browser asks before it sends the request itself
+    if (
+        "Access-Control-Request-Method" in headers
+    ):  # a preflight request: the browser asks before it sends the request itself
         answer |= {
             "Access-Control-Allow-Methods": ", ".join(methods),
             "Access-Control-Allow-Headers": _ALLOWED_HEADERS,

@@ -1,4 +1,4 @@
-"""What handlers share whose response is sent piece by piece, to a client that may be slow or leave."""
+"""The base of handlers whose response is sent piece by piece, to a client that may be slow or leave."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from chatserver.web.http.peer import progress
 
 
 class StreamingHandler(ApiHandler):
-    """There is one writer, the method that serves the request; whatever happens meanwhile wakes it by `wake`."""
+    """There is one writer: the method that serves the request. Events call `wake`."""
 
-    timed: ClassVar[bool] = False  # it lasts as long as the client takes
+    timed: ClassVar[bool] = False  # its duration depends on the client
 
     def initialize(self, context: HandlerContext) -> None:
         super().initialize(context)
         self.gone = False
-        """Whether the client left."""
+        """Whether the client has left."""
         self._watch = contextlib.ExitStack()
         self._look_at = 0.0
 
@@ -36,32 +36,32 @@ class StreamingHandler(ApiHandler):
         self._watch.close()
 
     def wake(self) -> None:
-        """Have the writer look what has changed; one that looks often anyway needs not be woken."""
+        """Tell the writer that something has changed. The default does nothing, for writers that never wait long."""
 
     @property
     def connection(self) -> HTTP1Connection:
         return cast(HTTP1Connection, self.request.connection)
 
     def begin_body(self) -> None:
-        """To be called before the first `send`."""
+        """Prepare the response. To be called before the first `send`."""
         if self.request.version == "HTTP/1.0":
-            # Such a body ends with the connection.
+            # A body of HTTP/1.0 ends with the connection.
             self.set_header("Connection", "close")
         if self.connection.stream.closed():
             return
         stream = self.connection.stream
-        # systemd's sockets come without it.
+        # Sockets from systemd do not have it set.
         stream.set_nodelay(True)
         self._watch.enter_context(self.context.hangups.watched(stream.socket, self._hung_up))
 
     def _hung_up(self) -> None:
-        """The peer left; Tornado would not see it while something that it sent lies unread."""
+        """The peer left. Tornado does not notice it while bytes of the peer are unread."""
         self.gone = True
         self.connection.stream.close()
         self.wake()
 
     async def send(self, data: bytes) -> None:
-        """Write and flush; raises TimeoutError when the reader takes nothing, StreamClosedError when it is gone."""
+        """Write and flush. Raises TimeoutError if the reader takes nothing, StreamClosedError if it is gone."""
         self._refuse_vanished()
         self.write(data)
         flushed = self.flush()
@@ -71,7 +71,7 @@ class StreamingHandler(ApiHandler):
             await self._taken(flushed)
 
     async def _taken(self, flushed: asyncio.Future[None]) -> None:
-        """Until a write is done, as long as the reader takes anything at all."""
+        """Wait for a write, as long as the reader takes anything at all."""
         limit = self.context.settings.slow_reader_seconds
         clock = asyncio.get_running_loop().time
         since, before = clock(), progress(self.connection.stream.socket)
@@ -84,7 +84,7 @@ class StreamingHandler(ApiHandler):
         flushed.result()
 
     def _refuse_vanished(self) -> None:
-        """Raise TimeoutError for a peer that acknowledges nothing: its kernel would, however slow its reader is."""
+        """Raise TimeoutError for a peer that acknowledges nothing: the kernel of a slow reader would."""
         now = asyncio.get_running_loop().time()
         if now >= self._look_at and not self.connection.stream.closed():
             limit = self.context.settings.slow_reader_seconds
@@ -94,7 +94,7 @@ class StreamingHandler(ApiHandler):
                 raise TimeoutError
 
     def end_body(self) -> None:
-        """The response is complete, or nobody is there to see."""
+        """End a response that is complete, or whose client is gone."""
         self._watch.close()
         with contextlib.suppress(StreamClosedError):
             self.finish()
@@ -102,10 +102,10 @@ class StreamingHandler(ApiHandler):
             self.connection.stream.close()
 
     def cut_off(self) -> None:
-        """End a response that is not complete so that nobody takes it for complete."""
+        """End an incomplete response such that nobody takes it for complete."""
         stream = self.connection.stream
         if not stream.closed():
-            # With a reset: where a body ends with the connection, nothing else tells.
+            # A reset: if a body ends with the connection, only this shows that it is incomplete.
             stream.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
             stream.close()
         self.end_body()

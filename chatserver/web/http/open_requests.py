@@ -1,4 +1,4 @@
-"""The requests of this process that are not answered yet: a stop waits for them."""
+"""The open requests of this process: a stop waits for them."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from chatserver.errors import UnavailableError
 
 
 class OpenRequests:
-    """A request is open once it has arrived whole, until the socket has taken its response or its client is gone."""
+    """A request is open from its last byte until the socket has taken its response, or the client is gone."""
 
     def __init__(self) -> None:
         self._open: set[object] = set()
@@ -20,28 +20,28 @@ class OpenRequests:
         return len(self._open)
 
     def add(self, request: object) -> None:
-        """Raises UnavailableError when none is taken any more: what could not be answered is not to be carried out."""
+        """Count a request. Raises UnavailableError after `close`: the response could no longer be sent."""
         if self._closed:
             raise UnavailableError("The server is stopping")
         self._open.add(request)
         self._empty.clear()
 
     def discard(self, request: object) -> None:
-        """It is answered. May be called again."""
+        """The response to a request was sent. May be called again."""
         self._open.discard(request)
         if not self._open:
             self._empty.set()
 
     def close(self) -> None:
-        """Take no more. What a client sent ahead on its connection may still lie in a buffer here."""
+        """Take no more requests. Some that clients sent ahead may still be in buffers here."""
         self._closed = True
 
     async def finish(self) -> None:
-        """Wait until none is open, and take no more from that moment on."""
+        """Wait until no request is open, and take no more from that moment on."""
         while self._open:
             await self.wait_empty()
         self.close()
 
     async def wait_empty(self) -> None:
-        """Until none is open. Connections without a request do not count."""
+        """Wait until no request is open. Connections without a request do not count."""
         await self._empty.wait()

@@ -1,4 +1,4 @@
-"""The open event streams of this process: how many there are, and how they are sent away when it ends."""
+"""The open event streams of this process: their number, and their end when the process ends."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ class Wakeable(Protocol):
 
 
 class OpenStreams:
-    """At most `limit` streams; none is added any more while `draining`, and `closing` tells those there are to end."""
+    """At most `limit` streams. `draining`: none is added any more. `closing`: the open ones shall end."""
 
     def __init__(self, limit: int, metrics: Metrics) -> None:
         self.draining = False
@@ -32,7 +32,7 @@ class OpenStreams:
 
     @contextmanager
     def admitted(self, stream: Wakeable) -> Iterator[None]:
-        """Count a stream as open in here. Raises UnavailableError where no further one may be opened."""
+        """Count a stream as open in here. Raises UnavailableError at the limit, and while draining."""
         if self.draining:
             raise UnavailableError("The server is shutting down")
         if len(self._open) >= self._limit:
@@ -49,11 +49,11 @@ class OpenStreams:
             self._metrics.streams.set(len(self._open))
 
     async def wait_empty(self) -> None:
-        """Until no stream is open."""
+        """Wait until no stream is open."""
         await self._empty.wait()
 
     def close(self) -> None:
-        """Send all of them away; they end by themselves, `wait_empty` tells when."""
+        """Tell all streams to end. `wait_empty` returns when they have."""
         self.draining = self.closing = True
         for stream in list(self._open):
             stream.wake()

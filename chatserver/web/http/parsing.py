@@ -1,4 +1,4 @@
-"""Bodies and queries read into models; whatever is wrong with them becomes one of our errors. No Tornado in here."""
+"""Parsing bodies and queries into models. Every fault becomes one of our errors. Nothing of Tornado in here."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _UTF_8 = frozenset({"utf-8", "utf8"})
 
 
 def parse_id(text: str) -> UUID:
-    """An id in a path. Raises MalformedError."""
+    """Parse an id of a path. Raises MalformedError."""
     try:
         return parse_uuid(text)
     except ValueError:
@@ -36,7 +36,7 @@ def parse_id(text: str) -> UUID:
 
 
 def is_json(content_type: str | None) -> bool:
-    """Whether a Content-Type is that of JSON in UTF-8."""
+    """Whether a Content-Type means JSON in UTF-8."""
     media_type, _, parameters = (content_type or "").partition(";")
     if media_type.strip().lower() != "application/json":
         return False
@@ -48,9 +48,9 @@ def is_json(content_type: str | None) -> bool:
 
 
 def parse_body(model: type[M], body: bytes, headers: Mapping[str, str]) -> M:
-    """The body as a `model`; none at all is the same as `{}`.
+    """Parse a body as a `model`; an empty body counts as `{}`.
 
-    Raises UnsupportedMediaTypeError, MalformedError (not JSON) and ValidationError (not what the model wants).
+    Raises UnsupportedMediaTypeError, MalformedError (not JSON) and ValidationError (not valid for the model).
     """
     if not body:
         return validate(model, {})
@@ -59,7 +59,7 @@ def parse_body(model: type[M], body: bytes, headers: Mapping[str, str]) -> M:
     if headers.get("Content-Encoding", "identity").strip().lower() != "identity":
         raise UnsupportedMediaTypeError("Content-Encoding is not supported")
     try:
-        # RFC 8259 knows no NaN and no Infinity. Nesting is bounded by the parser.
+        # RFC 8259 has no NaN and no Infinity. The parser bounds nesting.
         data = from_json(body, allow_inf_nan=False)
     except ValueError:
         raise MalformedError("Malformed JSON") from None
@@ -67,7 +67,7 @@ def parse_body(model: type[M], body: bytes, headers: Mapping[str, str]) -> M:
 
 
 def validate(model: type[M], data: object) -> M:
-    """`data`, with keys as on the wire, as a `model`; raises ValidationError."""
+    """Validate `data`, whose keys are camelCase, as a `model`. Raises ValidationError."""
     if not isinstance(data, dict):
         raise ValidationError([Problem("", "must be an object")])
     try:
@@ -85,7 +85,7 @@ def _problem(location: tuple[int | str, ...], message: str) -> Problem:
 
 
 def parse_query(model: type[M], query: str) -> M:
-    """The query, as it stands in the request, as a `model`. Parameters that the model does not know are ignored.
+    """Parse the query of a request as a `model`. Unknown parameters are ignored.
 
     Raises ValidationError, also for a parameter that is given twice or is not UTF-8.
     """
@@ -105,7 +105,7 @@ def _decode(name: str, raw: str) -> str:
     if _BROKEN_ESCAPE.search(raw):
         raise ValidationError([Problem(name, "has a broken percent escape")])
     try:
-        # Tornado reads the request line as Latin-1; bytes that were not escaped are told apart by no one else.
+        # Tornado decodes the request line as Latin-1. Unescaped bytes must be checked here.
         return unquote_to_bytes(raw.replace("+", " ").encode("latin-1")).decode()
     except UnicodeDecodeError:
         raise ValidationError([Problem(name, "is not UTF-8")]) from None
@@ -119,7 +119,7 @@ def _whole(value: object) -> object:
     return value
 
 
-# Comes after the bounds, which pydantic would not tell in JSON Schema otherwise.
+# Comes after the bounds: else pydantic leaves them out of the JSON Schema.
 WHOLE_NUMBER = BeforeValidator(_whole)
 Cursor = Annotated[
     Text,

@@ -1,8 +1,8 @@
-"""What the kernel knows of the other end of a connection, and Tornado does not tell.
+"""The peer of a connection, as the kernel knows it: whether it hung up, and whether it takes what was sent.
 
-A peer that left is not noticed by Tornado while bytes of it lie unread, such as a pipelined request; a peer that
-vanished is not noticed at all until the buffers are full; and whether a slow one takes anything the length of a write
-does not show. Where the kernel does not say either (it does on Linux), the ordinary ways have to do.
+Tornado does not notice that a peer left while bytes of it are unread, such as a pipelined request. It notices a
+vanished peer only when the buffers are full, and cannot tell whether a slow one takes anything. On other systems than
+Linux the kernel does not tell either, and Tornado's ways have to suffice.
 """
 
 from __future__ import annotations
@@ -23,15 +23,15 @@ _UNACKNOWLEDGED, _LAST_ACK_MS, _BYTES_ACKNOWLEDGED = 8 + 4, 8 + 12, 8 + 24 + 2
 
 
 class Progress(NamedTuple):
-    """How far the peer has come."""
+    """What the peer has acknowledged."""
 
     acknowledged_bytes: int
     silent_seconds: float
-    """For how long it has acknowledged nothing although something was sent; 0 where it owes nothing."""
+    """How long the peer has acknowledged nothing although something was sent; 0: nothing is outstanding."""
 
 
 def progress(peer: socket.socket) -> Progress | None:
-    """None where the kernel does not say, and for sockets that are not TCP's."""
+    """The progress of a socket's peer; None: the kernel does not say, or it is not a TCP socket."""
     if not _LINUX or peer.family == socket.AF_UNIX:
         return None
     try:
@@ -46,7 +46,7 @@ def progress(peer: socket.socket) -> Progress | None:
 
 
 class Hangups:
-    """Tells of peers that hung up, at once and whatever lies unread: one epoll of its own, watched by the loop."""
+    """Reports peers that hang up, at once, even if bytes are unread: an epoll of its own, watched by the loop."""
 
     def __init__(self) -> None:
         self._epoll: select.epoll | None = None
@@ -54,7 +54,7 @@ class Hangups:
 
     @contextmanager
     def watched(self, peer: socket.socket, on_hangup: Callable[[], None]) -> Iterator[None]:
-        """In here `on_hangup` is called, once, when the peer closes its side or resets the connection."""
+        """In here `on_hangup` is called once if the peer closes its side or resets the connection."""
         if not _LINUX or peer.fileno() < 0:
             yield
             return
@@ -66,7 +66,7 @@ class Hangups:
         try:
             yield
         finally:
-            # Closed meanwhile, its number may be another connection's by now.
+            # If the socket was closed meanwhile, its number may belong to another connection.
             if self._callbacks.get(number) is on_hangup:
                 del self._callbacks[number]
                 with contextlib.suppress(OSError):
@@ -86,7 +86,7 @@ class Hangups:
                 callback()
 
     def close(self) -> None:
-        """Watch nobody any more."""
+        """Watch no connection any more. May be called again."""
         if self._epoll is not None:
             asyncio.get_running_loop().remove_reader(self._epoll.fileno())
             self._epoll.close()

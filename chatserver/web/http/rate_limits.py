@@ -1,4 +1,4 @@
-"""How many requests a minute one client may send."""
+"""The limit of requests per minute and client."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ from collections.abc import Callable
 
 from chatserver.errors import RateLimitedError
 
-# Clients that are remembered at most; who is forgotten begins anew.
+# The most clients that are remembered. A forgotten one starts from zero.
 MAX_CLIENTS = 50_000
 
 
 class RateLimiter:
-    """Lets `per_minute` requests of a client through at once, and from then on one every 60 / `per_minute` seconds.
+    """Allows a client `per_minute` requests at once, and then one every 60 / `per_minute` seconds.
 
-    That is the generic cell rate algorithm: of a client only the time is kept at which it would be as if it had never
-    sent anything. `per_minute` 0 sets no limit. `clock` is in seconds.
+    This is the generic cell rate algorithm: for each client it keeps the time at which the client has its full
+    allowance again. `per_minute` 0: no limit. `clock` gives seconds.
     """
 
     def __init__(self, per_minute: int, clock: Callable[[], float] = time.monotonic) -> None:
@@ -25,13 +25,13 @@ class RateLimiter:
         self._clear_at: dict[str, float] = {}
 
     def check(self, client: str) -> None:
-        """Count a request; raises RateLimitedError, which does not count, where it is one too many."""
+        """Count a request. Raises RateLimitedError for one too many, which is not counted."""
         if not self._interval:
             return
         now = self._clock()
         clear_at = max(self._clear_at.pop(client, now), now)
         wait = clear_at + self._interval - now - 60
-        # The newest stand at the end, so that those that are forgotten first have been silent for longest.
+        # The newest are at the end: the clients that have been silent longest are forgotten first.
         self._clear_at[client] = clear_at if wait > 1e-9 else clear_at + self._interval
         if len(self._clear_at) > MAX_CLIENTS:
             del self._clear_at[next(iter(self._clear_at))]

@@ -1,4 +1,4 @@
-"""The OpenAPI 3.1 document, made from the route table, the models and the settings; and how it is handed out."""
+"""The OpenAPI 3.1 document, made from the route table, the models and the settings; and its handler."""
 
 from __future__ import annotations
 
@@ -13,7 +13,8 @@ from pydantic.json_schema import GenerateJsonSchema, JsonSchemaMode, JsonSchemaV
 from chatserver import errors
 from chatserver.schemas import CreateAgent, CreateMessage, EditMessage, Error, StreamMessage
 from chatserver.settings import Settings
-from chatserver.web.http.base_handler import ApiHandler, error_answer
+from chatserver.web.http.base_handler import ApiHandler
+from chatserver.web.http.error_responses import error_response
 from chatserver.web.openapi import headers
 from chatserver.web.openapi.examples import EXAMPLES
 from chatserver.web.openapi.operations import Header, Operation, Route
@@ -25,15 +26,15 @@ _REF = "#/components/schemas/{model}"
 _MODE: JsonSchemaMode = "validation"
 
 ABOUT = """\
-Conversations of people with agents, whose answers come as streams of Server-Sent Events.
+Conversations of people with agents. Answers are streams of Server-Sent Events.
 
 - Bodies are JSON in UTF-8 with camelCase keys, {max_body_bytes} bytes at most. Unknown keys and unknown query
   parameters are ignored. A query value that is empty or out of range is refused, never clamped.
 - Ids are UUIDs in their 36-character form. Times are RFC 3339 in UTC with milliseconds and `Z`.
 - A list is `{{"items", "hasMore", "nextCursor"}}`; `nextCursor` goes into the query of the next page as `cursor`,
   beside the same filters.
-- A refusal is `{{"error"}}`, with `details` where a body or query is wrong. A method that a path does not have is 405
-  with `Allow`. HEAD is served wherever GET is, but for streams; OPTIONS everywhere.
+- An error response is `{{"error"}}`, with `details` if a body or query is not valid. A method that a path does not have
+  gets 405 with `Allow`. HEAD works wherever GET does, except for streams; OPTIONS works everywhere.
 - JSON responses have `Cache-Control: no-store`."""
 
 
@@ -42,7 +43,7 @@ class OpenApiDocument(RootModel[dict[str, Any]]):
 
 
 class OpenApiHandler(ApiHandler):
-    """Hands out what the application has under `openapi` among its settings: a function that gives the document."""
+    """Sends the document, which the application's setting `openapi` gives: a function."""
 
     def get(self) -> None:
         document: Callable[[], bytes] = self.settings["openapi"]
@@ -51,12 +52,12 @@ class OpenApiHandler(ApiHandler):
 
 
 def render(routes: Sequence[Route], settings: Settings, version: str) -> bytes:
-    """The document as it goes over the wire."""
+    """The document as JSON."""
     return json.dumps(describe(routes, settings, version), ensure_ascii=False, separators=(",", ":")).encode()
 
 
 def describe(routes: Sequence[Route], settings: Settings, version: str) -> dict[str, Any]:
-    """The document of a server with these routes and settings, whose `version` this is."""
+    """The document of a server of that version, with these routes and settings."""
     refs, schemas = _schemas(routes)
     _limit(schemas, settings)
     queries = {
@@ -94,7 +95,7 @@ Refs = Mapping[type[BaseModel], JsonSchemaValue]
 
 class _Generator(GenerateJsonSchema):
     def field_title_should_be_set(self, schema: Any) -> bool:  # noqa: ARG002
-        """Titles of fields would only say their names again."""
+        """No titles of fields: they would repeat the names."""
         return False
 
     def normalize_name(self, name: str) -> str:
@@ -107,10 +108,10 @@ def _operations(routes: Iterable[Route]) -> Iterator[tuple[Route, Operation]]:
 
 
 def _schemas(routes: Sequence[Route]) -> tuple[Refs, dict[str, Any]]:
-    """References to the schemas of all models of the table, and these schemas by name."""
+    """References to the schemas of all models of the table, and the schemas by name."""
     models: dict[type[BaseModel], None] = {Error: None}
     for _, operation in _operations(routes):
-        for model in (operation.request, operation.query, *operation.answers.values()):
+        for model in (operation.request, operation.query, *operation.responses.values()):
             if model is not None:
                 models[model] = None
     refs, definitions = models_json_schema(
@@ -122,17 +123,17 @@ def _schemas(routes: Sequence[Route]) -> tuple[Refs, dict[str, Any]]:
 
 
 def _limit(schemas: dict[str, Any], settings: Settings) -> None:
-    """Tell what this server's settings allow."""
+    """Put the limits of the settings into the schemas."""
     for model in (CreateMessage, EditMessage, StreamMessage):
         schemas[model.__name__]["properties"]["content"]["maxLength"] = settings.max_message_chars
-    # What no provider satisfies where there is none.
+    # Without providers, no value is valid.
     provider = {"enum": sorted(settings.providers)} if settings.providers else False
     schemas[CreateAgent.__name__]["then"]["properties"]["adapterConfig"]["properties"]["provider"] = provider
 
 
 # --- paths ------------------------------------------------------------------------------------------------
 
-# What a parameter of a path names, by the part of the path before it.
+# The description of a path parameter, by the part of the path before it.
 _NAMED = {
     "companies": "The company.",
     "conversations": "The conversation.",
@@ -142,7 +143,7 @@ _NAMED = {
 
 
 class _Table(NamedTuple):
-    """What paths are described with: references to models, and the schemas of queries."""
+    """Describes paths: it holds references to models, and the schemas of queries."""
 
     refs: Refs
     queries: Mapping[type[BaseModel], JsonSchemaValue]
@@ -186,10 +187,10 @@ class _Table(NamedTuple):
             yield {**parameter, "description": description, "schema": given}
 
     def _responses(self, route: Route, operation: Operation) -> dict[str, Any]:
-        content = self._content(operation.answers)
+        content = self._content(operation.responses)
         described: dict[str, dict[str, Any]] = {}
         for status, description in {operation.status: _PHRASES[operation.status], **operation.also}.items():
-            own = {each.name: _header(each) for each in operation.answer_headers}
+            own = {each.name: _header(each) for each in operation.response_headers}
             described[str(status)] = {"description": description, "headers": _shared(headers.REQUEST_ID) | own}
             if content and status != 204:
                 described[str(status)]["content"] = content
@@ -206,11 +207,11 @@ class _Table(NamedTuple):
         }
 
 
-_PHRASES = {200: "As asked.", 201: "Created.", 204: "Done; there is nothing to say."}
+_PHRASES = {200: "Success.", 201: "Created.", 204: "Success, without a body."}
 
 
 def _tag(route: Route) -> str:
-    """Operations are grouped as the handlers are."""
+    """The group of a route's operations: the module of its handler."""
     return route.handler.__module__.rpartition(".")[2]
 
 
@@ -223,7 +224,7 @@ def _path_parameters(route: Route) -> Iterator[dict[str, Any]]:
 
 
 def _not_null(schema: JsonSchemaValue) -> JsonSchemaValue:
-    """The schema of a parameter that can be left out, but not be null."""
+    """The schema of a parameter, without null: a parameter can be omitted, but not be null."""
     if "anyOf" not in schema:
         return dict(schema)
     (given,) = [alternative for alternative in schema["anyOf"] if alternative != {"type": "null"}]
@@ -236,7 +237,7 @@ def _header(header: Header) -> dict[str, Any]:
 
 
 def _shared(*sent: Header) -> dict[str, Any]:
-    """References to headers that are described once."""
+    """References to headers that are described once for all responses."""
     return {each.name: {"$ref": f"#/components/headers/{each.name}"} for each in sent}
 
 
@@ -248,7 +249,7 @@ def _request_header(header: Header) -> dict[str, Any]:
 
 
 class Refusal(NamedTuple):
-    """A status of refusal: what it is called, what it means, an example, and the headers that come with it."""
+    """A response of refusal: its name, its meaning, an example, and its headers."""
 
     name: str
     description: str
@@ -259,20 +260,18 @@ class Refusal(NamedTuple):
 REFUSALS: Mapping[int, Refusal] = {
     400: Refusal(
         "BadRequest",
-        "An id, the query or the body is malformed or out of its bounds.",
+        "An id, the query or the body is malformed or out of bounds.",
         errors.ValidationError([errors.Problem("content", "Field required")]),
     ),
     401: Refusal("NotSignedIn", "Nobody is signed in.", errors.NotSignedInError(), (headers.WWW_AUTHENTICATE,)),
     403: Refusal(
         "Forbidden", "Not allowed, or sent by another site's page.", errors.ForbiddenError("Not your company")
     ),
-    404: Refusal(
-        "NotFound", "It does not exist, or you may not see it.", errors.NotFoundError("Conversation not found")
-    ),
+    404: Refusal("NotFound", "It does not exist, or not for you.", errors.NotFoundError("Conversation not found")),
     409: Refusal("Conflict", "An answer is being generated in this conversation.", errors.ConflictError()),
     413: Refusal("BodyTooLarge", "The body is too large.", errors.BodyTooLargeError()),
-    415: Refusal("UnsupportedMediaType", "The body is not declared as JSON.", errors.UnsupportedMediaTypeError()),
-    422: Refusal("Unprocessable", "The `Idempotency-Key` was used for another body.", errors.UnprocessableError()),
+    415: Refusal("UnsupportedMediaType", "The Content-Type is not JSON.", errors.UnsupportedMediaTypeError()),
+    422: Refusal("Unprocessable", "The `Idempotency-Key` was used with another body.", errors.UnprocessableError()),
     429: Refusal("TooManyRequests", "Too many requests.", errors.RateLimitedError(), (headers.RETRY_AFTER,)),
     500: Refusal("InternalError", "A defect of the server.", errors.ChatServerError()),
     503: Refusal(
@@ -300,7 +299,7 @@ def _statuses_of_refusal(route: Route, operation: Operation) -> set[int]:
 
 
 def _refusal(refusal: Refusal, refs: Refs) -> dict[str, Any]:
-    example = error_answer(refusal.example)[1].model_dump(mode="json", by_alias=True, exclude_none=True)
+    example = error_response(refusal.example)[1].model_dump(mode="json", by_alias=True, exclude_none=True)
     return {
         "description": refusal.description,
         "headers": _shared(headers.REQUEST_ID, *refusal.headers),
@@ -314,12 +313,12 @@ _SECURITY_SCHEMES = {
     "bearer": {
         "type": "http",
         "scheme": "bearer",
-        "description": 'A token of `chatserver token create`; asked for where `auth = "authenticated"`.',
+        "description": "A token of `chatserver token create`. Required if `auth` is `authenticated`.",
     },
     "cookie": {
         "type": "apiKey",
         "in": "cookie",
         "name": SESSION_COOKIE,
-        "description": "Set by `POST /api/session`; it is what an EventSource uses, which cannot send headers.",
+        "description": "Set by `POST /api/session`. An EventSource uses it, because it cannot send headers.",
     },
 }

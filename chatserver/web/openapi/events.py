@@ -1,6 +1,6 @@
-"""The events of a stream, as clients see them: for the description of the API.
+"""The events of a stream, for the OpenAPI document.
 
-They are written by `live/journal.py` and `live/ends.py`, frame by frame; a test holds them against these.
+`live/journal.py` and `live/replay.py` write them. A test compares both.
 """
 
 from __future__ import annotations
@@ -16,21 +16,21 @@ from chatserver.schemas import TokenUsage
 
 
 class TokenEvent(Wire):
-    """The next piece of the answer; the pieces joined are the answer."""
+    """The next piece of the answer. Joined, the pieces are the answer."""
 
     type: Literal["token"]
     content: str
 
 
 class ReasoningEvent(Wire):
-    """The next piece of the model's thinking, no part of the answer."""
+    """The next piece of the model's thinking. It is not part of the answer."""
 
     type: Literal["reasoning"]
     content: str
 
 
 class ResetEvent(Wire):
-    """Drop what was shown of this answer; the whole of it follows."""
+    """Drop what was shown of this answer: the whole of it follows."""
 
     type: Literal["reset"]
 
@@ -48,7 +48,7 @@ class DoneEvent(Wire):
 
 
 class StoppedEvent(Wire):
-    """The end: somebody stopped it."""
+    """The end: the answer was stopped."""
 
     type: Literal["stopped"]
     message_id: Annotated[
@@ -57,7 +57,7 @@ class StoppedEvent(Wire):
 
 
 class ErrorEvent(Wire):
-    """The end: it failed, and nothing was kept."""
+    """The end: the answer failed, and nothing was kept."""
 
     type: Literal["error"]
     error: Annotated[str, Field(description="For people; not to be parsed.")]
@@ -73,26 +73,26 @@ class StreamEvent(
         ]
     ]
 ):
-    """What the `data` line of a frame holds. `done`, `stopped` and `error` are the end; any others may come first."""
+    """The `data` line of a frame. `done`, `stopped` and `error` are the end; the others come before."""
 
 
 class StreamFrame(Wire):
-    """One frame of a stream that holds an event. Frames without `data` only set the client's id or patience."""
+    """A frame with an event. Frames without `data` only set the client's event id and reconnection time."""
 
     id: Annotated[str, Field(min_length=1, description="Opaque; sent back as Last-Event-ID it resumes right after.")]
     data: Json[StreamEvent]
 
 
-# One frame after the other; OpenAPI before 3.2 has no other way to say so.
+# A sequence of frames. OpenAPI before 3.2 cannot express it otherwise.
 STREAM: Mapping[str, type[BaseModel]] = {"text/event-stream": StreamFrame}
 
 BUSY = "Another answer is being generated in this conversation, and `whenBusy` is `reject`."
 FOLLOWING = """\
-At most one answer to a message is live: the first request has it generated, all others join it and see all of it. An
+At most one answer to a message is live: the first request starts it, all others join it and get the whole of it. An
 answer that is stored already is replayed.
 
-The body is a stream of Server-Sent Events (WHATWG HTML), not one JSON text; the schema is that of each frame. It begins
-at once, before the first token, and looks like this:
+The body is a stream of Server-Sent Events (WHATWG HTML), not one JSON text. The schema is that of each frame. It
+begins at once, before the first token:
 
 ```
 :ok
@@ -107,8 +107,8 @@ id: 0190f5fe7c2e7a6c8f7e3d1c5b2a4e90.1.end
 data: {"type":"done","messageId":"0190f5fe-8a11-7d3b-9c1e-2f4a6b8c0d1e","usage":null,"stopReason":"stop"}
 ```
 
-A stream that is not cut ends with exactly one `done`, `stopped` or `error`. Where nothing happens, `: ping` comments
-keep it open. Ids are opaque; with the last one as Last-Event-ID the stream goes on with the very next event."""
+A stream that is not cut ends with exactly one `done`, `stopped` or `error`. `: ping` comments keep a silent stream
+open. Ids are opaque. With the last one as Last-Event-ID the stream goes on with the very next event."""
 SENDING = """\
-Adds the message and answers with the stream of its answer, as `GET …/stream` does. When the stream is cut, go on with
-`GET …/stream`, the trigger's id and the last event's. What is refused stores nothing."""
+Adds the message and responds with the stream of its answer, as `GET …/stream` does. If the stream is cut, go on with
+`GET …/stream`, the trigger's id and the last event's id. A refused request stores nothing."""

@@ -1,4 +1,4 @@
-"""Examples for the description of the API, by the name of their schema. They tell one small story."""
+"""Examples for the OpenAPI document, by the name of their schema. Together they are one conversation."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a route is, as plain data: its path, and what each method takes, answers and refuses."""
+"""Routes as plain data: a path, and the requests, responses and refusals of each method."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from chatserver.web.http.base_handler import Handler
 
 @dataclass(frozen=True, slots=True)
 class Header:
-    """A header of a request or of an answer; `schema` is its JSON Schema."""
+    """A header of a request or of a response. `schema` is its JSON Schema."""
 
     name: str
     description: str
@@ -26,11 +26,11 @@ class Header:
 class Operation:
     """One method of a route. `id` is its name in generated clients.
 
-    `status` and `response` are those of success; None: there is no such body or query.
-    `content` stands in for `response` where the answer is not, or not only, JSON: models by media type; without a
-    model it is text. `also` names the other statuses of success, with what they mean; each but 204 has the same body.
-    `headers` are those of the request, `answer_headers` those of success. `refusals` says what a status of refusal
-    means here; those that the parameters and the body alone explain need not be named.
+    `status` and `response` are those of success. `request`, `response`, `query` None: there is none.
+    `content` replaces `response` if the response is not, or not only, JSON: models by media type; without a model it is
+    text. `also`: other statuses of success, with their meaning; each but 204 has the same body.
+    `headers` are those of the request, `response_headers` those of a successful response. `refusals`: the meaning of
+    error statuses here; those that follow from parameters and body need not be named.
     """
 
     id: str
@@ -43,12 +43,12 @@ class Operation:
     content: Mapping[str, type[BaseModel] | None] = field(default_factory=dict)
     also: Mapping[int, str] = field(default_factory=dict)
     headers: tuple[Header, ...] = ()
-    answer_headers: tuple[Header, ...] = ()
+    response_headers: tuple[Header, ...] = ()
     refusals: Mapping[int, str] = field(default_factory=dict)
 
     @property
-    def answers(self) -> Mapping[str, type[BaseModel] | None]:
-        """The models of success by media type; empty where there is no body."""
+    def responses(self) -> Mapping[str, type[BaseModel] | None]:
+        """The models of a successful response by media type; empty: it has no body."""
         if self.content or self.response is None:
             return self.content
         return {"application/json": self.response}
@@ -56,15 +56,20 @@ class Operation:
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """A path, whose `{parameters}` are handed to the handler in order, and what can be done there."""
+    """A path, its handler, and its operations by method.
+
+    The `{parameters}` of the path are handed to the handler's methods in order, `handler_arguments` to `initialize`.
+    """
 
     path: str
     handler: type[Handler]
     operations: Mapping[str, Operation]
+    handler_arguments: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def pattern(self) -> str:
-        """Parameters take anything but a slash, so that a malformed id is told from an unknown path."""
+        """The regular expression of the path. Parameters match anything but a slash: a malformed id is not an "
+        "unknown path."""
         return re.sub(r"\\\{\w+\\\}", "([^/]+)", re.escape(self.path))
 
     @property

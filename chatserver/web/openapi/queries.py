@@ -1,4 +1,4 @@
-"""The queries of the lists, and their bounds."""
+"""The query parameters of the operations, and their bounds."""
 
 from __future__ import annotations
 
@@ -12,21 +12,21 @@ from chatserver.web.http.parsing import WHOLE_NUMBER, Cursor
 
 MAX_QUERY_CHARS = 200
 
-_LIMIT = "How many items a page has at most."
+_LIMIT = "The most items of a page."
 
 
 class ListConversations(Wire):
-    """Query of GET …/conversations; `q` is looked for in titles."""
+    """Query of GET …/conversations."""
 
     limit: Annotated[int, Field(ge=1, le=100, description=_LIMIT), WHOLE_NUMBER] = 30
     cursor: Cursor | None = None
     archived: Annotated[
-        Literal["false", "true", "all"], Field(description="Whether archived ones are wanted: not, only, or too.")
+        Literal["false", "true", "all"], Field(description="`false`: active; `true`: archived; `all`: both.")
     ] = "false"
-    agent_id: Annotated[Id | None, Field(description="Only those of this agent.")] = None
+    agent_id: Annotated[Id | None, Field(description="Only conversations of this agent.")] = None
     q: Annotated[
         Annotated[Text, StringConstraints(min_length=1, max_length=MAX_TITLE_CHARS)] | None,
-        Field(description="What their titles contain."),
+        Field(description="Only conversations whose title contains this."),
     ] = None
 
 
@@ -35,13 +35,13 @@ class ListMessages(Wire):
 
     limit: Annotated[int, Field(ge=1, le=200, description=_LIMIT), WHOLE_NUMBER] = 50
     cursor: Cursor | None = None
-    order: Annotated[Literal["asc", "desc"], Field(description="Oldest or newest first.")] = "asc"
+    order: Annotated[Literal["asc", "desc"], Field(description="`asc`: oldest first; `desc`: newest first.")] = "asc"
     superseded: Annotated[
-        Literal["exclude", "include"], Field(description="Whether those that a rewind took back are wanted, too.")
+        Literal["exclude", "include"], Field(description="Whether superseded messages are in the list.")
     ] = "exclude"
     render: Annotated[
         Literal["html"] | None,
-        Field(description="`html`: each item also has `html`, the answer's Markdown rendered as HTML."),
+        Field(description="`html`: each item also has `html`, the Markdown of an answer rendered as HTML."),
     ] = None
 
 
@@ -49,7 +49,8 @@ class ExportConversation(Wire):
     """Query of GET …/export."""
 
     format: Annotated[
-        Literal["markdown", "json"], Field(description="For people, or all that is known, for programs.")
+        Literal["markdown", "json"],
+        Field(description="`markdown`: for people. `json`: everything that is stored, for programs."),
     ] = "markdown"
 
 
@@ -60,8 +61,8 @@ class Search(Wire):
         Text,
         StringConstraints(min_length=1, max_length=MAX_QUERY_CHARS),
         Field(
-            description='Words, `"quoted phrases"`, `-unwanted` words; the last word may be the beginning of one. '
-            "What is found has all of them."
+            description='Words, `"quoted phrases"`, `-unwanted` words; the last word may be the beginning of a '
+            "word. Matches have all of them."
         ),
     ]
     limit: Annotated[int, Field(ge=1, le=100, description=_LIMIT), WHOLE_NUMBER] = 30
