@@ -1,1 +1,1 @@
-"""What `scripts/bench` measures, on real processes of the server; docs/performance.md says what the figures mean."""
+"""The figures of `scripts/bench`, measured on real server processes; docs/performance.md explains them."""

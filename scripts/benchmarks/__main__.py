@@ -11,8 +11,8 @@ FIGURES = {"start": start, "latency": latency, "leave": leave, "throughput": thr
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="scripts/bench", description=__doc__)
-    parser.add_argument("figures", nargs="*", metavar="FIGURE", help=f"{', '.join(FIGURES)}; none named: all of them")
-    parser.add_argument("--rounds", type=int, default=5, help="how often each is measured, in turns (5)")
+    parser.add_argument("figures", nargs="*", metavar="FIGURE", help=f"{', '.join(FIGURES)}; default: all of them")
+    parser.add_argument("--rounds", type=int, default=5, help="how often each figure is measured (5)")
     options = parser.parse_args()
     if unknown := set(options.figures) - FIGURES.keys():
         parser.error(f"no such figure: {', '.join(sorted(unknown))}")

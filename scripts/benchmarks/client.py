@@ -1,7 +1,7 @@
-"""A client of the chat that knows when things arrived: HTTP/1.1 with keep-alive on a bare asyncio protocol.
+"""A client of the chat that records when bytes arrive: HTTP/1.1 with keep-alive on a bare asyncio protocol.
 
-It does no more than the figures need, so that little of what it measures is its own: a stream is handed out in pieces
-that end with an event, as they came, and nobody parses what nobody asks for.
+It does no more than the figures need, so that its own cost hardly shows in them. A stream is handed out as it arrives,
+in pieces that end with an event; only the callbacks parse them.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ _DONE = b'data: {"type":"done"'
 _LAST_CHUNK = b"\r\n0\r\n\r\n"
 
 
-class Answer(NamedTuple):
-    """A JSON body, and when its last byte arrived (CLOCK_MONOTONIC, ns)."""
+class Response(NamedTuple):
+    """The JSON body of a response, and when its last byte arrived (CLOCK_MONOTONIC, ns)."""
 
     body: Any
     arrived_ns: int
@@ -51,7 +51,7 @@ class Connection(asyncio.Protocol):
     # --- called by asyncio --------------------------------------------------------------------------------
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        # uvloop's is not derived from asyncio's.
+        # uvloop's transports are not derived from asyncio.Transport.
         self._transport = cast(asyncio.Transport, transport)
 
     def data_received(self, data: bytes) -> None:
@@ -68,8 +68,8 @@ class Connection(asyncio.Protocol):
 
     # --- requests -----------------------------------------------------------------------------------------
 
-    async def post(self, path: str, body: object) -> Answer:
-        """Send JSON, get JSON. Raises RuntimeError for another status than 200 or 201."""
+    async def post(self, path: str, body: object) -> Response:
+        """Send JSON and return the JSON response. Raises RuntimeError unless the status is 200 or 201."""
         data = json.dumps(body).encode()
         lines = ("Host: 127.0.0.1", "Content-Type: application/json", f"Content-Length: {len(data)}")
         self._transport.write("\r\n".join([f"POST {path} HTTP/1.1", *lines, "", ""]).encode() + data)
@@ -83,10 +83,10 @@ class Connection(asyncio.Protocol):
         while len(content) < length:
             arrived_ns, data = await self._next()
             content += data
-        return Answer(json.loads(content), arrived_ns)
+        return Response(json.loads(content), arrived_ns)
 
     async def follow(self, path: str, on_events: OnEvents) -> None:
-        """Read a stream to its end. Raises RuntimeError for a refusal, or another end than `done`."""
+        """Read a stream to its end. Raises RuntimeError if it is refused, or if its last event is not `done`."""
         self._transport.write(f"GET {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nAccept: text/event-stream\r\n\r\n".encode())
         received, arrived_ns = await self._head(path)
         data = received.partition(b"\r\n\r\n")[2]
@@ -105,7 +105,7 @@ class Connection(asyncio.Protocol):
             raise RuntimeError(f"{path} ended with {last!r}")
 
     def reset(self) -> None:
-        """Hang up with a TCP reset, as a client does that was killed."""
+        """Hang up with a TCP reset, like a client that was killed."""
         sock: socket.socket = self._transport.get_extra_info("socket")
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         self._transport.abort()
@@ -138,24 +138,24 @@ class Connection(asyncio.Protocol):
 
 
 async def create_agent(connection: Connection, provider: str) -> str:
-    """An agent that is served by that provider; its id."""
+    """Create an agent that uses this provider; return its id."""
     body = {"name": provider, "adapterType": "llm", "adapterConfig": {"provider": provider}}
     return str((await connection.post(f"/api/companies/{COMPANY}/agents", body)).body["id"])
 
 
 async def create_conversation(connection: Connection, agent_id: str | None = None) -> str:
-    """A new conversation, with the default agent or this one; its id."""
+    """Create a conversation, with the default agent or this one; return its id."""
     body = {} if agent_id is None else {"agentId": agent_id}
     return str((await connection.post(f"/api/companies/{COMPANY}/conversations", body)).body["id"])
 
 
 async def ask(connection: Connection, conversation_id: str, content: str) -> tuple[str, int]:
-    """Add a user message: the path of its answer's stream, and when the request was answered (ns)."""
+    """Add a user message. Returns the path of its answer's stream, and when the response arrived (ns)."""
     path = f"/api/conversations/{conversation_id}"
-    answer = await connection.post(f"{path}/messages", {"role": "user", "content": content})
-    return f"{path}/stream?triggerMessageId={answer.body['id']}", answer.arrived_ns
+    response = await connection.post(f"{path}/messages", {"role": "user", "content": content})
+    return f"{path}/stream?triggerMessageId={response.body['id']}", response.arrived_ns
 
 
 def echo_content(tokens: int) -> str:
-    """What to ask for an echo of so many tokens: words and the spaces between them, after `Echo from agent: `."""
+    """A message whose echo has so many tokens: words and spaces, after the six tokens of `Echo from agent: `."""
     return "".join("word" if number % 2 == 0 else " " for number in range(tokens - 6))

@@ -8,18 +8,18 @@ from statistics import median
 
 
 def quantile(values: Sequence[float], share: float) -> float:
-    """The smallest value that is not less than that share of them (nearest rank)."""
+    """The smallest value that at least this share of the values does not exceed (nearest rank)."""
     ordered = sorted(values)
     return ordered[max(0, math.ceil(share * len(ordered)) - 1)]
 
 
 def spread(values: Sequence[float], unit: str = "") -> str:
-    """The median of several rounds, and the least and the greatest of them."""
+    """The median of the rounds, with the least and the greatest value."""
     return f"{number(median(values))}{unit} ({number(min(values))} to {number(max(values))})"
 
 
 def number(value: float) -> str:
-    """With three significant digits."""
+    """The value with three significant digits; `?` for NaN."""
     if math.isnan(value):
         return "?"
     if value == 0:
@@ -29,7 +29,7 @@ def number(value: float) -> str:
 
 
 def print_table(title: str, header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    """A table in Markdown that is aligned for the terminal, too; the first column is text, the others figures."""
+    """Print a Markdown table, aligned for the terminal. The first column is text, the others are figures."""
     widths = [max(len(row[column]) for row in [header, *rows]) for column in range(len(header))]
 
     def line(row: Sequence[str]) -> str:

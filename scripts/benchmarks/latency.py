@@ -1,4 +1,4 @@
-"""How long a token is under way: from the answered POST to the first one, and from the model's send to the client."""
+"""How long the first token takes after the response to the POST, and each token from the model to the client."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from scripts.benchmarks.figures import number, print_table, quantile, spread
 from scripts.benchmarks.model import Model, paced, read_stamps
 
 STREAMS = (1, 50)
-# Turns in all rounds together, for each number of streams.
+# In all rounds together, for each number of streams.
 TURNS = 1_000
 TOKENS = 20
-# The model's; the echo's is the default.
+# Between the model's tokens. The echo has its default pace.
 PACE_SECONDS = 0.005
 GOALS = {1: "p50 < 5 ms", 50: "p99 < 100 ms"}
 
@@ -27,14 +27,14 @@ NS_PER_MS = 1e6
 
 @dataclass(slots=True)
 class Delays:
-    """In nanoseconds: `first` from the answered POST to the first token, `tokens` from the model to the client."""
+    """Nanoseconds. `first`: from the POST's response to the first token. `tokens`: from the model to the client."""
 
     first: list[int] = field(default_factory=list)
     tokens: list[int] = field(default_factory=list)
 
 
 def measure(rounds: int) -> None:
-    """TURNS turns of the echo and of the stand-in for a model, with one and with many streams at once."""
+    """Take TURNS turns of the echo and of the model stand-in, with one stream and with many at once."""
     model = Model()
     with (
         tempfile.TemporaryDirectory(prefix="chatserver-bench-") as folder,
@@ -80,13 +80,13 @@ async def _measure(server: servers.Server, model: Model, rounds: int) -> dict[tu
             for (source, streams), delays in results.items():
                 turns = math.ceil(TURNS / rounds / streams)
                 taken = await _take_turns(server.port, agents[source], streams, turns)
-                if number_of_round:  # the first one warms up
+                if number_of_round:  # the first round warms up
                     delays.append(taken)
         return results
 
 
 async def _take_turns(port: int, agent_id: str | None, streams: int, turns: int) -> Delays:
-    """So many turns in each of so many conversations at once."""
+    """Take this number of turns in each of `streams` conversations at once."""
     delays = Delays()
 
     async def converse() -> None:

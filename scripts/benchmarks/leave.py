@@ -18,7 +18,7 @@ GOAL = "50 ms"
 
 
 async def _silent(connection: ModelConnection) -> None:
-    """One token, and then nothing: a server that notices only when it has something to write does not notice."""
+    """Send one token, then nothing: a server that notices lost readers only when it writes would not notice."""
     connection.send_token()
     await connection.closed
 
@@ -27,7 +27,7 @@ SCRIPTS: dict[str, Script] = {"a token every 5 ms": paced(100_000, 0.005), "thin
 
 
 def measure(rounds: int) -> None:
-    """Reset READERS readers one after the other, with no grace, in so many rounds for each kind of model."""
+    """Reset READERS readers one after the other, without a grace period, for each kind of model."""
     model = Model()
     with (
         tempfile.TemporaryDirectory(prefix="chatserver-bench-") as folder,
@@ -61,7 +61,7 @@ async def _measure(server: servers.Server, model: Model, rounds: int) -> dict[st
 
 
 async def _leave(port: int, model: Model) -> float:
-    """Milliseconds."""
+    """Milliseconds from the reader's reset until the model's connection is closed."""
     asking = await Connection.open(port)
     path, _ = await client.ask(asking, await client.create_conversation(asking), "Tell me")
     asking.close()

@@ -1,4 +1,4 @@
-"""The machine: which core does what, what processes cost there, and the loop that the load runs on."""
+"""The machine: which core runs what, the CPU time of processes, and the event loop of the load."""
 
 from __future__ import annotations
 
@@ -13,9 +13,10 @@ from typing import Any, TypeVar
 
 T = TypeVar("T")
 
-# No figure takes longer; whatever hangs is broken off.
+# No figure takes longer; a measurement that hangs is cancelled.
 LONGEST_SECONDS = 1800.0
-# What is measured has a core to itself; when it has to wait for it this share of the time, something else runs there.
+# A measured process has a core to itself. If it waits for the core more than this share of the time, other work runs
+# there.
 DISTURBED = 0.02
 
 
@@ -26,13 +27,13 @@ def _cores() -> tuple[int | None, int | None]:
     return (cores[0], cores[1]) if len(cores) > 1 else (None, None)
 
 
-# Servers and their databases on one core, the load and the model on another; None: wherever the kernel likes.
+# Servers and their databases run on one core, the load and the model on another; None: the kernel chooses.
 SERVER_CORE, LOAD_CORE = _cores()
 
 
 @contextlib.contextmanager
 def on_core(core: int | None) -> Iterator[None]:
-    """Have this thread, and the processes that it starts meanwhile, run on that core."""
+    """Run this thread, and the processes that it starts meanwhile, on that core; None changes nothing."""
     if core is None:
         yield
         return
@@ -45,7 +46,7 @@ def on_core(core: int | None) -> Iterator[None]:
 
 
 def run(work: Coroutine[Any, Any, T]) -> T:
-    """The result of `work`, on the load's core."""
+    """Run `work` on the load's core and return its result. Raises TimeoutError after LONGEST_SECONDS."""
 
     async def bounded() -> T:
         async with asyncio.timeout(LONGEST_SECONDS):
@@ -59,7 +60,7 @@ def run(work: Coroutine[Any, Any, T]) -> T:
 
 
 def seconds_without_core(pid: int) -> float:
-    """How long that process's main thread has waited for a core although it had work; 0 where the kernel is silent."""
+    """How long the process's main thread had work but no core, in seconds; 0 where the kernel does not tell."""
     try:
         return int(Path(f"/proc/{pid}/schedstat").read_text().split()[1]) / 1e9
     except OSError:
@@ -67,14 +68,14 @@ def seconds_without_core(pid: int) -> float:
 
 
 def warn_if_disturbed(waited_seconds: float, seconds: float) -> None:
-    """Say so if figures were taken while other work went on."""
+    """Print a warning if other work took the core away during a measurement."""
     share = waited_seconds / seconds
     if share > DISTURBED:
-        print(f"\nnot to be trusted: other work went on, and took a core away for {share:.0%} of the time")
+        print(f"\nnot to be trusted: other work took a core away for {share:.0%} of the time")
 
 
 def new_loop() -> asyncio.AbstractEventLoop:
-    """A loop of the kind that the server takes, too."""
+    """An event loop of the kind that the server uses."""
     try:
         import uvloop
     except ImportError:
@@ -83,7 +84,7 @@ def new_loop() -> asyncio.AbstractEventLoop:
 
 
 def cpu_seconds(pids: Iterable[int]) -> float:
-    """How long the live threads of these processes have been on a core; not a number where the kernel does not say.
+    """How long the live threads of these processes have run on a core, in seconds; NaN where the kernel does not tell.
 
     From `/proc/PID/task/*/schedstat`, which counts nanoseconds; `/proc/PID/stat` counts ticks.
     """
@@ -99,7 +100,7 @@ def cpu_seconds(pids: Iterable[int]) -> float:
 
 
 def processes_in(folder: Path) -> list[int]:
-    """The processes that work in that folder, as those of a database do in theirs."""
+    """The ids of processes whose current directory is that folder: PostgreSQL's run in their data directory."""
     found = []
     for link in Path("/proc").glob("[0-9]*/cwd"):
         with contextlib.suppress(OSError):

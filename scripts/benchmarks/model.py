@@ -1,7 +1,7 @@
 """A stand-in for a model: OpenAI's chat completions on a raw socket, each token stamped as it is sent.
 
-It lives in the process of the load, so that the stamp in a token and the time of its arrival are of one clock, and no
-third process competes with the client for its core.
+It runs in the process of the load: the stamp in a token and the time of its arrival come from one clock, and no third
+process competes with the client for its core.
 """
 
 from __future__ import annotations
@@ -18,14 +18,15 @@ from scripts.benchmarks.client import OnEvents
 
 _HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nConnection: close\r\n\r\n"
 _END = b'data: {"choices":[{"index":0,"delta":{},"finish_reason":"stop"}]}\n\ndata: [DONE]\n\n'
-# A stamp is as long as a word with its space, and begins the token.
+# The start of a token event. The stamp follows; a space ends it.
 _STAMP = b'data: {"type":"token","content":"'
 
 
 class ModelConnection:
     """The model's end of a connection.
 
-    `closed` is when the server hung up (CLOCK_MONOTONIC, ns); `ended` is set once the answer is complete.
+    `closed` resolves to the time at which the server hung up (CLOCK_MONOTONIC, ns); `ended` is set once the answer is
+    complete.
     """
 
     def __init__(self, sock: socket.socket) -> None:
@@ -34,12 +35,12 @@ class ModelConnection:
         self.ended = asyncio.Event()
 
     def send_token(self) -> None:
-        """The next token: the time at which it is sent. To a server that hung up nothing is sent."""
+        """Send a token that holds the current time. Does nothing if the server hung up."""
         delta = json.dumps({"choices": [{"index": 0, "delta": {"content": f"{time.monotonic_ns()} "}}]})
         self._send(f"data: {delta}\n\n".encode())
 
     def send_end(self) -> None:
-        """The answer is complete."""
+        """Complete the answer."""
         self._send(_END)
         self.ended.set()
 
@@ -55,7 +56,7 @@ Script = Callable[[ModelConnection], Awaitable[None]]
 
 
 def paced(tokens: int, pace_seconds: float) -> Script:
-    """Answers of so many tokens, one every `pace_seconds`, the first at once."""
+    """A script that sends this number of tokens, one every `pace_seconds`, the first at once."""
 
     async def answer(connection: ModelConnection) -> None:
         for number in range(tokens):
@@ -70,7 +71,7 @@ def paced(tokens: int, pace_seconds: float) -> Script:
 
 
 def hold(waiting: asyncio.Queue[ModelConnection]) -> Script:
-    """Answers that somebody else sends: their connections are put into `waiting`."""
+    """A script that puts the connection into `waiting`, and lasts until another task has sent the answer."""
 
     async def answer(connection: ModelConnection) -> None:
         waiting.put_nowait(connection)
@@ -80,9 +81,9 @@ def hold(waiting: asyncio.Queue[ModelConnection]) -> Script:
 
 
 class Model:
-    """`async with model`: it answers each request by `script`. It listens from the start.
+    """Inside `async with model`, `script` answers each request. The socket listens from the start.
 
-    `newest` is the connection that was opened last, `held` those that wait by the script `hold`.
+    `newest` is the connection that was opened last; `held` is a queue for the script `hold`.
     """
 
     def __init__(self) -> None:
@@ -129,7 +130,7 @@ class Model:
             watching = asyncio.create_task(_watch(sock, connection.closed))
             await self.script(connection)
             if not connection.closed.done():
-                # An answer ends with its connection.
+                # Closing our side ends the answer.
                 sock.shutdown(socket.SHUT_WR)
             await watching
 
@@ -148,7 +149,7 @@ async def _receive_request(sock: socket.socket) -> None:
 
 
 async def _watch(sock: socket.socket, closed: asyncio.Future[int]) -> None:
-    """Notice when the server hangs up."""
+    """Resolve `closed` when the server hangs up."""
     loop = asyncio.get_running_loop()
     try:
         while await loop.sock_recv(sock, 65_536):
@@ -159,7 +160,7 @@ async def _watch(sock: socket.socket, closed: asyncio.Future[int]) -> None:
 
 
 def read_stamps(delays_ns: list[int]) -> OnEvents:
-    """For `Connection.follow`: adds up how long the tokens of this model were under way."""
+    """A callback for `Connection.follow` that appends the delay of each token of this model to `delays_ns`."""
 
     def on_events(arrived_ns: int, events: bytes) -> None:
         at = events.find(_STAMP)

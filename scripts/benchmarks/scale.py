@@ -3,7 +3,7 @@
     .venv/bin/python -m scripts.benchmarks.scale [--conversations N] [--rounds N] [--data-dir FOLDER]
 
 Makes an embedded PostgreSQL with made-up messages, whose words are as common and as rare as those of a language, and
-calls the services as the handlers do; what HTTP costs is not in the figures. docs/scale.md says what they mean.
+calls the services as the handlers do; the figures are without the cost of HTTP. docs/scale.md explains them.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ from scripts.benchmarks.machine import description
 
 COMPANY = UUID("00000000-0000-4000-8000-000000000001")
 MESSAGES_EACH = 10
-# Conversations that go on at the same time, so that their messages lie between each other.
+# Conversations that go on at the same time, so that their messages are interleaved in the table.
 AT_ONCE = 100
 VOCABULARY = 30_000
 AGENTS = 10
@@ -60,8 +60,8 @@ $$;
 SELECT setseed(0.5);
 """  # noqa: S608 - our own constants
 
-# Nine of ten conversations are the company's, the others those of a hundred small ones. One in ten is archived, one in
-# fifty deleted, one in a thousand pinned; half have an agent, a third a title of their own.
+# Nine of ten conversations belong to one company, the others to a hundred small ones. One in ten is archived, one in
+# fifty deleted, one in a thousand pinned; half have an agent, a third have a title.
 CONVERSATIONS = f"""
 INSERT INTO chat_conversations
     (id, company_id, title, agent_id, pinned_at, archived_at, deleted_at, created_at, updated_at, last_position)
@@ -139,7 +139,7 @@ def fill(
 ) -> None:
     """Put conversations with ten messages each into a migrated database, and a single one with `long` of them.
 
-    `words` are those of a question and of an answer. `connection` is in autocommit.
+    `words`: how many a question has, and how many an answer. `connection` is in autocommit.
     """
     values = {
         "company": COMPANY,
@@ -157,7 +157,7 @@ def fill(
 
 @contextmanager
 def without_triggers(connection: psycopg.Connection[Any]) -> Iterator[None]:
-    """What they do is done in bulk."""
+    """Disable the triggers: `fill` does their work in bulk."""
     for table in ("chat_messages", "chat_conversations"):
         connection.execute(f"ALTER TABLE {table} DISABLE TRIGGER USER")
     yield
@@ -175,12 +175,12 @@ def without_index(connection: psycopg.Connection[Any], name: str) -> Iterator[No
 
 
 def made_id(kind: str, n: int) -> UUID:
-    """As `pg_temp.id` makes them: `c` a conversation, `b` a message, `e` the long conversation, `d` its messages."""
+    """The id that `pg_temp.id` makes: `c` conversations, `b` messages, `e` the long conversation, `d` its messages."""
     return UUID(f"{1700000000000 + n * 1000:012x}7{kind}008000{n:012x}")
 
 
 def message_of(conversation: int, position: int) -> UUID:
-    """The id of a message in the conversation of that number; both count from 1."""
+    """The id of the message at that position of that conversation; both count from 1."""
     block, place = divmod(conversation - 1, AT_ONCE)
     return made_id("b", block * AT_ONCE * MESSAGES_EACH + (position - 1) * AT_ONCE + place)
 
@@ -192,11 +192,11 @@ class Call(NamedTuple):
     name: str
     make: Callable[[], Awaitable[Any]]
     prepare: Callable[[], Awaitable[Any]] | None = None
-    """What has to be done before each call, outside of its time."""
+    """Runs before each call, and is not timed."""
 
 
 class Calls:
-    """All that is measured, on random conversations."""
+    """The calls that are measured, on random conversations."""
 
     def __init__(self, app: App, conversations: int, long: int) -> None:
         self._app = app
@@ -214,7 +214,7 @@ class Calls:
         self._claimed: list[Claimed] = []
 
     def next(self) -> UUID:
-        """A conversation of the company that is not deleted, nor its first messages superseded."""
+        """A random conversation of the company that is not deleted and whose first messages are not superseded."""
         while True:
             self._number = self._random.randrange(1, self._conversations + 1)
             place = (self._number - 1) % AT_ONCE
@@ -222,7 +222,7 @@ class Calls:
                 return made_id("c", self._number)
 
     def message(self, position: int) -> UUID:
-        """A message of the conversation that `next` named."""
+        """The id of a message in the conversation that `next` returned last."""
         return message_of(self._number, position)
 
     # --- lists --------------------------------------------------------------------------------------------
@@ -404,7 +404,7 @@ async def _row(call: Call, rounds: int) -> list[str]:
             await call.prepare()
         started = time.perf_counter()
         await call.make()
-        if number_of_call >= rounds // 10:  # the first ones plan and compile
+        if number_of_call >= rounds // 10:  # the first calls plan and compile
             milliseconds.append((time.perf_counter() - started) * 1000)
     return [call.name, number(quantile(milliseconds, 0.5)), number(quantile(milliseconds, 0.99))]
 
@@ -413,7 +413,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--conversations", type=int, default=100_000, help="a multiple of 100 (100000)")
     parser.add_argument("--rounds", type=int, default=200, help="how often each call is made (200)")
-    parser.add_argument("--data-dir", type=Path, help="where the database is kept for the next time; else it is gone")
+    parser.add_argument(
+        "--data-dir",
+        type=Path,
+        help="keep the database in this folder for the next run; without it, the database is deleted",
+    )
     options = parser.parse_args()
     print(description(), flush=True)
     with tempfile.TemporaryDirectory(prefix="chatserver-scale-") as folder:

@@ -25,7 +25,7 @@ _READY = re.compile(rb"ready at http://127\.0\.0\.1:(\d+)\n")
 
 @dataclass(frozen=True, slots=True)
 class Server:
-    """A process that accepts requests on `port`; `data_dir` is where its database works, if it has one."""
+    """A process that accepts requests on `port`; `data_dir` holds its database, if it has one."""
 
     name: str
     port: int
@@ -33,7 +33,7 @@ class Server:
     data_dir: Path | None = None
 
     def database_pids(self) -> list[int]:
-        """The processes of its database."""
+        """The ids of its database's processes."""
         return [] if self.data_dir is None else processes_in(self.data_dir / "postgres" / "data")
 
 
@@ -47,9 +47,9 @@ def start(
     core: int | None = SERVER_CORE,
     data_dir: Path | None = None,
 ) -> Iterator[Server]:
-    """A process that prints `… ready at http://127.0.0.1:PORT`; what it logs goes to a file in `folder`.
+    """Start a process and wait until it prints `… ready at http://127.0.0.1:PORT`. Its log goes to a file in `folder`.
 
-    Raises RuntimeError when it does not get ready, or does not end by SIGTERM.
+    Raises RuntimeError if it does not get ready, and subprocess.TimeoutExpired if SIGTERM does not end it.
     """
     log = folder / f"{name}.log"
     with on_core(core), log.open("ab") as errors:
@@ -84,7 +84,7 @@ def chatserver(
 ) -> Iterator[Server]:
     """The server with its embedded database in `data_dir`; `settings` as in the configuration file.
 
-    All else has its default, whatever the environment says: the log at `info`, as JSON, into a file.
+    The other settings have their defaults, whatever the environment says. The log goes to a file, as JSON.
     """
     environment = {name: value for name, value in os.environ.items() if not name.upper().startswith("CHATSERVER_")}
     environment |= {f"CHATSERVER_{name.upper()}": str(value) for name, value in settings.items()}

@@ -11,7 +11,7 @@ from typing import NamedTuple
 from scripts.benchmarks import machine, servers
 from scripts.benchmarks.figures import number, print_table
 
-# What the issue asks for, in seconds.
+# docs/performance.md names them.
 COLD_GOAL, WARM_GOAL = "5 s", "2 s"
 
 
@@ -32,7 +32,7 @@ def measure(rounds: int) -> None:
 
 
 class _Start(NamedTuple):
-    """How long it took, and how much of that was spent on waiting for a core."""
+    """Seconds until the server was ready, and how many of them it waited for a core."""
 
     seconds: float
     waited: float

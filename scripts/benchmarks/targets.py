@@ -1,4 +1,4 @@
-"""What `throughput` compares: the server, and peers that give the same answers without being a chat server."""
+"""The servers that `throughput` compares: chatserver, and peers that send the same streams and do nothing else."""
 
 from __future__ import annotations
 
@@ -22,24 +22,24 @@ NPM_SECONDS = 120
 
 
 class Target(Protocol):
-    """A server under load. `only_turns`: there is nothing to learn from its other figures."""
+    """A server under load. `only_turns`: its other figures would be those of another target."""
 
     name: str
     server: Server
     only_turns: bool
 
     async def conversation(self, connection: Connection, tokens: int, pace_ms: int) -> str:
-        """A conversation that is answered with so many tokens, `pace_ms` apart; its id."""
+        """Create a conversation whose answers have so many tokens, `pace_ms` apart; return its id."""
 
     async def live_conversation(self, connection: Connection) -> str:
-        """A conversation whose one answer waits for `publish`; its id."""
+        """Create a conversation whose only answer waits for `publish`; return its id."""
 
     async def publish(self, connection: Connection, tokens: int) -> None:
-        """Have the live answer be made, as fast as can be."""
+        """Send the waiting answer, as fast as possible."""
 
 
 class Chat:
-    """The server itself, from an echo without a pause, a paced one, and the stand-in for a model."""
+    """chatserver, with an echo without pauses, a paced echo, and the model stand-in."""
 
     name = "chatserver"
     only_turns = False
@@ -50,7 +50,7 @@ class Chat:
         self._agents: dict[str, str] = {}
 
     async def conversation(self, connection: Connection, tokens: int, pace_ms: int) -> str:  # noqa: ARG002
-        # Without a pace the default provider serves: an agent of its own would have to be looked up.
+        # Without a pace the default provider answers: an agent would cost a lookup.
         agent_id = await self._agent(connection, f"paced-{pace_ms}") if pace_ms else None
         return await client.create_conversation(connection, agent_id)
 
@@ -70,7 +70,7 @@ class Chat:
 
 
 class Peer:
-    """A server that is told by the conversation's id what to answer."""
+    """A server that takes from the conversation's id what it is to send."""
 
     def __init__(self, name: str, server: Server, *, prefix: str = "", only_turns: bool = False) -> None:
         self.name = name
@@ -111,7 +111,7 @@ def all_targets(folder: Path, model: Model, pace_ms: int) -> Iterator[list[Targe
 
 
 def _install_express(folder: Path) -> Path | None:
-    """The script of the Express peer beside what it needs; None where that is not to be had."""
+    """Install the Express peer. Returns the path of its script; None if node or npm is missing, or npm fails."""
     if shutil.which("node") is None or shutil.which("npm") is None:
         print("Express is left out: there is no node or no npm")
         return None

@@ -1,4 +1,4 @@
-"""How much one core carries: turns, paced streams, and one answer for many readers; beside peers, in turns."""
+"""What one core carries: turns, paced streams, and one answer for many readers. Each round measures every server."""
 
 from __future__ import annotations
 
@@ -21,27 +21,27 @@ from scripts.benchmarks.targets import FLOOR, Target, all_targets
 # POST, GET, TURN_TOKENS tokens, done; one after the other on each connection.
 TURN_CONNECTIONS, TURN_TOKENS = 32, 20
 TURN_WARM_SECONDS, TURN_SECONDS = 0.5, 3.0
-# Streams with a pace, begun over a second so that they do not all tick at once, then measured.
+# Paced streams. They begin over a second, so that they do not all tick at once.
 PACED_STREAMS, PACE_MS = 200, 50
 PACED_WARM_SECONDS, PACED_SECONDS = 1.5, 3.0
-# One answer.
+# One answer for all readers.
 READERS, FAN_TOKENS = 500, 200
 
 Figures = dict[str, float]
-"""By the heading of their column."""
+"""The heading of a column, and the figure in it."""
 
 TURNS, TURN_CPU, TURN_DATABASE_CPU = "turns/s", "server CPU ms a turn", "database CPU ms a turn"
 TOKENS, TOKEN_CPU = "tokens/s", "server CPU ms per 1,000 tokens"
 DELIVERIES, DELIVERY_CPU = "deliveries/s", "server CPU ms per 1,000 deliveries"
-# Near 1 it is the load that sets the pace, and the rate could be higher; the CPU times are right all the same.
+# If this is near 1, the load limits the rate, and the server could do more. The CPU times are right in any case.
 LOAD = "load's core in use"
 
 
 @dataclass(frozen=True, slots=True)
 class Section:
-    """One of the tables; `compared` are the columns of which the ratio to the floor is shown, by a short name.
+    """One of the tables. `compared`: the columns whose ratio to the floor is shown, each with a short name.
 
-    `for_all`: also for the targets that are there for their turns only.
+    `for_all`: measure the targets with `only_turns`, too.
     """
 
     title: str
@@ -51,7 +51,7 @@ class Section:
 
 
 def measure(rounds: int) -> None:
-    """The three of them, for each target, in so many rounds."""
+    """Measure the three sections for each target, in so many rounds."""
     sections = [
         Section(
             f"turns of {TURN_TOKENS} tokens without a pause on {TURN_CONNECTIONS} connections",
@@ -101,13 +101,13 @@ async def _measure(
                 for target in targets:
                     if section.for_all or not target.only_turns:
                         figures = await section.take(target)
-                        if number_of_round:  # the first one warms up
+                        if number_of_round:  # the first round warms up
                             results[section.title].setdefault(target.name, []).append(figures)
     return results
 
 
 class _Meter:
-    """Server CPU, database CPU, this process's CPU, and time, since it was made; in seconds."""
+    """The CPU seconds of server, database and this process, and the time in seconds, since the meter was made."""
 
     def __init__(self, target: Target) -> None:
         self._server = [target.server.pid]
@@ -196,7 +196,7 @@ async def _paced(target: Target) -> Figures:
 
 @contextlib.contextmanager
 def _spinning() -> Iterator[None]:
-    """Have this process never sleep: to wake it would cost the server a lot in a virtual machine, and not evenly."""
+    """Keep this process awake: in a virtual machine, waking it would cost the server much time, and unevenly."""
     loop = asyncio.get_running_loop()
     spinning = True
 

@@ -1,5 +1,5 @@
-"""What the server is compared with: the same streams from bare servers, which keep nothing and know nobody.
+"""Servers to compare with: they send the same streams, but know no users, and store nothing unless told to.
 
-Each is told by the id of the conversation what to answer: `TOKENS-PACE_MS`, or `live`, which waits for POST /publish
-and then sends to all of its readers at once what the body says: the number of tokens.
+The id of a conversation says what to send: `TOKENS-PACE_MS`, or `live`. A live stream waits for POST /publish, whose
+body is a number of tokens, and sends that many to all its readers at once.
 """

@@ -1,4 +1,4 @@
-"""The answers of the peers that are written in Python: events as large as the server's."""
+"""The events of the peers that are written in Python, as large as those of chatserver."""
 
 from __future__ import annotations
 

@@ -24,9 +24,9 @@ def _chunk(data: bytes) -> bytes:
 
 
 class BareServer(asyncio.Protocol):
-    """One connection."""
+    """One connection of a client."""
 
-    live: set[BareServer] = set()  # noqa: RUF012 - of the process
+    live: set[BareServer] = set()  # noqa: RUF012 - shared by all connections
 
     def __init__(self) -> None:
         self._loop = asyncio.get_running_loop()
@@ -53,8 +53,8 @@ class BareServer(asyncio.Protocol):
                 return
             if path == b"/publish":
                 self._publish(int(body))
-            answer = b"HTTP/1.1 201 Created\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%b"
-            self._transport.write(answer % (len(answers.MESSAGE), answers.MESSAGE))
+            response = b"HTTP/1.1 201 Created\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%b"
+            self._transport.write(response % (len(answers.MESSAGE), answers.MESSAGE))
         else:
             self._stream(path.decode())
         self._received = b""

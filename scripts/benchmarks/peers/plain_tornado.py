@@ -15,7 +15,7 @@ from tornado.iostream import StreamClosedError
 from scripts.benchmarks.machine import new_loop
 from scripts.benchmarks.peers import answers
 
-# One for each live reader; None ends its stream.
+# One queue for each live reader; None ends its stream.
 _live: set[asyncio.Queue[bytes | None]] = set()
 
 

@@ -1,5 +1,5 @@
-/* The same streams as Express and res.write send them. A conversation id that begins with `pg-` keeps its messages in
- * the database at argv[2], one statement each: the question, its lookup, the answer. */
+/* The same streams, sent with Express and res.write. A conversation whose id begins with `pg-` has its messages in the
+ * database at argv[2], with one statement each to add the question, look it up, and add the answer. */
 'use strict';
 const { randomUUID } = require('crypto');
 const { setTimeout: sleep } = require('timers/promises');
