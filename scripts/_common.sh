@@ -1,4 +1,4 @@
-# What the scripts share: a virtual environment in .venv, made and kept up to date as needed.
+# Shared by the scripts: makes a virtual environment in .venv and keeps it up to date.
 # Sourced by bash; sets `root` and `venv`. All messages about setting up go to standard error.
 #
 # .venv gets exactly what the lock files requirements/*.txt name, each file checked against its hash. There are four sets:
@@ -31,8 +31,7 @@ is_set_up() {
     [[ -f $venv/.set-up-$1 && $(<"$venv/.set-up-$1") == "$(wanted_state "$1")" ]]
 }
 
-# What an installation depends on: the set's lock file and, since the editable install of the package names the folder
-# and takes its metadata from setup.py, these two.
+# An installation depends on the set's lock file, on the folder (an editable install names it), and on setup.py.
 wanted_state() {
     echo "$root"
     cat "$root/setup.py" "$root/requirements/$1.txt"
@@ -40,8 +39,8 @@ wanted_state() {
 
 install() {
     if ! "$venv/bin/python" -c 'import pip, sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then make_venv; fi
-    # From here on .venv may be half of this and half of that: a mark that does not hold now must not hold again if an
-    # earlier lock file comes back.
+    # From here on .venv may have packages of the old and of the new lock files. Marks that do not match now are removed,
+    # or they would match again if an earlier lock file came back.
     local set
     for set in base test dev local; do is_set_up "$set" || rm -f "$venv/.set-up-$set"; done
     local missing=()
@@ -62,8 +61,10 @@ install_set() {
     if [[ $1 == base ]]; then pip install --no-deps --no-build-isolation --editable .; fi
 }
 
-# pip has replaced every package whose locked version changed; this removes those that no lock file names any more.
+# pip has replaced every package whose locked version changed; this removes those that no lock file names any more. A .venv
+# that somebody else made keeps what they put into it.
 remove_unlocked() {
+    if [[ ! -e $venv/.made-by-scripts ]]; then return; fi
     "$venv/bin/python" -I "$root/scripts/unlocked.py" "$root"/requirements/*.txt >"$venv/.unlocked" ||
         fail "finding out what is installed failed; the reason stands above"
     if [[ -s $venv/.unlocked ]]; then pip uninstall --yes --requirement "$venv/.unlocked"; fi

@@ -15,8 +15,8 @@ import pytest
 
 from tests.process.conftest import ROOT
 
-# Stands for .venv/bin/python: notes the calls of pip, says that the packages in $UNLOCKED are in no lock file, and is
-# Python in all else.
+# Stands in for .venv/bin/python: notes the calls of pip, and prints $UNLOCKED instead of running scripts/unlocked.py.
+# The real Python runs everything else.
 PYTHON = """#!/bin/sh
 if [ "$1 $2" = "-m pip" ]; then
     echo "$@" >>"$NOTES"
@@ -125,15 +125,21 @@ def test_serve_installs_again_when_its_own_lock_changed(clone: Clone) -> None:
     assert clone.run()[2] == ""
 
 
-def test_packages_in_no_lock_file_are_removed_by_an_installation(clone: Clone) -> None:
+def test_installation_removes_packages_in_no_lock_file(clone: Clone) -> None:
+    (clone.folder / ".venv" / ".made-by-scripts").touch()
     clone.run(UNLOCKED="dropped\\nunknown\\n")
     removal = f"-m pip uninstall {QUIETLY} --yes --requirement {clone.folder}/.venv/.unlocked"
     assert clone.installed() == [*BASE, removal]
     assert (clone.folder / ".venv" / ".unlocked").read_text() == "dropped\nunknown\n"
 
 
+def test_installation_leaves_packages_in_a_venv_not_made_by_the_scripts(clone: Clone) -> None:
+    clone.run(UNLOCKED="theirs\\n")
+    assert clone.installed() == BASE
+
+
 @pytest.mark.parametrize("failed", ["1", "0"], ids=["the renewal failed", "the renewal worked"])
-def test_an_earlier_lock_that_comes_back_is_installed_again(clone: Clone, failed: str) -> None:
+def test_earlier_lock_that_comes_back_is_installed_again(clone: Clone, failed: str) -> None:
     clone.run("--local-model")
     clone.lock("base", "# second")
     clone.lock("local", "# second")
@@ -145,20 +151,20 @@ def test_an_earlier_lock_that_comes_back_is_installed_again(clone: Clone, failed
     assert clone.installed() == [*BASE, f"{LOCKED}local.txt"]
 
 
-def test_serve_may_be_called_through_a_link(clone: Clone) -> None:
+def test_serve_called_through_a_link_starts(clone: Clone) -> None:
     link = clone.elsewhere / "serve"
     link.symlink_to(clone.folder / "scripts" / "serve")
     assert clone.run("x", script="./serve")[:2] == (3, f"chatserver in {clone.elsewhere}: serve x\n")
 
 
-def test_the_local_model_is_installed_when_it_is_asked_for(clone: Clone) -> None:
+def test_local_model_is_installed_when_asked_for(clone: Clone) -> None:
     clone.run()
     for _ in range(2):
         assert clone.run("--local-model")[:2] == (3, f"chatserver in {clone.elsewhere}: serve --local-model\n")
     assert clone.installed() == [*BASE, f"{LOCKED}local.txt"]
 
 
-def test_two_at_once_install_once(clone: Clone) -> None:
+def test_scripts_started_at_once_install_once(clone: Clone) -> None:
     os.mkfifo(clone.gate)
     processes = [clone.start(), clone.start()]
     clone.gate.write_text("go on")  # waits for the one that installs
@@ -169,7 +175,7 @@ def test_two_at_once_install_once(clone: Clone) -> None:
     assert clone.installed() == BASE
 
 
-def test_a_failed_installation_is_tried_again(clone: Clone) -> None:
+def test_failed_installation_is_tried_again(clone: Clone) -> None:
     status, output, errors = clone.run(PIP_STATUS="1")
     assert (status, output) == (2, "")
     assert errors.endswith("serve: installing failed; the reason stands above\n")
@@ -178,7 +184,7 @@ def test_a_failed_installation_is_tried_again(clone: Clone) -> None:
     assert clone.installed() == [*BASE[:1], *BASE]
 
 
-def test_a_venv_of_somebody_else_is_left_alone(clone: Clone) -> None:
+def test_venv_not_made_by_the_scripts_is_left_alone(clone: Clone) -> None:
     (clone.programs / "python").unlink()
     status, output, errors = clone.run()
     assert (status, output) == (2, "")
@@ -195,7 +201,7 @@ def test_a_venv_of_somebody_else_is_left_alone(clone: Clone) -> None:
     ],
     ids=["no Python", "a broken Python", "no ensurepip"],
 )
-def test_without_a_python_that_will_do(clone: Clone, tmp_path: Path, program: str | None, message: str) -> None:
+def test_serve_without_a_usable_python_says_so(clone: Clone, tmp_path: Path, program: str | None, message: str) -> None:
     shutil.rmtree(clone.folder / ".venv")
     path = tmp_path / "path"
     path.mkdir()
@@ -281,7 +287,7 @@ def real_clone(tmp_path_factory: pytest.TempPathFactory) -> RealClone:
     return RealClone(tmp_path_factory.mktemp("real"))
 
 
-def test_a_changed_lock_renews_venv(real_clone: RealClone) -> None:
+def test_changed_lock_renews_venv(real_clone: RealClone) -> None:
     real_clone.lock("base", real_clone.publish("first", "1") + real_clone.publish("second_part", "1"))
     assert real_clone.serve() == "first 1, second_part 1"
     real_clone.publish("first", "3")  # newer, but not locked
@@ -289,7 +295,7 @@ def test_a_changed_lock_renews_venv(real_clone: RealClone) -> None:
     assert real_clone.serve() == "first 2, third 1"
 
 
-def test_a_file_with_another_hash_than_the_locked_one_is_refused(real_clone: RealClone) -> None:
+def test_file_without_the_locked_hash_is_refused(real_clone: RealClone) -> None:
     genuine = real_clone.publish("first", "1")
     real_clone.lock("base", genuine)
     assert real_clone.serve() == "first 1"

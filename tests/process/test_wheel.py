@@ -35,7 +35,7 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return built
 
 
-# Describe the page to its developers; nothing loads them.
+# Types of the page for its developers; neither server nor page loads them.
 FOR_DEVELOPERS = {"chatserver/web/page/page-types.d.ts", "chatserver/web/page/tsconfig.json"}
 
 
@@ -47,7 +47,7 @@ def relative_files(folder: Path) -> set[str]:
     }
 
 
-def test_a_wheel_has_the_code_the_migrations_and_the_page(wheel: Path) -> None:
+def test_wheel_has_the_code_the_migrations_and_the_page(wheel: Path) -> None:
     with zipfile.ZipFile(wheel) as archive:
         names = set(archive.namelist())
     packaged = {name for name in names if not name.partition("/")[0].endswith(".dist-info")}
@@ -58,7 +58,7 @@ def test_a_wheel_has_the_code_the_migrations_and_the_page(wheel: Path) -> None:
     assert "chatserver/web/page/static/index.html" in names
 
 
-def test_a_wheel_declares_its_licence_and_lower_bounds(wheel: Path) -> None:
+def test_wheel_declares_its_licence_and_lower_bounds(wheel: Path) -> None:
     with zipfile.ZipFile(wheel) as archive:
         (metadata,) = (name for name in archive.namelist() if name.endswith(".dist-info/METADATA"))
         about = email.message_from_bytes(archive.read(metadata))
@@ -71,7 +71,7 @@ def test_a_wheel_declares_its_licence_and_lower_bounds(wheel: Path) -> None:
 
 
 @pytest.mark.serial
-def test_an_installed_wheel_serves_from_any_folder(wheel: Path, tmp_path: Path) -> None:
+def test_installed_wheel_serves_from_any_folder(wheel: Path, tmp_path: Path) -> None:
     """With the dependencies that the wheel declares, in their newest versions; pip needs a package index for it."""
     environment = {name: value for name, value in os.environ.items() if not name.startswith(("CHATSERVER_", "PYTHON"))}
     venv.create(tmp_path / "clean", with_pip=True)
@@ -80,7 +80,7 @@ def test_an_installed_wheel_serves_from_any_folder(wheel: Path, tmp_path: Path) 
     subprocess.run(install, cwd=tmp_path, env=environment, check=True, capture_output=True)
     elsewhere = tmp_path / "elsewhere"
     elsewhere.mkdir()
-    (elsewhere / "alembic").mkdir()  # must not be taken for anything of ours
+    (elsewhere / "alembic").mkdir()  # the server must not mistake it for its migrations
     server = subprocess.Popen(
         [str(programs / "chatserver"), "serve", "--port", "0", "--data-dir", str(tmp_path / "data")],
         cwd=elsewhere,

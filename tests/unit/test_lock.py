@@ -60,7 +60,7 @@ def satisfies(version: str | None, requirement: Requirement) -> bool:
     return version is not None and requirement.specifier.contains(version)
 
 
-def test_a_package_has_one_version_in_all_files() -> None:
+def test_package_has_one_version_in_all_files() -> None:
     versions = everything_locked()
     assert all(versions[package] == version for name in SETS for package, version in locked(name).items())
 
