@@ -11,6 +11,7 @@ ROOT = Path(__file__).resolve().parents[2]
 PACKAGE = ROOT / "chatserver"
 PAGES = ("CONTRIBUTING.md", "SECURITY.md", "README.md", "docs/design.md")
 
+LINK = re.compile(r"\]\(([^)#]+)")
 URL = re.compile(r"\w+://\S+")
 FILE = r"[\w*-]+\.(?:css|html|ini|js|json|md|mako|py|service|sh|socket|toml|ts|txt)\b"
 # Folders, and a file or another folder in them; or a file alone. Paths of the API begin with a slash and do not match.
@@ -22,8 +23,10 @@ def named_paths(text: str) -> set[str]:
 
     Words with a slash between them, as in `and/or`, count only if the first one is a folder of ours.
     """
-    paths = {match[0] for match in PATH.finditer(URL.sub("", text))}
-    return {path for path in paths if is_clearly_a_path(path) or is_there(path.split("/")[0])}
+    text = URL.sub("", text)
+    paths = {match[0] for match in PATH.finditer(text)}
+    paths = {path for path in paths if is_clearly_a_path(path) or is_there(path.split("/")[0])}
+    return paths | set(LINK.findall(text))
 
 
 def is_clearly_a_path(path: str) -> bool:
@@ -33,13 +36,15 @@ def is_clearly_a_path(path: str) -> bool:
 def is_there(path: str, folder: Path = ROOT) -> bool:
     """As seen from the root, from the package (as design.md writes its paths), or from the page's own folder.
 
-    A file that is named without a folder may be anywhere in the package.
+    A name alone may be that of a file or folder anywhere in the package.
     """
     if ".." in path:
         return (folder / path).exists()
-    if any(any(start.glob(path.rstrip("/"))) for start in (ROOT, PACKAGE, folder)):
-        return True
-    return "/" not in path and any(PACKAGE.rglob(path))
+    name = path.rstrip("/")
+    found = [each for start in (ROOT, PACKAGE, folder) for each in start.glob(name)]
+    if "/" not in name:
+        found += PACKAGE.rglob(name)
+    return any(each.is_dir() or not path.endswith("/") for each in found)
 
 
 @pytest.mark.parametrize("page", PAGES)
@@ -55,7 +60,10 @@ def test_page_names_only_paths_that_exist(page: str) -> None:
     [
         ("see `live/nothing.py` and `gone.py`,", {"live/nothing.py", "gone.py"}),
         ("run scripts/nothing --all", {"scripts/nothing"}),
-        ("in nothing/ or [there](../docs/nothing.md)", {"nothing/", "../docs/nothing.md"}),
+        (
+            "nothing/, [there](../docs/nothing.md#title), [NOTHING](NOTHING)",
+            {"nothing/", "../docs/nothing.md", "NOTHING"},
+        ),
         ("`GET /api/conversations` and/or text/event-stream, HTTP/1.1, https://example.org/a.py", set()),
     ],
 )
