@@ -9,7 +9,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 PACKAGE = ROOT / "chatserver"
-PAGES = ("CONTRIBUTING.md", "SECURITY.md", "README.md", "docs/design.md")
+PAGES = ("CONTRIBUTING.md", "SECURITY.md", "README.md", "docs/design.md", "docs/page.md", "docs/scale.md")
 
 LINK = re.compile(r"\]\(([^)#]+)")
 URL = re.compile(r"\w+://\S+")
