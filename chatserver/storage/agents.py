@@ -1,4 +1,4 @@
-"""Agents. What is deleted is found by nobody, but stays, so that old answers have an author."""
+"""Agents. A deleted one cannot be found, but its row stays: old answers keep the name of their author."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from functools import cache
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, Connection, Row, Select, bindparam, func, insert, select, tuple_, update
+from sqlalchemy import ColumnElement, Connection, Row, Select, bindparam, func, insert, select, update
 
 from chatserver.ids import uuid7
 from chatserver.storage import keyset
 from chatserver.storage.scope import Companies, companies_parameter, in_scope
 from chatserver.storage.tables import agents
 
-_KEY = ("created_at", "id")
+_ORDER = keyset.ListOrder("agents", created_at=datetime, id=UUID)
 
 
 def _visible() -> ColumnElement[bool]:
@@ -56,15 +56,15 @@ _SOFT_DELETE = update(agents).where(_visible()).values(deleted_at=func.clock_tim
 
 @cache
 def _page(*, resumed: bool) -> Select[Any]:
+    key = (agents.c.created_at, agents.c.id)
     page = (
         select(agents)
         .where(agents.c.company_id == bindparam("company"), agents.c.deleted_at.is_(None))
-        .order_by(*(agents.c[name] for name in _KEY))
+        .order_by(*_ORDER.by(*key))
         .limit(bindparam("rows"))
     )
     if resumed:
-        values = (bindparam(f"after_{name}", type_=agents.c[name].type) for name in _KEY)
-        page = page.where(tuple_(*(agents.c[name] for name in _KEY)) > tuple_(*values))
+        page = page.where(_ORDER.after(*key))
     return page
 
 
@@ -91,7 +91,7 @@ def lock(connection: Connection, companies: Companies, agent_id: UUID) -> Row[An
 
 
 def find(connection: Connection, company_id: UUID, agent_id: UUID) -> Row[Any] | None:
-    """The agent of that id if it belongs to that company: who answers in one of its conversations."""
+    """The agent of that id, if it belongs to that company."""
     return connection.execute(_FIND, {"company": company_id, "agent": agent_id}).one_or_none()
 
 
@@ -110,19 +110,16 @@ def change(
 
 
 def soft_delete(connection: Connection, companies: Companies, agent_id: UUID) -> bool:
-    """Whether there was something to delete."""
+    """Delete an agent; False: there is none."""
     return connection.execute(_SOFT_DELETE, _named(companies, agent_id)).one_or_none() is not None
 
 
 def list_page(connection: Connection, *, company_id: UUID, limit: int, cursor: str | None = None) -> keyset.Slice:
-    """A page of a company's agents, the oldest first. Raises ValidationError for a cursor of another list."""
-    kind, filters = "agents", (company_id,)
-    values: dict[str, Any] = {"company": company_id, "rows": limit + 1}
-    if cursor is not None:
-        key = keyset.decode(kind, filters, cursor, (datetime, UUID))
-        values |= {f"after_{name}": value for name, value in zip(_KEY, key, strict=True)}
+    """A page of a company's agents, oldest first. Raises ValidationError for a cursor of another list."""
+    filters = (company_id,)
+    values = {"company": company_id, "rows": limit + 1, **_ORDER.resume(filters, cursor)}
     rows = connection.execute(_page(resumed=cursor is not None), values).all()
-    return keyset.cut(rows, limit, kind, filters, _KEY)
+    return _ORDER.cut(rows, limit, filters)
 
 
 def _named(companies: Companies, agent_id: UUID) -> dict[str, Any]:

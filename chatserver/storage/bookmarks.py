@@ -7,7 +7,7 @@ from functools import cache
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Connection, Select, bindparam, delete, func, select, tuple_
+from sqlalchemy import Connection, Select, bindparam, delete, func, select
 from sqlalchemy.dialects.postgresql import insert
 
 from chatserver.storage import keyset, message_rows
@@ -16,7 +16,7 @@ from chatserver.storage.messages import live
 from chatserver.storage.scope import Companies, companies_parameter
 from chatserver.storage.tables import bookmarks, conversations, messages, runs
 
-_KEY = ("bookmarked_at", "bookmark_id")
+_ORDER = keyset.ListOrder("bookmarks", descending=True, bookmarked_at=datetime, bookmark_id=UUID)
 
 _TARGET = (
     select(messages.c.id, conversations.c.company_id)
@@ -51,48 +51,48 @@ _REMOVE = _remove()
 
 @cache
 def _page(*, resumed: bool) -> Select[Any]:
-    order = (bookmarks.c.created_at, bookmarks.c.message_id)
+    key = (bookmarks.c.created_at, bookmarks.c.message_id)
     source = (
         bookmarks.join(messages, messages.c.id == bookmarks.c.message_id)
         .join(conversations, conversations.c.id == messages.c.conversation_id)
         .outerjoin(runs, is_active_run_of(conversations))
     )
     page = (
-        select(*(column.label(name) for column, name in zip(order, _KEY, strict=True)), *message_rows.COLUMNS)
+        select(
+            bookmarks.c.created_at.label("bookmarked_at"),
+            bookmarks.c.message_id.label("bookmark_id"),
+            *message_rows.COLUMNS,
+        )
         .select_from(source)
         .where(bookmarks.c.company_id == bindparam("company"), live(), conversations.c.deleted_at.is_(None))
-        .order_by(*(column.desc() for column in order))
+        .order_by(*_ORDER.by(*key))
         .limit(bindparam("rows"))
     )
     if resumed:
-        values = (bindparam(f"after_{name}", type_=column.type) for column, name in zip(order, _KEY, strict=True))
-        page = page.where(tuple_(*order) < tuple_(*values))
+        page = page.where(_ORDER.after(*key))
     return page
 
 
 def add(connection: Connection, companies: Companies, conversation_id: UUID, message_id: UUID) -> bool:
-    """Bookmark a live message, unless it is already; False when the conversation has no such message."""
+    """Bookmark a live message, unless it is already; False: the conversation has no such message."""
     return connection.execute(_ADD, _named(companies, conversation_id, message_id)).first() is not None
 
 
 def remove(connection: Connection, companies: Companies, conversation_id: UUID, message_id: UUID) -> bool:
-    """Take a bookmark away, if there is one; False when the conversation has no such message."""
+    """Remove a bookmark, if there is one; False: the conversation has no such message."""
     return connection.execute(_REMOVE, _named(companies, conversation_id, message_id)).first() is not None
 
 
 def list_page(connection: Connection, *, company_id: UUID, limit: int, cursor: str | None = None) -> keyset.Slice:
-    """A page of a company's bookmarks, the newest first: rows of `joined.COLUMNS` and `bookmarked_at`.
+    """A page of a company's bookmarks, newest first: rows of `message_rows.COLUMNS` and `bookmarked_at`.
 
-    Those of superseded messages and of deleted conversations are left out.
+    Bookmarks of superseded messages and of deleted conversations are left out.
     Raises ValidationError for a cursor of another list.
     """
-    kind, filters = "bookmarks", (company_id,)
-    values: dict[str, Any] = {"company": company_id, "rows": limit + 1}
-    if cursor is not None:
-        key = keyset.decode(kind, filters, cursor, (datetime, UUID))
-        values |= {f"after_{name}": value for name, value in zip(_KEY, key, strict=True)}
+    filters = (company_id,)
+    values = {"company": company_id, "rows": limit + 1, **_ORDER.resume(filters, cursor)}
     rows = connection.execute(_page(resumed=cursor is not None), values).all()
-    return keyset.cut(rows, limit, kind, filters, _KEY)
+    return _ORDER.cut(rows, limit, filters)
 
 
 def _named(companies: Companies, conversation_id: UUID, message_id: UUID) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Conversations. What is deleted is found by nobody but `restore`."""
+"""Conversations. Only `restore` finds a deleted one."""
 
 from __future__ import annotations
 
@@ -20,7 +20,6 @@ from sqlalchemy import (
     insert,
     literal_column,
     select,
-    tuple_,
     union_all,
     update,
 )
@@ -34,7 +33,7 @@ Archived = Literal["false", "true", "all"]
 
 
 def later_than(time: ColumnElement[datetime], now: ColumnElement[datetime]) -> ColumnElement[datetime]:
-    """`now`, but later than another time whatever the clock says."""
+    """`now`, but later than another time, whatever the clock says."""
     return func.greatest(now, time + literal_column("interval '1 ms'"))
 
 
@@ -44,7 +43,7 @@ def moved() -> ColumnElement[datetime]:
 
 
 def visible() -> ColumnElement[bool]:
-    """The criterion that picks the conversation in the parameters `conversation` and `companies`."""
+    """The criterion for the conversation in the parameters `conversation` and `companies`, if it is not deleted."""
     return _named() & conversations.c.deleted_at.is_(None)
 
 
@@ -57,18 +56,18 @@ RUN_COLUMNS = (
     runs.c.trigger_message_id.label("run_trigger_id"),
     runs.c.started_at.label("run_started_at"),
 )
-"""What `activeRun` says."""
+"""The columns of `activeRun`."""
 
 
 def is_active_run_of(source: FromClause) -> ColumnElement[bool]:
-    """True for the run that is being generated in a conversation of `source`; its owner is alive."""
-    # written out, not a parameter: the planner then sees that the partial index fits
+    """True for the active run of a conversation of `source`, if its lease has not expired."""
+    # Written out, not a parameter: so the planner sees that the partial index fits.
     active = (runs.c.status == literal_column("'active'")) & (runs.c.lease_until > func.clock_timestamp())
     return (runs.c.conversation_id == source.c.id) & active
 
 
 def _with_run(source: FromClause) -> Select[Any]:
-    """Rows of conversations with what `activeRun` says."""
+    """Rows of conversations with the columns of `activeRun`."""
     return select(source, *RUN_COLUMNS).select_from(source.outerjoin(runs, is_active_run_of(source)))
 
 
@@ -107,25 +106,24 @@ def _update(names: frozenset[str]) -> Select[Any]:
     return _changed(visible(), {"updated_at": moved(), **{name: bindparam(f"new_{name}") for name in names}})
 
 
-_KEY = ("pinned", "updated_at", "id")
+_ORDER = keyset.ListOrder("conversations", descending=True, pinned=bool, updated_at=datetime, id=UUID)
 
 
 @cache
 def _page(archived: Archived, *, by_agent: bool, by_title: bool, resumed: bool) -> Select[Any]:
-    # Each of the two has an index in the order of the list; there is none of both together.
+    # Active and archived conversations have an index each, in the order of the list. There is none for both together.
     archives = {"false": (False,), "true": (True,), "all": (False, True)}[archived]
     parts = [
         _part(in_archive, by_agent=by_agent, by_title=by_title, resumed=resumed).subquery() for in_archive in archives
     ]
     page = union_all(*map(select, parts)).subquery("page") if len(parts) > 1 else parts[0]
-    return (
-        _with_run(page).order_by(*(page.c[name].desc() for name in _KEY)).limit(bindparam("rows", type_=BigInteger()))
-    )
+    order = _ORDER.by(page.c.pinned, page.c.updated_at, page.c.id)
+    return _with_run(page).order_by(*order).limit(bindparam("rows", type_=BigInteger()))
 
 
 def _part(in_archive: bool, *, by_agent: bool, by_title: bool, resumed: bool) -> Select[Any]:
     pinned = conversations.c.pinned_at.is_not(None)
-    order = (pinned, conversations.c.updated_at, conversations.c.id)
+    key = (pinned, conversations.c.updated_at, conversations.c.id)
     part = (
         select(conversations, pinned.label("pinned"))
         .where(
@@ -133,7 +131,7 @@ def _part(in_archive: bool, *, by_agent: bool, by_title: bool, resumed: bool) ->
             conversations.c.deleted_at.is_(None),
             conversations.c.archived_at.is_not(None) if in_archive else conversations.c.archived_at.is_(None),
         )
-        .order_by(*(column.desc() for column in order))
+        .order_by(*_ORDER.by(*key))
         .limit(bindparam("rows", type_=BigInteger()))
     )
     if by_agent:
@@ -141,8 +139,7 @@ def _part(in_archive: bool, *, by_agent: bool, by_title: bool, resumed: bool) ->
     if by_title:
         part = part.where(conversations.c.title.ilike(bindparam("title_pattern")))
     if resumed:
-        values = (bindparam(f"after_{name}", type_=column.type) for name, column in zip(_KEY, order, strict=True))
-        part = part.where(tuple_(*order) < tuple_(*values))
+        part = part.where(_ORDER.after(*key))
     return part
 
 
@@ -161,13 +158,13 @@ def find(connection: Connection, companies: Companies, conversation_id: UUID) ->
 def change(
     connection: Connection, companies: Companies, conversation_id: UUID, changes: Mapping[str, Any]
 ) -> Row[Any] | None:
-    """Set `title`, `agent_id` or both to what `changes` says; `updated_at` moves even where it says nothing."""
+    """Set the columns in `changes` (`title`, `agent_id`), and in any case `updated_at`."""
     values = {f"new_{name}": value for name, value in changes.items()}
     return _one(connection, _update(frozenset(changes)), companies, conversation_id, values)
 
 
 def soft_delete(connection: Connection, companies: Companies, conversation_id: UUID) -> bool:
-    """Whether there was something to delete."""
+    """Delete a conversation; False: there is none."""
     return _one(connection, _SOFT_DELETE, companies, conversation_id) is not None
 
 
@@ -205,19 +202,16 @@ def list_page(
 
     Raises ValidationError for a cursor of another list.
     """
-    kind, filters = "conversations", (company_id, archived, agent_id, title_contains)
-    values: dict[str, Any] = {"company": company_id, "rows": limit + 1}
+    filters = (company_id, archived, agent_id, title_contains)
+    values: dict[str, Any] = {"company": company_id, "rows": limit + 1, **_ORDER.resume(filters, cursor)}
     if agent_id is not None:
         values["agent"] = agent_id
     if title_contains is not None:
         values["title_pattern"] = f"%{_literal_pattern(title_contains)}%"
-    if cursor is not None:
-        key = keyset.decode(kind, filters, cursor, (bool, datetime, UUID))
-        values |= {f"after_{name}": value for name, value in zip(_KEY, key, strict=True)}
     statement = _page(
         archived, by_agent=agent_id is not None, by_title=title_contains is not None, resumed=cursor is not None
     )
-    return keyset.cut(connection.execute(statement, values).all(), limit, kind, filters, _KEY)
+    return _ORDER.cut(connection.execute(statement, values).all(), limit, filters)
 
 
 def _one(

@@ -1,4 +1,7 @@
-"""Opaque cursors of keyset-paginated lists: where a page ended, bound to the list and the filters it was cut from."""
+"""Keyset pagination: the order of a list, and opaque cursors that say where a page ended.
+
+A cursor is bound to its list and to the filters of the list.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +14,7 @@ from hashlib import sha256
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Row
+from sqlalchemy import ColumnElement, Row, bindparam, tuple_
 
 from chatserver.errors import Problem, ValidationError
 
@@ -22,26 +25,66 @@ _MICROSECOND = timedelta(microseconds=1)
 _MAX_BIGINT = 2**63 - 1
 
 Key = bool | int | datetime | UUID
-"""What a list is ordered by: one value per column."""
+"""A value of a column that a list is ordered by."""
 
 
 @dataclass(frozen=True, slots=True)
 class Slice:
-    """One page of a list, as rows; `next_cursor` is None where nothing follows."""
+    """One page of a list, as rows. `next_cursor` None: nothing follows."""
 
     rows: Sequence[Row[Any]]
     next_cursor: str | None
 
 
+class ListOrder:
+    """The order of a list, and with it everything that its pages need.
+
+    `kind` names the list in cursors. `columns` are the names of the values that it is ordered by, with their types;
+    together they are unique. All are ascending, or all `descending`.
+    """
+
+    def __init__(self, kind: str, *, descending: bool = False, **columns: type[Key]) -> None:
+        self._kind = kind
+        self._descending = descending
+        self._columns = columns
+
+    def by(self, *columns: ColumnElement[Any]) -> list[ColumnElement[Any]]:
+        """The ORDER BY; `columns` are the SQL of the order's columns."""
+        return [column.desc() if self._descending else column.asc() for column in columns]
+
+    def after(self, *columns: ColumnElement[Any]) -> ColumnElement[bool]:
+        """The criterion for rows that follow the key in the parameters of `resume`."""
+        named = zip(self._columns, columns, strict=True)
+        key = tuple_(*(bindparam(f"after_{name}", type_=column.type) for name, column in named))
+        return tuple_(*columns) < key if self._descending else tuple_(*columns) > key
+
+    def resume(self, filters: Sequence[object], cursor: str | None) -> dict[str, Any]:
+        """The parameters of `after`; empty without a cursor.
+
+        Raises ValidationError (path `cursor`) for a cursor of another list, or of other filters.
+        """
+        if cursor is None:
+            return {}
+        key = decode(self._kind, filters, cursor, tuple(self._columns.values()))
+        return {f"after_{name}": value for name, value in zip(self._columns, key, strict=True)}
+
+    def cut(self, rows: Sequence[Row[Any]], limit: int, filters: Sequence[object]) -> Slice:
+        """The page in `rows`, of which one more than `limit` was fetched to see whether others follow."""
+        if len(rows) <= limit:
+            return Slice(rows, None)
+        rows = rows[:limit]
+        return Slice(rows, encode(self._kind, filters, [getattr(rows[-1], name) for name in self._columns]))
+
+
 def encode(kind: str, filters: Sequence[object], key: Sequence[Key]) -> str:
-    """The cursor for what follows `key` in the list `kind` under these filters."""
+    """The cursor for what follows `key` in the list `kind` with these filters."""
     values = [_write(value) for value in key]
     text = json.dumps([_digest(kind, filters), *values], separators=(",", ":"))
     return base64.urlsafe_b64encode(text.encode()).rstrip(b"=").decode()
 
 
 def decode(kind: str, filters: Sequence[object], cursor: str, types: Sequence[type[Key]]) -> list[Any]:
-    """The key that `encode` was given; `types` are those of its values.
+    """The key that was encoded; `types` are those of its values.
 
     Raises ValidationError (path `cursor`) for anything that `encode` did not make for this list and these filters.
     """
@@ -57,17 +100,8 @@ def decode(kind: str, filters: Sequence[object], cursor: str, types: Sequence[ty
         raise ValidationError([Problem("cursor", "is not a cursor of this list")]) from None
 
 
-def cut(rows: Sequence[Row[Any]], limit: int, kind: str, filters: Sequence[object], columns: Sequence[str]) -> Slice:
-    """The page in `rows`, which were fetched with one more than `limit` to see whether more follow."""
-    if len(rows) <= limit:
-        return Slice(rows, None)
-    rows = rows[:limit]
-    key = [getattr(rows[-1], column) for column in columns]
-    return Slice(rows, encode(kind, filters, key))
-
-
 def _digest(kind: str, filters: Sequence[object]) -> str:
-    """Short: it keeps a cursor from being used by mistake; it protects nothing."""
+    """A short digest: it prevents mistakes, and protects nothing."""
     return sha256(json.dumps([kind, *filters], default=str).encode()).hexdigest()[:12]
 
 

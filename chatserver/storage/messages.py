@@ -1,8 +1,8 @@
-"""Messages. They are never deleted: what a rewind takes back is superseded, and stays."""
+"""Messages. They are never deleted: a rewind supersedes them, and they stay."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import cache
 from typing import Any, Literal
 from uuid import UUID
@@ -33,22 +33,25 @@ Order = Literal["asc", "desc"]
 Superseded = Literal["exclude", "include"]
 
 AUTOMATIC_TITLE_CHARS = 60
-_MAX_POSITION = 2**63 - 1
+_ORDERS: Mapping[Order, keyset.ListOrder] = {
+    "asc": keyset.ListOrder("messages", position=int),
+    "desc": keyset.ListOrder("messages", descending=True, position=int),
+}
 
 
 def first_line(content: str) -> str | None:
-    """The title that a first message gives: its first line that is not blank, cut short; None where all are."""
+    """The title that a first message gives: its first line that is not blank, cut short. None: all are blank."""
     line = next((line.strip() for line in content.splitlines() if line.strip()), None)
     return None if line is None else line[:AUTOMATIC_TITLE_CHARS].rstrip()
 
 
 def effective_content() -> ColumnElement[str]:
-    """What was meant: the edit where there is one. It is all that models see."""
+    """The edited content if there is one, else the content. Models see only this."""
     return func.coalesce(messages.c.edited_content, messages.c.content)
 
 
 def live() -> ColumnElement[bool]:
-    """True for messages that no rewind took back."""
+    """True for messages that are not superseded."""
     return messages.c.superseded_at.is_(None)
 
 
@@ -56,9 +59,9 @@ def live() -> ColumnElement[bool]:
 
 
 def _insert() -> Any:
-    """The conversation counts the message and moves, then the message takes number and time from it.
+    """Update the conversation first, then insert the message with the conversation's new position and time.
 
-    Updating the conversation first makes messages of one conversation wait for each other, so their order is total.
+    The update makes the messages of one conversation wait for each other, so their order is total.
     """
     earlier = messages.alias()
     names_it = (
@@ -116,24 +119,20 @@ def _edit() -> Any:
 
 
 @cache
-def _page(order: Order, superseded: Superseded) -> Select[Any]:
-    """One row without a message (`id` is null) where the conversation has none on this page; no row where there is
-    no such conversation."""
-    position = messages.c.position
-    after = bindparam("after", type_=position.type)
-    page = select(messages).where(
-        messages.c.conversation_id == conversations.c.id, position > after if order == "asc" else position < after
-    )
+def _page(order: Order, superseded: Superseded, *, resumed: bool) -> Select[Any]:
+    """One row without a message (`id` is null) if the page is empty; no row if there is no such conversation."""
+    list_order = _ORDERS[order]
+    page = select(messages).where(messages.c.conversation_id == conversations.c.id)
+    if resumed:
+        page = page.where(list_order.after(messages.c.position))
     if superseded == "exclude":
         page = page.where(live())
-    lateral = (
-        page.order_by(position.asc() if order == "asc" else position.desc()).limit(bindparam("rows")).lateral("page")
-    )
+    lateral = page.order_by(*list_order.by(messages.c.position)).limit(bindparam("rows")).lateral("page")
     return (
         select(lateral)
         .select_from(conversations.outerjoin(lateral, true()))
         .where(visible())
-        .order_by(lateral.c.position.asc() if order == "asc" else lateral.c.position.desc())
+        .order_by(*list_order.by(lateral.c.position))
     )
 
 
@@ -172,7 +171,7 @@ def insert_message(
 ) -> Row[Any] | None:
     """Append a message, in one statement; the first user message names a conversation that has no title.
 
-    `message_id` None: a new one. Returns None when there is no such conversation.
+    `message_id` None: a new id. None: there is no such conversation.
     """
     values = {
         "companies": companies_parameter(companies),
@@ -204,7 +203,7 @@ def find(connection: Connection, companies: Companies, conversation_id: UUID, me
 def edit(
     connection: Connection, companies: Companies, conversation_id: UUID, message_id: UUID, content: str
 ) -> Row[Any] | None:
-    """Give a message another effective content; None when the conversation has no such message."""
+    """Change the effective content of a message; None: the conversation has no such message."""
     values = {
         "companies": companies_parameter(companies),
         "conversation": conversation_id,
@@ -216,7 +215,7 @@ def edit(
 
 
 def history(connection: Connection, conversation_id: UUID) -> Sequence[Row[Any]]:
-    """All live messages in ascending order: `id role content agent_id reply_to position`; the content is effective."""
+    """All live messages in ascending order: `id role content agent_id reply_to position`, with effective contents."""
     return connection.execute(_HISTORY, {"conversation": conversation_id}).all()
 
 
@@ -230,21 +229,18 @@ def list_page(
     order: Order = "asc",
     superseded: Superseded = "exclude",
 ) -> keyset.Slice | None:
-    """A page of a conversation's messages by position; None when there is no such conversation.
+    """A page of a conversation's messages by position; None: there is no such conversation.
 
     Raises ValidationError for a cursor of another list.
     """
-    kind, filters = "messages", (conversation_id, order, superseded)
-    after = 0 if order == "asc" else _MAX_POSITION
-    if cursor is not None:
-        (after,) = keyset.decode(kind, filters, cursor, (int,))
+    list_order, filters = _ORDERS[order], (conversation_id, order, superseded)
     values = {
         "companies": companies_parameter(companies),
         "conversation": conversation_id,
-        "after": after,
         "rows": limit + 1,
+        **list_order.resume(filters, cursor),
     }
-    rows = connection.execute(_page(order, superseded), values).all()
+    rows = connection.execute(_page(order, superseded, resumed=cursor is not None), values).all()
     if not rows:
         return None
-    return keyset.cut([row for row in rows if row.id is not None], limit, kind, filters, ("position",))
+    return list_order.cut([row for row in rows if row.id is not None], limit, filters)

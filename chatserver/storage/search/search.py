@@ -181,7 +181,7 @@ def search_page(
 ) -> keyset.Slice:
     """A page of what a company's conversations have to `terms`, which `query` was parsed to; for one transaction.
 
-    Rows of `joined.COLUMNS`; one without a message is a hit of the conversation's title.
+    Rows of `message_rows.COLUMNS`; one without a message is a hit of the conversation's title.
     Raises ValidationError for a cursor of another list.
     """
     kind, filters = "search", (company_id, query)
