@@ -1,4 +1,4 @@
-"""A conversation read from beginning to end, in batches whose size is bounded in rows and in bytes."""
+"""Reading a conversation from beginning to end, in batches that are bounded in rows and in bytes."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from chatserver.storage.messages import Superseded, live
 from chatserver.storage.tables import agents, messages
 
 BATCH_ROWS = 500
-# A message may be longer than that: there is at least one in a batch.
+# A longer message is a batch of its own.
 BATCH_BYTES = 1 << 20
 
 
@@ -33,7 +33,7 @@ def _batch(superseded: Superseded) -> Select[Any]:
     if superseded == "exclude":
         rows = rows.where(live())
     batch = rows.subquery("batch")
-    # Agents that were deleted have a name still. Anybody may write down the id of another company's.
+    # Deleted agents still have a name. The company is compared because `agent_id` may name any agent.
     agent = (agents.c.id == batch.c.agent_id) & (agents.c.company_id == bindparam("company"))
     return (
         select(batch, agents.c.name.label("agent_name"))
@@ -54,7 +54,7 @@ def next_batch(
 ) -> Sequence[Row[Any]]:
     """The first messages with positions after `after`, up to `last`; empty at the end.
 
-    Rows of `storage.messages` with `agent_name`, None where no such agent is known to the company.
+    Rows of `storage.messages` with `agent_name`, None: the company has no such agent.
     """
     values = {
         "company": company_id,

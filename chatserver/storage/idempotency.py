@@ -1,4 +1,4 @@
-"""Which messages were sent under which Idempotency-Key, so that a message that is sent again is not added again."""
+"""The Idempotency-Keys of sent messages: a message that is sent again is not added again."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from chatserver.storage.tables import conversations, sent_keys
 
 # The contract promises a day; clocks and long requests get an hour more.
 KEPT: Any = literal_column("interval '25 hours'")
-# Each new key makes room for itself, so that the table does not grow and nobody ever has to scan it.
+# Each new key removes some expired ones, so that the table does not grow and is never scanned.
 CLEARED_AT_ONCE = 10
 
 _REMEMBER = (
@@ -62,9 +62,9 @@ def remember(
     digest: bytes,
     message_id: UUID,
 ) -> bool:
-    """Take the key for a message that is about to be added; False when it is taken, or there is no conversation.
+    """Take the key for a message that is about to be added; False: it is taken, or there is no conversation.
 
-    Waits for whoever is taking the same key at the moment.
+    Waits for a transaction that is taking the same key.
     """
     values = {
         "companies": companies_parameter(companies),
@@ -81,6 +81,6 @@ def remember(
 
 
 def recall(connection: Connection, conversation_id: UUID, route: str, key: str) -> Any | None:
-    """The `digest` of the body and the `message_id` under that key."""
+    """A row of `digest` (of the body) and `message_id` of that key."""
     named = {"conversation": conversation_id, "of_route": route, "of_key": key}
     return connection.execute(_RECALL, named).one_or_none()

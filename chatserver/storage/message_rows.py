@@ -1,4 +1,4 @@
-"""Messages together with their conversations: rows that hold a whole one of each."""
+"""Rows that hold a whole message and its whole conversation."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is asked: the user message that an answer is wanted to, and the lock under which answers are claimed."""
+"""Questions: the user message that an answer is asked for, and the lock under which answers are claimed."""
 
 from __future__ import annotations
 

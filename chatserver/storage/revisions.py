@@ -1,7 +1,7 @@
-"""What was said taken back, or taken along: rewind and branch. Each is for one transaction.
+"""Rewind and branch: supersede what follows a message, or copy what comes before it. Each needs one transaction.
 
-What follows a message, and what comes before it, is meant in reading order: an answer stands directly after the message
-that it answers, also where something else was said before it was finished.
+Both go by reading order: an answer stands directly after the message that it answers, even if something else was said
+before it was finished.
 """
 
 from __future__ import annotations
@@ -33,20 +33,20 @@ from chatserver.storage.scope import Companies, companies_parameter
 from chatserver.storage.tables import conversations, messages, runs
 
 _conversation_id = bindparam("conversation", type_=conversations.c.id.type)
-# written out, not parameters: the planner then sees that the partial index fits
+# Written out, not parameters: so the planner sees that the partial index fits.
 _ANSWERED = runs.c.status.in_([literal_column("'completed'"), literal_column("'kept'")])
 _asked = messages.alias("asked")
 
 
 def _stands_at() -> ColumnElement[int]:
-    """The position of the message that a message answers, or its own; those with the same one are read as written."""
+    """The position of the message that a message answers, or else its own. Equal ones are in the order of writing."""
     asked = select(_asked.c.position).where(_asked.c.id == messages.c.reply_to, _asked.c.superseded_at.is_(None))
     return func.coalesce(asked.scalar_subquery(), messages.c.position)
 
 
 _READ_AT = (_stands_at(), messages.c.position)
 _given = [bindparam(f"target_{name}", type_=messages.c.position.type) for name in ("stands_at", "position")]
-"""Where a message stands in reading order: of each row, and of the one that is rewound or branched to."""
+"""The place in reading order: of each row, and of the message to which is rewound or branched."""
 
 _TARGET = select(*(column.label(parameter.key) for column, parameter in zip(_READ_AT, _given, strict=True))).where(
     messages.c.conversation_id == _conversation_id, messages.c.id == bindparam("message"), live()
@@ -54,12 +54,12 @@ _TARGET = select(*(column.label(parameter.key) for column, parameter in zip(_REA
 
 # --- rewind -----------------------------------------------------------------------------------------------
 
-# Whoever adds a message, commits an answer or rewinds takes this lock first.
+# Adding a message, committing an answer and rewinding take this lock first.
 _LOCK = update(conversations).where(visible()).values(updated_at=moved()).returning(conversations.c.id)
 _ACTIVE = select(runs.c.id).where(
     runs.c.conversation_id == _conversation_id, runs.c.status == literal_column("'active'")
 )
-# An answer whose process died: nobody shall take it over now.
+# An answer whose process died must not be taken over now.
 _DROP_DEAD = (
     update(runs)
     .where(
@@ -76,7 +76,7 @@ def _supersede() -> Any:
         update(messages)
         .where(
             messages.c.conversation_id == _conversation_id,
-            messages.c.position > _given[0],  # nothing is written before what it answers: for the index
+            messages.c.position > _given[0],  # for the index: no answer is written before its question
             tuple_(*_READ_AT) > tuple_(*_given),
             live(),
         )
@@ -102,9 +102,9 @@ _SUPERSEDE = _supersede()
 
 
 def rewind(connection: Connection, companies: Companies, conversation_id: UUID, message_id: UUID) -> int:
-    """Supersede all that follows the message, and have its answers forgotten; how many messages that were.
+    """Supersede all messages that follow a message, and the runs of their answers; how many messages they were.
 
-    Raises NotFoundError when the conversation has no such live message, and ConflictError while an answer is being
+    Raises NotFoundError if the conversation has no such live message, and ConflictError while an answer is being
     generated in it.
     """
     named = {"conversation": conversation_id}
@@ -121,7 +121,7 @@ def rewind(connection: Connection, companies: Companies, conversation_id: UUID, 
 
 # --- branch -----------------------------------------------------------------------------------------------
 
-# The lock keeps messages from being added, edited or superseded while they are copied.
+# The lock keeps messages from being added, edited or superseded during the copy.
 _SOURCE = select(conversations).where(visible()).with_for_update(read=True)
 _UP_TO = (
     select(messages.c.id)
@@ -141,7 +141,7 @@ _COLUMNS = (
     "branch_from_message_id",
     "last_position",
 )
-# It stands above its source in lists, whatever the clock says.
+# The branch stands above its source in lists, whatever the clock says.
 _after_source = later_than(bindparam("source_updated_at", type_=conversations.c.updated_at.type), func.now())
 _CREATE = insert(conversations).values(
     created_at=_after_source, updated_at=_after_source, **{name: bindparam(f"new_{name}") for name in _COLUMNS}
@@ -149,7 +149,7 @@ _CREATE = insert(conversations).values(
 
 
 def _copies(name: str) -> Any:
-    """Which message is copied to which id and place, and the id of the run that made the copy."""
+    """A table of original, copy, place of the copy, and run of the copy."""
     ids = [bindparam(parameter, type_=ARRAY(Uuid)) for parameter in ("originals", "copies", "new_runs")]
     columns = [column(each, Uuid) for each in ("original", "copy", "new_run")]
     unnest = func.unnest(*ids).table_valued(*columns, with_ordinality="place", name=name)
@@ -202,8 +202,8 @@ _COPY_RUNS = _copy_runs()
 def branch(connection: Connection, companies: Companies, conversation_id: UUID, message_id: UUID) -> UUID:
     """A new conversation with copies of all live messages up to and with that one; its id.
 
-    The copies keep times, edits and, among themselves, replies; what was answered counts as answered.
-    Raises NotFoundError when the conversation has no such live message.
+    The copies keep times, edits and, among themselves, replies; answered messages count as answered.
+    Raises NotFoundError if the conversation has no such live message.
     """
     named = {"conversation": conversation_id}
     source = connection.execute(_SOURCE, {**named, "companies": companies_parameter(companies)}).one_or_none()

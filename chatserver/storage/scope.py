@@ -1,7 +1,7 @@
-"""Which companies somebody may see, as SQL: the one place where rows are kept from other companies' eyes.
+"""The companies that an actor may see, as SQL: the one place that hides rows from other companies.
 
-No parameter of a statement in this package is named like a column: SQLAlchemy takes a value whose name is a column
-of an updated table for one more column to set.
+No parameter of a statement in this package has the name of a column: in an update SQLAlchemy would set that column,
+too.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from sqlalchemy import ColumnElement, Uuid, any_, bindparam, or_
 from sqlalchemy.dialects.postgresql import ARRAY
 
 Companies = Sequence[UUID] | None
-"""The companies whose rows a statement may touch; None: all of them."""
+"""The companies whose rows a statement may use; None: all."""
 
 
 def in_scope(company_id: ColumnElement[Any]) -> ColumnElement[bool]:

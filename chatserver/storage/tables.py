@@ -1,11 +1,11 @@
-"""The one definition of the schema; a test holds it against the migrations.
+"""The one definition of the schema. A test compares it with the migrations.
 
-Two columns carry the order of things:
+Two columns hold orders:
 
 * `chat_messages.position` counts 1, 2, 3 … within a conversation. It is given out under the row lock of the
   conversation, so the order is total and the same for everybody, whatever the clocks say.
-* `chat_runs.epoch` counts the owners of a run. Whoever writes for a run names owner and epoch; a former owner
-  that wakes up late is refused by that fence.
+* `chat_runs.epoch` counts the owners of a run. Every write for a run names owner and epoch; this fence rejects a
+  former owner that wakes up late.
 """
 
 from __future__ import annotations
@@ -62,8 +62,8 @@ conversations = Table(
     Column("last_position", BigInteger, nullable=False, server_default=text("0")),
 )
 
-# The order of the list, walked backwards: pinned first, then the newest. The archive has indexes of its own, so that
-# nobody walks over it, nor over the rest to find it; what is in one is not in the other.
+# The order of the list, read backwards: pinned first, then the newest. Active and archived conversations have separate
+# indexes, so that no list reads over the others.
 _LISTED = (text("(pinned_at IS NOT NULL)"), conversations.c.updated_at, conversations.c.id)
 _COMPANY = (conversations.c.company_id,)
 _AGENT = (conversations.c.company_id, conversations.c.agent_id)
@@ -119,9 +119,9 @@ runs = Table(
     Column("epoch", Integer, nullable=False),
     Column("lease_until", Moment, nullable=False),
     Column("continues", Boolean, nullable=False, server_default=text("false")),
-    # until when readers on another process care for it
+    # until when another process has readers of it
     Column("followed_until", Moment),
-    # how somebody asked to stop it: 'discard' or 'keep'
+    # a requested stop: 'discard' or 'keep'
     Column("stop_requested", Text),
     Column("answer_message_id", Uuid),
     Column("stop_reason", Text),
@@ -135,7 +135,7 @@ runs = Table(
     CheckConstraint("stop_requested IN ('discard', 'keep')", name="stop_requested"),
 )
 
-# One live or stored answer of a trigger; the conversation without a user message has one, too.
+# One live or stored answer per trigger, and one for a conversation without a user message.
 Index(
     "uq_chat_runs_trigger",
     runs.c.conversation_id,
@@ -144,7 +144,7 @@ Index(
     postgresql_nulls_not_distinct=True,
     postgresql_where=text("status IN ('active', 'completed', 'kept')"),
 )
-# One active answer in a conversation.
+# One active answer per conversation.
 Index(
     "uq_chat_runs_active",
     runs.c.conversation_id,
@@ -180,7 +180,7 @@ agents = Table(
     Column("status", Text, nullable=False, server_default=text("'active'")),
     Column("created_at", Moment, nullable=False),
     Column("updated_at", Moment, nullable=False),
-    # kept after DELETE, so that old answers still have an author with a name
+    # rows stay after DELETE, so that old answers keep the name of their author
     Column("deleted_at", Moment),
     CheckConstraint("adapter_type IN ('echo', 'llm')", name="adapter_type"),
 )
@@ -203,12 +203,12 @@ bookmarks = Table(
 
 Index("ix_chat_bookmarks_list", bookmarks.c.company_id, bookmarks.c.created_at, bookmarks.c.message_id)
 
-# What can be searched: a row for each live message and each title, written by triggers (`search_schema.py`). There is
-# no vector beside the title itself: each new message changes the row of its conversation, and so all indexes on it.
+# The search index: a row for each live message and each title, written by triggers (`search/schema.py`). Titles have no
+# vector in their own table: each new message changes the row of its conversation, and so all indexes on it.
 search_entries = Table(
     "chat_search",
     metadata,
-    # that of the message, or of the conversation whose title it is
+    # the id of the message, or of the conversation whose title it is
     Column("id", Uuid, primary_key=True),
     Column("company_id", Uuid, nullable=False),
     Column("conversation_id", Uuid, nullable=False),
@@ -218,14 +218,14 @@ search_entries = Table(
     Column("vector", TSVECTOR, nullable=False),
 )
 
-# For words that are nearly everywhere: the newest of them are found by looking at one after the other.
+# For very common words: the newest entries are read one after the other.
 Index("ix_chat_search_newest", search_entries.c.company_id, search_entries.c.said_at, search_entries.c.id)
-# For all others.
+# For all other words.
 Index(
     "ix_chat_search_vector",
     search_entries.c.vector,
     postgresql_using="gin",
-    # Each message pays for itself, rather than one in thousands for all of them.
+    # Without a pending list: each message pays for its own entry, instead of one in thousands for all.
     postgresql_with={"fastupdate": "off"},
 )
 

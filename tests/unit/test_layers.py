@@ -1,9 +1,11 @@
-"""A module imports only from floors below its own, and from its own."""
+"""A module imports only from its own floor and from those below it; no modules import each other in a circle; and no
+file is long.
+"""
 
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import pytest
@@ -70,13 +72,80 @@ def violations(source: str, module: tuple[str, ...]) -> list[str]:
 
 
 @pytest.mark.parametrize("path", [path for path in MODULES if path != "__init__.py"])
-def test_a_module_imports_only_what_its_floor_may(path: str) -> None:
+def test_module_imports_only_from_its_floor_and_below(path: str) -> None:
     module = Path(path).with_suffix("").parts
     assert module[0] in MAY_IMPORT, f"{path} stands on no floor: name it in GROUND or TOP"
     assert violations((PACKAGE / path).read_text(encoding="utf-8"), module) == []
 
 
-def test_the_package_itself_imports_nothing_of_ours() -> None:
+# --- circles and length -----------------------------------------------------------------------------------
+
+MOST_LINES = 350
+FILES = sorted(
+    str(path.relative_to(PACKAGE))
+    for pattern in ("*.py", "*.js", "*.css", "*.html", "*.ts")
+    for path in PACKAGE.rglob(pattern)
+)
+
+
+def circle(imports: Mapping[str, set[str]]) -> list[str] | None:
+    """Modules of which each imports the next and the last the first; None: there are none."""
+    finished: set[str] = set()
+
+    def visit(module: str, way: list[str]) -> list[str] | None:
+        if module in way:
+            return way[way.index(module) :]
+        if module in finished:
+            return None
+        found = next(filter(None, (visit(each, [*way, module]) for each in sorted(imports.get(module, ())))), None)
+        finished.add(module)
+        return found
+
+    return next(filter(None, (visit(module, []) for module in sorted(imports))), None)
+
+
+def names_of_modules() -> Mapping[str, tuple[str, ...]]:
+    paths = [Path(path).with_suffix("").parts for path in MODULES]
+    return {".".join(parts[:-1] if parts[-1] == "__init__" else parts): parts for parts in paths}
+
+
+def test_modules_do_not_import_each_other_in_a_circle() -> None:
+    modules = names_of_modules()
+    imports = {
+        name: {
+            target
+            for imported_name in imported((PACKAGE / Path(*parts)).with_suffix(".py").read_text("utf-8"), parts)
+            for target in (imported_name, imported_name.rpartition(".")[0])
+            if target in modules and target and target != name
+        }
+        for name, parts in modules.items()
+    }
+    assert circle(imports) is None
+
+
+@pytest.mark.parametrize(
+    ("imports", "found"),
+    [
+        ({"a": {"b"}, "b": {"c"}, "c": set()}, None),
+        ({"a": {"b", "c"}, "b": {"c"}, "c": set()}, None),
+        ({"a": {"b"}, "b": {"c"}, "c": {"b"}}, ["b", "c"]),
+        ({"a": {"a"}}, ["a"]),
+    ],
+)
+def test_circle_is_found(imports: Mapping[str, set[str]], found: list[str] | None) -> None:
+    assert circle(imports) == found
+
+
+@pytest.mark.parametrize("path", FILES)
+def test_file_is_not_longer_than_it_may_be(path: str) -> None:
+    lines = (PACKAGE / path).read_text(encoding="utf-8").count("\n")
+    assert lines <= MOST_LINES, f"{path} has {lines} lines: what does it hold that belongs elsewhere?"
+
+
+# --- the floors ---------------------------------------------------------------------------------------------
+
+
+def test_package_itself_imports_nothing_of_ours() -> None:
     assert list(imported((PACKAGE / "__init__.py").read_text(encoding="utf-8"), ("__init__",))) == []
 
 
@@ -99,7 +168,7 @@ def test_the_package_itself_imports_nothing_of_ours() -> None:
         ("errors", "from chatserver.storage import tables"),
     ],
 )
-def test_a_violation_is_seen(module: str, source: str) -> None:
+def test_import_from_above_is_found(module: str, source: str) -> None:
     assert violations(source, tuple(module.split("/"))) != []
 
 
@@ -115,5 +184,5 @@ def test_a_violation_is_seen(module: str, source: str) -> None:
         ("services/conversations", "from chatserver.storage import runs\nfrom chatserver.live.run import Run"),
     ],
 )
-def test_what_is_allowed_is_not_seen_as_a_violation(module: str, source: str) -> None:
+def test_allowed_import_is_not_reported(module: str, source: str) -> None:
     assert violations(source, tuple(module.split("/"))) == []

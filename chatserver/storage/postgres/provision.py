@@ -1,4 +1,4 @@
-"""The database that the settings mean: one outside, or the embedded one, running and at this code's schema."""
+"""Providing the database of the settings: an outside one or the embedded one, running and migrated."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from chatserver.storage.postgres.migrate import upgrade
 
 @dataclass(frozen=True, slots=True)
 class ProvidedDatabase:
-    """Its libpq URL and, where it is the embedded one, the server that `start` revives should it be lost."""
+    """The libpq URL; and the server, if it is the embedded one, for starting it again if it is lost."""
 
     url: str
     embedded: EmbeddedPostgres | None = None
@@ -21,7 +21,7 @@ class ProvidedDatabase:
 
 @contextmanager
 def provided_database(settings: Settings) -> Iterator[ProvidedDatabase]:
-    """The migrated database; an embedded one runs as long as somebody is in here.
+    """The migrated database. An embedded one runs at least until the end of the context.
 
     Blocks while it starts, migrates and stops. Raises ConfigurationError.
     """

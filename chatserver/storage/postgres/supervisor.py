@@ -1,22 +1,22 @@
-"""Keeps an embedded PostgreSQL running for as long as somebody uses it: a small process of its own.
+"""A small process that keeps an embedded PostgreSQL running as long as somebody uses it.
 
 `embedded.py` runs this file as a script, on the standard library alone so that it stays small:
 
     python -I -S supervisor.py FOLDER SOCKET_DIR COMMAND…
 
-It inherits `supervisor.lock`, open and exclusively locked, and so holds it until it ends: whoever finds that lock free
-knows that there is no supervisor, and so no server. What the server says before it is ready goes to standard error, for
-the one who started it; all that it says goes to a log of bounded size.
+It inherits `supervisor.lock`, open and exclusively locked, and holds it until it ends: if that lock is free, there is
+no supervisor, and so no server. The server's output goes to a log of bounded size and, until the server is ready, to
+standard error, for the process that started it.
 
-The server is a child, so its process id is certain and its end is noticed. It is stopped when
+The server is a child, so its process id is certain, and its end is noticed. It is stopped when
 
-- the last user is gone. A user holds a shared lock on `users.lock`, which the kernel frees however the user ends;
-  the supervisor waits for the exclusive one and then keeps it until the server is down, so that nobody can start
-  to use a server that is about to stop;
+- the last user is gone. A user holds a shared lock on `users.lock`, which the kernel frees however the user ends.
+  The supervisor waits for the exclusive lock and keeps it until the server is down, so that nobody begins to use a
+  server that is being stopped;
 - the supervisor gets SIGTERM;
 - the supervisor itself is killed: the kernel then sends SIGINT to the server (`setpriv --pdeathsig` in COMMAND).
 
-A server that crashed after it had been ready is started again.
+A server that crashes after it was ready is started again.
 """
 
 from __future__ import annotations
@@ -34,14 +34,14 @@ import threading
 import time
 from typing import IO, Literal
 
-# Size at which the log is put aside as `server.log.1`, over the one before.
+# The size at which the log is renamed to `server.log.1`, which it replaces.
 LOG_BYTES = 1 << 20
-# How long to wait for the processes that a killed server left behind.
+# How long to wait for processes that a killed server left behind.
 ORPHAN_SECONDS = 30.0
-# Signals that end a server, each with the seconds it is given: fast, immediate, and the end of patience.
-# Committed data survives all of them.
+# The signals that end a server, and the seconds that each gets: fast, immediate, kill. Committed data survives all of
+# them.
 STOP_STEPS = ((signal.SIGINT, 60.0), (signal.SIGQUIT, 15.0), (signal.SIGKILL, 5.0))
-# A server that crashes twice within this time is not started again at once but after a second.
+# A server that crashes twice within this time is started again after a second, not at once.
 CRASH_LOOP_SECONDS = 5.0
 
 Event = Literal["stop", "exit"]
@@ -58,12 +58,12 @@ class ServerLog:
         self.ready = False
 
     def copy(self, output: IO[bytes]) -> None:
-        """Copy all of `output`; never blocks on the log, so that the server never blocks on its output."""
+        """Copy all of `output`. This never blocks on the log, so the server never blocks on its output."""
         self.ready = False
         with output, contextlib.closing(self):
             for line in output:
                 if self._reporting:
-                    with contextlib.suppress(OSError):  # nobody reads any more, or not fast enough
+                    with contextlib.suppress(OSError):  # the starter does not read any more, or not fast enough
                         os.write(self._report, line)
                 with contextlib.suppress(OSError):  # a full disk must not stop the server
                     self._write(line)
@@ -77,7 +77,7 @@ class ServerLog:
             self._file = None
 
     def end_report(self) -> None:
-        """Close the way back to whoever started the supervisor; may be called again."""
+        """Close the report to the process that started the supervisor. May be called again."""
         if self._reporting:
             self._reporting = False
             nowhere = os.open(os.devnull, os.O_WRONLY)
@@ -129,7 +129,7 @@ class Supervisor:
                 self._stop(server)
             copying.join(timeout=1)  # a killed server's children may still hold the pipe
             if told_to_stop or server.returncode == 0 or not self._log.ready:
-                return  # as it was meant to be, or somebody else stopped it in order, or it cannot run at all
+                return  # stopped by us, stopped in order by somebody else, or it cannot run at all
             last_crash, crash = crash, time.monotonic()
             if crash - last_crash < CRASH_LOOP_SECONDS and self._stopped_within(1.0):
                 return
@@ -152,10 +152,10 @@ class Supervisor:
                 return
 
     def _wait_for_orphans(self) -> bool:
-        """Wait until no process of an earlier server is at work on the data; False if told to stop meanwhile.
+        """Wait until no process of an earlier server works on the data; False: told to stop meanwhile.
 
-        The files with the number of a server's process that then still lie there are stale. They go, for by now the
-        number may be that of another process, which PostgreSQL would take for a server.
+        Files with the process id of a server that are still there are then stale, and are removed: by now the id may
+        belong to another process, which PostgreSQL would take for a server.
         """
         deadline = time.monotonic() + ORPHAN_SECONDS
         while (busy := is_in_use(self._data)) and time.monotonic() < deadline:
@@ -176,7 +176,7 @@ class Supervisor:
 
 
 def is_in_use(data: str) -> bool | None:
-    """Whether a process works in the folder `data`, as all of a PostgreSQL server's do; None where nobody can tell."""
+    """Whether a process works in the folder `data`, as all of a PostgreSQL server do; None: the system cannot tell."""
     if not os.path.exists(os.path.join(data, "postmaster.pid")):
         return False
     try:
@@ -193,7 +193,7 @@ def is_in_use(data: str) -> bool | None:
 def main() -> None:
     folder, socket_dir, *command = sys.argv[1:]
     if os.fork():
-        os._exit(0)  # the starter reaps this one, and never has a child that outlives its interest
+        os._exit(0)  # the starter reaps this process, and has no child that outlives its use
     os.chdir("/")
     os.umask(0o077)
     for number in (signal.SIGINT, signal.SIGHUP):
@@ -201,7 +201,7 @@ def main() -> None:
     os.set_blocking(sys.stderr.fileno(), False)
     Supervisor(folder, socket_dir, command).run()
     if socket_dir != folder:
-        with contextlib.suppress(OSError):  # a killed server's socket still lies there: the next start uses it again
+        with contextlib.suppress(OSError):  # the socket of a killed server is still there: the next start uses it again
             os.rmdir(socket_dir)
 
 

@@ -1,9 +1,9 @@
-"""What a word is to the search: the same for what is stored, what is asked, and what is marked in a snippet.
+"""The words of a text for the search: the same for stored texts, for queries, and for the hits of snippets.
 
 Words are runs of letters and digits of any script. PostgreSQL's own parser finds e-mail addresses, file names and tags
-instead, in which no word is found, and what it takes for a letter depends on the locale of the database; so it is only
-given words and blanks. Scripts that put no blanks between words are taken character by character: a phrase of them is
-found wherever its characters follow each other.
+instead, whose words are not found, and its idea of a letter depends on the locale of the database; so it gets only
+words and blanks. Scripts without blanks between words are taken character by character: a phrase of them is found
+wherever its characters follow each other.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from __future__ import annotations
 import re
 import unicodedata
 
-# Ranges as they stand between the brackets of a regular expression, which Python and PostgreSQL read alike.
+# Ranges for the brackets of a regular expression, which Python and PostgreSQL read alike.
 BETWEEN_WORDS = (
     r"\u0001-\u002f\u003a-\u0040\u005b-\u0060\u007b-\u00a9\u00ab-\u00b1\u00b4\u00b6-\u00b8\u00bb-\u00bf\u00d7\u00f7"
     r"\u037e\u0387\u055a-\u055f\u0589\u058a\u05be\u05c0\u05c3\u05c6\u05f3\u05f4"  # Greek, Armenian, Hebrew
@@ -30,16 +30,16 @@ SINGLE_CHARACTERS = (
     r"\u3400-\u4dbf\u4e00-\u9fff\uac00-\ud7a3\uf900-\ufaff\uff66-\uff9f\U00020000-\U0003ffff"
 )
 INDEXED_CHARS = 100_000
-"""So much of a text is searched. A vector has at most 1 MiB, of which a character takes no more than 8 bytes."""
+"""So much of a text is searched. A vector has at most 1 MiB, and a character takes at most 8 bytes of it."""
 
 WORD = re.compile(f"[{SINGLE_CHARACTERS}]|[^{SINGLE_CHARACTERS}{BETWEEN_WORDS}]+")
 
 
 def normalized(text: str) -> str:
-    """One and the same form of what looks the same."""
+    """The same form for texts that look the same."""
     return unicodedata.normalize("NFC", text)
 
 
 def words_of(text: str) -> list[str]:
-    """The words of a text in their order, as they are written there."""
+    """The words of a text in their order, as they are written."""
     return WORD.findall(normalized(text))

@@ -1,6 +1,6 @@
-"""What keeps `chat_search` in step with the chat: functions and triggers, as SQL.
+"""Functions and triggers, as SQL, that keep `chat_search` in step with messages and titles.
 
-The database does it by itself, so no statement that changes a message or a title can forget it.
+The database runs them, so no statement that changes a message or a title can forget it.
 """
 
 from __future__ import annotations
@@ -8,7 +8,7 @@ from __future__ import annotations
 from chatserver.storage.search.folding import BETWEEN_WORDS, INDEXED_CHARS, SINGLE_CHARACTERS
 
 SCOPE_MARK = "@"
-"""Begins the lexeme that holds the company, of which there is one in every vector; no word has this character."""
+"""The first character of the lexeme of the company, which every vector has. No word has this character."""
 
 _WORDS = rf"""
 CREATE FUNCTION chat_search_words(content text) RETURNS tsvector
@@ -75,10 +75,10 @@ FOR EACH ROW EXECUTE FUNCTION chat_search_message()
 CREATE TRIGGER chat_search_title AFTER INSERT OR DELETE ON chat_conversations
 FOR EACH ROW EXECUTE FUNCTION chat_search_title()
 """,
-    # Every new message updates its conversation, seldom its title.
+    # Every new message updates its conversation, but rarely the title.
     """
 CREATE TRIGGER chat_search_title_changed AFTER UPDATE OF title ON chat_conversations
 FOR EACH ROW WHEN (OLD.title IS DISTINCT FROM NEW.title) EXECUTE FUNCTION chat_search_title()
 """,
 )
-"""Statements, in their order, for after the tables were made."""
+"""The statements in their order, to be run after the tables were created."""

@@ -1,9 +1,9 @@
-"""Full-text search over what was said in a company, and over the titles of its conversations.
+"""Full-text search over the messages and titles of a company.
 
-A common word is in so many messages that to rank them all takes too long. Hits are therefore taken in blocks, the
-newest `BLOCK` of them, then the next; within a block the best come first. PostgreSQL knows how common a word is: it
-takes a block of a common one by looking at the newest entries one after the other, and finds the others by their words.
-So what a page costs grows with the square root of what there is to search, at worst.
+A common word is in so many messages that ranking them all takes too long. So hits are taken in blocks: the newest
+`BLOCK` of them, then the next; within a block the best come first. PostgreSQL knows how common a word is: for a common
+one it reads the newest entries one after the other, the others it finds by their words. At worst, the cost of a page
+grows with the square root of the number of entries.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ from chatserver.storage.tables import conversations, messages, runs, search_entr
 BLOCK = 1_000
 # The normalization of ts_rank: divided by 1 + the logarithm of the number of different words.
 FEWER_OTHER_WORDS = 16
-# Blocks of which nothing is left, because their conversations were deleted; past these a page is short.
+# A block may be empty because its conversations were deleted. After so many blocks a page may be short.
 BLOCKS_AT_ONCE = 5
 
 _KEY_TYPES = (datetime, UUID, int, datetime, UUID)
@@ -50,8 +50,8 @@ _BEGINNING = (datetime(9999, 12, 31, tzinfo=UTC), UUID(int=2**128 - 1))
 
 # --- statements -------------------------------------------------------------------------------------------
 
-# What the planner may do for these statements. It has to know the words, and it may choose between the two indexes;
-# everything else that it could think of reads a table as a whole.
+# The planner's choices for these statements. It must see the words, and choose between the two indexes. Other plans
+# read a whole table.
 _PLAN = select(
     *(
         func.set_config(name, value, True)
@@ -83,7 +83,7 @@ def _moment_and_id(name: str) -> tuple[ColumnElement[Any], ColumnElement[Any]]:
 
 
 def _block() -> Select[Any]:
-    """The newest entries from `start` on, one more than there are in a block, numbered."""
+    """The newest entries from `start` on, numbered; one more than a block holds."""
     newest = (
         select(search_entries)
         .where(
@@ -100,15 +100,15 @@ def _block() -> Select[Any]:
 
 
 def _page() -> Select[Any]:
-    """The best of a block after `after`, with where the block starts and where the next one does.
+    """The best entries of a block after `after`, with the start of the block and of the next one.
 
-    No row where nothing matches, one without a hit (`entry_id` is null) where none of the block is left.
+    No row: nothing matches. One row without a hit (`entry_id` is null): none of the block is left.
     """
     block = _block().cte("block")
     first = select(block).where(block.c.place == 1).subquery("first")
     beyond = select(block).where(block.c.place == BLOCK + 1).subquery("beyond")
 
-    # A title that the first message gave: where that message is found, the title is not found once more.
+    # A title that was taken from the first message is not a second hit beside that message.
     namesake = search_entries.alias("namesake")
     first_question = (
         select(messages.c.id)
@@ -132,7 +132,7 @@ def _page() -> Select[Any]:
         .exists()
     )
 
-    # In steps, so that what differs by next to nothing is equal, and the newer one comes first.
+    # Rounded, so that nearly equal entries are equal, and the newer one comes first.
     rank = cast(func.floor(1000 * func.ts_rank(block.c.vector, _parsed("wanted"), FEWER_OTHER_WORDS)), Integer)
     hits = (
         select(block.c.id, block.c.conversation_id, block.c.of_title, block.c.said_at, rank.label("rank"))
@@ -143,7 +143,7 @@ def _page() -> Select[Any]:
             or_(block.c.of_title == false(), ~named_by_a_hit),
         )
         .cte("hits")
-        .prefix_with("MATERIALIZED")  # a rank is made once
+        .prefix_with("MATERIALIZED")  # each rank is computed once
     )
     order = (hits.c.rank, hits.c.said_at, hits.c.id)
     page = (
@@ -179,9 +179,9 @@ _PAGE = _page()
 def search_page(
     connection: Connection, *, company_id: UUID, query: str, terms: Terms, limit: int, cursor: str | None = None
 ) -> keyset.Slice:
-    """A page of what a company's conversations have to `terms`, which `query` was parsed to; for one transaction.
+    """A page of hits in a company; `terms` is the parsed `query`. Needs a transaction.
 
-    Rows of `message_rows.COLUMNS`; one without a message is a hit of the conversation's title.
+    Rows of `message_rows.COLUMNS`. A row without a message is a hit of the conversation's title.
     Raises ValidationError for a cursor of another list.
     """
     kind, filters = "search", (company_id, query)

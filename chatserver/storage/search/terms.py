@@ -1,4 +1,4 @@
-"""What somebody looks for, as PostgreSQL's text search takes it."""
+"""Search queries, parsed for PostgreSQL's text search."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from chatserver.storage.search.folding import words_of
 
-# The last word may be the beginning of one, if it is at least so long: a single letter begins too many words.
+# The last word may be the beginning of a longer one if it has so many characters: one letter begins too many words.
 MIN_PREFIX_CHARS = 2
 
 _QUOTES = str.maketrans(dict.fromkeys("“”„‟«»＂", '"'))
@@ -17,20 +17,20 @@ _PART = re.compile(r'((?<!\S)-)?(?:"([^"]*)("?)|([^\s"]+))')
 
 @dataclass(frozen=True, slots=True)
 class Phrase:
-    """Words that follow each other; `goes_on`: the last of them may be only the beginning of a word."""
+    """Words that follow each other. `goes_on`: the last one may be the beginning of a longer word."""
 
     words: tuple[str, ...]
     goes_on: bool = False
 
     def __str__(self) -> str:
-        """As `to_tsquery` takes it: a word has no quotes in it."""
+        """In the syntax of `to_tsquery`. Words have no quotes in them."""
         ending = ":*" if self.goes_on else ""
         return "(" + " <-> ".join(f"'{word}'" for word in self.words) + ending + ")"
 
 
 @dataclass(frozen=True, slots=True)
 class Terms:
-    """All of `wanted` and none of `unwanted`."""
+    """Matches texts with all of `wanted` and none of `unwanted`."""
 
     wanted: tuple[Phrase, ...]
     unwanted: tuple[Phrase, ...] = ()
@@ -41,16 +41,16 @@ class Terms:
 
     @property
     def wanted_tsquery(self) -> str:
-        """What a text is the better for."""
+        """The wanted phrases, for ranking."""
         return _all_of(map(str, self.wanted))
 
 
 def parse_terms(query: str) -> Terms:
-    """Read words, `"quoted phrases"`, `-unwanted` words and `-"unwanted phrases"`.
+    """Parse words, `"quoted phrases"`, `-unwanted` words and `-"unwanted phrases"`.
 
-    The last word, unless it is quoted or unwanted, may be the beginning of one. Words that something else than a blank
-    joins are a phrase: `foo-bar`, `foo.bar`. Nothing is wrong: what is no word is passed over, and a query without
-    words wants nothing.
+    The last word, unless it is quoted or unwanted, may be the beginning of a longer one. Words joined by anything but a
+    blank are a phrase: `foo-bar`, `foo.bar`. Every query is valid: other characters are ignored, and a query without
+    words matches nothing.
     """
     wanted, unwanted = [], []
     for part in _PART.finditer(query.translate(_QUOTES)):
