@@ -56,7 +56,7 @@ def test_a_part_that_did_not_load_is_tried_again(page: Page, complaints: Complai
 @pytest.mark.parametrize(
     ("url", "unfit"),
     [
-        pytest.param("**/found-list.js", {"content_type": "text/javascript", "body": "import {} of"}, id="module"),
+        pytest.param("**/result-list.js", {"content_type": "text/javascript", "body": "import {} of"}, id="module"),
         pytest.param("**/search?*", {"json": {}}, id="answer"),
     ],
 )

@@ -62,7 +62,8 @@ def test_the_page_waits_for_nothing_but_its_files(page: Page, server: Server) ->
 @pytest.mark.npm
 def test_what_is_sent_does_what_is_written(tmp_path: Path) -> None:
     """Comments are taken out by their looks; a compiler that takes them out by the language's rules agrees."""
-    written = {path.name: path.read_bytes() for path in (PAGE / "static" / "js").glob("*.js")}
+    scripts = PAGE / "static" / "js"
+    written = {str(path.relative_to(scripts)): path.read_bytes() for path in scripts.rglob("*.js")}
     sent = {name: without_comments(text, ".js") for name, text in written.items()}
     assert sum(map(len, sent.values())) < 0.9 * sum(map(len, written.values()))
     assert compiled(tmp_path / "written", written) == compiled(tmp_path / "sent", sent)
@@ -70,19 +71,22 @@ def test_what_is_sent_does_what_is_written(tmp_path: Path) -> None:
 
 def compiled(folder: Path, modules: dict[str, bytes]) -> dict[str, str]:
     """The same modules without any comment and with the compiler's own line breaks."""
-    folder.mkdir()
     for name, text in modules.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).write_bytes(text)
     options = ["--allowJs", "--noCheck", "--noResolve", "--removeComments", "--target", "esnext"]
     subprocess.run(
         [COMPILER, *options, "--outDir", "out", *modules], cwd=folder, check=True, capture_output=True, timeout=120
     )
-    return {path.name: path.read_text(encoding="utf-8") for path in (folder / "out").iterdir()}
+    out = folder / "out"
+    texts = {str(path.relative_to(out)): path.read_text(encoding="utf-8") for path in out.rglob("*.js")}
+    assert texts.keys() == modules.keys()
+    return texts
 
 
 def test_lines_fit() -> None:
     """Tabs counted as one column; what ruff sees to in Python nobody sees to here."""
-    files = [path for folder in ("js", "css") for path in (PAGE / "static" / folder).iterdir()]
+    files = [path for path in (PAGE / "static").rglob("*") if path.suffix in (".js", ".css")]
     assert len(files) > 10
     long = [
         f"{path.name}:{number}"

@@ -209,7 +209,7 @@ interface FollowerHandlers extends Omit<StreamHandlers, "onEvent"> {
 
 /** Follows until the end or `close`, after which no handler is called. */
 type FollowAnswer = (
-  page: { api: Api; tabs: Tabs },
+  page: { api: Api; tabs: BrowserTabs },
   answer: {
     conversationId: string;
     trigger: string | null;
@@ -230,7 +230,7 @@ type News =
   | { kind: "progress"; answer: string; progress: Progress }
   | { kind: "event"; answer: string; event: AnswerEvent; id: string };
 
-interface Tabs {
+interface BrowserTabs {
   /** Whether one tab can read for all; browsers offer Web Locks only over HTTPS and on loopback. */
   canShare: boolean;
   /** To all other tabs. */
@@ -243,7 +243,7 @@ interface Tabs {
   whenLeading(answer: string, signal: AbortSignal, read: () => Promise<void>): Promise<void>;
 }
 
-interface UnsettledHandlers {
+interface PendingAnswersHandlers {
   /** How the answer to a message is to look while it is made. */
   createView(trigger: string | null): MessageView;
   /** One is stored now; the view showed it in the making. */
@@ -256,7 +256,7 @@ interface UnsettledHandlers {
   onStale(): void;
 }
 
-interface UnsettledAnswers {
+interface PendingAnswers {
   /** Shows the answer to a message as it comes. `starts`: whether asking for it may start it. */
   follow(conversationId: string, trigger: string | null, how: { starts: boolean }): void;
   isAnswering(): boolean;
@@ -278,7 +278,7 @@ interface UnsettledAnswers {
   elementsBut(known: ReadonlySet<string | null>): HTMLElement[];
 }
 
-type CreateUnsettledAnswers = (surroundings: Surroundings, handlers: UnsettledHandlers) => UnsettledAnswers;
+type CreatePendingAnswers = (context: PageContext, handlers: PendingAnswersHandlers) => PendingAnswers;
 
 // --- messages -------------------------------------------------------------------------------------------------
 
@@ -354,7 +354,7 @@ interface Transcript {
 type CreateTranscript = (parts: PageParts, onOlder: () => void) => Transcript;
 
 /** In the server's order: that of writing, which can differ from that of reading. */
-interface KnownMessages {
+interface MessageStore {
   find(id: string | null): Message | undefined;
   /** Every answer directly after the message it answers. */
   inReadingOrder(): Message[];
@@ -382,7 +382,7 @@ interface KnownMessages {
   rewindTo(message: Message): void;
 }
 
-interface Loader {
+interface ConversationSync {
   /** As last received from the server. */
   conversation(): Conversation | null;
   /** Takes the conversation from another request's response. */
@@ -399,11 +399,11 @@ interface Loader {
   poll(isFollowing: (trigger: string | null) => boolean): Promise<void>;
 }
 
-type CreateLoader = (
-  surroundings: Surroundings,
+type CreateConversationSync = (
+  context: PageContext,
   /** That the thread was left. */
   signal: AbortSignal,
-  known: KnownMessages,
+  known: MessageStore,
   thread: {
     id(): string | null;
     onConversation(conversation: Conversation): void;
@@ -415,7 +415,7 @@ type CreateLoader = (
     /** A deleted conversation is there again. */
     onBack(): void;
   },
-) => Loader;
+) => ConversationSync;
 
 // --- one conversation -----------------------------------------------------------------------------------------
 
@@ -473,7 +473,7 @@ interface Outbox {
 }
 
 type CreateOutbox = (
-  surroundings: Surroundings,
+  context: PageContext,
   thread: {
     /** Null as long as there is no conversation. */
     id(): string | null;
@@ -520,7 +520,7 @@ interface AgentSetting {
 }
 
 type CreateAgentSetting = (
-  surroundings: Surroundings,
+  context: PageContext,
   conversation: {
     /** Waits for a conversation that is being created; null where there is none yet. */
     id(): Promise<string | null>;
@@ -538,7 +538,7 @@ interface Bookmarks {
   toggle(message: Message): Promise<void>;
 }
 
-type CreateBookmarks = (api: Api, companyId: string, tabs: Tabs, onChange: () => void) => Bookmarks;
+type CreateBookmarks = (api: Api, companyId: string, tabs: BrowserTabs, onChange: () => void) => Bookmarks;
 
 /** Says it to people who listen to the page: as a whole, for a live region is not for pieces. */
 type Announce = (text: string) => void;
@@ -547,9 +547,9 @@ type Announce = (text: string) => void;
 type ConnectionStatus = (what: string, connected: boolean) => void;
 
 /** What a thread works with; it outlives the thread. */
-interface Surroundings {
+interface PageContext {
   api: Api;
-  tabs: Tabs;
+  tabs: BrowserTabs;
   transcript: Transcript;
   composer: Composer;
   agents: Agents;
@@ -599,7 +599,7 @@ interface Thread {
 }
 
 type CreateThread = (
-  surroundings: Surroundings,
+  context: PageContext,
   /** Null for one that its first message will create. */
   conversationId: string | null,
   /** Where one left it; null: it is shown at its end. */
@@ -671,10 +671,10 @@ type CreateConversationList = (
 ) => ConversationList;
 
 /** Gives a page of what is to be listed. */
-type FoundSource = (cursor: string | null, signal: AbortSignal) => Promise<Page<Found>>;
+type ResultSource = (cursor: string | null, signal: AbortSignal) => Promise<Page<Found>>;
 
 /** Gives what shows a list; null: none. */
-type CreateFoundList = (container: HTMLElement) => (source: FoundSource | null) => void;
+type CreateResultList = (container: HTMLElement) => (source: ResultSource | null) => void;
 
 type CreateSidebar = (
   parts: PageParts,

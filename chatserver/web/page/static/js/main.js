@@ -1,22 +1,22 @@
 /** Builds the page's parts and joins them; what each of them does stands in its own module. */
 
-import { createAgents, createAgentSelect } from "./agents.js";
-import { ApiError, createApi, isAbort } from "./api.js";
-import { createBookmarks } from "./bookmarks.js";
-import { createComposer } from "./composer.js";
-import { createDrawer } from "./drawer.js";
-import { createAnnouncer, createConnectionStatus, createNotices, describe, problem, report } from "./feedback.js";
-import { repeatWhileVisible } from "./heartbeat.js";
-import { icon } from "./icons.js";
-import { loadAccount, loadAllSoon, loadMenu } from "./later.js";
-import { onceAtATime } from "./once-at-a-time.js";
-import { addressOf, createRouter } from "./router.js";
-import { createSidebar } from "./sidebar.js";
-import { createSignIn } from "./sign-in.js";
-import { recall } from "./storage.js";
-import { createTabs } from "./tabs.js";
-import { createThread } from "./thread.js";
-import { createTranscript } from "./transcript.js";
+import { createAgents, createAgentSelect } from "./company/agents.js";
+import { ApiError, createApi, isAbort } from "./server/api.js";
+import { createBookmarks } from "./company/bookmarks.js";
+import { createComposer } from "./thread/composer.js";
+import { createDrawer } from "./ui/drawer.js";
+import { createAnnouncer, createConnectionStatus, createNotices, describe, problem, report } from "./ui/feedback.js";
+import { repeatWhileVisible } from "./base/repeat-while-visible.js";
+import { icon } from "./ui/icons.js";
+import { loadAccount, loadAllOnFirstInput, loadMenu } from "./ui/on-demand.js";
+import { coalesce } from "./base/coalesce.js";
+import { addressOf, createRouter } from "./base/router.js";
+import { createSidebar } from "./lists/sidebar.js";
+import { createSignIn } from "./account/sign-in.js";
+import { recall } from "./base/storage.js";
+import { createBrowserTabs } from "./base/browser-tabs.js";
+import { createThread } from "./thread/thread.js";
+import { createTranscript } from "./thread/transcript.js";
 
 /** Others are heard of within three seconds, the time of the requests included. */
 const POLL_SECONDS = 2;
@@ -24,7 +24,7 @@ const POLL_SECONDS = 2;
 /** @param {PageParts} parts @param {Api} api @param {string} companyId */
 function run(parts, api, companyId) {
 	const { title, greeting, options } = parts;
-	const tabs = createTabs();
+	const tabs = createBrowserTabs();
 	const agents = createAgents();
 	const closeDrawer = createDrawer(parts);
 	const announce = createAnnouncer(parts.announcer);
@@ -107,8 +107,8 @@ function run(parts, api, companyId) {
 		if (conversation) list.update(conversation);
 	};
 
-	/** @type {Surroundings} */
-	const surroundings = {
+	/** @type {PageContext} */
+	const context = {
 		api,
 		tabs,
 		transcript,
@@ -132,7 +132,7 @@ function run(parts, api, companyId) {
 		greeting.hidden = conversationId !== null;
 		show(null);
 		if (conversationId) title.textContent = "";
-		thread = createThread(surroundings, conversationId, place, {
+		thread = createThread(context, conversationId, place, {
 			onConversation: show,
 			onCreated({ id }) {
 				router.record(addressOf(id));
@@ -160,12 +160,12 @@ function run(parts, api, companyId) {
 		if (messageId && !goesBack) void thread?.reveal(messageId);
 	});
 
-	const loadAgents = onceAtATime(async () => {
+	const loadAgents = coalesce(async () => {
 		await agents.load(api, companyId);
 		agentSelect.show(agentSelect.chosen());
 		thread?.repaint();
 	});
-	const loadBookmarks = onceAtATime(bookmarks.load);
+	const loadBookmarks = coalesce(bookmarks.load);
 	/** What fails is due, and every beat tries it again. @param {typeof loadAgents} what */
 	const load = (what) => void what.request().catch(report);
 
@@ -183,7 +183,7 @@ function run(parts, api, companyId) {
 		event.preventDefault();
 		parts.message.focus();
 	});
-	loadAllSoon();
+	loadAllOnFirstInput();
 	router.start();
 	// They come with all of their messages: those of the first view come first.
 	void opening.then(() => load(loadBookmarks));

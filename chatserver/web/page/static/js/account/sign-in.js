@@ -1,6 +1,6 @@
 /** Asking who is here, when the server wants to know. */
 
-import { loadDialogs } from "./later.js";
+import { loadDialogs } from "../ui/on-demand.js";
 
 /**
  * Gives what asks for a token, unless it is being asked for. It ends when that is waved away, or cannot be loaded: the

@@ -1,6 +1,6 @@
 /** How the page says what happened: errors, a way back, the state of the connection, and words for listeners. */
 
-import { ApiError, isAbort } from "./api.js";
+import { ApiError, isAbort } from "../server/api.js";
 import { button, element } from "./dom.js";
 import { iconButton } from "./icons.js";
 

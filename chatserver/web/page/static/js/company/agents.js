@@ -1,6 +1,6 @@
 /** Who answers: the agents of a company, and the choice among them for a conversation or one message. */
 
-import { element } from "./dom.js";
+import { element } from "../ui/dom.js";
 
 const ONCE = "once:";
 /** No select serves for more. */

@@ -5,7 +5,7 @@
  * status other than 200, and does not say which; then the server is asked.
  */
 
-import { ApiError } from "./api.js";
+import { ApiError } from "../server/api.js";
 
 const LONGEST_WAIT_SECONDS = 10;
 /** How often a server that is there, but will not now, is asked before the person is. */

@@ -1,7 +1,7 @@
 /** The box in which a message is written anew. */
 
-import { button, element, fitHeight, isComposing } from "./dom.js";
-import { describe, problem } from "./feedback.js";
+import { button, element, fitHeight, isComposing } from "../ui/dom.js";
+import { describe, problem } from "../ui/feedback.js";
 
 /** @type {EditMessage} */
 export const editMessage = (content, { onSave, onClose, onLost }) => {

@@ -1,7 +1,7 @@
 /** The messages of one conversation that are known here, in the server's order. Nothing here touches the page. */
 
-/** @type {() => KnownMessages} */
-export const createKnownMessages = () => {
+/** @type {() => MessageStore} */
+export const createMessageStore = () => {
 	/** Oldest first. @type {Message[]} */
 	let all = [];
 	/** @type {string | null} */

@@ -1,7 +1,7 @@
 /** Keeps what is known of one conversation up to date with the server. */
 
-import { ApiError } from "./api.js";
-import { onceAtATime } from "./once-at-a-time.js";
+import { ApiError } from "../server/api.js";
+import { coalesce } from "../base/coalesce.js";
 
 const PAGE = 50;
 const LARGEST_PAGE = 200;
@@ -9,8 +9,8 @@ const LARGEST_PAGE = 200;
 const MOST_MESSAGES = 400;
 const MOST_TRIES = 3;
 
-/** @type {CreateLoader} */
-export const createLoader = ({ api, transcript }, signal, known, thread) => {
+/** @type {CreateConversationSync} */
+export const createConversationSync = ({ api, transcript }, signal, known, thread) => {
 	/** As last received from the server. @type {Conversation | null} */
 	let conversation = null;
 	/** Its `updatedAt` when the messages were listed last. */
@@ -41,7 +41,7 @@ export const createLoader = ({ api, transcript }, signal, known, thread) => {
 			throw error;
 		});
 
-	const newest = onceAtATime(async () => {
+	const newest = coalesce(async () => {
 		const id = thread.id();
 		if (!id) return;
 		const asOf = known.version();

@@ -8,8 +8,8 @@
 const STREAM_SLOTS = 4;
 const NAME = "chatserver";
 
-/** @type {() => Tabs} */
-export const createTabs = () => {
+/** @type {() => BrowserTabs} */
+export const createBrowserTabs = () => {
 	const channel = new BroadcastChannel(NAME);
 
 	/** In whichever is free first. @param {AbortSignal} signal @param {() => Promise<void>} read */

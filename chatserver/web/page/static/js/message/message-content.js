@@ -1,7 +1,7 @@
 /** The words of one message: text while it grows, and the server's HTML once it is finished. */
 
-import { copyButton } from "./clipboard.js";
-import { element } from "./dom.js";
+import { copyButton } from "../ui/clipboard.js";
+import { element } from "../ui/dom.js";
 
 /** Text that mostly grows at its end: what stands there already is left alone, with its selection. */
 export const growingText = (/** @type {HTMLElement} */ place) => {

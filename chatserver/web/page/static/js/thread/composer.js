@@ -1,8 +1,8 @@
 /** The text box: writing, sending, stopping. */
 
-import { fitHeight, isComposing } from "./dom.js";
-import { icon } from "./icons.js";
-import { drafts } from "./storage.js";
+import { fitHeight, isComposing } from "../ui/dom.js";
+import { icon } from "../ui/icons.js";
+import { drafts } from "../base/storage.js";
 
 /** @type {CreateComposer} */
 export const createComposer = ({ composer: form, message: box, send, stop, problem }, { onSend, onStop }) => {

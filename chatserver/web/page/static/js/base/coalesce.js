@@ -3,7 +3,7 @@
  *
  * @param {() => Promise<unknown>} task
  */
-export function onceAtATime(task) {
+export function coalesce(task) {
 	/** @type {Promise<void> | null} */
 	let running = null;
 	let isDue = false;

@@ -1,4 +1,4 @@
-import { onceAtATime } from "./once-at-a-time.js";
+import { coalesce } from "./coalesce.js";
 
 /**
  * Repeats `task`, which must not fail, as long as the page is looked at.
@@ -8,7 +8,7 @@ import { onceAtATime } from "./once-at-a-time.js";
  * @returns {() => void} takes the next turn at once
  */
 export function repeatWhileVisible(seconds, task) {
-	const turns = onceAtATime(task);
+	const turns = coalesce(task);
 	let timer = 0;
 	const now = async () => {
 		if (document.hidden) return;

@@ -1,6 +1,6 @@
 /** Follows one answer in the making, whichever tab of the browser reads it from the server. */
 
-import { ApiError } from "./api.js";
+import { ApiError } from "../server/api.js";
 import { isEnd, openStream } from "./answer-stream.js";
 
 /** @type {FollowAnswer} */

@@ -1,24 +1,24 @@
 /** One conversation as it is open in this tab: what is known of it, and everything that can be done in it. */
 
 import { createAgentSetting } from "./agent-setting.js";
-import { ApiError, isAbort } from "./api.js";
-import { describe, problem } from "./feedback.js";
-import { createKnownMessages } from "./known-messages.js";
-import { loadEditor } from "./later.js";
-import { createLoader } from "./loader.js";
-import { createMessageView, effectiveContent } from "./message-view.js";
+import { ApiError, isAbort } from "../server/api.js";
+import { describe, problem } from "../ui/feedback.js";
+import { createMessageStore } from "./message-store.js";
+import { loadEditor } from "../ui/on-demand.js";
+import { createConversationSync } from "./conversation-sync.js";
+import { createMessageView, effectiveContent } from "../message/message-view.js";
 import { createOutbox } from "./outbox.js";
-import { createUnsettledAnswers } from "./unsettled-answers.js";
+import { createPendingAnswers } from "./pending-answers.js";
 
 /** How long the request for an answer may still be on its way when the answer is stopped. */
 const UNWANTED_MILLISECONDS = 10_000;
 
 /** @type {CreateThread} */
-export const createThread = (surroundings, conversationId, place, handlers) => {
-	const { api, tabs, transcript, composer, agents, agentSelect, bookmarks, announce, companyId } = surroundings;
+export const createThread = (context, conversationId, place, handlers) => {
+	const { api, tabs, transcript, composer, agents, agentSelect, bookmarks, announce, companyId } = context;
 	const abort = new AbortController();
 	const { signal } = abort;
-	const known = createKnownMessages();
+	const known = createMessageStore();
 	/** What is being done, that it is not done twice. @type {Set<string>} */
 	const busy = new Set();
 	/** What is shown instead of the messages, when these cannot be. @type {HTMLElement | null} */
@@ -35,7 +35,7 @@ export const createThread = (surroundings, conversationId, place, handlers) => {
 	// What is shown
 
 	/** The agent that answers this message. @param {string | null} trigger */
-	const agentFor = (trigger) => known.find(trigger)?.agentId ?? loader.conversation()?.agentId ?? null;
+	const agentFor = (trigger) => known.find(trigger)?.agentId ?? sync.conversation()?.agentId ?? null;
 
 	/** @param {Role} role @param {string | null} agentId */
 	const authorName = (role, agentId) => {
@@ -106,7 +106,7 @@ export const createThread = (surroundings, conversationId, place, handlers) => {
 		announce(`${authorName(message.role, message.agentId)}: ${effectiveContent(message)}`);
 	};
 
-	const loader = createLoader(surroundings, signal, known, {
+	const sync = createConversationSync(context, signal, known, {
 		id: () => id,
 		onConversation: handlers.onConversation,
 		onMessages(run) {
@@ -135,7 +135,7 @@ export const createThread = (surroundings, conversationId, place, handlers) => {
 	});
 
 	/** What fails is due, and the next poll tries it again. */
-	const tryRefresh = () => loader.refresh().catch(() => {});
+	const tryRefresh = () => sync.refresh().catch(() => {});
 
 	/** @param {string} id @param {string | null} trigger */
 	const stopLate = async (id, trigger) => {
@@ -146,7 +146,7 @@ export const createThread = (surroundings, conversationId, place, handlers) => {
 	/** The messages are there for the first time. */
 	const arrive = async () => {
 		isOpen = true;
-		if (place) await loader.loadBackTo(place.id.replace("m-", "")).catch(() => {});
+		if (place) await sync.loadBackTo(place.id.replace("m-", "")).catch(() => {});
 		if (signal.aborted) return;
 		if (place) transcript.goBackTo(place);
 		else transcript.goToEnd();
@@ -156,9 +156,9 @@ export const createThread = (surroundings, conversationId, place, handlers) => {
 	const open = async () => {
 		if (!id) return outbox.restore();
 		try {
-			await loader.refresh();
+			await sync.refresh();
 		} catch (error) {
-			if (isAbort(error) || loader.isGone()) return;
+			if (isAbort(error) || sync.isGone()) return;
 			trouble = problem(describe(error), open);
 			repaint();
 		}
@@ -180,7 +180,7 @@ export const createThread = (surroundings, conversationId, place, handlers) => {
 			await task(id);
 		} catch (error) {
 			const retry = () => attempt(name, task);
-			if (!signal.aborted && !loader.isGone()) composer.showProblem(problem(describe(error), retry));
+			if (!signal.aborted && !sync.isGone()) composer.showProblem(problem(describe(error), retry));
 		} finally {
 			busy.delete(name);
 		}
@@ -209,13 +209,13 @@ export const createThread = (surroundings, conversationId, place, handlers) => {
 		outbox.moved();
 		if (!signal.aborted) {
 			composer.adopt(id);
-			loader.take(created);
+			sync.take(created);
 			handlers.onCreated(created);
 		}
 		return id;
 	};
 
-	const outbox = createOutbox(surroundings, {
+	const outbox = createOutbox(context, {
 		id: () => id,
 		async conversationId() {
 			await agentSetting.saved();
@@ -232,12 +232,12 @@ export const createThread = (surroundings, conversationId, place, handlers) => {
 		},
 	});
 
-	const agentSetting = createAgentSetting(surroundings, {
+	const agentSetting = createAgentSetting(context, {
 		id: async () => (await creating?.catch(() => null)) ?? id,
-		current: () => loader.conversation()?.agentId ?? null,
-		isLeft: () => signal.aborted || loader.isGone(),
+		current: () => sync.conversation()?.agentId ?? null,
+		isLeft: () => signal.aborted || sync.isGone(),
 		onSaved(saved) {
-			loader.take(saved);
+			sync.take(saved);
 			tellChanged();
 		},
 	});
@@ -271,7 +271,7 @@ export const createThread = (surroundings, conversationId, place, handlers) => {
 		onBookmark: (message) => attempt(`bookmark ${message.id}`, () => bookmarks.toggle(message)),
 	};
 
-	const answers = createUnsettledAnswers(surroundings, {
+	const answers = createPendingAnswers(context, {
 		createView: (trigger) => createMessageView("assistant", authorName("assistant", agentFor(trigger)), actions),
 		onAnswer(answer, view) {
 			if (known.find(answer.id)) return repaint();
@@ -319,9 +319,9 @@ export const createThread = (surroundings, conversationId, place, handlers) => {
 
 	return {
 		open,
-		loadOlder: loader.loadOlder,
+		loadOlder: sync.loadOlder,
 		repaint,
-		id: () => (loader.isGone() ? null : id),
+		id: () => (sync.isGone() ? null : id),
 		send(content) {
 			if (outbox.isSending()) return false;
 			composer.clearProblem();
@@ -337,7 +337,7 @@ export const createThread = (surroundings, conversationId, place, handlers) => {
 				// Those have just ended, and are there after the refresh, or are yet to begin.
 				const early = stopped ? [] : answers.triggers();
 				for (const trigger of early) unwanted.set(trigger, Date.now() + UNWANTED_MILLISECONDS);
-				await loader.refresh().finally(() => early.forEach(answers.settle));
+				await sync.refresh().finally(() => early.forEach(answers.settle));
 				repaint();
 			}),
 		setAgent: agentSetting.set,
@@ -347,10 +347,10 @@ export const createThread = (surroundings, conversationId, place, handlers) => {
 			answers.forget();
 			transcript.place([]);
 		},
-		poll: () => loader.poll(answers.isFollowing),
+		poll: () => sync.poll(answers.isFollowing),
 		reveal: (messageId) =>
 			attempt(`reveal ${messageId}`, async () => {
-				const message = await loader.loadBackTo(messageId);
+				const message = await sync.loadBackTo(messageId);
 				if (!message) throw new ApiError("That message is not here any more");
 				transcript.reveal(viewOf(message).element);
 			}),

@@ -1,7 +1,7 @@
 /** Keeps the agent that one chose for a conversation on the server: the last choice, whatever came late or failed. */
 
-import { describe, problem } from "./feedback.js";
-import { onceAtATime } from "./once-at-a-time.js";
+import { describe, problem } from "../ui/feedback.js";
+import { coalesce } from "../base/coalesce.js";
 
 /** @type {CreateAgentSetting} */
 export const createAgentSetting = ({ api, agentSelect, composer }, conversation) => {
@@ -9,7 +9,7 @@ export const createAgentSetting = ({ api, agentSelect, composer }, conversation)
 	let wanted = null;
 	let saving = Promise.resolve();
 
-	const save = onceAtATime(async () => {
+	const save = coalesce(async () => {
 		const id = await conversation.id();
 		if (!id) return; // It is created with what the select says.
 		const saved = await api.updateConversation(id, { agentId: wanted });

@@ -1,7 +1,7 @@
 /** Where the messages stand: their order on the page, and which part of them is in sight. */
 
-import { placeInOrder } from "./dom.js";
-import { icon } from "./icons.js";
+import { placeInOrder } from "../ui/dom.js";
+import { icon } from "../ui/icons.js";
 
 /** So near to the end counts as at the end, in CSS pixels. */
 const NEAR_PIXELS = 48;

@@ -1,8 +1,8 @@
 /** The conversations at the left: pinned ones first, then the newest. */
 
-import { element, placeInOrder } from "./dom.js";
-import { iconButton } from "./icons.js";
-import { addressOf } from "./router.js";
+import { element, placeInOrder } from "../ui/dom.js";
+import { iconButton } from "../ui/icons.js";
+import { addressOf } from "../base/router.js";
 
 /** @param {Conversation} conversation */
 export function titleOf(conversation) {

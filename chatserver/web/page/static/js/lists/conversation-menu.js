@@ -1,9 +1,9 @@
 /** What can be done with a whole conversation, as the menu of its "Options" button. */
 
 import { titleOf } from "./conversation-list.js";
-import { askTitle } from "./dialogs.js";
-import { element } from "./dom.js";
-import { describe } from "./feedback.js";
+import { askTitle } from "../ui/dialogs.js";
+import { element } from "../ui/dom.js";
+import { describe } from "../ui/feedback.js";
 
 const MARGIN_PIXELS = 8;
 

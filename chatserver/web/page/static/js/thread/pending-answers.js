@@ -3,9 +3,9 @@
  * there is none).
  */
 
-import { button, element } from "./dom.js";
-import { describe, problem } from "./feedback.js";
-import { loadFollower } from "./later.js";
+import { button, element } from "../ui/dom.js";
+import { describe, problem } from "../ui/feedback.js";
+import { loadFollower } from "../ui/on-demand.js";
 
 /**
  * `follower` is null while the tab is hidden: hidden tabs hold no connection.
@@ -15,9 +15,9 @@ import { loadFollower } from "./later.js";
  * }} Run
  */
 
-/** @type {CreateUnsettledAnswers} */
-export const createUnsettledAnswers = (surroundings, handlers) => {
-	const { api, setConnection } = surroundings;
+/** @type {CreatePendingAnswers} */
+export const createPendingAnswers = (context, handlers) => {
+	const { api, setConnection } = context;
 	/** @type {Map<string | null, Run>} */
 	const runs = new Map();
 	/** What stands in the place of an answer that is not there. @type {Map<string | null, HTMLElement>} */
@@ -33,7 +33,7 @@ export const createUnsettledAnswers = (surroundings, handlers) => {
 		return run.view;
 	};
 
-	/** @type {UnsettledAnswers["noteUnanswered"]} */
+	/** @type {PendingAnswers["noteUnanswered"]} */
 	const noteUnanswered = (conversationId, trigger, text) => {
 		if (missing.has(trigger)) return;
 		const again = button("Retry", () => retry(conversationId, trigger));
@@ -59,7 +59,7 @@ export const createUnsettledAnswers = (surroundings, handlers) => {
 			const { view, starts, progress } = run;
 			run.starts = false;
 			if (document.hidden) return starts ? api.startAnswer(conversationId, trigger) : undefined;
-			run.follower = followAnswer(surroundings, { conversationId, trigger, starts, progress }, {
+			run.follower = followAnswer(context, { conversationId, trigger, starts, progress }, {
 				onProgress: view.showProgress,
 				onConnection: (connected) => setConnection(`stream ${trigger}`, connected),
 				onGone,
@@ -86,7 +86,7 @@ export const createUnsettledAnswers = (surroundings, handlers) => {
 		}
 	};
 
-	/** @type {UnsettledAnswers["follow"]} */
+	/** @type {PendingAnswers["follow"]} */
 	const follow = (conversationId, trigger, { starts }) => {
 		let run = runs.get(trigger);
 		if (!run) {
@@ -106,7 +106,7 @@ export const createUnsettledAnswers = (surroundings, handlers) => {
 		follow(conversationId, trigger, { starts: true });
 	};
 
-	/** @type {UnsettledAnswers["elementFor"]} */
+	/** @type {PendingAnswers["elementFor"]} */
 	const elementFor = (trigger) => runs.get(trigger)?.view.element ?? missing.get(trigger);
 
 	return {

@@ -1,9 +1,9 @@
 /** Messages out of all conversations, in the place of these: what a search found, or what was bookmarked. */
 
 import { titleOf } from "./conversation-list.js";
-import { button, element } from "./dom.js";
-import { describe, problem } from "./feedback.js";
-import { addressOf } from "./router.js";
+import { button, element } from "../ui/dom.js";
+import { describe, problem } from "../ui/feedback.js";
+import { addressOf } from "../base/router.js";
 
 /** @param {Found} found */
 function createRow({ message, conversation, snippet }) {
@@ -15,11 +15,11 @@ function createRow({ message, conversation, snippet }) {
 	return element("li", { class: "conversation found" }, element("a", link, titleOf(conversation)), text);
 }
 
-/** @type {CreateFoundList} */
-export const createFoundList = (container) => {
+/** @type {CreateResultList} */
+export const createResultList = (container) => {
 	let abort = new AbortController();
 
-	/** @param {FoundSource} source @param {string | null} cursor @param {HTMLUListElement} list */
+	/** @param {ResultSource} source @param {string | null} cursor @param {HTMLUListElement} list */
 	const load = async (source, cursor, list) => {
 		// Asked for twice, it comes once.
 		abort.abort();

@@ -3,10 +3,10 @@
  * is tried again is tried under the same `Idempotency-Key`, so that the server says whether it has it already.
  */
 
-import { idempotencyKey } from "./api.js";
-import { button } from "./dom.js";
-import { describe, problem } from "./feedback.js";
-import { forThisTab, recall, remember } from "./storage.js";
+import { idempotencyKey } from "../server/api.js";
+import { button } from "../ui/dom.js";
+import { describe, problem } from "../ui/feedback.js";
+import { forThisTab, recall, remember } from "../base/storage.js";
 
 /** @param {string} place @returns {Letter[]} */
 function lettersIn(place) {

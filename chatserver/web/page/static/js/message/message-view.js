@@ -1,10 +1,10 @@
 /** How one message looks: a person's, a finished answer, or one in the making. */
 
-import { copyButton } from "./clipboard.js";
-import { element } from "./dom.js";
-import { iconButton } from "./icons.js";
+import { copyButton } from "../ui/clipboard.js";
+import { element } from "../ui/dom.js";
+import { iconButton } from "../ui/icons.js";
 import { createMessageContent, growingText } from "./message-content.js";
-import { fullTime, shortTime, timeElement } from "./time.js";
+import { fullTime, shortTime, timeElement } from "../ui/time.js";
 
 /** What models and people see of it. @param {Message} message */
 export function effectiveContent(message) {

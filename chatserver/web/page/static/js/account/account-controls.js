@@ -1,7 +1,7 @@
 /** For those who sign in: the company whose conversations are shown, where there are several, and signing out. */
 
-import { element } from "./dom.js";
-import { drafts, forgetAll, forThisTab, recall, remember } from "./storage.js";
+import { element } from "../ui/dom.js";
+import { drafts, forgetAll, forThisTab, recall, remember } from "../base/storage.js";
 
 /** @type {(parts: PageParts, api: Api, session: Session, companyId: string) => void} */
 export const showAccount = ({ company, signOut }, api, { mode, companies }, companyId) => {

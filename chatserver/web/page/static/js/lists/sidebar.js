@@ -1,9 +1,9 @@
 /** The left side: conversations, archived ones, bookmarks, or what a search found. */
 
 import { createConversationList } from "./conversation-list.js";
-import { icon } from "./icons.js";
-import { loadFoundList } from "./later.js";
-import { effectiveContent } from "./message-view.js";
+import { icon } from "../ui/icons.js";
+import { loadResultList } from "../ui/on-demand.js";
+import { effectiveContent } from "../message/message-view.js";
 
 /** So long a person may pause while typing before the search is made. */
 const PAUSE_MILLISECONDS = 200;
@@ -16,14 +16,14 @@ const isPressed = (toggle) => toggle.getAttribute("aria-pressed") === "true";
 export const createSidebar = (parts, api, companyId, { onOptions, onNew, onError }) => {
 	const { conversations, found, search, archived, bookmarked, newConversation } = parts;
 	const list = createConversationList(conversations, api, companyId, onOptions);
-	/** @type {ReturnType<CreateFoundList> | undefined} */
+	/** @type {ReturnType<CreateResultList> | undefined} */
 	let showFound;
 	let timer = 0;
 
-	/** @type {FoundSource} */
+	/** @type {ResultSource} */
 	const fromSearch = (cursor, signal) => api.search(companyId, { q: search.value.trim(), cursor }, signal);
 
-	/** @type {FoundSource} */
+	/** @type {ResultSource} */
 	const fromBookmarks = async (cursor, signal) => {
 		const page = await api.listBookmarks(companyId, { cursor }, signal);
 		const items = page.items.map(({ message, conversation }) => {
@@ -41,8 +41,8 @@ export const createSidebar = (parts, api, companyId, { onOptions, onNew, onError
 	const show = async () => {
 		clearTimeout(timer);
 		if (source() && !showFound) {
-			const { createFoundList } = await loadFoundList();
-			showFound ??= createFoundList(found);
+			const { createResultList } = await loadResultList();
+			showFound ??= createResultList(found);
 		}
 		conversations.hidden = source() !== null;
 		showFound?.(source());
