@@ -1,4 +1,4 @@
-"""The chat page in a headless browser: how soon it can be used, and whether it stays smooth in long conversations."""
+"""The chat page in a headless browser: how soon it is usable, and whether it stays smooth in long conversations."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ ANSWER = (
     + "\n\n```python\ndef answer(question: str) -> int:\n    return len(question)\n```\n"
 )
 
-# The milliseconds between frames: for so long, or while it scrolls to the beginning step by step.
+# The milliseconds between frames during so many milliseconds, while the page scrolls up by `step` pixels a frame.
 FRAMES = """([milliseconds, step]) => new Promise((resolve) => {
   const scroller = document.querySelector("[role=region]");
   const times = [];
@@ -57,7 +57,7 @@ LOAD_ALL = """async () => {
   }
   return count();
 }"""
-# When both hold for the first time, in milliseconds from the navigation.
+# Sets `usableAt` when conversations are listed and the text box is enabled, in milliseconds from the navigation.
 USABLE = """new MutationObserver(() => {
   if (document.querySelector("nav li a") && document.querySelector("textarea:enabled")) {
     window.usableAt ??= performance.now();
@@ -66,7 +66,7 @@ USABLE = """new MutationObserver(() => {
 
 
 def measure(rounds: int) -> None:
-    """Needs Playwright and a browser of Chromium's family, and says so where they are missing."""
+    """Measure and print tables. Without Playwright or a Chromium browser it prints that they are missing."""
     browser_path = next(filter(None, map(shutil.which, BROWSERS)), None)
     if browser_path is None or importlib.util.find_spec("playwright") is None:
         print("\npage: left out; it needs Chromium, and Playwright as scripts/test installs it", flush=True)
@@ -125,7 +125,7 @@ def _frames(browser: Browser, url: str, rounds: int) -> dict[str, list[float]]:
 
 
 def _while_streaming(page: Page, rounds: int, *, scroll_to: int | None = None) -> list[float]:
-    """The frames of so many seconds in the middle of an answer, at its end or where one scrolled to (CSS pixels)."""
+    """Milliseconds between frames, for `rounds` seconds during an answer, at its end or at `scroll_to` CSS pixels."""
     page.get_by_role("textbox", name="Message", exact=True).fill(" ".join(f"word{n}" for n in range(200 * rounds)))
     page.get_by_role("button", name="Send").click()
     if scroll_to is not None:
@@ -138,7 +138,7 @@ def _while_streaming(page: Page, rounds: int, *, scroll_to: int | None = None) -
 
 
 def _fill(port: int) -> str:
-    """The id of a new conversation with MESSAGES messages."""
+    """Create a conversation with MESSAGES messages and return its id."""
     connection = http.client.HTTPConnection("127.0.0.1", port)
 
     def post(path: str, body: dict[str, Any]) -> Any:

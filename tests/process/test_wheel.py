@@ -36,7 +36,7 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 # Types of the page for its developers; neither server nor page loads them.
-FOR_DEVELOPERS = {"chatserver/web/page/page-types.d.ts", "chatserver/web/page/tsconfig.json"}
+FOR_DEVELOPERS = {f"chatserver/web/page/{name}" for name in ("api-types.d.ts", "page-types.d.ts", "tsconfig.json")}
 
 
 def relative_files(folder: Path) -> set[str]:

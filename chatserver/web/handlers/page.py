@@ -1,4 +1,4 @@
-"""The chat page: files of the package, and nothing else of the disk."""
+"""The chat page and its files, all from the package."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ _POLICY = (
 
 
 class FileHandler(Handler):
-    """Base of what answers with a file; clients ask each time whether theirs is still the newest."""
+    """Base of the handlers that send a file. Clients ask at each request whether their copy is the newest."""
 
     def write_file(self, name: str) -> None:
-        """Raises NotFoundError."""
+        """Send a file of the page by its name. Raises NotFoundError."""
         file = load_files(self.context.page_folder).by_name.get(name)
         if file is None:
             raise NotFoundError
@@ -38,7 +38,7 @@ class StaticHandler(FileHandler):
 
 
 class PageHandler(FileHandler):
-    """The page, whichever of its views the path names: that is for its script to read."""
+    """The page itself. Its script reads from the path which view to show."""
 
     def get(self) -> None:
         links = load_files(self.context.page_folder).links

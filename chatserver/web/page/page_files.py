@@ -1,4 +1,4 @@
-"""The files of the chat page, as they are sent: read once, without comments, and with what the page needs at once."""
+"""The files of the chat page as they are sent: read once, without comments, and with a `Link` header for the page."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from pathlib import Path
 PAGE = "index.html"
 STATIC_PREFIX = "/static/"
 
-# Not the `mimetypes` module: it also believes the machine's own files.
+# Not from the `mimetypes` module, which also reads tables of the machine.
 _CONTENT_TYPES = {
     ".css": "text/css; charset=utf-8",
     ".html": "text/html; charset=utf-8",
@@ -30,7 +30,7 @@ _CONTENT_TYPES = {
 
 _BLOCK_COMMENT = rb"^[ \t]*/\*(?:[^*]|\*(?!/))*\*/[ \t]*\n"
 _LINE_COMMENT = rb"^[ \t]*//.*\n"
-# Only comments that have lines of their own: what stands beside code needs a parser to be told from strings.
+# Only comments on lines of their own: beside code, only a parser can tell a comment from a string.
 _COMMENTS = {
     ".css": re.compile(_BLOCK_COMMENT, re.MULTILINE),
     ".js": re.compile(_BLOCK_COMMENT + b"|" + _LINE_COMMENT, re.MULTILINE),
@@ -48,7 +48,11 @@ class StaticFile:
 
 @dataclass(frozen=True, slots=True)
 class PageFiles:
-    """`links` is the page's `Link` header. It names all modules: browsers need not read one to learn of the next."""
+    """All files by their path below the folder.
+
+    `links` is the value of the page's `Link` header. It names the modules that the page needs at once, so that browsers
+    request them all, instead of reading one module to learn of the next.
+    """
 
     by_name: Mapping[str, StaticFile]
     links: str
@@ -56,7 +60,7 @@ class PageFiles:
 
 @cache
 def load_files(folder: Path) -> PageFiles:
-    """The files in a folder by relative path. They are read once: a name that is not among them leads nowhere."""
+    """Read all files of a folder, once for the life of the process. Only these are ever served."""
     by_name = {}
     for path in sorted(folder.rglob("*")):
         content_type = _CONTENT_TYPES.get(path.suffix)
@@ -69,16 +73,16 @@ def load_files(folder: Path) -> PageFiles:
 
 
 def without_comments(source: bytes, suffix: str) -> bytes:
-    """A sixth of the page's code is comments, which browsers do not read."""
+    """The file without the comments that have lines of their own, which are a third of the page's code."""
     comments = _COMMENTS.get(suffix)
     return comments.sub(b"", source) if comments else source
 
 
 def _modules(by_name: Mapping[str, StaticFile]) -> list[str]:
-    """The page's scripts, what they import, and so on, each once. What is imported by a call, later, is left out."""
+    """The page's scripts and all that they import, each once. Modules that are imported by a call are left out."""
     page = by_name.get(PAGE)
     found = [name.decode() for name in _MODULE_SCRIPT.findall(page.content)] if page else []
-    for name in found:  # It grows meanwhile.
+    for name in found:  # The list grows during the loop.
         for imported in _imports(by_name, name):
             if imported not in found:
                 found.append(imported)

@@ -1,27 +1,37 @@
-/** Builds the page's parts and joins them; what each of them does stands in its own module. */
+/**
+ * Builds the parts of the page and connects them. Each part has its own module.
+ *
+ * @import { ReadingPosition } from "./thread/transcript.js"
+ * @import { PageContext, Thread } from "./thread/thread.js"
+ * @import { ApiClient } from "./server/api.js"
+ * @import { OnOptions } from "./lists/conversation-list.js"
+ */
 
-import { createAgents, createAgentSelect } from "./company/agents.js";
-import { ApiError, createApi, isAbort } from "./server/api.js";
-import { createBookmarks } from "./company/bookmarks.js";
-import { createComposer } from "./thread/composer.js";
-import { createDrawer } from "./ui/drawer.js";
-import { createAnnouncer, createConnectionStatus, createNotices, describe, problem, report } from "./ui/feedback.js";
-import { repeatWhileVisible } from "./base/repeat-while-visible.js";
-import { icon } from "./ui/icons.js";
-import { loadAccount, loadAllOnFirstInput, loadMenu } from "./ui/on-demand.js";
-import { coalesce } from "./base/coalesce.js";
-import { addressOf, createRouter } from "./base/router.js";
-import { createSidebar } from "./lists/sidebar.js";
 import { createSignIn } from "./account/sign-in.js";
-import { recall } from "./base/storage.js";
 import { createBrowserTabs } from "./base/browser-tabs.js";
+import { coalesce } from "./base/coalesce.js";
+import { repeatWhileVisible } from "./base/repeat-while-visible.js";
+import { addressOf, createRouter } from "./base/router.js";
+import { recall } from "./base/storage.js";
+import { createAgents } from "./company/agents.js";
+import { createBookmarks } from "./company/bookmarks.js";
+import { createSidebar } from "./lists/sidebar.js";
+import { ApiError, createApi, isAbort } from "./server/api.js";
+import { createAgentSelect } from "./thread/agent-select.js";
+import { createComposer } from "./thread/composer.js";
 import { createThread } from "./thread/thread.js";
 import { createTranscript } from "./thread/transcript.js";
+import { createDrawer } from "./ui/drawer.js";
+import { createAnnouncer, createConnectionStatus, createNotices, describe, problem, report } from "./ui/feedback.js";
+import { icon } from "./ui/icons.js";
+import { loadAllOnFirstInput, onDemand } from "./ui/on-demand.js";
 
-/** Others are heard of within three seconds, the time of the requests included. */
+const loadMenu = onDemand(() => import("./lists/conversation-menu.js"));
+
+/** Changes by other people are seen within three seconds, the time of the requests included. */
 const POLL_SECONDS = 2;
 
-/** @param {PageParts} parts @param {Api} api @param {string} companyId */
+/** @param {PageParts} parts @param {ApiClient} api @param {string} companyId */
 function run(parts, api, companyId) {
 	const { title, greeting, options } = parts;
 	const tabs = createBrowserTabs();
@@ -32,12 +42,12 @@ function run(parts, api, companyId) {
 	const setConnection = createConnectionStatus(parts.connection);
 	/** @type {Thread | undefined} */
 	let thread;
-	/** That what was asked to be seen is there, or cannot be. */
+	/** Resolves when the first view is loaded, or has failed. */
 	let opening = Promise.resolve();
-	/** @type {Conversation | null} */
+	/** @type {Api.Conversation | null} */
 	let shown = null;
-	/** Where conversations were left. @type {Map<string | null, Place | null>} */
-	const places = new Map();
+	/** Where conversations were left, by id. @type {Map<string | null, ReadingPosition | null>} */
+	const positions = new Map();
 
 	const composer = createComposer(parts, {
 		onSend: (text) => Boolean(thread?.send(text)),
@@ -53,7 +63,7 @@ function run(parts, api, companyId) {
 	/** @param {string} conversationId */
 	const changed = (conversationId) => {
 		tabs.tell({ kind: "changed", conversationId });
-		void beat();
+		void poll();
 	};
 
 	/** @param {unknown} error */
@@ -96,7 +106,7 @@ function run(parts, api, companyId) {
 		onError: warn,
 	});
 
-	/** @param {Conversation | null} conversation */
+	/** @param {Api.Conversation | null} conversation */
 	const show = (conversation) => {
 		shown = conversation;
 		const name = conversation?.title ?? "New conversation";
@@ -119,12 +129,12 @@ function run(parts, api, companyId) {
 		announce,
 		setConnection,
 		companyId,
-		underWay: new Set(),
+		sending: new Set(),
 	};
 
-	/** @param {string | null} conversationId @param {Place | null} [place] */
-	const openThread = (conversationId, place = null) => {
-		if (thread) places.set(thread.id(), transcript.reading());
+	/** @param {string | null} conversationId @param {ReadingPosition | null} [position] */
+	const openThread = (conversationId, position = null) => {
+		if (thread) positions.set(thread.id(), transcript.position());
 		thread?.close();
 		agentSelect.clearOnce();
 		composer.open(conversationId);
@@ -132,7 +142,7 @@ function run(parts, api, companyId) {
 		greeting.hidden = conversationId !== null;
 		show(null);
 		if (conversationId) title.textContent = "";
-		thread = createThread(context, conversationId, place, {
+		thread = createThread(context, conversationId, position, {
 			onConversation: show,
 			onCreated({ id }) {
 				router.record(addressOf(id));
@@ -147,7 +157,7 @@ function run(parts, api, companyId) {
 				title.textContent = "Not found";
 			},
 			onBack: () => openThread(conversationId),
-			onActivity: () => void beat(),
+			onActivity: () => void poll(),
 		});
 		opening = thread.open();
 	};
@@ -155,8 +165,8 @@ function run(parts, api, companyId) {
 	const router = createRouter(({ conversationId, messageId }, isReturn) => {
 		closeDrawer();
 		const isOpen = thread && conversationId && conversationId === thread.id();
-		const goesBack = !isOpen && isReturn && places.has(conversationId);
-		if (!isOpen) openThread(conversationId, goesBack ? places.get(conversationId) : null);
+		const goesBack = !isOpen && isReturn && positions.has(conversationId);
+		if (!isOpen) openThread(conversationId, goesBack ? positions.get(conversationId) : null);
 		if (messageId && !goesBack) void thread?.reveal(messageId);
 	});
 
@@ -166,17 +176,17 @@ function run(parts, api, companyId) {
 		thread?.repaint();
 	});
 	const loadBookmarks = coalesce(bookmarks.load);
-	/** What fails is due, and every beat tries it again. @param {typeof loadAgents} what */
-	const load = (what) => void what.request().catch(report);
+	/** After a failure each poll tries again. @param {typeof loadAgents} list */
+	const load = (list) => void list.request().catch(report);
 
-	const beat = repeatWhileVisible(POLL_SECONDS, async () => {
+	const poll = repeatWhileVisible(POLL_SECONDS, async () => {
 		const results = await Promise.allSettled([list.refresh(), thread?.poll()]);
 		const errors = results.map((result) => result.status === "rejected" && result.reason);
 		setConnection("poll", !errors.some((error) => error instanceof ApiError && error.status === 0));
 		errors.filter(Boolean).forEach(report);
-		[loadAgents, loadBookmarks].filter((what) => what.isDue()).forEach(load);
+		[loadAgents, loadBookmarks].filter((list) => list.isDue()).forEach(load);
 	});
-	tabs.listen((news) => news.kind === "changed" && void beat());
+	tabs.listen((news) => news.kind === "changed" && void poll());
 
 	load(loadAgents);
 	parts.skip.addEventListener("click", (event) => {
@@ -185,13 +195,13 @@ function run(parts, api, companyId) {
 	});
 	loadAllOnFirstInput();
 	router.start();
-	// They come with all of their messages: those of the first view come first.
+	// Bookmarks come with all of their messages, so the messages of the first view are loaded before.
 	void opening.then(() => load(loadBookmarks));
 	if (matchMedia("(hover: hover)").matches) composer.focus();
 }
 
 async function start() {
-	/** All elements that have an id. @type {any} */
+	/** All elements with an id. @type {any} */
 	const parts = Object.fromEntries(Array.from(document.querySelectorAll("[id]"), (node) => [node.id, node]));
 	const askToken = createSignIn(() => api);
 	const api = createApi(askToken);
@@ -201,11 +211,13 @@ async function start() {
 		const ids = session.companies.map(({ id }) => id);
 		const companyId = ids.includes(recall("company")) ? recall("company") : ids[0];
 		if (ids.length > 1 || session.mode === "authenticated") {
-			loadAccount().then(({ showAccount }) => showAccount(parts, api, session, companyId), () => {});
+			import("./account/account-controls.js")
+				.then(({ showAccountControls }) => showAccountControls(parts, api, session, companyId))
+				.catch(() => {});
 		}
 		run(parts, api, companyId);
 	} catch (error) {
-		// It ends without a token only.
+		// This resolves only if no token was accepted; a sign-in reloads the page.
 		if (error instanceof ApiError && error.status === 401) await askToken();
 		parts.messages.replaceChildren(problem(describe(error), () => location.reload()));
 	}

@@ -1,14 +1,18 @@
-/** For those who sign in: the company whose conversations are shown, where there are several, and signing out. */
+/**
+ * Choosing the company whose conversations are shown, if there are several, and signing out.
+ *
+ * @import { ApiClient } from "../server/api.js"
+ */
 
 import { element } from "../ui/dom.js";
 import { drafts, forgetAll, forThisTab, recall, remember } from "../base/storage.js";
 
-/** @type {(parts: PageParts, api: Api, session: Session, companyId: string) => void} */
-export const showAccount = ({ company, signOut }, api, { mode, companies }, companyId) => {
+/** @param {PageParts} parts @param {ApiClient} api @param {Api.Session} session @param {string} companyId shown now */
+export const showAccountControls = ({ company, signOut }, api, { mode, companies }, companyId) => {
 	const select = element("select", {
 		change: () => {
 			remember("company", select.value);
-			// What a new conversation was to begin with stays with its company.
+			// The draft of a new conversation belongs to the company.
 			remember(`draft ${companyId}`, drafts.get(null), forThisTab);
 			drafts.set(null, recall(`draft ${select.value}`, forThisTab));
 			location.assign("/");
@@ -21,7 +25,7 @@ export const showAccount = ({ company, signOut }, api, { mode, companies }, comp
 	company.hidden = companies.length < 2;
 	signOut.hidden = mode !== "authenticated";
 	const leave = () => {
-		// The next one who sits here is not to find, let alone send, what was written.
+		// The next person at this browser must not find, or even send, unsent text.
 		forgetAll();
 		location.assign("/");
 	};

@@ -1,12 +1,18 @@
-/** Asking who is here, when the server wants to know. */
+/**
+ * Asks for a token when the server wants to know who is here.
+ *
+ * @import { ApiClient } from "../server/api.js"
+ */
 
-import { loadDialogs } from "../ui/on-demand.js";
+import { onDemand } from "../ui/on-demand.js";
+
+const loadDialogs = onDemand(() => import("../ui/dialogs.js"));
 
 /**
- * Gives what asks for a token, unless it is being asked for. It ends when that is waved away, or cannot be loaded: the
- * next request that is refused asks again.
+ * Returns a function that asks for a token, unless it is asking already. Its promise resolves when the dialog is closed
+ * or cannot be loaded; the next request that is refused asks again.
  *
- * @type {(api: () => Api) => () => Promise<void>}
+ * @param {() => ApiClient} api
  */
 export const createSignIn = (api) => {
 	/** @type {Promise<void> | null} */
@@ -16,6 +22,6 @@ export const createSignIn = (api) => {
 		await api().signIn(token);
 		location.reload();
 	};
-	const ask = () => loadDialogs().then(({ askToken }) => askToken(signIn));
+	const ask = async () => void (await (await loadDialogs()).askToken(signIn));
 	return () => (asking ??= ask().catch(() => {}).finally(() => (asking = null)));
 };

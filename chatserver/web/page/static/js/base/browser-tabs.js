@@ -1,25 +1,36 @@
 /**
- * What the tabs of one browser settle among themselves: news, and who of them holds a connection.
+ * The tabs of one browser exchange news and share the connections to the server.
  *
- * Over HTTP/1.1 a browser opens six connections to a server, for all tabs together, and every event stream holds one
- * for long. So one tab reads each answer and tells the others, and no more than `STREAM_SLOTS` are read at once.
+ * Over HTTP/1.1 a browser opens six connections to a server, for all tabs together, and each event stream occupies one
+ * for a long time. So only one tab reads an answer and tells the others, and at most `STREAM_SLOTS` are read at once.
+ *
+ * @typedef {ReturnType<typeof createBrowserTabs>} BrowserTabs
+ *
+ * @typedef {{ content: string, reasoning: string, lastEventId: string | null }} Progress How far an answer has come.
+ *
+ * @typedef { { kind: "bookmark", messageId: string, isSet: boolean }
+ *   | { kind: "changed", conversationId: string | null }
+ *   | { kind: "answering", conversationId: string, trigger: string | null }
+ *   | { kind: "asked", answer: string }
+ *   | { kind: "progress", answer: string, progress: Progress }
+ *   | { kind: "event", answer: string, event: Api.StreamEvent, id: string }
+ * } News `answer` is the same name in all tabs.
  */
 
 const STREAM_SLOTS = 4;
 const NAME = "chatserver";
 
-/** @type {() => BrowserTabs} */
 export const createBrowserTabs = () => {
 	const channel = new BroadcastChannel(NAME);
 
-	/** In whichever is free first. @param {AbortSignal} signal @param {() => Promise<void>} read */
+	/** Runs `read` in the slot that is free first. @param {AbortSignal} signal @param {() => Promise<void>} read */
 	const inSlot = async (signal, read) => {
 		const others = new AbortController();
 		const waiting = { signal: AbortSignal.any([signal, others.signal]) };
 		/** @type {Promise<void> | undefined} */
 		let reading;
 		const take = () => {
-			// Several can be free at once.
+			// Several slots can be free at once; only the first one is used.
 			if (reading) return;
 			others.abort();
 			return (reading = read());
@@ -30,11 +41,22 @@ export const createBrowserTabs = () => {
 	};
 
 	return {
+		/** Whether one tab can read for all. Browsers offer Web Locks over HTTPS and on loopback only. */
 		canShare: "locks" in navigator,
+		/** Sends to all other tabs. @param {News} news */
 		tell: (news) => channel.postMessage(news),
+		/** @param {(news: News) => void} listener @param {AbortSignal} [signal] */
 		listen(listener, signal) {
 			channel.addEventListener("message", ({ data }) => data?.kind && listener(data), { signal });
 		},
+		/**
+		 * Runs `read` once this tab is the one that reads the answer and a connection is free. If tabs cannot share,
+		 * it runs at once.
+		 *
+		 * @param {string} answer
+		 * @param {AbortSignal} signal ends the wait, not `read`
+		 * @param {() => Promise<void>} read
+		 */
 		async whenLeading(answer, signal, read) {
 			if (!this.canShare) return read();
 			try {

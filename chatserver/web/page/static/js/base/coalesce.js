@@ -1,5 +1,5 @@
 /**
- * Runs a task once at a time. Calls that come while it runs share one more run after it.
+ * Returns a task of which at most one run is under way. Requests that come during a run share one more run after it.
  *
  * @param {() => Promise<unknown>} task
  */
@@ -28,7 +28,7 @@ export function coalesce(task) {
 			return (running ??= run());
 		},
 		running: () => running,
-		/** Whether it failed, and was not run since. */
+		/** Whether the last run failed. */
 		isDue: () => isDue,
 	};
 }

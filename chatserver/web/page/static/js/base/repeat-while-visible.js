@@ -1,22 +1,22 @@
 import { coalesce } from "./coalesce.js";
 
 /**
- * Repeats `task`, which must not fail, as long as the page is looked at.
+ * Repeats `task`, which must not fail, while the page is visible.
  *
- * @param {number} seconds from the end of one turn to the start of the next
+ * @param {number} seconds from the end of one run to the start of the next
  * @param {() => Promise<unknown>} task
- * @returns {() => void} takes the next turn at once
+ * @returns {() => Promise<void>} starts the next run at once
  */
 export function repeatWhileVisible(seconds, task) {
-	const turns = coalesce(task);
+	const runs = coalesce(task);
 	let timer = 0;
-	const now = async () => {
+	const runNow = async () => {
 		if (document.hidden) return;
-		await turns.request();
+		await runs.request();
 		clearTimeout(timer);
-		timer = setTimeout(now, seconds * 1000);
+		timer = setTimeout(runNow, seconds * 1000);
 	};
-	document.addEventListener("visibilitychange", now);
-	void now();
-	return now;
+	document.addEventListener("visibilitychange", runNow);
+	void runNow();
+	return runNow;
 }

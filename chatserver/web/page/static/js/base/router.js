@@ -1,4 +1,8 @@
-/** Addresses: `/` is a new conversation, `/c/{id}` one that exists, `#m-{id}` a message in it. */
+/**
+ * The page's addresses: `/` is a new conversation, `/c/{id}` an existing one, `/c/{id}#m-{id}` a message in it.
+ *
+ * @typedef {{ conversationId: string | null, messageId: string | null }} Route
+ */
 
 const UUID = "[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}";
 const PATH = new RegExp(`^/(?:c/(${UUID}))?$`, "i");
@@ -14,18 +18,20 @@ export function addressOf(conversationId, messageId = null) {
 	return conversationId ? `/c/${conversationId}${messageId ? `#${messageAnchor(messageId)}` : ""}` : "/";
 }
 
-/** @param {{pathname: string, hash: string}} address @returns {Route | null} null when it is none of this page's */
+/** @param {{pathname: string, hash: string}} address @returns {Route | null} null: not an address of this page */
 export function parseAddress({ pathname, hash }) {
 	const [path, message] = [PATH.exec(pathname), HASH.exec(hash)];
 	return path && { conversationId: path[1]?.toLowerCase() ?? null, messageId: message?.[1].toLowerCase() ?? null };
 }
 
-/** @type {CreateRouter} */
+/**
+ * @param {(route: Route, isReturn: boolean) => void} onRoute `isReturn`: by the browser's back or forward
+ */
 export const createRouter = (onRoute) => {
 	const tell = (isReturn = false) =>
 		onRoute(parseAddress(location) ?? { conversationId: null, messageId: null }, isReturn);
 
-	/** @param {string} address */
+	/** Changes the address without calling `onRoute`: the page shows it already. @param {string} address */
 	const record = (address) => {
 		if (address !== location.pathname + location.hash) history.pushState(null, "", address);
 	};
@@ -50,6 +56,7 @@ export const createRouter = (onRoute) => {
 	return {
 		record,
 		go,
+		/** From now on `onRoute` is called for each address that is opened, the first one included. */
 		start() {
 			addEventListener("popstate", () => tell(true));
 			document.addEventListener("click", click);

@@ -1,23 +1,22 @@
-/** What is kept in this browser. Where that is turned off or full, things live as long as the page. */
+/** Values kept in the browser's storage. If that is turned off or full, nothing is kept after the page is left. */
 
-/** For all tabs; others are for this one alone, and last as long as it does. */
+/** Shared by all tabs, and kept after they are closed. */
 const forAll = () => localStorage;
+/** For this tab alone, until it is closed. */
 export const forThisTab = () => sessionStorage;
 
-/**
- * What was written and not sent yet, per conversation (null: a new one, of which every tab has its own).
- *
- * @type {Drafts}
- */
+/** Unsent text by conversation id. Null stands for a new conversation, whose draft is the tab's own. */
 export const drafts = {
+	/** @param {string | null} conversationId */
 	get: (conversationId) => (conversationId ? recall(`draft ${conversationId}`) : recall("draft", forThisTab)),
+	/** @param {string | null} conversationId @param {string} text */
 	set(conversationId, text) {
 		if (conversationId) remember(`draft ${conversationId}`, text);
 		else remember("draft", text, forThisTab);
 	},
 };
 
-/** @param {string} key @param {() => Storage} [where] */
+/** Returns "" for a key that is not stored. @param {string} key @param {() => Storage} [where] */
 export function recall(key, where = forAll) {
 	try {
 		return where().getItem(`chatserver ${key}`) ?? "";
@@ -26,23 +25,23 @@ export function recall(key, where = forAll) {
 	}
 }
 
-/** @param {string} key @param {string} value empty to forget @param {() => Storage} [where] */
+/** @param {string} key @param {string} value "" removes the key @param {() => Storage} [where] */
 export function remember(key, value, where = forAll) {
 	try {
 		if (value) where().setItem(`chatserver ${key}`, value);
 		else where().removeItem(`chatserver ${key}`);
 	} catch {
-		// See above.
+		// Storage is turned off or full.
 	}
 }
 
-/** All that this page keeps here, but for what other tabs keep for themselves. */
+/** Removes everything that this page stored, except what other tabs store for themselves. */
 export function forgetAll() {
 	for (const where of [forAll, forThisTab]) {
 		try {
 			for (const key of Object.keys(where())) if (key.startsWith("chatserver ")) where().removeItem(key);
 		} catch {
-			// See above.
+			// Storage is turned off or full.
 		}
 	}
 }

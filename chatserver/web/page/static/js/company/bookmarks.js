@@ -1,11 +1,18 @@
-/** The messages that the company wants to find again. */
+/**
+ * The messages that the company wants to find again.
+ *
+ * @import { BrowserTabs } from "../base/browser-tabs.js"
+ * @import { ApiClient } from "../server/api.js"
+ *
+ * @typedef {ReturnType<typeof createBookmarks>} Bookmarks
+ */
 
-/** Of more than these a message does not show that it is bookmarked; setting the bookmark again does no harm. */
+/** Messages beyond these do not show their bookmark; setting it again does no harm. */
 const MOST_BOOKMARKS = 1000;
 
-/** @type {CreateBookmarks} */
+/** @param {ApiClient} api @param {string} companyId @param {BrowserTabs} tabs @param {() => void} onChange */
 export const createBookmarks = (api, companyId, tabs, onChange) => {
-	/** The ids of the messages. @type {Set<string>} */
+	/** Message ids. @type {Set<string>} */
 	const ids = new Set();
 
 	/** @param {string} id @param {boolean} isSet */
@@ -18,18 +25,20 @@ export const createBookmarks = (api, companyId, tabs, onChange) => {
 	tabs.listen((news) => news.kind === "bookmark" && note(news.messageId, news.isSet));
 
 	return {
+		/** @param {string} id of a message */
 		has: (id) => ids.has(id),
 		async load() {
 			/** @type {string | null} */
 			let cursor = null;
 			do {
-				/** @type {Page<Bookmark>} */
+				/** @type {Api.BookmarkPage} */
 				const page = await api.listBookmarks(companyId, { limit: 100, cursor });
 				for (const { message } of page.items) ids.add(message.id);
 				cursor = page.nextCursor;
 			} while (cursor && ids.size < MOST_BOOKMARKS);
 			onChange();
 		},
+		/** @param {{ id: string, conversationId: string }} message */
 		async toggle({ id, conversationId }) {
 			const isSet = !ids.has(id);
 			await api.setBookmark(conversationId, id, isSet);

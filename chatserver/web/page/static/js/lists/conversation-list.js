@@ -1,15 +1,18 @@
-/** The conversations at the left: pinned ones first, then the newest. */
+/**
+ * The list of conversations: pinned ones first, then the newest.
+ *
+ * @import { ApiClient } from "../server/api.js"
+ *
+ * @typedef {ReturnType<typeof createConversationList>} ConversationList
+ * @typedef {(button: HTMLElement, conversation: Api.Conversation) => void} OnOptions
+ */
 
+import { addressOf } from "../base/router.js";
+import { titleOf } from "../server/resources.js";
 import { element, placeInOrder } from "../ui/dom.js";
 import { iconButton } from "../ui/icons.js";
-import { addressOf } from "../base/router.js";
 
-/** @param {Conversation} conversation */
-export function titleOf(conversation) {
-	return conversation.title ?? "Untitled";
-}
-
-/** The server's own order. @param {Conversation} a @param {Conversation} b */
+/** The server's order. @param {Api.Conversation} a @param {Api.Conversation} b */
 function compare(a, b) {
 	const byPin = Number(b.pinnedAt !== null) - Number(a.pinnedAt !== null);
 	return byPin || b.updatedAt.localeCompare(a.updatedAt) || b.id.localeCompare(a.id);
@@ -25,7 +28,7 @@ function createRow(id, onOptions) {
 	return { element: element("li", { class: "conversation" }, link, dot, options), link, dot };
 }
 
-/** @type {CreateConversationList} */
+/** @param {HTMLElement} container @param {ApiClient} api @param {string} companyId @param {OnOptions} onOptions */
 export const createConversationList = (container, api, companyId, onOptions) => {
 	const pinnedTitle = element("h2", {}, "Pinned");
 	const pinned = element("ul");
@@ -34,7 +37,7 @@ export const createConversationList = (container, api, companyId, onOptions) => 
 	const note = element("p", { class: "list-note" });
 	const end = element("div", { class: "edge" });
 	container.replaceChildren(pinnedTitle, pinned, recentTitle, recent, note, end);
-	/** @type {Map<string, Conversation>} */
+	/** @type {Map<string, Api.Conversation>} */
 	const known = new Map();
 	/** @type {Map<string, ReturnType<typeof createRow>>} */
 	const rows = new Map();
@@ -47,7 +50,7 @@ export const createConversationList = (container, api, companyId, onOptions) => 
 	let currentId = null;
 	let abort = new AbortController();
 
-	/** @param {Conversation} conversation */
+	/** @param {Api.Conversation} conversation */
 	const rowOf = (conversation) => {
 		const { id } = conversation;
 		const row = rows.get(id) ?? createRow(id, (button) => onOptions(button, known.get(id) ?? conversation));
@@ -89,7 +92,7 @@ export const createConversationList = (container, api, companyId, onOptions) => 
 			cursor = page.nextCursor;
 			render();
 		} catch {
-			// The next scroll or poll asks again.
+			// The next scroll or poll tries again.
 		} finally {
 			isLoadingMore = false;
 		}
@@ -100,16 +103,17 @@ export const createConversationList = (container, api, companyId, onOptions) => 
 		rootMargin: "0px 0px 400px",
 	});
 
+	/** Loads the first page anew. The pages below it stay, unless conversations between may be missing. */
 	const refresh = async () => {
 		const { signal } = abort;
 		const page = await fetchPage(null);
 		if (signal.aborted) return;
 		const last = page.items.at(-1);
 		const before = last && page.hasMore && known.get(last.id);
-		// Where the page ends with one that stood there before, what follows stays; else there may be others between.
+		// If the last conversation of the page was there before, those below it stay; otherwise some between may be missing.
 		const joins = before && compare(before, last) === 0;
 		for (const [id, conversation] of known) {
-			// What belongs where the page reaches, and is not in it, was taken away.
+			// A conversation that belongs into the page's range but is not in the page is gone.
 			if (!joins || compare(conversation, last) <= 0) known.delete(id);
 		}
 		if (known.size === 0) cursor = page.nextCursor;
@@ -120,6 +124,7 @@ export const createConversationList = (container, api, companyId, onOptions) => 
 
 	return {
 		refresh,
+		/** @param {boolean} archived shows the archived conversations, or the others */
 		show(archived) {
 			isArchive = archived;
 			abort.abort();
@@ -129,16 +134,19 @@ export const createConversationList = (container, api, companyId, onOptions) => 
 			isLoaded = false;
 			return refresh();
 		},
+		/** Shows a changed conversation, if it is listed. @param {Api.Conversation} conversation */
 		update(conversation) {
 			if (!known.has(conversation.id)) return;
 			if ((conversation.archivedAt !== null) === isArchive) known.set(conversation.id, conversation);
 			else known.delete(conversation.id);
 			render();
 		},
+		/** @param {string} id */
 		remove(id) {
 			known.delete(id);
 			render();
 		},
+		/** Marks the conversation that is open. @param {string | null} id */
 		setCurrent(id) {
 			currentId = id;
 			render();

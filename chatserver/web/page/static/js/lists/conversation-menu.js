@@ -1,13 +1,29 @@
-/** What can be done with a whole conversation, as the menu of its "Options" button. */
+/**
+ * The menu of a conversation's "Options" button.
+ *
+ * @import { ApiClient } from "../server/api.js"
+ * @import { Notices } from "../ui/feedback.js"
+ * @import { OnOptions } from "./conversation-list.js"
+ */
 
-import { titleOf } from "./conversation-list.js";
+import { titleOf } from "../server/resources.js";
 import { askTitle } from "../ui/dialogs.js";
 import { element } from "../ui/dom.js";
 import { describe } from "../ui/feedback.js";
 
 const MARGIN_PIXELS = 8;
 
-/** @type {CreateConversationMenu} */
+/**
+ * Returns a function that opens the menu of a conversation below a button.
+ *
+ * @param {ApiClient} api
+ * @param {Notices} notices
+ * @param {object} handlers
+ * @param {(conversation: Api.Conversation) => void} handlers.onChanged
+ * @param {(conversation: Api.Conversation) => boolean} handlers.onDeleted returns whether it was open
+ * @param {(conversation: Api.Conversation, wasOpen: boolean) => void} handlers.onRestored
+ * @returns {OnOptions}
+ */
 export const createConversationMenu = (api, notices, { onChanged, onDeleted, onRestored }) => {
 	const menu = element("div", { class: "menu", role: "menu", popover: "auto", "aria-label": "Options" });
 	/** @type {HTMLElement | null} */
@@ -22,7 +38,7 @@ export const createConversationMenu = (api, notices, { onChanged, onDeleted, onR
 	/** @param {string} name @param {() => Promise<void>} task */
 	const item = (name, task) => {
 		const click = () => {
-			menu.hidePopover(); // Gives the focus back first, for a dialog to give it back in turn.
+			menu.hidePopover(); // First, so that a dialog gives the focus back to the button.
 			void attempt(task);
 		};
 		return element("button", { type: "button", role: "menuitem", tabindex: -1, click }, name);
@@ -31,7 +47,7 @@ export const createConversationMenu = (api, notices, { onChanged, onDeleted, onR
 	/** @param {string} name @param {string} href */
 	const download = (name, href) => element("a", { role: "menuitem", tabindex: -1, href, download: true }, name);
 
-	/** @param {Conversation} conversation @param {boolean} away */
+	/** @param {Api.Conversation} conversation @param {boolean} away */
 	const archive = async (conversation, away) => {
 		onChanged(await api.act(conversation.id, away ? "archive" : "unarchive"));
 		notices.offerUndo(`“${titleOf(conversation)}” ${away ? "archived" : "is back"}`, () =>
@@ -39,7 +55,7 @@ export const createConversationMenu = (api, notices, { onChanged, onDeleted, onR
 		);
 	};
 
-	/** @param {Conversation} conversation */
+	/** @param {Api.Conversation} conversation */
 	const remove = async (conversation) => {
 		await api.deleteConversation(conversation.id);
 		const wasOpen = onDeleted(conversation);
@@ -48,7 +64,7 @@ export const createConversationMenu = (api, notices, { onChanged, onDeleted, onR
 		);
 	};
 
-	/** @param {Conversation} conversation */
+	/** @param {Api.Conversation} conversation */
 	const rename = async ({ id, title }) =>
 		askTitle(title ?? "", (text) =>
 			attempt(async () => onChanged(await api.updateConversation(id, { title: text || null }))),
@@ -86,10 +102,10 @@ export const createConversationMenu = (api, notices, { onChanged, onDeleted, onR
 			download("Export as JSON", api.exportUrl(id, "json")),
 			item("Delete", () => remove(conversation)),
 		);
-		// The event of its closing is yet to come.
+		// The toggle event of the menu that was open comes later, when `opener` is another button.
 		opener?.setAttribute("aria-expanded", "false");
 		opener = button;
-		button.after(menu); // So it is part of the same landmark.
+		button.after(menu); // In the same landmark as the button.
 		menu.showPopover();
 		place(button.getBoundingClientRect());
 		/** @type {HTMLElement} */ (menu.firstElementChild).focus();

@@ -1,11 +1,17 @@
-/** Messages out of all conversations, in the place of these: what a search found, or what was bookmarked. */
+/**
+ * A list of messages from all conversations, in place of the list of conversations: search results or bookmarks.
+ *
+ * @import { Page } from "../server/api.js"
+ *
+ * @typedef {(cursor: string | null, signal: AbortSignal) => Promise<Page<Api.SearchHit>>} ResultSource
+ */
 
-import { titleOf } from "./conversation-list.js";
+import { addressOf } from "../base/router.js";
+import { titleOf } from "../server/resources.js";
 import { button, element } from "../ui/dom.js";
 import { describe, problem } from "../ui/feedback.js";
-import { addressOf } from "../base/router.js";
 
-/** @param {Found} found */
+/** @param {Api.SearchHit} hit */
 function createRow({ message, conversation, snippet }) {
 	const id = `found-${message?.id ?? conversation.id}`;
 	const parts = snippet.map(({ text, hit }) => (hit ? element("mark", {}, text) : text));
@@ -15,13 +21,13 @@ function createRow({ message, conversation, snippet }) {
 	return element("li", { class: "conversation found" }, element("a", link, titleOf(conversation)), text);
 }
 
-/** @type {CreateResultList} */
+/** Returns a function that shows the list of a source; null: no list. @param {HTMLElement} container */
 export const createResultList = (container) => {
 	let abort = new AbortController();
 
 	/** @param {ResultSource} source @param {string | null} cursor @param {HTMLUListElement} list */
 	const load = async (source, cursor, list) => {
-		// Asked for twice, it comes once.
+		// A second press aborts the first request, so a page is not added twice.
 		abort.abort();
 		const { signal } = (abort = new AbortController());
 		try {
@@ -39,7 +45,7 @@ export const createResultList = (container) => {
 		}
 	};
 
-	return (source) => {
+	return (/** @type {ResultSource | null} */ source) => {
 		abort.abort();
 		container.hidden = source === null;
 		if (source) void load(source, null, element("ul"));

@@ -1,23 +1,36 @@
-/** The left side: conversations, archived ones, bookmarks, or what a search found. */
+/**
+ * The sidebar, which shows the conversations, the archived ones, the bookmarks, or the results of a search.
+ *
+ * @import { ApiClient } from "../server/api.js"
+ * @import { OnOptions } from "./conversation-list.js"
+ * @import { ResultSource, createResultList } from "./result-list.js"
+ */
 
-import { createConversationList } from "./conversation-list.js";
+import { effectiveContent } from "../server/resources.js";
 import { icon } from "../ui/icons.js";
-import { loadResultList } from "../ui/on-demand.js";
-import { effectiveContent } from "../message/message-view.js";
+import { onDemand } from "../ui/on-demand.js";
+import { createConversationList } from "./conversation-list.js";
 
-/** So long a person may pause while typing before the search is made. */
+const loadResultList = onDemand(() => import("./result-list.js"));
+
+/** A search begins when a person has stopped typing for this long. */
 const PAUSE_MILLISECONDS = 200;
 const SNIPPET_CHARACTERS = 200;
 
 /** @param {HTMLElement} toggle */
 const isPressed = (toggle) => toggle.getAttribute("aria-pressed") === "true";
 
-/** @type {CreateSidebar} */
+/**
+ * @param {PageParts} parts
+ * @param {ApiClient} api
+ * @param {string} companyId
+ * @param {{ onOptions: OnOptions, onNew: () => void, onError: (error: unknown) => void }} handlers
+ */
 export const createSidebar = (parts, api, companyId, { onOptions, onNew, onError }) => {
 	const { conversations, found, search, archived, bookmarked, newConversation } = parts;
 	const list = createConversationList(conversations, api, companyId, onOptions);
-	/** @type {ReturnType<CreateResultList> | undefined} */
-	let showFound;
+	/** @type {ReturnType<typeof createResultList> | undefined} */
+	let showResults;
 	let timer = 0;
 
 	/** @type {ResultSource} */
@@ -40,17 +53,17 @@ export const createSidebar = (parts, api, companyId, { onOptions, onNew, onError
 
 	const show = async () => {
 		clearTimeout(timer);
-		if (source() && !showFound) {
+		if (source() && !showResults) {
 			const { createResultList } = await loadResultList();
-			showFound ??= createResultList(found);
+			showResults ??= createResultList(found);
 		}
 		conversations.hidden = source() !== null;
-		showFound?.(source());
+		showResults?.(source());
 	};
 
 	const tryShow = () => void show().catch(onError);
 
-	/** @param {HTMLElement} toggle @param {HTMLElement} other cannot be on at the same time */
+	/** @param {HTMLElement} toggle @param {HTMLElement} other is switched off */
 	const flip = (toggle, other) => {
 		toggle.setAttribute("aria-pressed", `${!isPressed(toggle)}`);
 		other.setAttribute("aria-pressed", "false");
@@ -76,6 +89,7 @@ export const createSidebar = (parts, api, companyId, { onOptions, onNew, onError
 
 	return {
 		list,
+		/** A bookmark was set or removed. */
 		onBookmarks() {
 			if (isPressed(bookmarked) && !search.value) tryShow();
 		},

@@ -1,21 +1,25 @@
-/** The words of one message: text while it grows, and the server's HTML once it is finished. */
+/**
+ * The content of one message: text while it grows, and the server's HTML once it is finished.
+ *
+ * @import { Announce } from "../ui/feedback.js"
+ */
 
 import { copyButton } from "../ui/clipboard.js";
 import { element } from "../ui/dom.js";
 
-/** Text that mostly grows at its end: what stands there already is left alone, with its selection. */
-export const growingText = (/** @type {HTMLElement} */ place) => {
+/** For text that mostly grows at its end: text that is shown already stays as it is, with its selection. */
+export const growingText = (/** @type {HTMLElement} */ container) => {
 	let shown = "";
 	return (/** @type {string} */ text) => {
 		if (text === shown) return;
-		if (text.startsWith(shown)) place.append(text.slice(shown.length));
-		else place.replaceChildren(text);
+		if (text.startsWith(shown)) container.append(text.slice(shown.length));
+		else container.replaceChildren(text);
 		shown = text;
 	};
 };
 
 /**
- * What may be wider than a phone scrolls by itself, by keyboard too.
+ * Puts a box around an element that may be wider than the screen, so that it scrolls by itself.
  *
  * @param {HTMLElement} box
  * @param {HTMLElement} wide
@@ -25,10 +29,10 @@ function wrap(box, wide) {
 	box.append(wide);
 }
 
-/** @type {CreateMessageContent} */
+/** @param {Announce} announce */
 export const createMessageContent = (announce) => {
-	const place = element("div", { class: "content", dir: "auto" });
-	const setText = growingText(place);
+	const content = element("div", { class: "content", dir: "auto" });
+	const setText = growingText(content);
 	let shownHtml = "";
 
 	/** @param {HTMLElement} pre */
@@ -36,26 +40,28 @@ export const createMessageContent = (announce) => {
 		const language = pre.firstElementChild?.className.replace("language-", "") ?? "";
 		const copy = copyButton("Copy code", () => pre.textContent ?? "", announce);
 		wrap(element("div", { class: "code" }, element("div", { class: "code-head" }, language, copy)), pre);
-		pre.tabIndex = 0; // so that keys scroll it
+		pre.tabIndex = 0; // so that it can be scrolled by keyboard
 	};
 
 	return {
-		element: place,
+		element: content,
+		/** @param {string} text */
 		showText(text) {
-			if (shownHtml) place.replaceChildren();
+			if (shownHtml) content.replaceChildren();
 			shownHtml = "";
-			place.classList.remove("rendered");
+			content.classList.remove("rendered");
 			setText(text);
 		},
+		/** @param {string} html as the server rendered it */
 		showHtml(html) {
 			if (html === shownHtml) return;
 			shownHtml = html;
 			setText("");
-			place.classList.add("rendered");
-			// All the markup that this page ever takes over; the server has cleaned it.
-			place.innerHTML = html;
-			for (const pre of place.querySelectorAll("pre")) frame(pre);
-			for (const table of place.querySelectorAll("table")) wrap(element("div", { class: "wide", tabindex: 0 }), table);
+			content.classList.add("rendered");
+			// The only markup that this page inserts. The server has cleaned it.
+			content.innerHTML = html;
+			for (const pre of content.querySelectorAll("pre")) frame(pre);
+			for (const table of content.querySelectorAll("table")) wrap(element("div", { class: "wide", tabindex: 0 }), table);
 		},
 	};
 };

@@ -1,9 +1,15 @@
-/** The box in which a message is written anew. */
+/** The form in which a message is edited. */
 
 import { button, element, fitHeight, isComposing } from "../ui/dom.js";
 import { describe, problem } from "../ui/feedback.js";
 
-/** @type {EditMessage} */
+/**
+ * @param {string} content to begin with
+ * @param {object} handlers
+ * @param {(text: string) => Promise<void>} handlers.onSave fails with an error that the editor shows
+ * @param {() => void} handlers.onClose
+ * @param {(text: string) => void} handlers.onLost the editor was closed while it saved, and saving failed
+ */
 export const editMessage = (content, { onSave, onClose, onLost }) => {
 	const box = element("textarea", { "aria-label": "Edit message", dir: "auto", rows: 1 });
 	box.value = content;
@@ -50,7 +56,7 @@ export const editMessage = (content, { onSave, onClose, onLost }) => {
 	});
 	return {
 		form,
-		// What is being saved is not lost yet.
+		/** The text in the box; null if it is unchanged or being saved. */
 		unsaved: () => (box.value === content || save.disabled ? null : box.value),
 		focus() {
 			fitHeight(box);

@@ -1,17 +1,37 @@
-/** How one message looks: a person's, a finished answer, or one in the making. */
+/**
+ * How one message looks: a person's, a finished answer, or an answer that is being generated.
+ *
+ * @import { Progress } from "../base/browser-tabs.js"
+ * @import { Message } from "../server/resources.js"
+ * @import { Announce } from "../ui/feedback.js"
+ * @import { editMessage } from "./message-editor.js"
+ *
+ * @typedef {ReturnType<typeof createMessageView>} MessageView
+ *
+ * @typedef {object} MessageActions
+ * @property {Announce} announce
+ * @property {(message: Message, open: (edit: typeof editMessage) => void) => void} onEdit loads the editor for `open`
+ * @property {(message: Message, text: string) => Promise<void>} onSave fails with an error that the editor shows
+ * @property {(text: string) => void} onLost the editor was closed while it saved, and saving failed
+ * @property {(message: Message) => void} onRegenerate
+ * @property {(message: Message) => void} onBranch
+ * @property {(message: Message) => void} onBookmark
+ *
+ * @typedef {object} MessageState
+ * @property {string} author
+ * @property {boolean} isNewest
+ * @property {boolean} canRegenerate
+ * @property {boolean} isBookmarked
+ */
 
+import { effectiveContent } from "../server/resources.js";
 import { copyButton } from "../ui/clipboard.js";
 import { element } from "../ui/dom.js";
 import { iconButton } from "../ui/icons.js";
-import { createMessageContent, growingText } from "./message-content.js";
 import { fullTime, shortTime, timeElement } from "../ui/time.js";
+import { createMessageContent, growingText } from "./message-content.js";
 
-/** What models and people see of it. @param {Message} message */
-export function effectiveContent(message) {
-	return message.editedContent ?? message.content;
-}
-
-/** @type {CreateMessageView} */
+/** @param {Api.ChatMessage["role"]} role @param {string} author @param {MessageActions} actions */
 export const createMessageView = (role, author, actions) => {
 	const name = element("p", { class: "author", dir: "auto" }, author);
 	const content = createMessageContent(actions.announce);
@@ -23,15 +43,15 @@ export const createMessageView = (role, author, actions) => {
 	const article = element("article", { class: `message ${role}`, "aria-label": author }, content.element, foot);
 	if (role === "assistant") article.prepend(name);
 	const setReasoning = growingText(reasoning);
-	/** @type {ReturnType<EditMessage> | null} */
+	/** @type {ReturnType<typeof editMessage> | null} */
 	let editor = null;
-	/** What is shown, as JSON. */
+	/** The message and state that are shown, as JSON. */
 	let shown = "";
-	/** What the next frame shows. @type {Progress | null} */
+	/** Shown at the next frame of the screen. @type {Progress | null} */
 	let waiting = null;
 
 	const paint = () => {
-		// What was shown stays until something takes its place.
+		// The text that was shown before a reset stays until there is new text.
 		if (waiting?.content) content.showText(waiting.content);
 		if (waiting?.reasoning) {
 			setReasoning(waiting.reasoning);
@@ -55,7 +75,7 @@ export const createMessageView = (role, author, actions) => {
 			editor = editMessage(effectiveContent(message), {
 				onSave: (text) => actions.onSave(message, text),
 				onClose: close,
-				onLost: (text) => actions.onLost(message, text),
+				onLost: actions.onLost,
 			});
 			foot.remove();
 			content.element.replaceWith(editor.form);
@@ -88,17 +108,21 @@ export const createMessageView = (role, author, actions) => {
 
 	return {
 		element: article,
+		/** The text in the editor; null if there is no editor, or nothing to save. */
 		unsaved: () => editor?.unsaved() ?? null,
+		/** Shows a person's message on its way to the server. @param {string} text */
 		showPending(text) {
 			article.classList.add("pending");
 			content.showText(text);
 		},
+		/** Shows how far an answer has come, at most once per frame of the screen. @param {Progress} progress */
 		showProgress(progress) {
 			article.classList.add("running");
 			article.setAttribute("aria-busy", "true");
 			if (!waiting) requestAnimationFrame(paint);
 			waiting = progress;
 		},
+		/** Shows a stored message. @param {Message} message @param {MessageState} state */
 		update(message, state) {
 			const now = JSON.stringify([message, state]);
 			if (now === shown) return;

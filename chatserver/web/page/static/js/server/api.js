@@ -1,10 +1,33 @@
-/** The server's public API. Ids are UUIDs, so nothing in a path needs encoding. */
+/**
+ * A client of the server's API. Its requests fail with an `ApiError`, or with an `AbortError` if they are aborted. Ids
+ * are UUIDs, so nothing in a path needs encoding.
+ *
+ * @import { Message } from "./resources.js"
+ *
+ * @typedef {ReturnType<typeof createApi>} ApiClient
+ *
+ * @typedef {object} RequestOptions
+ * @property {object} [query] null and undefined are left out
+ * @property {object} [body] sent as JSON
+ * @property {Record<string, string>} [headers]
+ * @property {AbortSignal} [signal]
+ */
+
+/**
+ * @template T
+ * @typedef {{ [K in keyof T]: T[K] | null }} OrNull
+ */
+
+/**
+ * @template T
+ * @typedef {{ items: T[], hasMore: boolean, nextCursor: string | null }} Page
+ */
 
 export class ApiError extends Error {
 	/**
-	 * @param {string} message fit to be shown
-	 * @param {number} [status] of HTTP; 0 when no answer came
-	 * @param {number} [retryAfterSeconds] 0 when the server did not say
+	 * @param {string} message for people
+	 * @param {number} [status] of the HTTP response; 0 if there was none
+	 * @param {number} [retryAfterSeconds] 0 if the server did not say
 	 */
 	constructor(message, status = 0, retryAfterSeconds = 0) {
 		super(message);
@@ -13,25 +36,25 @@ export class ApiError extends Error {
 	}
 }
 
-/** Whether it only says that nobody waits any more. @param {unknown} error */
+/** Whether the request was aborted because nobody waits for it any more. @param {unknown} error */
 export function isAbort(error) {
 	return error instanceof DOMException && error.name === "AbortError";
 }
 
-/** What became of a request, or of a module, that did not come. @param {unknown} error @returns {never} */
+/** Throws what a request without a response means for people. @param {unknown} error @returns {never} */
 export function unreachable(error) {
 	throw isAbort(error) ? error : new ApiError("The server cannot be reached");
 }
 
-/** How long the server may take to answer. A stream is answered at once, whatever it waits for. */
+/** How long a response may take to begin. A stream's response begins at once, whatever the stream waits for. */
 const TIMEOUT_MILLISECONDS = 15_000;
 
-/** A fresh value for `Idempotency-Key`; `randomUUID` is not offered over plain HTTP. */
+/** A new value for `Idempotency-Key`. Browsers do not offer `randomUUID` over plain HTTP. */
 export function idempotencyKey() {
 	return crypto.getRandomValues(new Uint32Array(4)).join("-");
 }
 
-/** @param {string} path @param {object} query what is null or undefined is left out */
+/** @param {string} path @param {object} query null and undefined are left out */
 function withQuery(path, query) {
 	const given = Object.entries(query).filter(([, value]) => value !== null && value !== undefined);
 	return given.length ? `${path}?${new URLSearchParams(given)}` : path;
@@ -45,7 +68,7 @@ async function refusal(response) {
 	return new ApiError(message, response.status, Number(response.headers.get("Retry-After")) || 0);
 }
 
-/** @type {(onSignedOut: () => void) => Api} `onSignedOut` is told of every 401 but that of a sign-in */
+/** @param {() => void} onSignedOut called for each 401, except the one that refuses a sign-in */
 export const createApi = (onSignedOut) => {
 	/** @param {string} method @param {string} path @param {RequestOptions} [options] */
 	const send = async (method, path, { query = {}, body, headers, signal } = {}) => {
@@ -59,9 +82,9 @@ export const createApi = (onSignedOut) => {
 		if (response.status === 401 && !(method === "POST" && path === "/session")) onSignedOut();
 		throw await refusal(response);
 	};
-	/** @param {Parameters<typeof send>} request @returns {Promise<any>} the body, of the contract's shape */
+	/** @param {Parameters<typeof send>} request @returns {Promise<any>} the body */
 	const json = async (...request) => (await send(...request)).json().catch(unreachable);
-	/** @param {Parameters<typeof send>} request */
+	/** For responses without a body. @param {Parameters<typeof send>} request */
 	const done = async (...request) => void (await send(...request));
 
 	/** @param {string} id @param {string | null} triggerMessageId @param {string | null} lastEventId */
@@ -73,7 +96,15 @@ export const createApi = (onSignedOut) => {
 			whenBusy: "enqueue",
 		});
 
-	/** @type {Api["probeStream"]} */
+	/**
+	 * Asks for a stream only to learn the status of the response, which an EventSource does not tell: 200, or 204 if all
+	 * of the answer was read before. An answer that nobody asked for yet is started.
+	 *
+	 * @param {string} id of the conversation
+	 * @param {string | null} triggerMessageId
+	 * @param {string | null} lastEventId
+	 * @param {AbortSignal} [signal]
+	 */
 	const probeStream = async (id, triggerMessageId, lastEventId, signal) => {
 		const response = await send("GET", streamPath(id, triggerMessageId, lastEventId), { signal });
 		await response.body?.cancel();
@@ -81,39 +112,85 @@ export const createApi = (onSignedOut) => {
 	};
 
 	return {
+		/** @type {() => Promise<Api.Session>} */
 		session: () => json("GET", "/session"),
+		/** @type {(token: string) => Promise<void>} */
 		signIn: (token) => done("POST", "/session", { body: { token } }),
 		signOut: () => done("DELETE", "/session"),
 
+		/**
+		 * @type {(company: string, query: OrNull<Api.ListConversationsQuery>, signal?: AbortSignal) =>
+		 *   Promise<Api.ConversationPage>}
+		 */
 		listConversations: (company, query, signal) =>
 			json("GET", `/companies/${company}/conversations`, { query, signal }),
+		/** @type {(company: string, body: Api.CreateConversation) => Promise<Api.Conversation>} */
 		createConversation: (company, body) => json("POST", `/companies/${company}/conversations`, { body }),
+		/** @type {(id: string, signal?: AbortSignal) => Promise<Api.Conversation>} */
 		getConversation: (id, signal) => json("GET", `/conversations/${id}`, { signal }),
+		/** @type {(id: string, changes: Api.UpdateConversation) => Promise<Api.Conversation>} */
 		updateConversation: (id, body) => json("PATCH", `/conversations/${id}`, { body }),
+		/** @type {(id: string) => Promise<void>} */
 		deleteConversation: (id) => done("DELETE", `/conversations/${id}`),
+		/**
+		 * @type {(id: string, action: "archive" | "unarchive" | "pin" | "unpin" | "restore") => Promise<Api.Conversation>}
+		 */
 		act: (id, action) => json("POST", `/conversations/${id}/${action}`),
+		/** @type {(id: string, format: Api.ExportConversationQuery["format"]) => string} */
 		exportUrl: (id, format) => `/api/conversations/${id}/export?format=${format}`,
 
+		/**
+		 * The newest messages first, answers with their `html`.
+		 *
+		 * @type {(id: string, query: OrNull<Api.ListMessagesQuery>, signal?: AbortSignal) =>
+		 *   Promise<Api.RenderedMessagePage>}
+		 */
 		listMessages: (id, query, signal) =>
 			json("GET", `/conversations/${id}/messages`, { query: { ...query, order: "desc", render: "html" }, signal }),
+		/**
+		 * Adds a user message. `key` is the same for each try to send it.
+		 *
+		 * @type {(id: string, fields: Omit<Api.CreateMessage, "role">, key: string) => Promise<Message>}
+		 */
 		addMessage: (id, fields, key) =>
 			json("POST", `/conversations/${id}/messages`, {
 				body: { role: "user", ...fields },
 				headers: { "Idempotency-Key": key },
 			}),
+		/** @type {(id: string, message: string, content: string) => Promise<Message>} */
 		editMessage: (id, message, content) => json("PUT", `/conversations/${id}/messages/${message}`, { body: { content } }),
+		/** @type {(id: string, message: string) => Promise<void>} */
 		rewind: (id, message) => done("POST", `/conversations/${id}/messages/${message}/rewind`),
+		/** @type {(id: string, messageId: string) => Promise<Api.Conversation>} */
 		branch: (id, messageId) => json("POST", `/conversations/${id}/branch`, { body: { messageId } }),
+		/**
+		 * @type {(company: string, query: OrNull<Api.ListBookmarksQuery>, signal?: AbortSignal) => Promise<Api.BookmarkPage>}
+		 */
 		listBookmarks: (company, query, signal) => json("GET", `/companies/${company}/bookmarks`, { query, signal }),
+		/** @type {(id: string, message: string, isSet: boolean) => Promise<void>} */
 		setBookmark: (id, message, isSet) =>
 			done(isSet ? "PUT" : "DELETE", `/conversations/${id}/messages/${message}/bookmark`),
+		/**
+		 * Stops the answer that is being generated and keeps what was shown of it.
+		 *
+		 * @type {(id: string) => Promise<Api.Stopped>}
+		 */
 		stop: (id) => json("POST", `/conversations/${id}/stop`, { body: { keep: true } }),
 
+		/** @type {(company: string, query: OrNull<Api.SearchQuery>, signal?: AbortSignal) => Promise<Api.SearchHitPage>} */
 		search: (company, query, signal) => json("GET", `/companies/${company}/search`, { query, signal }),
+		/** @type {(company: string, query: OrNull<Api.ListAgentsQuery>) => Promise<Api.AgentPage>} */
 		listAgents: (company, query) => json("GET", `/companies/${company}/agents`, { query }),
 
+		/**
+		 * The address of an answer's event stream, from after `lastEventId` on. The answer is generated to its end even if
+		 * nobody reads it, so it is there for people who looked elsewhere meanwhile. It waits while another is generated.
+		 *
+		 * @param {Parameters<typeof streamPath>} answer
+		 */
 		streamUrl: (...answer) => `/api${streamPath(...answer)}`,
 		probeStream,
+		/** Starts an answer without reading it. @param {string} id @param {string | null} trigger */
 		startAnswer: (id, trigger) => void probeStream(id, trigger, null).catch(() => {}),
 	};
 };

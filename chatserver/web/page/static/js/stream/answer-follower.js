@@ -1,9 +1,30 @@
-/** Follows one answer in the making, whichever tab of the browser reads it from the server. */
+/**
+ * Follows one answer while it is generated, whichever tab of the browser reads it from the server.
+ *
+ * @import { BrowserTabs, News, Progress } from "../base/browser-tabs.js"
+ * @import { ApiClient } from "../server/api.js"
+ * @import { EndEvent, StreamHandlers } from "./answer-stream.js"
+ *
+ * @typedef {Omit<StreamHandlers, "onEvent"> & {
+ *   onProgress: (progress: Progress) => void,
+ *   onEnd: (end: EndEvent, progress: Progress) => void,
+ * }} FollowerHandlers
+ */
 
 import { ApiError } from "../server/api.js";
 import { isEnd, openStream } from "./answer-stream.js";
 
-/** @type {FollowAnswer} */
+/**
+ * Follows the answer until its end or until `close`. No handler is called after that.
+ *
+ * @param {{ api: ApiClient, tabs: BrowserTabs }} page
+ * @param {object} answer
+ * @param {string} answer.conversationId
+ * @param {string | null} answer.trigger the message that is answered
+ * @param {boolean} answer.starts whether asking may start the answer; otherwise it must be under way already
+ * @param {Progress | null} answer.progress where to resume
+ * @param {FollowerHandlers} handlers
+ */
 export const followAnswer = ({ api, tabs }, { conversationId, trigger, starts, progress }, handlers) => {
 	const answer = `${conversationId}/${trigger ?? ""}`;
 	const abort = new AbortController();
@@ -21,7 +42,7 @@ export const followAnswer = ({ api, tabs }, { conversationId, trigger, starts, p
 		release();
 	};
 
-	/** @param {() => void} last the last call of a handler */
+	/** Stops following. @param {() => void} last calls the last handler */
 	const leaveWith = (last) => {
 		if (signal.aborted) return;
 		close();
@@ -31,7 +52,7 @@ export const followAnswer = ({ api, tabs }, { conversationId, trigger, starts, p
 	/** @param {News} news */
 	const tell = (news) => tabs.canShare && tabs.tell(news);
 
-	/** @param {AnswerEvent} event @param {string} lastEventId */
+	/** @param {Api.StreamEvent} event @param {string} lastEventId */
 	const take = (event, lastEventId) => {
 		const { content, reasoning } = now;
 		if (event.type === "token") now = { content: content + event.content, reasoning, lastEventId };
@@ -48,7 +69,7 @@ export const followAnswer = ({ api, tabs }, { conversationId, trigger, starts, p
 	const hear = (news) => {
 		if (!("answer" in news) || news.answer !== answer) return;
 		if (stream) {
-			// This tab reads it itself, which is nearer to the truth than what others say.
+			// This tab reads the answer itself, so it knows more than the others.
 			if (news.kind === "asked") tell({ kind: "progress", answer, progress: now });
 		} else if (news.kind === "progress") {
 			isSynced = true;
@@ -58,8 +79,8 @@ export const followAnswer = ({ api, tabs }, { conversationId, trigger, starts, p
 	};
 
 	/**
-	 * Who names no event asks for the answer as such, and one that was stopped or failed is then made anew. Only the tab
-	 * whose person wants that may ask so; the others look first whether it is still in the making.
+	 * A request without a last event id generates an answer anew that was stopped or failed. Only the tab in which
+	 * somebody wants that may send it. The other tabs look first whether the answer is still being generated.
 	 */
 	const mayAsk = async () => {
 		if (starts || now.lastEventId) return true;

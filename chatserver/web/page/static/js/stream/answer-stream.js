@@ -1,22 +1,40 @@
 /**
- * The life of one EventSource: from its opening over lost connections to the event that ends it.
+ * The event stream of one answer, from its opening over lost connections to the event that ends it.
  *
- * A network that is cut is the EventSource's own business: it comes back with `Last-Event-ID`. But it gives up at every
- * status other than 200, and does not say which; then the server is asked.
+ * If the network is cut, the EventSource itself comes back with `Last-Event-ID`. But it gives up at each status other
+ * than 200 and does not tell which one it was; then this module asks the server.
+ *
+ * @import { ApiClient } from "../server/api.js"
+ *
+ * @typedef {Api.DoneEvent | Api.StoppedEvent | Api.ErrorEvent} EndEvent
+ *
+ * @typedef {object} StreamHandlers
+ * @property {(event: Api.StreamEvent, id: string) => void} onEvent
+ * @property {(connected: boolean) => void} onConnection
+ * @property {() => void} onGone the server has nothing more to send: what is stored is the truth
+ * @property {(error: ApiError) => void} onRefused the same request would be refused again
  */
 
 import { ApiError } from "../server/api.js";
 
 const LONGEST_WAIT_SECONDS = 10;
-/** How often a server that is there, but will not now, is asked before the person is. */
+/** How often a server that responds, but cannot serve now, is asked before the person is told. */
 const MOST_TRIES = 5;
 const NO_SERVER = new Set([0, 502, 504]);
 const NOT_NOW = new Set([429, 500, 503]);
 
-/** @type {(event: AnswerEvent) => event is AnswerEnd} */
+/** @param {Api.StreamEvent} event @returns {event is EndEvent} */
 export const isEnd = (event) => event.type === "done" || event.type === "stopped" || event.type === "error";
 
-/** @type {OpenStream} */
+/**
+ * Opens the stream from after `lastEventId` on. The caller closes it after an end event. No handler is called after
+ * `close`.
+ *
+ * @param {ApiClient} api
+ * @param {{ conversationId: string, trigger: string | null }} answer
+ * @param {string | null} lastEventId
+ * @param {StreamHandlers} handlers
+ */
 export const openStream = (api, { conversationId, trigger }, lastEventId, handlers) => {
 	const abort = new AbortController();
 	/** @type {EventSource} */
@@ -52,7 +70,7 @@ export const openStream = (api, { conversationId, trigger }, lastEventId, handle
 			if (status === 204) return handlers.onGone();
 			if (tries > MOST_TRIES) return handlers.onRefused(new ApiError("The answer does not come through", status));
 		} catch (error) {
-			if (!(error instanceof ApiError)) return; // Closed meanwhile.
+			if (!(error instanceof ApiError)) return; // The stream was closed meanwhile.
 			const patient = NO_SERVER.has(error.status) || (NOT_NOW.has(error.status) && tries <= MOST_TRIES);
 			if (!patient) return handlers.onRefused(error);
 			waitSeconds = Math.min(error.retryAfterSeconds || waitSeconds, LONGEST_WAIT_SECONDS);

@@ -1,9 +1,22 @@
-/** Keeps the agent that one chose for a conversation on the server: the last choice, whatever came late or failed. */
+/**
+ * Saves the agent that was chosen for a conversation. The last choice wins, even if requests are slow or fail.
+ *
+ * @import { ApiClient } from "../server/api.js"
+ * @import { AgentSelect } from "./agent-select.js"
+ * @import { Composer } from "./composer.js"
+ */
 
-import { describe, problem } from "../ui/feedback.js";
 import { coalesce } from "../base/coalesce.js";
+import { describe, problem } from "../ui/feedback.js";
 
-/** @type {CreateAgentSetting} */
+/**
+ * @param {{ api: ApiClient, agentSelect: AgentSelect, composer: Composer }} context
+ * @param {object} conversation
+ * @param {() => Promise<string | null>} conversation.id waits while it is being created; null: there is none yet
+ * @param {() => string | null} conversation.current the agent that the server has stored
+ * @param {() => boolean} conversation.isLeft whether it is not shown any more
+ * @param {(conversation: Api.Conversation) => void} conversation.onSaved
+ */
 export const createAgentSetting = ({ api, agentSelect, composer }, conversation) => {
 	/** @type {string | null} */
 	let wanted = null;
@@ -11,18 +24,18 @@ export const createAgentSetting = ({ api, agentSelect, composer }, conversation)
 
 	const save = coalesce(async () => {
 		const id = await conversation.id();
-		if (!id) return; // It is created with what the select says.
+		if (!id) return; // It will be created with the agent of the select.
 		const saved = await api.updateConversation(id, { agentId: wanted });
 		if (saved.agentId === wanted) conversation.onSaved(saved);
 	});
 
-	/** @param {string | null} agentId */
+	/** If saving fails, the error is shown, and the select shows the stored agent. @param {string | null} agentId */
 	const set = (agentId) => {
 		wanted = agentId;
 		composer.clearProblem();
 		const request = (saving = save.request());
 		request.catch((error) => {
-			// Of choices that failed together, one says so.
+			// If several choices failed together, only the last one shows it.
 			if (saving !== request) return;
 			saving = Promise.resolve();
 			if (conversation.isLeft()) return;
@@ -35,5 +48,9 @@ export const createAgentSetting = ({ api, agentSelect, composer }, conversation)
 		});
 	};
 
-	return { set, saved: () => saving };
+	return {
+		set,
+		/** Resolves when the last choice is saved; fails if that failed. */
+		saved: () => saving,
+	};
 };

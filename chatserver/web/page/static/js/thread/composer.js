@@ -1,10 +1,19 @@
-/** The text box: writing, sending, stopping. */
+/**
+ * The text box: writing, sending, stopping.
+ *
+ * @typedef {ReturnType<typeof createComposer>} Composer
+ */
 
+import { drafts } from "../base/storage.js";
 import { fitHeight, isComposing } from "../ui/dom.js";
 import { icon } from "../ui/icons.js";
-import { drafts } from "../base/storage.js";
 
-/** @type {CreateComposer} */
+/**
+ * @param {PageParts} parts
+ * @param {object} handlers
+ * @param {(text: string) => boolean} handlers.onSend returns whether the text was taken
+ * @param {() => void} handlers.onStop
+ */
 export const createComposer = ({ composer: form, message: box, send, stop, problem }, { onSend, onStop }) => {
 	/** @type {string | null} */
 	let conversationId = null;
@@ -25,24 +34,24 @@ export const createComposer = ({ composer: form, message: box, send, stop, probl
 
 	/** @param {boolean} isAnswering */
 	const setAnswering = (isAnswering) => {
-		const had = document.activeElement;
+		const focused = document.activeElement;
 		send.hidden = isAnswering;
 		stop.hidden = !isAnswering;
-		if (had === send || had === stop) box.focus();
+		if (focused === send || focused === stop) box.focus();
 	};
 
 	const focus = () => {
-		// On a touch screen it would bring up the keyboard.
+		// On a touch screen the focus would bring up the keyboard.
 		if (matchMedia("(hover: hover)").matches) box.focus();
 	};
 
 	const clearProblem = () => {
-		const had = problem.contains(document.activeElement);
+		const hadFocus = problem.contains(document.activeElement);
 		problem.replaceChildren();
-		if (had) focus();
+		if (hadFocus) focus();
 	};
 
-	box.disabled = send.disabled = false; // Until here nothing could have been sent.
+	box.disabled = send.disabled = false; // Before now, nothing could have been sent.
 	send.append(icon("send"));
 	stop.append(icon("stop"));
 	stop.addEventListener("click", onStop);
@@ -66,6 +75,7 @@ export const createComposer = ({ composer: form, message: box, send, stop, probl
 		setAnswering,
 		clearProblem,
 		focus,
+		/** Shows the draft of a conversation. @param {string | null} id null: a new conversation */
 		open(id) {
 			conversationId = id;
 			form.hidden = false;
@@ -73,11 +83,18 @@ export const createComposer = ({ composer: form, message: box, send, stop, probl
 			setAnswering(false);
 			write(drafts.get(id));
 		},
+		/** The new conversation was created: its draft moves along. @param {string} id */
 		adopt(id) {
 			drafts.set(conversationId, "");
 			conversationId = id;
 			drafts.set(id, box.value);
 		},
+		/**
+		 * Appends text that would be lost otherwise to a draft.
+		 *
+		 * @param {string} text
+		 * @param {string | null} [id] of the conversation; the open one by default
+		 */
 		giveBack(text, id = conversationId) {
 			const isHere = id === conversationId;
 			const all = [isHere ? box.value : drafts.get(id), text].filter(Boolean).join("\n\n");
@@ -86,6 +103,7 @@ export const createComposer = ({ composer: form, message: box, send, stop, probl
 			write(all);
 			box.focus();
 		},
+		/** @param {HTMLElement} alert */
 		showProblem: (alert) => problem.replaceChildren(alert),
 		hide() {
 			form.hidden = true;

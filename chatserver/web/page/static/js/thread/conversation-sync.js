@@ -1,27 +1,44 @@
-/** Keeps what is known of one conversation up to date with the server. */
+/**
+ * Keeps the loaded conversation and its messages up to date with the server.
+ *
+ * @import { ApiClient } from "../server/api.js"
+ * @import { MessageStore } from "./message-store.js"
+ * @import { Transcript } from "./transcript.js"
+ */
 
-import { ApiError } from "../server/api.js";
 import { coalesce } from "../base/coalesce.js";
+import { ApiError } from "../server/api.js";
 
-const PAGE = 50;
+const PAGE_SIZE = 50;
 const LARGEST_PAGE = 200;
-/** More would make every new word slower. Older ones are unloaded when the reader is at the end. */
+/** More messages would make each new word slower. Older ones are unloaded while the end is in view. */
 const MOST_MESSAGES = 400;
 const MOST_TRIES = 3;
 
-/** @type {CreateConversationSync} */
+/**
+ * @param {{ api: ApiClient, transcript: Transcript }} context
+ * @param {AbortSignal} signal the thread was left
+ * @param {MessageStore} known
+ * @param {object} thread
+ * @param {() => string | null} thread.id
+ * @param {(conversation: Api.Conversation) => void} thread.onConversation
+ * @param {(run: Api.ActiveRun | null) => void} thread.onMessages the newest messages are known; `run` is under way
+ * @param {() => void} thread.onOlder
+ * @param {() => void} thread.onGone the conversation does not exist, or was deleted
+ * @param {() => void} thread.onBack a deleted conversation was restored
+ */
 export const createConversationSync = ({ api, transcript }, signal, known, thread) => {
-	/** As last received from the server. @type {Conversation | null} */
+	/** As it was received last. @type {Api.Conversation | null} */
 	let conversation = null;
-	/** Its `updatedAt` when the messages were listed last. */
+	/** The conversation's `updatedAt` when its messages were listed last. */
 	let listedAt = "";
-	/** How often it is still asked for HTML that was not made in time. */
+	/** How many more polls ask for HTML that the server had not rendered in time. */
 	let tries = 0;
 	/** @type {Promise<void> | null} */
 	let loadingOlder = null;
 	let isGone = false;
 
-	/** @param {Conversation} now */
+	/** Takes the conversation from the response to another request. @param {Api.Conversation} now */
 	const take = (now) => {
 		if (signal.aborted) return;
 		conversation = now;
@@ -29,6 +46,8 @@ export const createConversationSync = ({ api, transcript }, signal, known, threa
 	};
 
 	/**
+	 * Notices if the conversation is gone.
+	 *
 	 * @template T
 	 * @param {Promise<T>} request
 	 */
@@ -45,9 +64,9 @@ export const createConversationSync = ({ api, transcript }, signal, known, threa
 		const id = thread.id();
 		if (!id) return;
 		const asOf = known.version();
-		// In this order: the messages are never older than what the conversation says of them.
+		// In this order, so that the messages are never older than the conversation's `updatedAt`.
 		const now = await orGone(api.getConversation(id, signal));
-		const limit = Math.min(Math.max(known.size(), PAGE), LARGEST_PAGE);
+		const limit = Math.min(Math.max(known.size(), PAGE_SIZE), LARGEST_PAGE);
 		const page = await orGone(api.listMessages(id, { limit }, signal));
 		signal.throwIfAborted();
 		const keepsOlder = known.size() <= MOST_MESSAGES || loadingOlder !== null || !transcript.isAtEnd();
@@ -69,8 +88,8 @@ export const createConversationSync = ({ api, transcript }, signal, known, threa
 		transcript.askForOlder();
 	};
 
-	/** Calls that come while one is under way wait for that one. */
-	const loadOlder = async (limit = PAGE) => {
+	/** A call during another one waits for that one. */
+	const loadOlder = async (limit = PAGE_SIZE) => {
 		await (loadingOlder ??= fetchOlder(limit).finally(() => (loadingOlder = null)));
 	};
 
@@ -78,13 +97,16 @@ export const createConversationSync = ({ api, transcript }, signal, known, threa
 		take,
 		isGone: () => isGone,
 		conversation: () => conversation,
+		/** Loads the newest messages. */
 		refresh: newest.request,
-		loadOlder: () => void loadOlder().catch(() => {}), // The next scroll or poll asks again.
+		loadOlder: () => void loadOlder().catch(() => {}), // The next scroll or poll tries again.
+		/** Loads all messages back to this one and returns it; undefined if there is none. @param {string} messageId */
 		async loadBackTo(messageId) {
 			await newest.running();
 			while (!known.find(messageId) && known.olderCursor()) await loadOlder(LARGEST_PAGE);
 			return known.find(messageId);
 		},
+		/** Looks for changes that this tab was not told of. @param {(trigger: string | null) => boolean} isFollowing */
 		async poll(isFollowing) {
 			const id = thread.id();
 			if (!id || newest.running()) return;

@@ -1,6 +1,13 @@
-/** The messages of one conversation that are known here, in the server's order. Nothing here touches the page. */
+/**
+ * The messages of one conversation that were loaded, in the server's order: the order of writing, which can differ from
+ * reading order. Nothing here touches the page.
+ *
+ * @import { Page } from "../server/api.js"
+ * @import { Message } from "../server/resources.js"
+ *
+ * @typedef {ReturnType<typeof createMessageStore>} MessageStore
+ */
 
-/** @type {() => MessageStore} */
 export const createMessageStore = () => {
 	/** Oldest first. @type {Message[]} */
 	let all = [];
@@ -17,6 +24,7 @@ export const createMessageStore = () => {
 		all = messages;
 	};
 
+	/** Each answer directly after the message that it answers. */
 	const inReadingOrder = () => {
 		const ids = new Set(all.map(({ id }) => id));
 		/** @type {Map<string | null, Message[]>} */
@@ -28,37 +36,66 @@ export const createMessageStore = () => {
 		find,
 		inReadingOrder,
 		size: () => all.length,
+		/** Counts the local changes, so that an older response of the server does not undo them. */
 		version: () => version,
+		/** Leads to older messages; null if there are none. */
 		olderCursor: () => olderCursor,
+		/** @param {string | null} trigger */
 		isAnswered: (trigger) => trigger !== null && all.some(({ replyTo }) => replyTo === trigger),
+		/**
+		 * The message that an answer answers: the one it names, or else the last user message before it.
+		 *
+		 * @param {Message} answer
+		 */
 		questionOf(answer) {
 			const ordered = inReadingOrder();
 			const before = ordered.slice(0, ordered.indexOf(answer));
 			return find(answer.replyTo) ?? before.findLast(({ role }) => role === "user");
 		},
+		/**
+		 * Replaces the newest messages by the newest page, newest first. Returns false if there were local changes since.
+		 *
+		 * @param {Page<Message>} page
+		 * @param {number} asOf the version at the time of the request
+		 * @param {boolean} keepsOlder whether older messages stay, if the page overlaps them
+		 */
 		takeNewest(page, asOf, keepsOlder) {
 			if (version !== asOf) return false;
 			const newest = page.items.toReversed();
 			const start = keepsOlder ? all.findIndex(({ id }) => id === newest[0]?.id) : 0;
-			// Older messages stay if the page overlaps them; otherwise its cursor leads to them.
+			// If the page does not overlap the older messages, its cursor leads to them.
 			if (start < 1) olderCursor = page.nextCursor;
 			all = [...all.slice(0, Math.max(start, 0)), ...newest];
 			return true;
 		},
+		/** @param {Page<Message>} page @param {string} cursor with which it was requested */
 		takeOlder(page, cursor) {
 			if (cursor !== olderCursor) return;
 			olderCursor = page.nextCursor;
 			all = [...page.items.toReversed().filter(({ id }) => !find(id)), ...all];
 		},
+		/** The id of the last message. */
 		newest: () => all.at(-1)?.id ?? null,
+		/**
+		 * Whether a user message with this content follows the message `after` (null: the beginning).
+		 *
+		 * @param {string} content
+		 * @param {string | null} after
+		 */
 		isAsked(content, after) {
 			const start = all.findIndex(({ id }) => id === after) + 1;
 			if (after && !start) return false;
 			return all.slice(start).some((message) => message.role === "user" && message.content === content);
 		},
+		/** Appends a message, unless it is known. @param {Message} message */
 		add(message) {
 			if (!find(message.id)) change([...all, message]);
 		},
+		/**
+		 * Removes all messages that follow this one in reading order, and stores this one as it is now.
+		 *
+		 * @param {Message} message
+		 */
 		rewindTo(message) {
 			const ordered = inReadingOrder();
 			const kept = new Set(ordered.slice(0, ordered.findIndex(({ id }) => id === message.id) + 1));

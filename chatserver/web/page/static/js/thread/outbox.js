@@ -1,49 +1,75 @@
 /**
- * Messages on their way to the server: shown at once, stored once, and kept until they are, over a reload too. Whatever
- * is tried again is tried under the same `Idempotency-Key`, so that the server says whether it has it already.
+ * Messages on their way to the server. They are shown at once, and kept until they are stored, over a reload too. Each
+ * try sends the same `Idempotency-Key`, so a message is stored only once.
+ *
+ * @import { ApiClient } from "../server/api.js"
+ * @import { Message } from "../server/resources.js"
+ * @import { MessageView } from "../message/message-view.js"
+ * @import { Composer } from "./composer.js"
+ *
+ * @typedef {object} UnsentMessage
+ * @property {string} content
+ * @property {string | null} agentId the agent that shall answer, if not the conversation's
+ * @property {string} key the idempotency key of all tries
+ * @property {string | null} after the id of the last message when this one was sent
  */
 
+import { forThisTab, recall, remember } from "../base/storage.js";
 import { idempotencyKey } from "../server/api.js";
 import { button } from "../ui/dom.js";
 import { describe, problem } from "../ui/feedback.js";
-import { forThisTab, recall, remember } from "../base/storage.js";
 
-/** @param {string} place @returns {Letter[]} */
-function lettersIn(place) {
+/** @param {string} storageKey @returns {UnsentMessage[]} */
+function unsentIn(storageKey) {
 	try {
-		const letters = JSON.parse(recall(place, forThisTab));
-		return letters.filter((/** @type {Letter} */ { content, key }) => typeof content + typeof key === "stringstring");
+		/** @type {UnsentMessage[]} */
+		const messages = JSON.parse(recall(storageKey, forThisTab));
+		return messages.filter(({ content, key }) => typeof content + typeof key === "stringstring");
 	} catch {
-		return []; // There are none, or somebody else wrote there.
+		return []; // There are none, or another program wrote there.
 	}
 }
 
-/** @param {string} place @param {string} key of the letter that goes @param {Letter[]} instead */
-function exchange(place, key, ...instead) {
-	const letters = [...lettersIn(place).filter((letter) => letter.key !== key), ...instead];
-	remember(place, letters.length ? JSON.stringify(letters) : "", forThisTab);
+/** @param {string} storageKey @param {string} key of the message to remove @param {UnsentMessage[]} instead */
+function exchange(storageKey, key, ...instead) {
+	const messages = [...unsentIn(storageKey).filter((unsent) => unsent.key !== key), ...instead];
+	remember(storageKey, messages.length ? JSON.stringify(messages) : "", forThisTab);
 }
 
-/** @type {CreateOutbox} */
-export const createOutbox = ({ api, companyId, composer, underWay }, thread) => {
-	/** Where a conversation's are kept, or those that are yet to begin one. @param {string | null} id */
-	const placeOf = (id) => `unsent ${id ?? companyId}`;
-	/** @type {{letter: Letter, view: MessageView, isSending: boolean, alert: HTMLElement | null}[]} */
+/**
+ * @param {object} context
+ * @param {ApiClient} context.api
+ * @param {string} context.companyId
+ * @param {Composer} context.composer
+ * @param {Set<string>} context.sending the keys of the messages that this tab is sending, from all threads
+ * @param {object} thread
+ * @param {() => string | null} thread.id null while there is no conversation
+ * @param {() => Promise<string>} thread.conversationId the same, after the conversation was created if necessary
+ * @param {() => string | null} thread.newest the id of the last message
+ * @param {(unsent: UnsentMessage) => boolean} thread.isStored a guess from what was loaded: only the key tells for sure
+ * @param {() => MessageView} thread.createView
+ * @param {() => void} thread.onChange something else is to be shown
+ * @param {(message: Message, view: MessageView) => void} thread.onSent the message is stored; `view` showed it so far
+ */
+export const createOutbox = ({ api, companyId, composer, sending }, thread) => {
+	/** The storage key of a conversation's messages. @param {string | null} id null: a new conversation */
+	const keyOf = (id) => `unsent ${id ?? companyId}`;
+	/** @type {{ unsent: UnsentMessage, view: MessageView, isSending: boolean, alert: HTMLElement | null }[]} */
 	let entries = [];
 
 	/** @param {typeof entries[0]} entry */
 	const remove = (entry) => {
 		entries = entries.filter((other) => other !== entry);
-		exchange(placeOf(thread.id()), entry.letter.key);
+		exchange(keyOf(thread.id()), entry.unsent.key);
 	};
 
 	/** @param {typeof entries[0]} entry */
 	const deliver = async (entry) => {
-		const { content, agentId, key } = entry.letter;
+		const { content, agentId, key } = entry.unsent;
 		entry.isSending = true;
 		entry.alert = null;
 		thread.onChange();
-		underWay.add(key);
+		sending.add(key);
 		/** @type {Message | undefined} */
 		let message;
 		try {
@@ -61,42 +87,47 @@ export const createOutbox = ({ api, companyId, composer, underWay }, thread) => 
 			};
 			entry.alert.append(button("Take back", takeBack));
 		}
-		underWay.delete(key);
+		sending.delete(key);
 		entry.isSending = false;
 		if (!message) return thread.onChange();
 		remove(entry);
 		thread.onSent(message, entry.view);
 	};
 
-	/** @param {Letter} letter */
-	const add = (letter) => {
-		const entry = { letter, view: thread.createView(), isSending: true, alert: null };
-		entry.view.showPending(letter.content);
+	/** @param {UnsentMessage} unsent */
+	const add = (unsent) => {
+		const entry = { unsent, view: thread.createView(), isSending: true, alert: null };
+		entry.view.showPending(unsent.content);
 		entries.push(entry);
-		exchange(placeOf(thread.id()), letter.key, letter);
+		exchange(keyOf(thread.id()), unsent.key, unsent);
 		void deliver(entry);
 	};
 
 	return {
 		isSending: () => entries.some(({ isSending }) => isSending),
+		/** @param {string} content @param {string | null} agentId */
 		send: (content, agentId) => add({ content, agentId, key: idempotencyKey(), after: thread.newest() }),
+		/** Sends the messages that were not stored when the conversation was left or the tab reloaded. */
 		restore() {
-			// One that is creating its conversation elsewhere in this tab would create another one here.
-			const isFree = (/** @type {Letter} */ { key }) => thread.id() !== null || !underWay.has(key);
-			lettersIn(placeOf(thread.id())).filter(isFree).forEach(add);
+			// A message for which this tab is already creating a conversation would create a second one.
+			const isFree = (/** @type {UnsentMessage} */ { key }) => thread.id() !== null || !sending.has(key);
+			unsentIn(keyOf(thread.id())).filter(isFree).forEach(add);
 		},
+		/** The conversation was created: its messages move along. */
 		moved() {
-			for (const { letter } of entries) {
-				exchange(placeOf(null), letter.key);
-				exchange(placeOf(thread.id()), letter.key, letter);
+			for (const { unsent } of entries) {
+				exchange(keyOf(null), unsent.key);
+				exchange(keyOf(thread.id()), unsent.key, unsent);
 			}
 		},
+		/** The elements that show the messages that are not stored yet. */
 		elements() {
-			const missing = entries.filter(({ letter }) => !thread.isStored(letter));
+			const missing = entries.filter(({ unsent }) => !thread.isStored(unsent));
 			return missing.flatMap(({ view, alert }) => (alert ? [view.element, alert] : [view.element]));
 		},
+		/** Messages were loaded. A failed one that seems to be among them is sent again: its key tells for sure. */
 		reconcile() {
-			for (const entry of entries) if (!entry.isSending && thread.isStored(entry.letter)) void deliver(entry);
+			for (const entry of entries) if (!entry.isSending && thread.isStored(entry.unsent)) void deliver(entry);
 		},
 	};
 };

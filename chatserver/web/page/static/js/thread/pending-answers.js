@@ -1,29 +1,47 @@
 /**
- * The answers of one conversation that are in the making, or did not come; each by the message it answers (null where
- * there is none).
+ * The answers of one conversation that are being generated, and notices in place of answers that failed. Each is found
+ * by its trigger, the id of the message that it answers (null: there is no such message).
+ *
+ * @import { BrowserTabs, Progress } from "../base/browser-tabs.js"
+ * @import { MessageView } from "../message/message-view.js"
+ * @import { ApiClient } from "../server/api.js"
+ * @import { Message } from "../server/resources.js"
+ * @import { followAnswer } from "../stream/answer-follower.js"
+ * @import { ConnectionStatus } from "../ui/feedback.js"
+ *
+ * @typedef {Pick<Message, "id" | "replyTo" | "content" | "status">} StoredAnswer
+ *
+ * @typedef {object} Run
+ * @property {MessageView} view
+ * @property {boolean} starts whether asking for the answer may start it
+ * @property {ReturnType<typeof followAnswer> | null} follower null while the tab is hidden: it needs no connection then
+ * @property {Progress | null} progress
  */
 
 import { button, element } from "../ui/dom.js";
 import { describe, problem } from "../ui/feedback.js";
-import { loadFollower } from "../ui/on-demand.js";
+import { onDemand } from "../ui/on-demand.js";
+
+const loadFollower = onDemand(() => import("../stream/answer-follower.js"));
 
 /**
- * `follower` is null while the tab is hidden: hidden tabs hold no connection.
- *
- * @typedef {{
- *   view: MessageView, starts: boolean, follower: ReturnType<FollowAnswer> | null, progress: Progress | null,
- * }} Run
+ * @param {{ api: ApiClient, tabs: BrowserTabs, setConnection: ConnectionStatus }} context
+ * @param {object} handlers
+ * @param {(trigger: string | null) => MessageView} handlers.createView for the answer while it is generated
+ * @param {(answer: StoredAnswer, view: MessageView) => void} handlers.onAnswer the answer is stored; `view` showed it
+ *   while it was generated
+ * @param {(trigger: string | null) => void} handlers.onRetry
+ * @param {() => void} handlers.onChange something else is to be shown
+ * @param {() => void} handlers.onStale the server knows more than this tab
  */
-
-/** @type {CreatePendingAnswers} */
 export const createPendingAnswers = (context, handlers) => {
 	const { api, setConnection } = context;
 	/** @type {Map<string | null, Run>} */
 	const runs = new Map();
-	/** What stands in the place of an answer that is not there. @type {Map<string | null, HTMLElement>} */
+	/** Notices in place of answers. @type {Map<string | null, HTMLElement>} */
 	const missing = new Map();
 
-	/** @param {string | null} trigger */
+	/** The answer is not generated any more. Returns the view that showed it. @param {string | null} trigger */
 	const settle = (trigger) => {
 		const run = runs.get(trigger);
 		if (!run) return undefined;
@@ -33,7 +51,7 @@ export const createPendingAnswers = (context, handlers) => {
 		return run.view;
 	};
 
-	/** @type {PendingAnswers["noteUnanswered"]} */
+	/** @param {string} conversationId @param {string | null} trigger @param {string} text why there is no answer */
 	const noteUnanswered = (conversationId, trigger, text) => {
 		if (missing.has(trigger)) return;
 		const again = button("Retry", () => retry(conversationId, trigger));
@@ -86,7 +104,13 @@ export const createPendingAnswers = (context, handlers) => {
 		}
 	};
 
-	/** @type {PendingAnswers["follow"]} */
+	/**
+	 * Shows an answer while it is generated.
+	 *
+	 * @param {string} conversationId
+	 * @param {string | null} trigger
+	 * @param {{ starts: boolean }} how whether asking for the answer may start it
+	 */
 	const follow = (conversationId, trigger, { starts }) => {
 		let run = runs.get(trigger);
 		if (!run) {
@@ -106,7 +130,7 @@ export const createPendingAnswers = (context, handlers) => {
 		follow(conversationId, trigger, { starts: true });
 	};
 
-	/** @type {PendingAnswers["elementFor"]} */
+	/** @param {string | null} trigger */
 	const elementFor = (trigger) => runs.get(trigger)?.view.element ?? missing.get(trigger);
 
 	return {
@@ -115,7 +139,9 @@ export const createPendingAnswers = (context, handlers) => {
 		elementFor,
 		noteUnanswered,
 		isAnswering: () => runs.size > 0,
+		/** @param {string | null} trigger */
 		isFollowing: (trigger) => runs.has(trigger),
+		/** Closes the streams while the tab is hidden. */
 		suspend() {
 			for (const [trigger, run] of runs) {
 				if (!run.follower) continue;
@@ -126,14 +152,18 @@ export const createPendingAnswers = (context, handlers) => {
 				run.progress = progress.lastEventId ? progress : null;
 			}
 		},
+		/** @param {string} conversationId */
 		resume(conversationId) {
 			for (const trigger of runs.keys()) follow(conversationId, trigger, { starts: false });
 		},
 		triggers: () => [...runs.keys()],
+		/** Stops following all answers; they go on without this tab. */
 		forget: () => [...runs.keys()].forEach(settle),
+		/** Removes all notices except this message's. @param {string | null} trigger */
 		forgetMissingBut(trigger) {
 			for (const key of missing.keys()) if (key !== trigger) missing.delete(key);
 		},
+		/** The elements that belong to none of these messages. @param {ReadonlySet<string | null>} known */
 		elementsBut: (known) =>
 			[...runs.keys(), ...missing.keys()].flatMap((trigger) => (!known.has(trigger) && elementFor(trigger)) || []),
 	};

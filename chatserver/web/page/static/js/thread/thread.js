@@ -1,175 +1,76 @@
-/** One conversation as it is open in this tab: what is known of it, and everything that can be done in it. */
+/**
+ * One conversation as it is open in this tab: what is shown of it, and everything that can be done in it.
+ *
+ * @import { Message } from "../server/resources.js"
+ * @import { ReadingPosition } from "./transcript.js"
+ *
+ * @typedef {ReturnType<typeof createThread>} Thread
+ *
+ * @typedef {Parameters<typeof createConversationSync>[0] & Parameters<typeof createMessageActions>[0]
+ *   & Parameters<typeof createMessageViews>[0] & Parameters<typeof createOutbox>[0]
+ *   & Parameters<typeof createAgentSetting>[0] & Parameters<typeof createPendingAnswers>[0]} PageContext
+ *   What the parts of a thread work with. It outlives the thread.
+ */
 
-import { createAgentSetting } from "./agent-setting.js";
 import { ApiError, isAbort } from "../server/api.js";
 import { describe, problem } from "../ui/feedback.js";
-import { createMessageStore } from "./message-store.js";
-import { loadEditor } from "../ui/on-demand.js";
+import { createAgentSetting } from "./agent-setting.js";
 import { createConversationSync } from "./conversation-sync.js";
-import { createMessageView, effectiveContent } from "../message/message-view.js";
+import { createMessageActions } from "./message-actions.js";
+import { createMessageStore } from "./message-store.js";
+import { createMessageViews } from "./message-views.js";
 import { createOutbox } from "./outbox.js";
 import { createPendingAnswers } from "./pending-answers.js";
 
 /** How long the request for an answer may still be on its way when the answer is stopped. */
-const UNWANTED_MILLISECONDS = 10_000;
+const EARLY_STOP_MILLISECONDS = 10_000;
 
-/** @type {CreateThread} */
-export const createThread = (context, conversationId, place, handlers) => {
-	const { api, tabs, transcript, composer, agents, agentSelect, bookmarks, announce, companyId } = context;
+/**
+ * @param {PageContext} context
+ * @param {string | null} conversationId null: a new conversation, which its first message creates
+ * @param {ReadingPosition | null} position where it was left; null: it is shown at its end
+ * @param {object} handlers
+ * @param {(conversation: Api.Conversation) => void} handlers.onConversation it was received anew
+ * @param {(conversation: Api.Conversation) => void} handlers.onCreated
+ * @param {(branch: Api.Conversation) => void} handlers.onBranched
+ * @param {() => void} handlers.onGone the conversation does not exist, or was deleted
+ * @param {() => void} handlers.onBack a deleted conversation was restored
+ * @param {() => void} handlers.onActivity lists may have changed
+ */
+export const createThread = (context, conversationId, position, handlers) => {
+	const { api, tabs, transcript, composer, agentSelect, companyId } = context;
 	const abort = new AbortController();
 	const { signal } = abort;
 	const known = createMessageStore();
-	/** What is being done, that it is not done twice. @type {Set<string>} */
+	/** Names of the tasks under way, so that none is done twice at once. @type {Set<string>} */
 	const busy = new Set();
-	/** What is shown instead of the messages, when these cannot be. @type {HTMLElement | null} */
-	let trouble = null;
+	/** Shown instead of the messages if these cannot be loaded. @type {HTMLElement | null} */
+	let failure = null;
 	let isOpen = false;
-	/** Until when an answer to a trigger, should it begin yet, is stopped again. @type {Map<string | null, number>} */
-	const unwanted = new Map();
+	/**
+	 * By trigger: until when an answer that was stopped before it began is stopped again.
+	 *
+	 * @type {Map<string | null, number>}
+	 */
+	const stoppedEarly = new Map();
 	let id = conversationId;
-	/** @type {Map<string, MessageView>} */
-	const views = new Map();
 	/** @type {Promise<string> | null} */
 	let creating = null;
-
-	// What is shown
-
-	/** The agent that answers this message. @param {string | null} trigger */
-	const agentFor = (trigger) => known.find(trigger)?.agentId ?? sync.conversation()?.agentId ?? null;
-
-	/** @param {Role} role @param {string | null} agentId */
-	const authorName = (role, agentId) => {
-		if (role === "user") return "You";
-		if (role === "system") return "System";
-		return agentId ? agents.nameOf(agentId) : "Assistant";
-	};
-
-	/** @param {Message} message */
-	const viewOf = (message) => {
-		const view = views.get(message.id) ?? createMessageView(message.role, "", actions);
-		views.set(message.id, view);
-		return view;
-	};
-
-	/** The message was superseded or unloaded. @param {string} id @param {MessageView} view */
-	const drop = (id, view) => {
-		views.delete(id);
-		const unsaved = view.unsaved();
-		if (unsaved === null) return;
-		giveBack(unsaved);
-	};
-
-	/** @param {string} unsaved what was written into an editor that is gone */
-	const giveBack = (unsaved) => {
-		composer.giveBack(unsaved, id);
-		const text = "The message that you were editing is not here any more. Your words are below.";
-		if (!signal.aborted) composer.showProblem(problem(text));
-	};
-
-	const repaint = () => {
-		if (signal.aborted) return;
-		if (trouble) return transcript.place([trouble]);
-		const ordered = known.inReadingOrder();
-		const last = ordered.at(-1);
-		const isQuiet = !answers.isAnswering() && !outbox.isSending();
-		answers.forgetMissingBut(last?.id ?? null);
-		if (last?.role === "user" && isQuiet) {
-			answers.noteUnanswered(last.conversationId, last.id, "There is no answer to this.");
-		}
-		const elements = ordered.flatMap((message) => {
-			const view = viewOf(message);
-			const isNewest = message === last && isQuiet;
-			view.update(message, {
-				author: authorName(message.role, message.agentId),
-				isNewest,
-				canRegenerate: isNewest && message.role === "assistant" && Boolean(known.questionOf(message)),
-				isBookmarked: bookmarks.has(message.id),
-			});
-			return [view.element, answers.elementFor(message.id) ?? []].flat();
-		});
-		const ids = new Set(ordered.map((message) => message.id));
-		transcript.place([...elements, ...outbox.elements(), ...answers.elementsBut(ids)]);
-		composer.setAnswering(answers.isAnswering());
-		for (const [id, view] of views) if (!ids.has(id)) drop(id, view);
-	};
 
 	const tellChanged = () => {
 		tabs.tell({ kind: "changed", conversationId: id });
 		handlers.onActivity();
 	};
 
-	// What the server knows
-
-	/** @param {Message} message @param {MessageView} view that showed it in the making */
-	const become = (message, view) => {
-		views.set(message.id, view);
-		announce(`${authorName(message.role, message.agentId)}: ${effectiveContent(message)}`);
-	};
-
-	const sync = createConversationSync(context, signal, known, {
-		id: () => id,
-		onConversation: handlers.onConversation,
-		onMessages(run) {
-			trouble = null;
-			for (const message of known.inReadingOrder()) {
-				const view = message.replyTo && answers.settle(message.replyTo);
-				if (view) become(message, view);
-			}
-			if (run && id && !known.isAnswered(run.triggerMessageId)) {
-				if ((unwanted.get(run.triggerMessageId) ?? 0) > Date.now()) stopLate(id, run.triggerMessageId);
-				else answers.follow(id, run.triggerMessageId, { starts: false });
-			}
-			outbox.reconcile();
-			repaint();
-			if (!isOpen) void arrive();
-		},
-		onOlder: () => repaint(),
-		onGone() {
-			answers.forget();
-			composer.hide();
-			trouble = problem("This conversation does not exist, or was deleted.");
-			repaint();
-			handlers.onGone();
-		},
-		onBack: handlers.onBack,
-	});
-
-	/** What fails is due, and the next poll tries it again. */
-	const tryRefresh = () => sync.refresh().catch(() => {});
-
-	/** @param {string} id @param {string | null} trigger */
-	const stopLate = async (id, trigger) => {
-		const { stopped } = await api.stop(id).catch(() => ({ stopped: false })); // The next poll tries again.
-		if (stopped) unwanted.delete(trigger);
-	};
-
-	/** The messages are there for the first time. */
-	const arrive = async () => {
-		isOpen = true;
-		if (place) await sync.loadBackTo(place.id.replace("m-", "")).catch(() => {});
-		if (signal.aborted) return;
-		if (place) transcript.goBackTo(place);
-		else transcript.goToEnd();
-		outbox.restore();
-	};
-
-	const open = async () => {
-		if (!id) return outbox.restore();
-		try {
-			await sync.refresh();
-		} catch (error) {
-			if (isAbort(error) || sync.isGone()) return;
-			trouble = problem(describe(error), open);
-			repaint();
-		}
-	};
+	/** The agent that answers this message. @param {string | null} trigger */
+	const agentFor = (trigger) => known.find(trigger)?.agentId ?? sync.conversation()?.agentId ?? null;
 
 	// What people do
 
 	/**
-	 * Does what may fail, and offers to try again.
+	 * Runs a task, unless it is under way. If it fails, the error is shown with a Retry button.
 	 *
-	 * @param {string} name what is not done twice at once
+	 * @param {string} name of the task
 	 * @param {(id: string) => Promise<void>} task
 	 */
 	const attempt = async (name, task) => {
@@ -186,20 +87,20 @@ export const createThread = (context, conversationId, place, handlers) => {
 		}
 	};
 
-	/** Asks for the answer to a message that is known by now. @param {Message} message */
+	/** Asks for the answer to a message that is stored. @param {Message} message */
 	const ask = (message) => {
-		unwanted.delete(message.id);
-		// Who went elsewhere does not read the answer, but did ask for it.
+		stoppedEarly.delete(message.id);
+		// The thread was left: the answer is wanted, but not read here.
 		if (signal.aborted) return api.startAnswer(message.conversationId, message.id);
 		answers.follow(message.conversationId, message.id, { starts: true });
 		tellChanged();
 	};
 
-	/** The same where all after it was just superseded. @param {Message} message */
-	const askAnew = (message) => {
-		answers.forget();
-		known.rewindTo(message);
-		ask(message);
+	/** Puts unsaved text of an editor that is gone into the text box. @param {string} unsaved */
+	const giveBack = (unsaved) => {
+		composer.giveBack(unsaved, id);
+		const text = "The message that you were editing is not here any more. Your words are below.";
+		if (!signal.aborted) composer.showProblem(problem(text));
 	};
 
 	const create = async () => {
@@ -215,6 +116,105 @@ export const createThread = (context, conversationId, place, handlers) => {
 		return id;
 	};
 
+	const actions = createMessageActions(context, known, {
+		attempt,
+		isAnswering: () => answers.isAnswering(),
+		askAnew(message) {
+			answers.forget();
+			known.rewindTo(message);
+			ask(message);
+		},
+		onLost: giveBack,
+		onBranched(branch) {
+			if (!signal.aborted) handlers.onBranched(branch);
+		},
+	});
+
+	// What is shown
+
+	const views = createMessageViews(context, actions, giveBack);
+
+	const repaint = () => {
+		if (signal.aborted) return;
+		if (failure) return transcript.show([failure]);
+		const ordered = known.inReadingOrder();
+		const last = ordered.at(-1);
+		const isQuiet = !answers.isAnswering() && !outbox.isSending();
+		answers.forgetMissingBut(last?.id ?? null);
+		if (last?.role === "user" && isQuiet) {
+			answers.noteUnanswered(last.conversationId, last.id, "There is no answer to this.");
+		}
+		const elements = ordered.flatMap((message) => {
+			const isNewest = message === last && isQuiet;
+			const canRegenerate = isNewest && message.role === "assistant" && Boolean(known.questionOf(message));
+			return [views.update(message, { isNewest, canRegenerate }), answers.elementFor(message.id) ?? []].flat();
+		});
+		const ids = new Set(ordered.map((message) => message.id));
+		transcript.show([...elements, ...outbox.elements(), ...answers.elementsBut(ids)]);
+		composer.setAnswering(answers.isAnswering());
+		views.keepOnly(ids);
+	};
+
+	// What the server knows
+
+	const sync = createConversationSync(context, signal, known, {
+		id: () => id,
+		onConversation: handlers.onConversation,
+		onMessages(run) {
+			failure = null;
+			for (const message of known.inReadingOrder()) {
+				const view = message.replyTo && answers.settle(message.replyTo);
+				if (view) views.finish(message, view);
+			}
+			if (run && id && !known.isAnswered(run.triggerMessageId)) {
+				if ((stoppedEarly.get(run.triggerMessageId) ?? 0) > Date.now()) stopLate(id, run.triggerMessageId);
+				else answers.follow(id, run.triggerMessageId, { starts: false });
+			}
+			outbox.reconcile();
+			repaint();
+			if (!isOpen) void arrive();
+		},
+		onOlder: repaint,
+		onGone() {
+			answers.forget();
+			composer.hide();
+			failure = problem("This conversation does not exist, or was deleted.");
+			repaint();
+			handlers.onGone();
+		},
+		onBack: handlers.onBack,
+	});
+
+	/** If it fails, the next poll tries it again. */
+	const tryRefresh = () => sync.refresh().catch(() => {});
+
+	/** @param {string} id @param {string | null} trigger */
+	const stopLate = async (id, trigger) => {
+		const { stopped } = await api.stop(id).catch(() => ({ stopped: false })); // The next poll tries again.
+		if (stopped) stoppedEarly.delete(trigger);
+	};
+
+	/** The messages are loaded for the first time. */
+	const arrive = async () => {
+		isOpen = true;
+		if (position) await sync.loadBackTo(position.id.replace("m-", "")).catch(() => {});
+		if (signal.aborted) return;
+		if (position) transcript.goBackTo(position);
+		else transcript.goToEnd();
+		outbox.restore();
+	};
+
+	const open = async () => {
+		if (!id) return outbox.restore();
+		try {
+			await sync.refresh();
+		} catch (error) {
+			if (isAbort(error) || sync.isGone()) return;
+			failure = problem(describe(error), open);
+			repaint();
+		}
+	};
+
 	const outbox = createOutbox(context, {
 		id: () => id,
 		async conversationId() {
@@ -223,10 +223,10 @@ export const createThread = (context, conversationId, place, handlers) => {
 		},
 		newest: known.newest,
 		isStored: ({ content, after }) => known.isAsked(content, after),
-		createView: () => createMessageView("user", "You", actions),
+		createView: () => views.create("user", null),
 		onChange: repaint,
 		onSent(message, view) {
-			if (!views.has(message.id)) views.set(message.id, view);
+			views.adopt(message, view);
 			known.add(message);
 			ask(message);
 		},
@@ -242,40 +242,11 @@ export const createThread = (context, conversationId, place, handlers) => {
 		},
 	});
 
-	/** @type {MessageActions} */
-	const actions = {
-		announce,
-		onEdit: (message, open) => attempt(`edit ${message.id}`, async () => open((await loadEditor()).editMessage)),
-		async onSave(message, text) {
-			transcript.goToEnd();
-			if (answers.isAnswering()) await api.stop(message.conversationId);
-			const edited = await api.editMessage(message.conversationId, message.id, text);
-			await api.rewind(message.conversationId, message.id);
-			askAnew(edited);
-		},
-		onLost: (_, text) => giveBack(text),
-		onRegenerate: (answer) =>
-			attempt(`regenerate ${answer.id}`, async (id) => {
-				const question = known.questionOf(answer);
-				if (!question) return;
-				transcript.goToEnd();
-				composer.focus();
-				await api.rewind(id, question.id);
-				askAnew(question);
-			}),
-		onBranch: (message) =>
-			attempt(`branch ${message.id}`, async (id) => {
-				const branch = await api.branch(id, message.id);
-				if (!signal.aborted) handlers.onBranched(branch);
-			}),
-		onBookmark: (message) => attempt(`bookmark ${message.id}`, () => bookmarks.toggle(message)),
-	};
-
 	const answers = createPendingAnswers(context, {
-		createView: (trigger) => createMessageView("assistant", authorName("assistant", agentFor(trigger)), actions),
+		createView: (trigger) => views.create("assistant", agentFor(trigger)),
 		onAnswer(answer, view) {
 			if (known.find(answer.id)) return repaint();
-			/** What more the server knows of it follows. @type {Message} */
+			/** The refresh that follows brings what else the server knows. @type {Message} */
 			const message = {
 				...answer,
 				conversationId: id ?? "",
@@ -286,12 +257,12 @@ export const createThread = (context, conversationId, place, handlers) => {
 				createdAt: new Date().toISOString(),
 			};
 			known.add(message);
-			become(message, view);
-			composer.clearProblem(); // Whatever it was, it went on.
+			views.finish(message, view);
+			composer.clearProblem(); // An older problem is over: there is an answer.
 			repaint();
 		},
 		onRetry(trigger) {
-			unwanted.delete(trigger);
+			stoppedEarly.delete(trigger);
 			composer.focus();
 		},
 		onChange: repaint,
@@ -320,39 +291,46 @@ export const createThread = (context, conversationId, place, handlers) => {
 	return {
 		open,
 		loadOlder: sync.loadOlder,
+		/** Shows everything anew, because names or bookmarks have changed. */
 		repaint,
+		/** Null also if the conversation is gone. */
 		id: () => (sync.isGone() ? null : id),
+		/** Returns whether the text was taken: not while another message is being sent. @param {string} content */
 		send(content) {
 			if (outbox.isSending()) return false;
 			composer.clearProblem();
-			place = null; // Who sends is at the end from now on.
+			position = null; // From now on the thread is read at its end.
 			outbox.send(content, agentSelect.once());
 			agentSelect.clearOnce();
 			transcript.goToEnd();
 			return true;
 		},
+		/** Stops the answer that is being generated. What was shown of it stays. */
 		stop: () =>
 			attempt("stop", async (id) => {
 				const { stopped } = await api.stop(id);
-				// Those have just ended, and are there after the refresh, or are yet to begin.
+				// If nothing was stopped, the answers have just ended, and the refresh brings them; or they have not begun.
 				const early = stopped ? [] : answers.triggers();
-				for (const trigger of early) unwanted.set(trigger, Date.now() + UNWANTED_MILLISECONDS);
+				for (const trigger of early) stoppedEarly.set(trigger, Date.now() + EARLY_STOP_MILLISECONDS);
 				await sync.refresh().finally(() => early.forEach(answers.settle));
 				repaint();
 			}),
 		setAgent: agentSetting.set,
+		/** Leaves the conversation. Answers that are being generated go on without this tab. */
 		close() {
 			abort.abort();
-			for (const [id, view] of views) drop(id, view);
+			views.keepOnly(new Set());
 			answers.forget();
-			transcript.place([]);
+			transcript.show([]);
 		},
+		/** Looks for changes that this tab was not told of. */
 		poll: () => sync.poll(answers.isFollowing),
+		/** Scrolls to a message, however old it is. @param {string} messageId */
 		reveal: (messageId) =>
 			attempt(`reveal ${messageId}`, async () => {
 				const message = await sync.loadBackTo(messageId);
 				if (!message) throw new ApiError("That message is not here any more");
-				transcript.reveal(viewOf(message).element);
+				transcript.reveal(views.viewOf(message).element);
 			}),
 	};
 };

@@ -1,25 +1,35 @@
-/** Where the messages stand: their order on the page, and which part of them is in sight. */
+/**
+ * The scrolling list of messages: their order, and which part of them is in view.
+ *
+ * @typedef {ReturnType<typeof createTranscript>} Transcript
+ * @typedef {{ id: string, offset: number }} ReadingPosition The id of an element in view, and how far it is below the
+ *   upper edge, in CSS pixels.
+ */
 
 import { placeInOrder } from "../ui/dom.js";
 import { icon } from "../ui/icons.js";
 
-/** So near to the end counts as at the end, in CSS pixels. */
+/** At this distance from the end the list follows what is added, in CSS pixels. */
 const NEAR_PIXELS = 48;
 
-/** @type {CreateTranscript} */
+/** @param {PageParts} parts @param {() => void} onOlder older messages are needed */
 export const createTranscript = ({ scroller, messages, older, toEnd }, onOlder) => {
 	let isAtEnd = true;
 	let lastTop = 0;
-	/** What stays where it is, whatever grows or shrinks around it. @type {{message: Element, offset: number} | null} */
+	/**
+	 * The message that stays where it is while others grow or shrink. Null at the end.
+	 *
+	 * @type {{message: Element, offset: number} | null}
+	 */
 	let reading = null;
 
 	const rest = () => scroller.scrollHeight - scroller.scrollTop - scroller.clientHeight;
 
-	/** How far below the upper edge it begins. @param {Element} message */
+	/** How far below the upper edge the message begins. @param {Element} message */
 	const offsetOf = (message) => message.getBoundingClientRect().top - scroller.getBoundingClientRect().top;
 
-	/** The first that begins in sight, or the one that fills it all. */
-	const firstInSight = () => {
+	/** The first message that begins in view, or the one that fills the whole view. */
+	const firstInView = () => {
 		const all = messages.children;
 		let [low, high] = [0, all.length];
 		while (low < high) {
@@ -32,14 +42,14 @@ export const createTranscript = ({ scroller, messages, older, toEnd }, onOlder) 
 
 	const remember = () => {
 		lastTop = scroller.scrollTop;
-		const message = isAtEnd ? null : firstInSight();
+		const message = isAtEnd ? null : firstInView();
 		reading = message && { message, offset: offsetOf(message) };
 		toEnd.hidden = isAtEnd || rest() < NEAR_PIXELS;
 	};
 
 	const onScroll = () => {
-		if (scroller.scrollTop === lastTop) return; // It was this script, and sizes may have changed since.
-		// Who moves up, however little, wants to stay; who comes near to the end, to follow it.
+		if (scroller.scrollTop === lastTop) return; // This script scrolled, and sizes may have changed since.
+		// Scrolling up, however little, means to stay there; scrolling near to the end means to follow it.
 		if (scroller.scrollTop < lastTop) isAtEnd = rest() < 2;
 		else if (rest() < NEAR_PIXELS) isAtEnd = true;
 		remember();
@@ -51,7 +61,7 @@ export const createTranscript = ({ scroller, messages, older, toEnd }, onOlder) 
 		remember();
 	};
 
-	const keepPlace = () => {
+	const keepPosition = () => {
 		if (isAtEnd) return goToEnd();
 		if (reading?.message.isConnected) scroller.scrollTop += offsetOf(reading.message) - reading.offset;
 		remember();
@@ -65,13 +75,13 @@ export const createTranscript = ({ scroller, messages, older, toEnd }, onOlder) 
 	});
 	messages.addEventListener("focusin", ({ target }) => {
 		if (!(target instanceof HTMLTextAreaElement)) return;
-		// Who edits a message stays with it, whatever is answered below.
+		// A message that is being edited stays in view, whatever is answered below.
 		isAtEnd = false;
 		remember();
 	});
 	const sizes = new ResizeObserver((entries) => {
-		keepPlace();
-		// A phone's keyboard takes half of the place.
+		keepPosition();
+		// A phone's keyboard takes half of the space.
 		if (!entries.some(({ target }) => target === scroller)) return;
 		messages.querySelector("form:focus-within")?.scrollIntoView({ block: "nearest" });
 		remember();
@@ -86,29 +96,38 @@ export const createTranscript = ({ scroller, messages, older, toEnd }, onOlder) 
 	return {
 		goToEnd,
 		isAtEnd: () => isAtEnd,
-		reading: () => (reading?.message.id ? { id: reading.message.id, offset: reading.offset } : null),
+		/** Null at the end. @returns {ReadingPosition | null} */
+		position: () => (reading?.message.id ? { id: reading.message.id, offset: reading.offset } : null),
+		/** Goes to the end if the message is not there any more. @param {ReadingPosition} position */
 		goBackTo({ id, offset }) {
 			const message = document.getElementById(id);
 			if (!message) return goToEnd();
 			isAtEnd = false;
 			reading = { message, offset };
-			keepPlace();
+			keepPosition();
 		},
+		/** Looks again whether older messages are needed. */
 		askForOlder() {
-			// An observer tells only of changes, and of what it observes anew.
+			// An observer tells of changes, and of elements that it begins to observe.
 			near.unobserve(older);
 			near.observe(older);
 		},
-		place(elements) {
+		/**
+		 * Shows exactly these elements in this order, and keeps the reading position.
+		 *
+		 * @param {readonly HTMLElement[]} elements
+		 */
+		show(elements) {
 			placeInOrder(messages, elements);
-			keepPlace();
+			keepPosition();
 		},
+		/** Scrolls to a message and marks it for a moment. @param {HTMLElement} message */
 		reveal(message) {
 			isAtEnd = false;
 			message.scrollIntoView({ block: "center" });
 			remember();
 			message.classList.remove("revealed");
-			void message.offsetWidth; // Lets the mark begin anew.
+			void message.offsetWidth; // Restarts the animation.
 			message.classList.add("revealed");
 		},
 	};

@@ -1,11 +1,15 @@
-/** Copying, also where the browser keeps its clipboard for HTTPS. */
+/**
+ * Copying, also over plain HTTP, where browsers do not offer `navigator.clipboard`.
+ *
+ * @import { Announce } from "./feedback.js"
+ */
 
 import { element } from "./dom.js";
 import { icon, iconButton } from "./icons.js";
 
 const COPIED_SECONDS = 1.5;
 
-/** @param {string} text @returns {Promise<boolean>} whether it is on the clipboard now */
+/** @param {string} text @returns {Promise<boolean>} whether it was copied */
 async function copyText(text) {
 	if (navigator.clipboard) {
 		return navigator.clipboard.writeText(text).then(() => true, () => false);
@@ -21,7 +25,7 @@ async function copyText(text) {
 	return copied;
 }
 
-/** @param {string} name @param {() => string} text @param {Announce} announce */
+/** @param {string} name @param {() => string} text is copied @param {Announce} announce */
 export function copyButton(name, text, announce) {
 	const button = iconButton(name, "copy", async () => {
 		const copied = await copyText(text());

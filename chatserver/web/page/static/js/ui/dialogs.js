@@ -1,4 +1,4 @@
-/** Questions that come before everything else. */
+/** Modal dialogs. */
 
 import { button, element } from "./dom.js";
 import { describe, problem } from "./feedback.js";
@@ -18,7 +18,7 @@ const createLabel = (name) => element("label", { for: "dialog-input" }, name);
 /** @param {string} name */
 const createSubmit = (name) => element("button", { class: "button primary" }, name);
 
-/** @param {string} title now @param {(title: string) => void} onTitle */
+/** @param {string} title the current one @param {(title: string) => void} onTitle */
 export function askTitle(title, onTitle) {
 	const input = element("input", { id: "dialog-input", maxlength: 200, autocomplete: "off", dir: "auto", value: title });
 	const cancel = button("Cancel", () => dialog.close());
@@ -32,7 +32,12 @@ export function askTitle(title, onTitle) {
 	input.select();
 }
 
-/** Asks for a token until one is right, or until it is waved away. @param {(token: string) => Promise<void>} signIn */
+/**
+ * Asks for a token until one is accepted or the dialog is closed.
+ *
+ * @param {(token: string) => Promise<void>} signIn
+ * @returns {Promise<unknown>} resolves when the dialog is closed
+ */
 export function askToken(signIn) {
 	const attributes = { id: "dialog-input", type: "password", autocomplete: "current-password", required: true };
 	const input = element("input", attributes);
@@ -49,6 +54,6 @@ export function askToken(signIn) {
 		});
 	});
 	dialog.showModal();
-	// Browsers let the second Escape through all the same.
+	// Browsers close the dialog at the second Escape, whatever `cancel` says.
 	return new Promise((closed) => dialog.addEventListener("close", closed));
 }

@@ -1,8 +1,12 @@
-/** Small helpers over the DOM. Text goes in as text; markup is taken over in message-content.js only. */
+/**
+ * Small helpers for the DOM. Text is inserted as text; only message-content.js inserts markup.
+ *
+ * @typedef {string | number | boolean | null | undefined | ((event: any) => void)} Attribute
+ */
 
 /**
- * Builds one element. A function becomes the listener of the event that its key names, `true` an empty attribute;
- * `false`, null and undefined none.
+ * Builds one element. A function becomes a listener of the event that its key names. `true` becomes an empty
+ * attribute; `false`, null and undefined are left out.
  *
  * @template {keyof HTMLElementTagNameMap} K
  * @param {K} tag
@@ -25,20 +29,24 @@ export function button(name, click, style = "button") {
 	return element("button", { type: "button", class: style, click }, name);
 }
 
-/** While an input method composes, keys are its own; Safari tells so by a code only. @param {KeyboardEvent} event */
+/**
+ * Whether a key belongs to an input method that is composing; Safari tells so by the key code only.
+ *
+ * @param {KeyboardEvent} event
+ */
 export function isComposing(event) {
 	return event.isComposing || event.keyCode === 229;
 }
 
-/** A box as high as its text. @param {HTMLTextAreaElement} box */
+/** Makes a box as high as its text. @param {HTMLTextAreaElement} box */
 export function fitHeight(box) {
 	box.style.height = "auto";
 	box.style.height = `${box.scrollHeight + box.offsetHeight - box.clientHeight}px`;
 }
 
 /**
- * Makes `nodes` the children of `parent`, in this order, moving only those that stand elsewhere: what stays put keeps
- * its selection and its place, and the focus goes back to where it was.
+ * Makes `nodes` the children of `parent`, in this order. Only nodes at another position are moved: the others keep
+ * their selection and scroll position. The focus goes back to where it was.
  *
  * @param {Element} parent
  * @param {readonly Element[]} nodes

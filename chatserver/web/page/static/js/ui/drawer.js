@@ -1,10 +1,10 @@
-/** On narrow screens the conversations lie in a drawer over the thread. */
+/** On narrow screens the sidebar is a drawer over the thread. */
 
 import { icon } from "./icons.js";
 
 const NARROW = "(width <= 50rem)";
 
-/** @type {CreateDrawer} */
+/** @param {PageParts} parts @returns {() => void} closes the drawer */
 export const createDrawer = ({ sidebar, thread, backdrop, drawerOpen, drawerClose }) => {
 	const narrow = matchMedia(NARROW);
 	let isOpen = false;

@@ -1,72 +1,99 @@
-/** How the page says what happened: errors, a way back, the state of the connection, and words for listeners. */
+/**
+ * How the page tells people what happened: errors, undo, the state of the connection, announcements.
+ *
+ * @typedef {ReturnType<typeof createNotices>} Notices
+ * @typedef {ReturnType<typeof createConnectionStatus>} ConnectionStatus
+ * @typedef {ReturnType<typeof createAnnouncer>} Announce
+ */
 
 import { ApiError, isAbort } from "../server/api.js";
 import { button, element } from "./dom.js";
 import { iconButton } from "./icons.js";
 
-/** More than this is better read in the page itself, where one can go back. */
+/** Longer texts are better read in the page itself, where a screen reader can go back. */
 const MOST_SPOKEN_CHARACTERS = 3000;
 
-/** What no API and no network did is a fault of the page itself, to be found in its console. @param {unknown} error */
+/**
+ * Writes to the console what neither the API nor the network caused: it is a fault of the page.
+ *
+ * @param {unknown} error
+ */
 export function report(error) {
 	if (!(error instanceof ApiError || isAbort(error))) reportError(error);
 }
 
-/** What a person may read of it. @param {unknown} error */
+/** Returns the text of an error for people. @param {unknown} error */
 export function describe(error) {
 	report(error);
 	return error instanceof ApiError ? error.message : "Something on this page went wrong";
 }
 
-/** An error, to be read, heard and tried again. @param {string} text @param {() => void} [retry] */
+/**
+ * An error message that screen readers announce, with a Retry button if `retry` is given.
+ *
+ * @param {string} text
+ * @param {() => void} [retry]
+ */
 export function problem(text, retry) {
 	const alert = element("div", { role: "alert", class: "box alert" }, element("p", { dir: "auto" }, text));
 	if (retry) alert.append(button("Retry", retry));
 	return alert;
 }
 
-/** @type {CreateNotices} */
-export const createNotices = (place, announce, { uncover, refocus }) => {
+/**
+ * Shows one notice at a time about what was just done. It stays until it is used or closed, so nobody has to be quick.
+ *
+ * @param {HTMLElement} container
+ * @param {Announce} announce
+ * @param {object} handlers
+ * @param {() => void} handlers.uncover makes the container visible
+ * @param {() => void} handlers.refocus the element that had the focus is gone
+ */
+export const createNotices = (container, announce, { uncover, refocus }) => {
 	const clear = () => {
-		const had = place.contains(document.activeElement);
-		place.replaceChildren();
-		if (had) refocus();
+		const hadFocus = container.contains(document.activeElement);
+		container.replaceChildren();
+		if (hadFocus) refocus();
 	};
 	const dismiss = () => iconButton("Dismiss", "close", clear);
 	return {
 		clear,
+		/** @param {string} text */
 		warn(text) {
 			uncover();
 			const box = problem(text);
 			box.append(dismiss());
-			place.replaceChildren(box);
+			container.replaceChildren(box);
 		},
+		/** @param {string} text what was done @param {() => void} undo */
 		offerUndo(text, undo) {
 			uncover();
-			const act = button("Undo", () => {
+			const undoButton = button("Undo", () => {
 				clear();
 				undo();
 			});
-			place.replaceChildren(element("div", { class: "box notice" }, element("p", { dir: "auto" }, text), act, dismiss()));
+			const line = element("p", { dir: "auto" }, text);
+			container.replaceChildren(element("div", { class: "box notice" }, line, undoButton, dismiss()));
 			announce(text);
-			// Where what was done took the focus away; nobody's typing is to press it.
+			// Only if the focus was lost by what was done: somebody who types must not press the button by accident.
 			const focused = document.activeElement;
-			if (focused === document.body || !focused?.checkVisibility()) act.focus({ preventScroll: true });
+			if (focused === document.body || !focused?.checkVisibility()) undoButton.focus({ preventScroll: true });
 		},
 	};
 };
 
-/** Most cuts heal before anybody has to hear of them. */
-const UNSAID_MILLISECONDS = 1000;
+/** Most lost connections are back before anybody has to know. */
+const SILENT_MILLISECONDS = 1000;
 
-/** @type {(line: HTMLElement) => ConnectionStatus} */
+/** Tells that the server is away once any of the page's connections was lost for a second. @param {HTMLElement} line */
 export const createConnectionStatus = (line) => {
 	const lost = new Set();
 	let timer = 0;
+	/** @param {string} what names the connection @param {boolean} connected */
 	return (what, connected) => {
 		if (connected) lost.delete(what);
 		else lost.add(what);
-		if (lost.size) timer ||= setTimeout(() => (line.textContent = "Reconnecting …"), UNSAID_MILLISECONDS);
+		if (lost.size) timer ||= setTimeout(() => (line.textContent = "Reconnecting …"), SILENT_MILLISECONDS);
 		else {
 			clearTimeout(timer);
 			timer = 0;
@@ -75,7 +102,11 @@ export const createConnectionStatus = (line) => {
 	};
 };
 
-/** @type {(region: HTMLElement) => Announce} */
-export const createAnnouncer = (region) => (text) => {
+/**
+ * Returns a function by which screen readers announce a text. Give it whole texts: a live region is not for pieces.
+ *
+ * @param {HTMLElement} region
+ */
+export const createAnnouncer = (region) => (/** @type {string} */ text) => {
 	region.textContent = text.length > MOST_SPOKEN_CHARACTERS ? `${text.slice(0, MOST_SPOKEN_CHARACTERS)} …` : text;
 };

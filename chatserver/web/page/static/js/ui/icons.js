@@ -21,7 +21,7 @@ const PATHS = {
 	again: "M19 12a7 7 0 1 1-2.2-5.1M19 4v4h-4",
 };
 
-/** Decoration only: what bears it needs a name. @param {keyof typeof PATHS} name */
+/** A decoration: the element around it needs an accessible name. @param {keyof typeof PATHS} name */
 export function icon(name) {
 	const svg = document.createElementNS(SVG, "svg");
 	svg.setAttribute("viewBox", "0 0 24 24");

@@ -1,9 +1,11 @@
-/** What nobody needs at first is fetched later: so the page is there sooner. */
+/** Loads modules, and their styles, when they are needed first. So the page itself is there sooner. */
 
 import { ApiError } from "../server/api.js";
 import { element } from "./dom.js";
 
-/** The looks of all of it. @type {Promise<unknown> | null} */
+/** @type {(() => Promise<unknown>)[]} */
+const all = [];
+/** Of all these modules. @type {Promise<unknown> | null} */
 let styles = null;
 
 const loadStyles = () =>
@@ -14,24 +16,24 @@ const loadStyles = () =>
 		throw error;
 	}));
 
-/** What is asked for again is fetched again: browsers do not keep that it failed. @param {unknown} error */
-const failed = (error) => {
+/** Browsers do not keep a failure: the next call fetches the module again. @param {unknown} error @returns {never} */
+const fail = (error) => {
 	throw error instanceof SyntaxError ? error : new ApiError("A part of this page could not be loaded");
 };
 
-/** @template T @param {() => Promise<T>} load @returns {() => Promise<T>} */
-const later = (load) => () => Promise.all([load(), loadStyles()]).then(([module]) => module, failed);
+/**
+ * @template T
+ * @param {() => Promise<T>} importModule
+ * @returns {() => Promise<T>} imports the module once its styles are there; fails with what people may read
+ */
+export function onDemand(importModule) {
+	const load = () => Promise.all([importModule(), loadStyles()]).then(([module]) => module, fail);
+	all.push(load);
+	return load;
+}
 
-export const loadAccount = later(() => import("../account/account-controls.js"));
-export const loadMenu = later(() => import("../lists/conversation-menu.js"));
-export const loadDialogs = later(() => import("./dialogs.js"));
-export const loadEditor = later(() => import("../message/message-editor.js"));
-export const loadFollower = later(() => import("../stream/answer-follower.js"));
-export const loadResultList = later(() => import("../lists/result-list.js"));
-
-/** At a person's first sign of life, so that nothing that they type into an editor gets lost on the way. */
+/** Loads everything at a person's first input, so that nothing that they type into an editor is lost meanwhile. */
 export function loadAllOnFirstInput() {
-	const all = [loadMenu, loadDialogs, loadEditor, loadFollower, loadResultList];
-	const load = () => all.map((one) => one().catch(() => {}));
-	for (const sign of ["pointermove", "pointerdown", "keydown"]) addEventListener(sign, load, { once: true });
+	const loadAll = () => all.forEach((load) => load().catch(() => {}));
+	for (const input of ["pointermove", "pointerdown", "keydown"]) addEventListener(input, loadAll, { once: true });
 }

@@ -1,4 +1,4 @@
-/** Times as people read them, in the reader's own language and zone. */
+/** Times in the reader's own language and time zone. */
 
 import { element } from "./dom.js";
 
@@ -9,7 +9,7 @@ const SAME_YEAR = format({ day: "numeric", month: "short", hour: "numeric", minu
 const ANY = format({ dateStyle: "medium", timeStyle: "short" });
 const FULL = format({ dateStyle: "full", timeStyle: "medium" });
 
-/** As short as it can be told from other days. @param {string} time RFC 3339 */
+/** The time of day, with the date if it is not today. @param {string} time RFC 3339 */
 export function shortTime(time, now = new Date()) {
 	const when = new Date(time);
 	if (when.toDateString() === now.toDateString()) return CLOCK.format(when);

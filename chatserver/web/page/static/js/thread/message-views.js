@@ -1,0 +1,75 @@
+/**
+ * The views of the messages of one conversation.
+ *
+ * @import { Agents } from "../company/agents.js"
+ * @import { Bookmarks } from "../company/bookmarks.js"
+ * @import { MessageActions, MessageView } from "../message/message-view.js"
+ * @import { Message } from "../server/resources.js"
+ * @import { Announce } from "../ui/feedback.js"
+ */
+
+import { createMessageView } from "../message/message-view.js";
+import { effectiveContent } from "../server/resources.js";
+
+/**
+ * @param {{ agents: Agents, bookmarks: Bookmarks, announce: Announce }} context
+ * @param {MessageActions} actions
+ * @param {(text: string) => void} onUnsaved a message is gone, with unsaved text in its editor
+ */
+export const createMessageViews = ({ agents, bookmarks, announce }, actions, onUnsaved) => {
+	/** By message id. @type {Map<string, MessageView>} */
+	const views = new Map();
+
+	/** @param {Api.ChatMessage["role"]} role @param {string | null} agentId */
+	const authorName = (role, agentId) => {
+		if (role === "user") return "You";
+		if (role === "system") return "System";
+		return agentId ? agents.nameOf(agentId) : "Assistant";
+	};
+
+	/** @param {Api.ChatMessage["role"]} role @param {string | null} agentId */
+	const create = (role, agentId) => createMessageView(role, authorName(role, agentId), actions);
+
+	/** @param {Message} message */
+	const viewOf = ({ id, role, agentId }) => {
+		const view = views.get(id) ?? create(role, agentId);
+		views.set(id, view);
+		return view;
+	};
+
+	return {
+		/** A view that belongs to no stored message yet. */
+		create,
+		viewOf,
+		/** A user message is stored; `view` showed it on its way. @param {Message} message @param {MessageView} view */
+		adopt({ id }, view) {
+			if (!views.has(id)) views.set(id, view);
+		},
+		/** An answer is stored; `view` showed it while it was generated. @param {Message} answer @param {MessageView} view */
+		finish(answer, view) {
+			views.set(answer.id, view);
+			announce(`${authorName(answer.role, answer.agentId)}: ${effectiveContent(answer)}`);
+		},
+		/**
+		 * Returns the element that shows the message.
+		 *
+		 * @param {Message} message
+		 * @param {{ isNewest: boolean, canRegenerate: boolean }} state
+		 */
+		update(message, state) {
+			const view = viewOf(message);
+			const author = authorName(message.role, message.agentId);
+			view.update(message, { ...state, author, isBookmarked: bookmarks.has(message.id) });
+			return view.element;
+		},
+		/** Drops the views of all other messages. @param {ReadonlySet<string>} ids */
+		keepOnly(ids) {
+			for (const [id, view] of views) {
+				if (ids.has(id)) continue;
+				views.delete(id);
+				const unsaved = view.unsaved();
+				if (unsaved !== null) onUnsaved(unsaved);
+			}
+		},
+	};
+};
