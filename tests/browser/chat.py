@@ -1,4 +1,4 @@
-"""The page as a person sees it: by its accessible names."""
+"""The page as people use it, found by accessible names."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ AT_END = "(node) => node.scrollHeight - node.scrollTop - node.clientHeight < 5"
 
 
 class Chat:
-    """What can be found and done on one page."""
+    """The parts of one page, and what people do with them."""
 
     def __init__(self, page: Page) -> None:
         self.page = page
@@ -23,11 +23,11 @@ class Chat:
         self.agent = page.get_by_role("combobox", name="Agent", exact=True)
         self.messages = self.main.get_by_role("article")
         self.alert = page.get_by_role("alert")
-        # Of the conversation that is open.
+        # The menu of the open conversation.
         self.options = page.get_by_role("banner").get_by_role("button", name="Options")
-        # Where the sidebar lists what is pinned; not there while nothing is.
+        # The list of pinned conversations; absent if there are none.
         self.pinned = self.sidebar.get_by_role("heading", name="Pinned").locator("xpath=following-sibling::ul[1]")
-        # By their looks: text, without what else stands in a message.
+        # By class: the text alone, without the times and buttons of a message.
         self.questions = self.main.locator(".user .content")
         self.answers = self.main.locator(".assistant .content")
 
@@ -35,7 +35,7 @@ class Chat:
         return self.page.get_by_role("button", name=name, exact=True)
 
     def message(self, text: str) -> Locator:
-        """The messages that have `text` as whole words in what was said, whatever their times and buttons say."""
+        """The messages whose content has `text` as whole words."""
         said = re.compile(rf"(?<!\w){re.escape(text)}(?!\w)")
         return self.messages.filter(has=self.page.locator(".content", has_text=said))
 
@@ -46,13 +46,13 @@ class Chat:
         return self.sidebar.get_by_role("listitem").filter(has=self.page.get_by_role("link", name=title, exact=True))
 
     def open(self, conversation_id: str | None = None) -> Chat:
-        """Go there, and wait until what is stored is shown."""
+        """Open a conversation, or a new one, and wait until its title is shown."""
         self.page.goto(f"/c/{conversation_id}" if conversation_id else "/")
         expect(self.page.get_by_role("heading", level=1)).not_to_be_empty()
         return self
 
     def ask(self, text: str) -> Chat:
-        """Send, and wait until the question stands there with words of its answer, or with why there is none."""
+        """Send, and wait until the question is shown with words of its answer or with an error."""
         last = self.messages.last.get_attribute("id") if self.messages.count() else None
         question = f"#{last} ~ .user" if last else ".user"
         self.box.fill(text)
@@ -68,7 +68,7 @@ class Chat:
         return self
 
     def choose(self, title: str, action: str) -> Chat:
-        """Do something from the menu of a conversation."""
+        """Choose an action from the menu of a conversation."""
         self.row(title).hover()
         self.row(title).get_by_role("button", name="Options").click()
         self.page.get_by_role("menuitem", name=action, exact=True).click()
@@ -90,12 +90,12 @@ def unique_word() -> str:
 
 
 def unique(title: str) -> str:
-    """A title that no other test uses, too."""
+    """A title that no other test has."""
     return f"{title} {unique_word()}"
 
 
 def listen(page: Page) -> None:
-    """From now on note everything that is said to people who listen to the page."""
+    """From now on note every text that the page announces to screen readers."""
     page.evaluate(
         """() => {
           window.spoken = [];
@@ -106,13 +106,13 @@ def listen(page: Page) -> None:
 
 
 def spoken(page: Page) -> list[str]:
-    """What was said since `listen`."""
+    """The announcements since `listen`."""
     heard: list[str] = page.evaluate("window.spoken")
     return heard
 
 
 def hide(page: Page, hidden: bool) -> None:
-    """What a browser does when one turns to another tab, or back."""
+    """Do what a browser does when another tab is opened, or this one again."""
     page.evaluate(
         """(hidden) => {
           Object.defineProperty(document, "hidden", {get: () => hidden, configurable: true});

@@ -1,4 +1,4 @@
-"""A real server, a real browser, and pages that must not complain."""
+"""A real server, a real browser, and pages that must not write errors to the console."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ CHROMIUM_ARGUMENTS = (
 TIMEOUT_MILLISECONDS = 15_000
 # How often rendered messages are asked for; the server takes up to a second to answer without HTML.
 RENDERING_ATTEMPTS = 30
-# `slow` leaves time to act in mid-answer; nobody listens where `away` looks for a model; `thinking` thinks.
+# `slow` leaves time to act during an answer; nobody listens at the address of `away`; `thinking` sends reasoning.
 CONFIGURATION = """
 allowed_hosts = ["{lan_host}"]
 
@@ -59,7 +59,7 @@ model = "none"
 
 
 class ThinkingModel(http.server.BaseHTTPRequestHandler):
-    """A model in the wire format of chat completions that thinks before it answers."""
+    """A model in the wire format of chat completions that sends reasoning before its answer."""
 
     def do_POST(self) -> None:
         self.rfile.read(int(self.headers["Content-Length"]))
@@ -88,7 +88,7 @@ def thinking_port() -> Iterator[int]:
 
 @dataclass(frozen=True)
 class Server:
-    """A running chatserver and the few calls of its API that tests prepare things with."""
+    """A running chatserver, and the calls of its API by which tests prepare data."""
 
     url: str
 
@@ -105,7 +105,7 @@ class Server:
             connection.close()
 
     def create_conversation(self, title: str | None = None, *turns: str, agent_id: str | None = None) -> str:
-        """The id of a new conversation in which a person and an assistant have taken turns."""
+        """The id of a new conversation with these messages, by a user and an assistant in turn."""
         fields = {"title": title, "agentId": agent_id}
         conversation_id: str = self.call("POST", f"/companies/{COMPANY}/conversations", fields)["id"]
         for index, content in enumerate(turns):
@@ -124,7 +124,7 @@ class Server:
         return items
 
     def until_rendered(self, *answers: str) -> None:
-        """Wait until whoever asks for an answer of these words gets HTML at once, however busy the machine is."""
+        """Wait until the server returns HTML for answers with these texts at once, however busy the machine is."""
         conversation_id = self.create_conversation(None)
         for content in answers:
             self.call("POST", f"/conversations/{conversation_id}/messages", {"role": "assistant", "content": content})
@@ -180,7 +180,7 @@ def browser(playwright: Playwright) -> Iterator[Browser]:
 
 @dataclass
 class Complaints:
-    """What pages wrote to their consoles as errors, policy violations included; tests expect none."""
+    """Errors and warnings on the consoles of all pages, policy violations included. Tests expect none."""
 
     texts: list[str]
 
@@ -195,7 +195,7 @@ class Complaints:
 
 @pytest.fixture
 def complaints() -> Iterator[Complaints]:
-    """For tests that expect some: they clear `texts` when they have looked."""
+    """Tests that expect complaints clear `texts` after they have checked them."""
     complaints = Complaints([])
     yield complaints
     assert complaints.texts == []
@@ -206,7 +206,7 @@ OpenContext = Callable[..., BrowserContext]
 
 @pytest.fixture
 def open_context(browser: Browser, server: Server, complaints: Complaints) -> Iterator[OpenContext]:
-    """Makes what to the server is one more person's browser, with the options of Playwright's `new_context`."""
+    """Returns a function that opens a separate browser profile; its options are those of Playwright's `new_context`."""
     contexts: list[BrowserContext] = []
 
     def open_one(**options: Any) -> BrowserContext:

@@ -1,4 +1,4 @@
-"""Requests that take as long as a test wants."""
+"""Requests that a test holds back as long as it wants."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ LONGEST_WAIT_SECONDS = 15
 
 
 class Held:
-    """Keeps a page's requests on their way until they are let go or lost.
+    """Holds a page's requests until they are let go or lost.
 
-    They have not reached the server; or they have, if each `arrives`, and the answer is on its way.
+    They are held before they reach the server. With `arrives` the server carries them out, and the response is held.
     """
 
     def __init__(self, page: Page, url: str, method: str = "GET", *, arrives: bool = False) -> None:
@@ -26,19 +26,19 @@ class Held:
         page.route(url, self._take)
 
     def until(self, count: int) -> None:
-        """Wait until so many are held, or were."""
+        """Wait until so many requests have come."""
         until(self._page, lambda: len(self.urls) >= count)
 
     def let_go(self) -> None:
-        """Those that are held, and those to come."""
+        """Send the requests that are held, and do not hold later ones."""
         self._release(lambda route: route.continue_())
 
     def let_later_ones_go(self) -> None:
-        """Those to come; those that are held never arrive."""
+        """Do not hold later requests; those that are held never arrive."""
         self._then = lambda route: route.continue_()
 
     def lose(self) -> None:
-        """As the network does; those that are held, and those to come."""
+        """Fail as a lost network does: the requests that are held, and later ones."""
         self._release(lambda route: route.abort())
 
     def _take(self, route: Route) -> None:
@@ -60,7 +60,7 @@ class Held:
 
 
 def until(page: Page, condition: Callable[[], bool]) -> None:
-    """Wait for what no page shows, such as what the server knows; the page goes on meanwhile."""
+    """Wait for a condition that no page shows, such as the server's state. The page runs on meanwhile."""
     deadline = time.monotonic() + LONGEST_WAIT_SECONDS
     while not condition():
         assert time.monotonic() < deadline

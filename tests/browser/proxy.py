@@ -1,4 +1,4 @@
-"""A network that can be cut, and slow: a TCP proxy in front of the server."""
+"""A network that can be cut or slow: a TCP proxy in front of the server."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from urllib.parse import urlsplit
 
 
 class CuttableProxy:
-    """`with CuttableProxy(url) as proxy` stands at `proxy.url`; while it is down, who connects is hung up on.
+    """`with CuttableProxy(url) as proxy` listens at `proxy.url`. While it is down, it closes new connections at once.
 
-    What it passes on, either way, it keeps for `delay_seconds`, which may be changed.
+    In both directions it passes data on after `delay_seconds`, which may be changed.
     """
 
     def __init__(self, target_url: str, delay_seconds: float = 0) -> None:
@@ -32,7 +32,7 @@ class CuttableProxy:
         return f"http://127.0.0.1:{self._listener.getsockname()[1]}"
 
     def cut(self, *, stay_down: bool = False) -> None:
-        """Hang up on all connections."""
+        """Close all connections; with `stay_down`, also new ones until `heal`."""
         with self._lock:
             self._down = stay_down
             for pair in self._pairs:

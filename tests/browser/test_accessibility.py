@@ -1,4 +1,4 @@
-"""The page without a mouse, without sight, with other colours and less motion."""
+"""The page by keyboard, with a screen reader, and with reduced motion."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from tests.browser.conftest import OpenContext, Server
 pytestmark = pytest.mark.browser
 
 
-def test_the_keyboard_alone_suffices(page: Page, server: Server) -> None:
+def test_conversation_can_be_held_by_keyboard_alone(page: Page, server: Server) -> None:
     def tab_to(name: str) -> None:
         for _ in range(60):
             focused = page.evaluate("document.activeElement.ariaLabel || document.activeElement.textContent.trim()")
@@ -50,7 +50,7 @@ def test_the_keyboard_alone_suffices(page: Page, server: Server) -> None:
     expect(chat.answers).to_have_text([f"{ECHO}seven"])
 
 
-def test_a_finished_answer_is_announced_whole_and_once(page: Page, server: Server) -> None:
+def test_finished_answer_is_announced_whole_and_once(page: Page, server: Server) -> None:
     agent = server.create_agent("Speaker", "slow")
     chat = Chat(page).open(server.create_conversation("Spoken", agent_id=agent))
     listen(page)
@@ -61,7 +61,7 @@ def test_a_finished_answer_is_announced_whole_and_once(page: Page, server: Serve
             expect(region).to_be_empty()
 
 
-def test_message_buttons_are_there_without_hovering(page: Page, server: Server) -> None:
+def test_message_buttons_are_reachable_without_hovering(page: Page, server: Server) -> None:
     chat = Chat(page).open(server.create_conversation("Buttons", "one", "two", "three", "four"))
     expect(chat.main.get_by_role("button", name="Copy", exact=True)).to_have_count(4)
     expect(chat.main.get_by_role("button", name="Edit", exact=True)).to_have_count(2)

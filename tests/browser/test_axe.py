@@ -1,4 +1,4 @@
-"""What axe says of the states that the page comes into, in all colours and sizes."""
+"""axe finds no violation in any state of the page, light, dark and on a phone."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ class A(B):  # a comment
 
 
 def violations(page: Page) -> list[str]:
-    """What axe finds, all of its rules applied."""
+    """The violations that axe finds with all of its rules."""
     page.evaluate(Path(AXE).read_text())
     found = page.evaluate("axe.run()")["violations"]
     return [f"{one['id']}: {node['html']} {node.get('failureSummary')}" for one in found for node in one["nodes"]]
@@ -81,7 +81,7 @@ def screen(request: pytest.FixtureRequest, open_context: OpenContext) -> Page:
     return open_context(reduced_motion="reduce", **SCREENS[request.param]).new_page()
 
 
-def test_a_conversation_from_its_beginning(screen: Page, server: Server) -> None:
+def test_new_conversation_has_no_axe_violations(screen: Page, server: Server) -> None:
     away = server.create_agent("Away", "away")
     slow = server.create_agent("Slow", "slow")
     pinned = server.create_conversation("Pinned", "a", "b")
@@ -122,7 +122,7 @@ def test_a_conversation_from_its_beginning(screen: Page, server: Server) -> None
     server.call("POST", f"/conversations/{pinned}/unpin")
 
 
-def test_a_rich_answer(screen: Page, server: Server) -> None:
+def test_rich_answer_has_no_axe_violations(screen: Page, server: Server) -> None:
     server.until_rendered(ANSWER)
     chat = Chat(screen).open(server.create_conversation("Rich", "What do you know?", ANSWER))
     expect(chat.answers.locator("table")).to_have_count(2)
@@ -132,7 +132,7 @@ def test_a_rich_answer(screen: Page, server: Server) -> None:
     assert violations(screen) == []
 
 
-def test_a_conversation_that_does_not_exist(screen: Page, complaints: Complaints) -> None:
+def test_missing_conversation_has_no_axe_violations(screen: Page, complaints: Complaints) -> None:
     screen.goto(f"/c/{uuid.uuid4()}")
     expect(Chat(screen).alert).to_contain_text("does not exist, or was deleted")
     assert violations(screen) == []
@@ -140,7 +140,7 @@ def test_a_conversation_that_does_not_exist(screen: Page, complaints: Complaints
     complaints.texts.clear()
 
 
-def test_a_send_that_failed(screen: Page, server: Server, complaints: Complaints) -> None:
+def test_failed_send_has_no_axe_violations(screen: Page, server: Server, complaints: Complaints) -> None:
     chat = Chat(screen).open(server.create_conversation("Unsent", "one", "two"))
     held = Held(screen, "**/messages", "POST")
     chat.box.fill("not yet")
@@ -153,7 +153,7 @@ def test_a_send_that_failed(screen: Page, server: Server, complaints: Complaints
     complaints.texts.clear()
 
 
-def test_a_deleted_conversation_that_can_come_back(screen: Page, server: Server) -> None:
+def test_undo_of_delete_has_no_axe_violations(screen: Page, server: Server) -> None:
     chat = Chat(screen).open(server.create_conversation(unique("Undo"), "one", "two"))
     chat.options.click()
     screen.get_by_role("menuitem", name="Delete").click()
@@ -161,7 +161,7 @@ def test_a_deleted_conversation_that_can_come_back(screen: Page, server: Server)
     assert violations(screen) == []
 
 
-def test_the_bookmarks(screen: Page, server: Server) -> None:
+def test_bookmark_list_has_no_axe_violations(screen: Page, server: Server) -> None:
     title = unique("Marked")
     conversation_id = server.create_conversation(title, "one", "two", "three", ANSWER)
     for message in server.messages(conversation_id)[:2]:
@@ -174,7 +174,7 @@ def test_the_bookmarks(screen: Page, server: Server) -> None:
     assert violations(screen) == []
 
 
-def test_what_a_search_found(screen: Page, server: Server) -> None:
+def test_search_results_have_no_axe_violations(screen: Page, server: Server) -> None:
     word = unique_word()
     server.create_conversation(word, f"one {word}", f"two {word} again")
     chat = Chat(screen).open()

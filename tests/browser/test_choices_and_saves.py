@@ -1,4 +1,4 @@
-"""Choosing an agent and saving an edited message, while the network is slow or fails; and HTML that comes late."""
+"""Choosing an agent and saving an edited message while the network is slow or fails, and HTML that comes late."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tests.browser.held import Held, until
 pytestmark = pytest.mark.browser
 
 
-def test_of_several_agents_the_last_one_counts(page: Page, server: Server) -> None:
+def test_last_agent_chosen_is_saved(page: Page, server: Server) -> None:
     first, second = server.create_agent("First choice", "slow"), server.create_agent("Second choice", "slow")
     conversation_id = server.create_conversation("Undecided")
     chat = Chat(page).open(conversation_id)
@@ -37,7 +37,9 @@ def test_of_several_agents_the_last_one_counts(page: Page, server: Server) -> No
     assert server.messages(conversation_id)[1]["agentId"] == second
 
 
-def test_an_agent_that_could_not_be_set(page: Page, server: Server, complaints: Complaints) -> None:
+def test_agent_that_could_not_be_saved_shows_error_and_retry(
+    page: Page, server: Server, complaints: Complaints
+) -> None:
     agent = server.create_agent("Out of reach", "slow")
     conversation_id = server.create_conversation("Stubborn")
     chat = Chat(page).open(conversation_id)
@@ -64,7 +66,9 @@ def test_an_agent_that_could_not_be_set(page: Page, server: Server, complaints: 
     assert server.messages(conversation_id)[1]["agentId"] == agent
 
 
-def test_an_edit_that_is_left_while_it_is_saved(page: Page, server: Server, complaints: Complaints) -> None:
+def test_edit_left_while_saving_is_saved_or_goes_into_the_draft(
+    page: Page, server: Server, complaints: Complaints
+) -> None:
     server.create_conversation("Away", "a", "b")
     conversation_id = server.create_conversation("Edited late", "What?", "That.")
     chat = Chat(page).open(conversation_id)
@@ -96,7 +100,7 @@ def stored_drafts(page: Page) -> str:
     return drafts
 
 
-def test_html_that_was_not_made_in_time_is_asked_for_again(page: Page, server: Server) -> None:
+def test_html_that_was_not_rendered_in_time_is_requested_again(page: Page, server: Server) -> None:
     conversation_id = server.create_conversation("Late looks", "How?", "**Loudly**")
     without = 2
 
@@ -116,7 +120,7 @@ def test_html_that_was_not_made_in_time_is_asked_for_again(page: Page, server: S
     expect(chat.answers.locator("strong")).to_have_text("Loudly")
 
 
-def test_html_that_is_never_made_is_not_asked_for_without_end(page: Page, server: Server) -> None:
+def test_html_that_is_never_rendered_is_requested_a_few_times_only(page: Page, server: Server) -> None:
     conversation_id = server.create_conversation("No looks", "How?", "x" * 100_000)
     server.call(
         "PUT",
@@ -142,7 +146,7 @@ def test_html_that_is_never_made_is_not_asked_for_without_end(page: Page, server
     assert len(asked) == 4
 
 
-def test_what_was_not_sent_stays_in_its_company(page: Page, server: Server, complaints: Complaints) -> None:
+def test_unsent_message_stays_in_its_company(page: Page, server: Server, complaints: Complaints) -> None:
     other = "11111111-1111-4111-8111-111111111111"
     companies = {"mode": "authenticated", "actor": {"name": "Eve"}, "companies": [{"id": COMPANY}, {"id": other}]}
     page.route("**/api/session", lambda route: route.fulfill(json=companies))

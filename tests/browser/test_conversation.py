@@ -11,11 +11,14 @@ from playwright.sync_api import BrowserContext, Page, Request, Route, expect
 
 from tests.browser.chat import ECHO, Chat, unique, words
 from tests.browser.conftest import Complaints, OpenContext, Server
+from tests.browser.held import until
 
 pytestmark = pytest.mark.browser
 
 
-def test_a_conversation_from_its_first_word(page: Page, context: BrowserContext, server: Server) -> None:
+def test_first_message_creates_conversation_and_is_answered(
+    page: Page, context: BrowserContext, server: Server
+) -> None:
     chat = Chat(page).open()
     chat.button("New conversation").click()
     chat.ask("Good morning").until_answered()
@@ -57,7 +60,7 @@ def test_enter_sends_and_shift_enter_breaks_the_line(page: Page, server: Server)
     expect(chat.box).to_be_focused()
 
 
-def test_nothing_is_sent_of_nothing(page: Page) -> None:
+def test_blank_message_is_not_sent(page: Page) -> None:
     chat = Chat(page).open()
     chat.box.fill(" \n ")
     chat.button("Send").click()
@@ -66,7 +69,7 @@ def test_nothing_is_sent_of_nothing(page: Page) -> None:
     expect(chat.questions).to_have_text(["something"])
 
 
-def test_stop_keeps_what_was_shown(page: Page, server: Server) -> None:
+def test_stop_keeps_the_text_that_was_shown(page: Page, server: Server) -> None:
     agent = server.create_agent("Slow", "slow")
     chat = Chat(page).open(server.create_conversation("Stopped", agent_id=agent)).ask(words(200))
     expect(chat.answers).to_contain_text("word3")
@@ -77,7 +80,7 @@ def test_stop_keeps_what_was_shown(page: Page, server: Server) -> None:
     kept = server.messages(chat.conversation_id)[1]
     assert kept["status"] == "stopped"
     assert (ECHO + words(200)).startswith(kept["content"])
-    assert chat.answers.text_content() == kept["content"].rstrip()
+    until(page, lambda: chat.answers.text_content() == kept["content"].rstrip())
 
 
 def test_edit_rewinds_and_answers_anew(page: Page, server: Server) -> None:
@@ -102,7 +105,7 @@ def test_edit_rewinds_and_answers_anew(page: Page, server: Server) -> None:
     assert [message["content"] for message in server.messages(chat.conversation_id)] == ["first", f"{ECHO}better"]
 
 
-def test_edit_stops_the_answer_in_the_making(page: Page, server: Server) -> None:
+def test_edit_stops_the_answer_that_is_being_generated(page: Page, server: Server) -> None:
     agent = server.create_agent("Slow", "slow")
     chat = Chat(page).open(server.create_conversation("Interrupted", agent_id=agent)).ask(words(200))
     chat.button("Edit").click()
@@ -112,7 +115,7 @@ def test_edit_stops_the_answer_in_the_making(page: Page, server: Server) -> None
     expect(chat.answers).to_have_text([f"{ECHO}short"])
 
 
-def test_regenerate(page: Page, server: Server) -> None:
+def test_regenerate_replaces_the_newest_answer(page: Page, server: Server) -> None:
     chat = Chat(page).open(server.create_conversation("Again")).ask("once more").until_answered()
     first = server.messages(chat.conversation_id)[1]["id"]
     expect(page.locator(f"#m-{first}")).to_be_visible()
@@ -123,7 +126,7 @@ def test_regenerate(page: Page, server: Server) -> None:
     assert server.messages(chat.conversation_id)[1]["id"] != first
 
 
-def test_branch(page: Page, server: Server) -> None:
+def test_branch_opens_a_conversation_up_to_the_message(page: Page, server: Server) -> None:
     conversation_id = server.create_conversation("Trunk", "one", "two", "three", "four")
     chat = Chat(page).open(conversation_id)
     chat.message("two").get_by_role("button", name="Branch").click()
@@ -134,7 +137,7 @@ def test_branch(page: Page, server: Server) -> None:
     expect(chat.messages).to_have_count(4)
 
 
-def test_copy(open_context: OpenContext, server: Server) -> None:
+def test_copy_puts_the_markdown_on_the_clipboard(open_context: OpenContext, server: Server) -> None:
     context = open_context(permissions=["clipboard-read", "clipboard-write"])
     chat = Chat(context.new_page()).open(server.create_conversation("Copied", "one", "<b>two</b>\n  lines"))
     chat.button("Copy").last.click()
@@ -143,7 +146,7 @@ def test_copy(open_context: OpenContext, server: Server) -> None:
 
 
 @pytest.mark.parametrize(("name", "extension"), [("Markdown", "md"), ("JSON", "json")])
-def test_an_export_is_saved(page: Page, server: Server, name: str, extension: str) -> None:
+def test_export_is_saved_as_a_file(page: Page, server: Server, name: str, extension: str) -> None:
     title = unique("Grüße / exported")
     conversation_id = server.create_conversation(title, "Guten Morgen", "Γειά **σου**")
     chat = Chat(page).open(conversation_id)
@@ -180,7 +183,7 @@ def test_drafts_are_kept_per_conversation(page: Page, server: Server) -> None:
     expect(chat.box).to_have_value("")
 
 
-def test_an_error_can_be_read_and_tried_again(page: Page, server: Server) -> None:
+def test_failed_answer_shows_error_and_retry(page: Page, server: Server) -> None:
     agent = server.create_agent("Away", "away")
     chat = Chat(page).open(server.create_conversation("Unlucky", agent_id=agent))
     chat.box.fill("Is anybody there?")
@@ -195,7 +198,7 @@ def test_an_error_can_be_read_and_tried_again(page: Page, server: Server) -> Non
     expect(chat.answers).to_have_text([f"{ECHO}Is anybody there?"])
 
 
-def test_a_question_without_an_answer_says_so(page: Page, server: Server) -> None:
+def test_question_without_an_answer_says_so(page: Page, server: Server) -> None:
     chat = Chat(page).open(server.create_conversation("Left alone", "Hello?"))
     expect(chat.main.get_by_text("There is no answer to this.")).to_be_visible()
     chat.button("Retry").click()
@@ -204,10 +207,10 @@ def test_a_question_without_an_answer_says_so(page: Page, server: Server) -> Non
 
 
 @pytest.mark.parametrize("stored_all_the_same", [False, True], ids=["request-lost", "answer-lost"])
-def test_a_send_that_failed_is_sent_once(
+def test_failed_send_is_repeated_and_stored_once(
     page: Page, server: Server, complaints: Complaints, stored_all_the_same: bool
 ) -> None:
-    """It stays where it stands until the server says that it has it, which is asked for under the same key."""
+    """The message stays where it is. Each try sends the same key, so the server stores it once."""
     keys: list[str | None] = []
 
     def lose(route: Route) -> None:
@@ -238,7 +241,7 @@ def test_a_send_that_failed_is_sent_once(
     complaints.texts.clear()
 
 
-def test_agent_for_the_conversation_and_for_one_message(page: Page, server: Server) -> None:
+def test_agent_can_be_chosen_for_the_conversation_or_one_message(page: Page, server: Server) -> None:
     slow, other = server.create_agent("Tortoise", "slow"), server.create_agent("Hare", "slow")
     chat = Chat(page).open()
     chat.agent.select_option(label="Tortoise")
@@ -258,7 +261,7 @@ def test_agent_for_the_conversation_and_for_one_message(page: Page, server: Serv
     expect(chat.agent).to_have_value(other)
 
 
-def test_an_agent_that_is_not_registered_is_shown(page: Page, server: Server) -> None:
+def test_agent_that_is_not_registered_is_shown_by_id(page: Page, server: Server) -> None:
     stranger = "01234567-89ab-4cde-8f01-23456789abcd"
     chat = Chat(page).open(server.create_conversation("Stranger", agent_id=stranger)).ask("Who are you?")
     chat.until_answered()
@@ -276,7 +279,7 @@ def test_thinking_is_folded_away(page: Page, server: Server) -> None:
     expect(thoughts).to_be_visible()
 
 
-def test_times_are_told(page: Page, server: Server) -> None:
+def test_message_shows_its_time(page: Page, server: Server) -> None:
     chat = Chat(page).open(server.create_conversation("Timed", "one", "two"))
     stored: list[dict[str, Any]] = server.messages(chat.conversation_id)
     for index, message in enumerate(stored):

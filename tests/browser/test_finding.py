@@ -17,7 +17,7 @@ def search_box(chat: Chat) -> Locator:
     return chat.sidebar.get_by_role("searchbox", name="Search")
 
 
-def test_search_leads_to_the_message(page: Page, server: Server) -> None:
+def test_search_result_opens_its_message(page: Page, server: Server) -> None:
     word = unique_word()
     turns = [f"turn {number}" for number in range(320)]
     turns[3] += f" hides a {word} <b>in</b> it"
@@ -42,7 +42,7 @@ def test_search_leads_to_the_message(page: Page, server: Server) -> None:
     expect(chat.message(word)).to_be_in_viewport()
 
 
-def test_search_gives_way_to_the_conversations(page: Page, server: Server) -> None:
+def test_cleared_search_shows_the_conversations_again(page: Page, server: Server) -> None:
     word = unique_word()
     server.create_conversation(f"About {word}", "a", "b")
     chat = Chat(page).open()
@@ -56,7 +56,7 @@ def test_search_gives_way_to_the_conversations(page: Page, server: Server) -> No
     expect(chat.sidebar.locator("mark")).to_have_count(0)
 
 
-def test_more_is_found_than_is_shown_at_once(page: Page, server: Server) -> None:
+def test_more_button_loads_further_search_results(page: Page, server: Server) -> None:
     word = unique_word()
     for number in range(35):
         server.create_conversation(f"{word} {number}")
@@ -70,7 +70,7 @@ def test_more_is_found_than_is_shown_at_once(page: Page, server: Server) -> None
     expect(chat.button("More")).to_have_count(0)
 
 
-def test_a_search_that_fails_is_tried_again(page: Page, server: Server, complaints: Complaints) -> None:
+def test_failed_search_can_be_retried(page: Page, server: Server, complaints: Complaints) -> None:
     word = unique_word()
     server.create_conversation(word, "a", "b")
     chat = Chat(page).open()
@@ -83,7 +83,7 @@ def test_a_search_that_fails_is_tried_again(page: Page, server: Server, complain
     complaints.texts.clear()
 
 
-def test_bookmarks(page: Page, context: BrowserContext, server: Server) -> None:
+def test_bookmarks_are_set_listed_and_removed(page: Page, context: BrowserContext, server: Server) -> None:
     title, other = unique_word(), unique_word()
     chat = Chat(page).open(server.create_conversation(title, "one", "two", "three", f"{other} four"))
     star = chat.message(other).get_by_role("button", name="Bookmark")
@@ -109,7 +109,7 @@ def test_bookmarks(page: Page, context: BrowserContext, server: Server) -> None:
     expect(elsewhere.link(title)).to_be_visible()
 
 
-def test_a_bookmark_that_cannot_be_set_says_so(page: Page, server: Server, complaints: Complaints) -> None:
+def test_bookmark_that_could_not_be_saved_shows_error(page: Page, server: Server, complaints: Complaints) -> None:
     chat = Chat(page).open(server.create_conversation("Unmarked", "one", "two"))
     page.route("**/bookmark", lambda route: route.abort())
     star = chat.messages.last.get_by_role("button", name="Bookmark")
@@ -123,7 +123,7 @@ def test_a_bookmark_that_cannot_be_set_says_so(page: Page, server: Server, compl
     complaints.texts.clear()
 
 
-def test_a_message_that_is_not_there_any_more(page: Page, server: Server) -> None:
+def test_link_to_a_missing_message_says_so(page: Page, server: Server) -> None:
     conversation_id = server.create_conversation("Rewound", "one", "two")
     first, second = server.messages(conversation_id)
     server.call("POST", f"/conversations/{conversation_id}/messages/{first['id']}/rewind")
@@ -131,7 +131,7 @@ def test_a_message_that_is_not_there_any_more(page: Page, server: Server) -> Non
     expect(Chat(page).alert).to_contain_text("That message is not here any more")
 
 
-def test_bookmarks_are_seen_in_other_tabs_at_once(context: BrowserContext, server: Server) -> None:
+def test_bookmark_is_seen_in_other_tabs_at_once(context: BrowserContext, server: Server) -> None:
     conversation_id = server.create_conversation("Starred twice", "a", "b")
     first, second = (Chat(context.new_page()).open(conversation_id) for _ in range(2))
     stars = [chat.messages.last.get_by_role("button", name="Bookmark") for chat in (first, second)]

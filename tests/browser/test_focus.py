@@ -1,4 +1,4 @@
-"""Where the keyboard's focus is after what one does: where the next key is meant, and never nowhere."""
+"""The focus after each action is where the next key belongs, and never nowhere."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ pytestmark = pytest.mark.browser
 
 
 @pytest.mark.parametrize("path", ["/", "/c/{}", "/c/{}#m-{}"], ids=["new", "conversation", "message"])
-def test_skip_to_writing(page: Page, server: Server, path: str) -> None:
+def test_skip_link_focuses_the_text_box(page: Page, server: Server, path: str) -> None:
     conversation_id = server.create_conversation("Skipped", "a", "b")
     address = path.format(conversation_id, server.messages(conversation_id)[0]["id"])
     chat = Chat(page)
@@ -88,7 +88,7 @@ def press_cancel(page: Page) -> None:
 
 
 @pytest.mark.parametrize("leave", [press_escape, press_cancel])
-def test_focus_after_an_edit_that_was_given_up(page: Page, server: Server, leave: Callable[[Page], None]) -> None:
+def test_focus_after_cancelled_edit(page: Page, server: Server, leave: Callable[[Page], None]) -> None:
     chat = Chat(page).open(server.create_conversation("Given up", "one", "two"))
     chat.button("Edit").focus()
     page.keyboard.press("Enter")
@@ -97,7 +97,7 @@ def test_focus_after_an_edit_that_was_given_up(page: Page, server: Server, leave
     expect(chat.button("Edit")).to_be_focused()
 
 
-def test_focus_after_an_edit_that_was_saved(page: Page, server: Server) -> None:
+def test_focus_after_saved_edit(page: Page, server: Server) -> None:
     chat = Chat(page).open(server.create_conversation("Saved", "one", "two"))
     chat.button("Edit").focus()
     page.keyboard.press("Enter")
@@ -108,8 +108,8 @@ def test_focus_after_an_edit_that_was_saved(page: Page, server: Server) -> None:
     expect(page.locator("body")).not_to_be_focused()
 
 
-def test_the_editor_is_there_before_it_is_needed(page: Page, server: Server) -> None:
-    """The pointer's first move brings it, so nothing that one types after the click waits for the network."""
+def test_editor_is_loaded_at_the_first_pointer_move(page: Page, server: Server) -> None:
+    """So nothing that is typed after the click on Edit waits for the network."""
     chat = Chat(page).open(server.create_conversation("At hand", "one", "two"))
     with page.expect_request_finished(lambda request: request.url.endswith("/message-editor.js")):
         chat.messages.first.hover()
@@ -122,7 +122,7 @@ def test_the_editor_is_there_before_it_is_needed(page: Page, server: Server) -> 
 
 
 @pytest.mark.parametrize("place", ["header", "row"])
-def test_undo_leads_back_to_the_open_conversation(page: Page, server: Server, place: str) -> None:
+def test_undo_of_delete_opens_the_conversation_that_was_open(page: Page, server: Server, place: str) -> None:
     title = f"Deleted from {place}"
     conversation_id = server.create_conversation(title, "a", "b")
     chat = Chat(page).open(conversation_id)
@@ -143,7 +143,7 @@ def test_undo_leads_back_to_the_open_conversation(page: Page, server: Server, pl
 
 
 @pytest.mark.parametrize("place", ["header", "row"])
-def test_archiving_the_open_conversation_leaves_it_open(page: Page, server: Server, place: str) -> None:
+def test_archived_conversation_stays_open(page: Page, server: Server, place: str) -> None:
     title = f"Archived from {place}"
     conversation_id = server.create_conversation(title, "a", "b")
     chat = Chat(page).open(conversation_id)
@@ -168,7 +168,7 @@ def test_archiving_the_open_conversation_leaves_it_open(page: Page, server: Serv
     still_open()
 
 
-def test_an_answer_without_a_question_is_not_made_anew(page: Page, server: Server) -> None:
+def test_answer_without_a_question_cannot_be_regenerated(page: Page, server: Server) -> None:
     conversation_id = server.create_conversation("Greeting")
     fields = {"role": "assistant", "content": "How can I help?"}
     server.call("POST", f"/conversations/{conversation_id}/messages", fields)

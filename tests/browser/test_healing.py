@@ -1,15 +1,14 @@
-"""What failed once heals by itself, and what is waited for says so in time."""
+"""The page recovers by itself from failures, and says in time what it waits for."""
 
 from __future__ import annotations
 
-import uuid
 from collections.abc import Iterable
 from typing import Any
 
 import pytest
-from playwright.sync_api import BrowserContext, Page, Route, expect
+from playwright.sync_api import BrowserContext, Page, Request, Route, expect
 
-from tests.browser.chat import ECHO, Chat, hide, unique
+from tests.browser.chat import ECHO, Chat, hide, unique, unique_word
 from tests.browser.conftest import COMPANY, Complaints, Server
 from tests.browser.held import Held, until
 
@@ -26,21 +25,21 @@ def create_many(server: Server, title: str, numbers: Iterable[int]) -> None:
 
 
 def scroll_to(chat: Chat, title: str) -> None:
-    """Down the list of conversations, as far as it goes on."""
-    chat.sidebar.hover()
-    link = chat.link(title)
+    """Scroll down the list of conversations, page by page, until it shows this one."""
+    links = chat.sidebar.get_by_role("link")
     for _ in range(40):
-        if link.count():
+        count = links.count()
+        if chat.link(title).count():
             break
-        chat.page.mouse.wheel(0, 2000)
-        chat.page.wait_for_timeout(100)
-    expect(link).to_have_count(1)
+        links.last.scroll_into_view_if_needed()
+        expect(links).not_to_have_count(count)
+    expect(chat.link(title)).to_have_count(1)
 
 
-# --- parts of the page that load later -------------------------------------------------------------------------
+# --- modules that are loaded on demand -------------------------------------------------------------------------
 
 
-def test_a_part_that_did_not_load_is_tried_again(page: Page, complaints: Complaints) -> None:
+def test_module_that_did_not_load_is_loaded_by_retry(page: Page, complaints: Complaints) -> None:
     page.route("**/answer-follower.js", lambda route: route.abort())
     chat = Chat(page).open()
     chat.box.fill("Who follows?")
@@ -60,10 +59,10 @@ def test_a_part_that_did_not_load_is_tried_again(page: Page, complaints: Complai
         pytest.param("**/search?*", {"json": {}}, id="answer"),
     ],
 )
-def test_what_does_not_fit_is_a_fault_of_the_page(
+def test_unexpected_module_or_response_is_reported_as_a_fault_of_the_page(
     page: Page, complaints: Complaints, url: str, unfit: dict[str, Any]
 ) -> None:
-    """It is told to the console, and is not taken for a server that cannot be reached."""
+    """The console tells it, and the page does not claim that the server cannot be reached."""
     page.route(url, lambda route: route.fulfill(**unfit))
     chat = Chat(page).open()
     chat.sidebar.get_by_role("searchbox", name="Search").fill("anything")
@@ -72,11 +71,11 @@ def test_what_does_not_fit_is_a_fault_of_the_page(
     complaints.texts.clear()
 
 
-def test_a_start_without_a_server_is_no_error_of_the_page(page: Page, complaints: Complaints) -> None:
+def test_start_without_a_server_is_no_fault_of_the_page(page: Page, complaints: Complaints) -> None:
     page.route("**/api/session", lambda route: route.abort())
     page.goto("/")
     expect(Chat(page).alert).to_contain_text("The server cannot be reached")
-    page.evaluate("() => new Promise((done) => setTimeout(done))")  # What nobody caught is told before.
+    page.evaluate("() => new Promise((done) => setTimeout(done))")  # Uncaught errors are reported before.
     assert not any("cannot be reached" in text for text in complaints.texts)
     complaints.texts.clear()
 
@@ -84,7 +83,7 @@ def test_a_start_without_a_server_is_no_error_of_the_page(page: Page, complaints
 # --- lists ------------------------------------------------------------------------------------------------------
 
 
-def test_many_conversations_begun_elsewhere_leave_no_hole(page: Page, server: Server) -> None:
+def test_list_has_no_gap_after_many_new_conversations(page: Page, server: Server) -> None:
     title = unique("Hole")
     create_many(server, title, range(35))
     chat = Chat(page).open()
@@ -98,7 +97,7 @@ def test_many_conversations_begun_elsewhere_leave_no_hole(page: Page, server: Se
     assert titles == [f"{title} no. {number:02}" for number in reversed(range(80))]
 
 
-def test_what_was_loaded_stays_when_little_is_new(page: Page, server: Server) -> None:
+def test_loaded_conversations_stay_after_a_few_new_ones(page: Page, server: Server) -> None:
     title = unique("Kept")
     create_many(server, title, range(65))
     chat = Chat(page).open()
@@ -109,7 +108,12 @@ def test_what_was_loaded_stays_when_little_is_new(page: Page, server: Server) ->
     assert titles == [f"{title} no. {number:02}" for number in reversed(range(67))]
 
 
-def test_one_list_goes_on_where_itself_ended(page: Page, server: Server) -> None:
+UNTIL_IN_VIEW = """(element) => new Promise((seen) => {
+  new IntersectionObserver((entries) => entries.at(-1).isIntersecting && seen()).observe(element);
+})"""
+
+
+def test_list_is_not_continued_with_the_cursor_of_another_list(page: Page, server: Server) -> None:
     create_many(server, unique("Two lists"), range(35))
     chat = Chat(page).open()
     expect(chat.sidebar.get_by_role("link")).to_have_count(30)
@@ -118,13 +122,14 @@ def test_one_list_goes_on_where_itself_ended(page: Page, server: Server) -> None
     held.until(1)
     chat.sidebar.hover()
     page.mouse.wheel(0, 3000)
-    page.wait_for_timeout(300)
+    # The page's own observer was created before this one, so it is told first that the end is in view.
+    chat.sidebar.locator("#conversations .edge").evaluate(UNTIL_IN_VIEW)
     held.let_go()
     expect(chat.sidebar.get_by_text("Nothing is archived.")).to_be_visible()
     assert not any("cursor" in url for url in held.urls)
 
 
-def test_a_list_that_did_not_come_yet_is_not_empty(page: Page, complaints: Complaints) -> None:
+def test_list_that_is_not_loaded_yet_is_not_called_empty(page: Page, complaints: Complaints) -> None:
     held = Held(page, "**/conversations?*")
     chat = Chat(page).open()
     held.until(1)
@@ -136,22 +141,39 @@ def test_a_list_that_did_not_come_yet_is_not_empty(page: Page, complaints: Compl
     complaints.texts.clear()
 
 
-def test_more_that_is_pressed_twice_comes_once(page: Page, server: Server) -> None:
-    word = f"w{uuid.uuid4().hex[:10]}"
+def test_more_pressed_twice_adds_a_page_once(page: Page, server: Server) -> None:
+    word = unique_word()
     create_many(server, word, range(65))
     chat = Chat(page).open()
     chat.sidebar.get_by_role("searchbox", name="Search").fill(word)
     expect(chat.sidebar.get_by_role("status")).to_have_text("30+ found")
     held = Held(page, "**/search?*cursor=*")
+    under_way: set[Request] = set()
+
+    def begin(request: Request) -> None:
+        under_way.add(request)
+
+    def end(request: Request) -> None:
+        under_way.discard(request)
+
+    page.on("request", begin)
+    page.on("requestfinished", end)
+    page.on("requestfailed", end)
     chat.button("More").evaluate("(more) => { more.click(); more.click(); }")
     held.until(1)
     held.let_go()
     expect(chat.sidebar.get_by_role("status")).to_have_text("60+ found")
-    page.wait_for_timeout(300)
+    until(page, lambda: not any("cursor=" in request.url for request in under_way))
     expect(chat.sidebar.get_by_role("link")).to_have_count(60)
+    # The next page comes after everything that the two presses requested.
+    chat.button("More").click()
+    expect(chat.sidebar.get_by_role("status")).to_have_text("65 found")
+    expect(chat.sidebar.get_by_role("link")).to_have_count(65)
 
 
-def test_names_and_stars_come_when_the_server_is_back(page: Page, server: Server, complaints: Complaints) -> None:
+def test_names_and_bookmarks_are_loaded_when_the_server_is_back(
+    page: Page, server: Server, complaints: Complaints
+) -> None:
     name = unique("Ada")
     conversation_id = server.create_conversation("Stars", "one", "two", agent_id=server.create_agent(name, "slow"))
     message_id = server.messages(conversation_id)[1]["id"]
@@ -169,14 +191,17 @@ def test_names_and_stars_come_when_the_server_is_back(page: Page, server: Server
     complaints.texts.clear()
 
 
-def test_bookmarks_are_not_in_the_way_of_messages(page: Page, server: Server) -> None:
+def test_bookmarks_are_loaded_after_the_messages(page: Page, server: Server) -> None:
     asked: list[str] = []
     page.on("request", lambda request: asked.append(request.url) if "/bookmarks?" in request.url else None)
     held = Held(page, "**/messages?*")
     chat = Chat(page)
-    page.goto(f"/c/{server.create_conversation('First things first', 'one', 'two')}")
+    title = unique("First things first")
+    page.goto(f"/c/{server.create_conversation(title, 'one', 'two')}")
     held.until(1)
-    page.wait_for_timeout(200)
+    # The first poll, which shows the conversations and tries again what failed, does not load the bookmarks either.
+    expect(chat.link(title)).to_be_visible()
+    page.evaluate("() => new Promise((done) => setTimeout(done))")
     assert asked == []
     held.let_go()
     expect(chat.answers).to_have_text(["two"])
@@ -197,8 +222,8 @@ addEventListener("DOMContentLoaded", () => new MutationObserver(() => {
 """
 
 
-def test_a_lost_connection_is_told_after_a_second(page: Page, complaints: Complaints) -> None:
-    """To all alike: what a status region holds is read at once, whatever it looks like."""
+def test_lost_connection_is_told_after_a_second(page: Page, complaints: Complaints) -> None:
+    """The text appears only then, because screen readers read a status region as soon as it has text."""
     page.add_init_script(NOTE_TIMES)
     Chat(page).open()
     page.route("**/conversations?*", lambda route: route.abort())
@@ -221,7 +246,7 @@ LOCKS = """async () => {
 
 
 @pytest.mark.parametrize("slot", range(4))
-def test_a_reader_waits_for_whatever_connection_is_free_first(context: BrowserContext, slot: int) -> None:
+def test_reader_takes_the_connection_that_is_free_first(context: BrowserContext, slot: int) -> None:
     other = context.new_page()
     Chat(other).open()
     other.evaluate(HOLD_ALL_SLOTS)
@@ -239,7 +264,7 @@ def test_a_reader_waits_for_whatever_connection_is_free_first(context: BrowserCo
 # --- signing in and out -----------------------------------------------------------------------------------------
 
 
-def test_a_sign_in_that_is_waved_away_at_the_start_can_be_had_again(page: Page) -> None:
+def test_sign_in_closed_at_the_start_can_be_opened_again(page: Page) -> None:
     page.route("**/api/session", lambda route: route.fulfill(json=SIGNED_OUT))
     page.goto("/")
     dialog = page.get_by_role("dialog", name="Sign in")
@@ -253,7 +278,7 @@ def test_a_sign_in_that_is_waved_away_at_the_start_can_be_had_again(page: Page) 
     expect(dialog).to_be_visible()
 
 
-def test_a_sign_in_that_did_not_load_says_so(page: Page, complaints: Complaints) -> None:
+def test_sign_in_that_did_not_load_shows_error_and_retry(page: Page, complaints: Complaints) -> None:
     page.route("**/api/session", lambda route: route.fulfill(json=SIGNED_OUT))
     page.route("**/dialogs.js", lambda route: route.abort())
     page.goto("/")
@@ -265,7 +290,7 @@ def test_a_sign_in_that_did_not_load_says_so(page: Page, complaints: Complaints)
     complaints.texts.clear()
 
 
-def test_who_signs_out_leaves_no_words_behind(page: Page, server: Server) -> None:
+def test_sign_out_removes_all_drafts(page: Page, server: Server) -> None:
     def session(route: Route) -> None:
         if route.request.method == "DELETE":
             route.fulfill(status=204)
@@ -285,7 +310,7 @@ def test_who_signs_out_leaves_no_words_behind(page: Page, server: Server) -> Non
     assert page.evaluate("[Object.keys(localStorage), Object.keys(sessionStorage)]") == [["other"], ["other"]]
 
 
-def test_what_was_written_for_one_company_stays_with_it(page: Page) -> None:
+def test_draft_of_a_new_conversation_stays_with_its_company(page: Page) -> None:
     other = "00000000-0000-4000-8000-00000000000d"
     session = SIGNED_IN | {"companies": [{"id": COMPANY}, {"id": other}]}
     page.route("**/api/session", lambda route: route.fulfill(json=session))
@@ -299,10 +324,10 @@ def test_what_was_written_for_one_company_stays_with_it(page: Page) -> None:
         expect(chat.box).to_have_value(draft)
 
 
-# --- finding one's way ------------------------------------------------------------------------------------------
+# --- navigation ------------------------------------------------------------------------------------------
 
 
-def test_back_leads_to_where_one_read_also_from_a_hit(page: Page, server: Server) -> None:
+def test_back_restores_the_reading_position_instead_of_the_linked_message(page: Page, server: Server) -> None:
     title = unique("Other")
     server.create_conversation(title, "a", "b")
     conversation_id = server.create_conversation("Hits", *[f"turn {number:03}" for number in range(120)])
@@ -317,7 +342,9 @@ def test_back_leads_to_where_one_read_also_from_a_hit(page: Page, server: Server
     expect(chat.answers).to_have_text(["b"])
     page.go_back()
     expect(chat.message("turn 100")).to_be_in_viewport()
-    page.wait_for_timeout(300)
+    # The next poll is sent after everything that opening the conversation has done.
+    with page.expect_request_finished(lambda request: request.url.endswith(f"/api/conversations/{conversation_id}")):
+        pass
     expect(chat.message("turn 100")).to_be_in_viewport()
     expect(page.locator(".revealed")).to_have_count(0)
 

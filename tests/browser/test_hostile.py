@@ -1,4 +1,4 @@
-"""What people write is text, whatever it looks like; what models write is Markdown, and nothing else."""
+"""Text by people is shown as text, whatever it contains; text by models is Markdown, and nothing else."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ HOSTILE = (
 
 @pytest.fixture
 def dialogs(page: Page) -> list[str]:
-    """What scripts that got loose would show."""
+    """The texts of all dialogs, which only an injected script would open."""
     texts: list[str] = []
 
     def note(dialog: Dialog) -> None:
@@ -32,12 +32,12 @@ def dialogs(page: Page) -> list[str]:
     return texts
 
 
-# What Markdown makes of the fourth; it leaves the others as they are.
+# The fourth text as Markdown renders it. The others are the same in Markdown.
 RENDERED = {HOSTILE[3]: "</div></main><h1>Gone</h1><!-- {{77}} ${77} <b> & \\u003cb\\u003e"}
 
 
 @pytest.mark.parametrize("text", HOSTILE)
-def test_hostile_text_is_shown_as_it_is(page: Page, server: Server, dialogs: list[str], text: str) -> None:
+def test_hostile_text_is_shown_as_text(page: Page, server: Server, dialogs: list[str], text: str) -> None:
     server.until_rendered(text)
     agent = server.create_agent(text[:60], "slow")
     conversation_id = server.create_conversation(text[:190], text, text, agent_id=agent)
@@ -55,7 +55,7 @@ def test_hostile_text_is_shown_as_it_is(page: Page, server: Server, dialogs: lis
     assert dialogs == []
 
 
-def test_a_line_of_100_kilobytes(page: Page, server: Server) -> None:
+def test_line_of_100_kilobytes_does_not_widen_the_page(page: Page, server: Server) -> None:
     line = "x" * (100_000 - len(ECHO))
     chat = Chat(page).open(server.create_conversation("Broad"))
     chat.box.fill(line)
@@ -68,7 +68,7 @@ def test_a_line_of_100_kilobytes(page: Page, server: Server) -> None:
     expect(chat.button("Regenerate")).to_be_in_viewport()
 
 
-def test_what_is_too_long_is_refused_readably(page: Page, server: Server, complaints: Complaints) -> None:
+def test_message_that_is_too_long_shows_the_refusal(page: Page, server: Server, complaints: Complaints) -> None:
     chat = Chat(page).open(server.create_conversation("Too much"))
     chat.box.fill("y" * 100_001)
     chat.button("Send").click()
@@ -80,7 +80,7 @@ def test_what_is_too_long_is_refused_readably(page: Page, server: Server, compla
     complaints.texts.clear()
 
 
-def test_a_title_cannot_turn_the_page_around(page: Page, server: Server) -> None:
+def test_right_to_left_title_does_not_turn_the_page_around(page: Page, server: Server) -> None:
     conversation_id = server.create_conversation("\u202e\u2067 reversed", "a", "b")
     chat = Chat(page).open(conversation_id)
     heading = page.get_by_role("heading", level=1)

@@ -1,4 +1,4 @@
-"""Answers of the server that come late, or never: they change nothing that a person has left, and hold nothing up."""
+"""Responses that come late, or never: they change nothing in what was opened since, and hold nothing up."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ SHORTER_TIMEOUTS = """
 
 
 def request_stream(server: Server, url: str) -> None:
-    """What reaches the server when a browser's request was still on its way as the browser gave it up."""
+    """Send a stream's request that was still on its way when the browser aborted it."""
     parts = urlsplit(url)
     connection = http.client.HTTPConnection(urlsplit(server.url).netloc, timeout=30)
     connection.request("GET", f"{parts.path}?{parts.query}", headers={"Accept": "text/event-stream"})
@@ -30,7 +30,7 @@ def request_stream(server: Server, url: str) -> None:
     connection.close()
 
 
-def test_an_agent_is_set_where_it_was_chosen(page: Page, server: Server) -> None:
+def test_agent_is_saved_in_the_conversation_where_it_was_chosen(page: Page, server: Server) -> None:
     tortoise, hare = server.create_agent("Tortoise", "slow"), server.create_agent("Hare", "slow")
     left = server.create_conversation("Left", "a", "b")
     server.create_conversation("Entered", "c", "d", agent_id=hare)
@@ -42,7 +42,7 @@ def test_an_agent_is_set_where_it_was_chosen(page: Page, server: Server) -> None
     expect(chat.answers).to_have_text(["d"])
     with page.expect_response(lambda response: response.request.method == "PATCH"):
         held.let_go()
-    # It is heard of in the list at once.
+    # The list is refreshed at once.
     with page.expect_request_finished(lambda request: request.url.endswith("/conversations?archived=false")):
         pass
     expect(page.get_by_role("heading", level=1)).to_have_text("Entered")
@@ -56,7 +56,7 @@ def test_an_agent_is_set_where_it_was_chosen(page: Page, server: Server) -> None
     assert server.call("GET", f"/conversations/{chat.conversation_id}")["agentId"] == hare
 
 
-def test_an_agent_chosen_just_before_sending_answers(page: Page, server: Server) -> None:
+def test_agent_chosen_just_before_sending_answers(page: Page, server: Server) -> None:
     agent = server.create_agent("Chosen", "slow")
     conversation_id = server.create_conversation("Choice")
     chat = Chat(page).open(conversation_id)
@@ -73,7 +73,7 @@ def test_an_agent_chosen_just_before_sending_answers(page: Page, server: Server)
     assert server.messages(conversation_id)[1]["agentId"] == agent
 
 
-def test_a_stop_before_the_answer_was_asked_for(page: Page, server: Server) -> None:
+def test_stop_before_the_answer_was_requested_stops_it(page: Page, server: Server) -> None:
     conversation_id = server.create_conversation("Hasty", agent_id=server.create_agent("Slow", "slow"))
     chat = Chat(page).open(conversation_id)
     held = Held(page, "**/stream?*")
@@ -91,7 +91,7 @@ def test_a_stop_before_the_answer_was_asked_for(page: Page, server: Server) -> N
     assert [message["status"] for message in server.messages(conversation_id)][1:] in ([], ["stopped"])
 
 
-def test_a_slow_delete_leaves_the_writer_alone(page: Page, server: Server) -> None:
+def test_slow_delete_does_not_take_the_focus_from_the_text_box(page: Page, server: Server) -> None:
     server.create_conversation("Unwanted")
     chat = Chat(page).open(server.create_conversation("Kept"))
     held = Held(page, "**/conversations/*", "DELETE")
@@ -107,7 +107,7 @@ def test_a_slow_delete_leaves_the_writer_alone(page: Page, server: Server) -> No
     expect(page.get_by_text("“Unwanted” deleted")).not_to_have_count(0)
 
 
-def test_a_slow_delete_of_the_open_conversation_loses_no_word(page: Page, server: Server) -> None:
+def test_slow_delete_of_the_open_conversation_keeps_typed_text(page: Page, server: Server) -> None:
     conversation_id = server.create_conversation("Opened", "a", "b")
     chat = Chat(page).open(conversation_id)
     held = Held(page, "**/conversations/*", "DELETE")
@@ -123,7 +123,7 @@ def test_a_slow_delete_of_the_open_conversation_loses_no_word(page: Page, server
     expect(chat.box).to_have_value("half")
 
 
-def test_undo_is_focused_where_the_focus_vanished(page: Page, server: Server) -> None:
+def test_undo_is_focused_if_the_focus_was_lost(page: Page, server: Server) -> None:
     server.create_conversation("Vanishing")
     chat = Chat(page).open(server.create_conversation("Staying"))
     chat.choose("Vanishing", "Delete")
@@ -132,7 +132,7 @@ def test_undo_is_focused_where_the_focus_vanished(page: Page, server: Server) ->
     expect(chat.link("Vanishing")).to_be_visible()
 
 
-def test_a_request_that_is_never_answered_holds_nothing_up(page: Page, server: Server) -> None:
+def test_request_without_a_response_holds_nothing_up(page: Page, server: Server) -> None:
     page.add_init_script(SHORTER_TIMEOUTS)
     conversation_id = server.create_conversation("Waiting")
     chat = Chat(page).open(conversation_id)
@@ -143,7 +143,7 @@ def test_a_request_that_is_never_answered_holds_nothing_up(page: Page, server: S
     expect(chat.questions).to_have_text(["from elsewhere"])
 
 
-def test_who_dismisses_the_sign_in_is_asked_again(page: Page, complaints: Complaints) -> None:
+def test_sign_in_is_asked_again_after_it_was_closed(page: Page, complaints: Complaints) -> None:
     Chat(page).open()
     page.route("**/api/companies/**", lambda route: route.fulfill(status=401, json={"error": "Sign in first"}))
     dialog = page.get_by_role("dialog", name="Sign in")
@@ -156,7 +156,7 @@ def test_who_dismisses_the_sign_in_is_asked_again(page: Page, complaints: Compla
     complaints.texts.clear()
 
 
-def test_a_slow_regenerate_leads_nowhere(page: Page, server: Server) -> None:
+def test_slow_regenerate_does_not_leave_the_conversation_opened_since(page: Page, server: Server) -> None:
     agent = server.create_agent("Slow", "slow")
     left = server.create_conversation("Left alone", "once more", "an answer", agent_id=agent)
     entered = server.create_conversation("Elsewhere", "c", "d")
@@ -179,7 +179,7 @@ def test_a_slow_regenerate_leads_nowhere(page: Page, server: Server) -> None:
     expect(chat.answers).to_have_text([f"{ECHO}once more"])
 
 
-def test_a_slow_branch_leads_nowhere(page: Page, server: Server) -> None:
+def test_slow_branch_does_not_leave_the_conversation_opened_since(page: Page, server: Server) -> None:
     left = server.create_conversation("Trunk", "a", "b")
     entered = server.create_conversation("Next", "c", "d")
     chat = Chat(page).open(left)
@@ -199,7 +199,7 @@ def test_a_slow_branch_leads_nowhere(page: Page, server: Server) -> None:
     expect(chat.box).to_have_value("halfway")
 
 
-def test_a_send_to_a_conversation_that_was_left_is_answered(page: Page, server: Server) -> None:
+def test_message_sent_before_leaving_is_answered(page: Page, server: Server) -> None:
     left = server.create_conversation("Asked and left", agent_id=server.create_agent("Slow", "slow"))
     server.create_conversation("Another", "c", "d")
     chat = Chat(page).open(left)
@@ -217,7 +217,9 @@ def test_a_send_to_a_conversation_that_was_left_is_answered(page: Page, server: 
     assert spoken(page) == []
 
 
-def test_a_conversation_deleted_and_restored_elsewhere(page: Page, server: Server, complaints: Complaints) -> None:
+def test_conversation_deleted_and_restored_elsewhere_is_shown_again(
+    page: Page, server: Server, complaints: Complaints
+) -> None:
     conversation_id = server.create_conversation("Away and back", "a", "b")
     chat = Chat(page).open(conversation_id)
     expect(chat.options).to_be_visible()
@@ -227,7 +229,7 @@ def test_a_conversation_deleted_and_restored_elsewhere(page: Page, server: Serve
     expect(chat.options).to_be_hidden()
     expect(chat.box).to_be_hidden()
     alerts = chat.alert.element_handle()
-    for _ in range(2):  # However often it is asked for.
+    for _ in range(2):  # Further polls add no second alert.
         with page.expect_response(f"**/conversations/{conversation_id}"):
             pass
     expect(chat.alert).to_have_count(1)
@@ -243,7 +245,7 @@ def test_a_conversation_deleted_and_restored_elsewhere(page: Page, server: Serve
     complaints.texts.clear()
 
 
-def test_a_pin_set_elsewhere_is_in_the_menu(page: Page, open_context: OpenContext, server: Server) -> None:
+def test_menu_shows_a_pin_set_elsewhere(page: Page, open_context: OpenContext, server: Server) -> None:
     conversation_id = server.create_conversation("Pinned elsewhere", "a", "b")
     chat = Chat(page).open(conversation_id)
     expect(chat.link("Pinned elsewhere")).to_be_visible()
@@ -257,7 +259,7 @@ def test_a_pin_set_elsewhere_is_in_the_menu(page: Page, open_context: OpenContex
     expect(other.pinned).to_have_count(0)
 
 
-def test_a_stop_is_forgotten_when_one_asks_again(page: Page, server: Server) -> None:
+def test_answer_asked_again_after_an_early_stop_is_not_stopped(page: Page, server: Server) -> None:
     conversation_id = server.create_conversation("Undecided", agent_id=server.create_agent("Slow", "slow"))
     chat = Chat(page).open(conversation_id)
     held = Held(page, "**/stream?*")

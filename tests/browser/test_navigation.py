@@ -1,4 +1,4 @@
-"""Finding one's way: addresses, the list of conversations, search, narrow screens."""
+"""Addresses, the list of conversations, their menu, long conversations, narrow screens."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tests.browser.conftest import Complaints, OpenContext, Server
 pytestmark = pytest.mark.browser
 
 
-def test_back_and_forward(page: Page, server: Server) -> None:
+def test_back_and_forward_open_conversations(page: Page, server: Server) -> None:
     first, second = unique("First"), unique("Second")
     server.create_conversation(first, "a", "b")
     server.create_conversation(second, "c", "d")
@@ -38,7 +38,7 @@ def test_back_and_forward(page: Page, server: Server) -> None:
     expect(chat.answers).to_have_text(["d"])
 
 
-def test_back_from_a_conversation_that_was_just_begun(page: Page) -> None:
+def test_back_from_a_conversation_just_created_shows_a_new_one(page: Page) -> None:
     chat = Chat(page).open().ask(unique("Begun")).until_answered()
     address = page.url
     page.go_back()
@@ -49,7 +49,7 @@ def test_back_from_a_conversation_that_was_just_begun(page: Page) -> None:
     expect(chat.messages).to_have_count(2)
 
 
-def test_a_link_opens_in_a_new_tab(page: Page, context: BrowserContext, server: Server) -> None:
+def test_conversation_link_opens_in_a_new_tab(page: Page, context: BrowserContext, server: Server) -> None:
     title = unique("Tab")
     server.create_conversation(title, "a", "b")
     chat = Chat(page).open()
@@ -60,7 +60,7 @@ def test_a_link_opens_in_a_new_tab(page: Page, context: BrowserContext, server: 
 
 
 @pytest.mark.parametrize("deleted", [False, True])
-def test_a_conversation_that_is_not_there(page: Page, server: Server, complaints: Complaints, deleted: bool) -> None:
+def test_missing_conversation_says_so(page: Page, server: Server, complaints: Complaints, deleted: bool) -> None:
     conversation_id = str(uuid.uuid4())
     if deleted:
         conversation_id = server.create_conversation("Deleted", "a")
@@ -75,7 +75,7 @@ def test_a_conversation_that_is_not_there(page: Page, server: Server, complaints
     complaints.texts.clear()
 
 
-def test_rename_and_pin(page: Page, server: Server) -> None:
+def test_conversation_is_renamed_and_pinned(page: Page, server: Server) -> None:
     old, new, later = unique("Old"), unique("New"), unique("Later")
     conversation_id = server.create_conversation(old)
     server.create_conversation(later)
@@ -97,7 +97,7 @@ def test_rename_and_pin(page: Page, server: Server) -> None:
     expect(chat.link(later)).to_be_visible()
 
 
-def test_delete_and_undo(page: Page, server: Server) -> None:
+def test_deleted_conversation_is_restored_by_undo(page: Page, server: Server) -> None:
     title = unique("Precious")
     conversation_id = server.create_conversation(title, "a", "b")
     chat = Chat(page).open(conversation_id)
@@ -109,7 +109,7 @@ def test_delete_and_undo(page: Page, server: Server) -> None:
     expect(chat.answers).to_have_text(["b"])
 
 
-def test_archive_and_back(page: Page, server: Server) -> None:
+def test_archived_conversation_is_restored(page: Page, server: Server) -> None:
     title = unique("Put away")
     server.create_conversation(title, "a", "b")
     chat = Chat(page).open()
@@ -123,7 +123,7 @@ def test_archive_and_back(page: Page, server: Server) -> None:
     expect(chat.link(title)).to_be_visible()
 
 
-def test_the_menu_by_keyboard(page: Page, server: Server) -> None:
+def test_menu_works_by_keyboard(page: Page, server: Server) -> None:
     title = unique("Keys")
     server.create_conversation(title)
     chat = Chat(page).open()
@@ -142,7 +142,7 @@ def test_the_menu_by_keyboard(page: Page, server: Server) -> None:
     expect(options).to_be_focused()
 
 
-def test_more_conversations_load_as_one_scrolls(page: Page, server: Server) -> None:
+def test_more_conversations_load_while_scrolling(page: Page, server: Server) -> None:
     prefix = unique("Many")
     for number in range(70):
         server.create_conversation(f"{prefix} no. {number:02}")
@@ -165,7 +165,7 @@ def test_more_conversations_load_as_one_scrolls(page: Page, server: Server) -> N
     assert len(titles) == 70
 
 
-def test_older_messages_load_without_moving_the_reader(page: Page, server: Server) -> None:
+def test_older_messages_load_without_moving_the_view(page: Page, server: Server) -> None:
     chat = Chat(page).open(server.create_conversation("Long", *[f"turn {number:03}" for number in range(160)]))
     expect(chat.messages.last).to_be_in_viewport()
     expect(chat.messages).to_have_count(50)
@@ -182,7 +182,7 @@ def test_older_messages_load_without_moving_the_reader(page: Page, server: Serve
     ]
 
 
-def test_a_conversation_begun_elsewhere_appears(page: Page, server: Server) -> None:
+def test_conversation_created_elsewhere_appears(page: Page, server: Server) -> None:
     chat = Chat(page).open()
     expect(chat.button("Send")).to_be_visible()
     title = unique("Elsewhere")
@@ -190,7 +190,7 @@ def test_a_conversation_begun_elsewhere_appears(page: Page, server: Server) -> N
     expect(chat.link(title)).to_be_visible(timeout=5000)
 
 
-def test_a_phone(open_context: OpenContext, server: Server) -> None:
+def test_sidebar_is_a_drawer_on_a_phone(open_context: OpenContext, server: Server) -> None:
     title = unique("Pocket")
     server.create_conversation(title, "a", "b")
     context = open_context(viewport={"width": 375, "height": 700}, has_touch=True, is_mobile=True)
@@ -213,8 +213,8 @@ def test_a_phone(open_context: OpenContext, server: Server) -> None:
     assert chat.page.evaluate("document.documentElement.scrollWidth <= innerWidth")
 
 
-def test_old_messages_are_let_go_at_the_end(page: Page, server: Server) -> None:
-    """Thousands of messages would make every new word slower; they come back as one scrolls."""
+def test_old_messages_are_unloaded_at_the_end(page: Page, server: Server) -> None:
+    """Thousands of messages would make each new word slower. Scrolling loads them again."""
     chat = Chat(page).open(server.create_conversation("Huge", *[f"turn {number:03}" for number in range(460)]))
     while chat.messages.count() < 460:
         before = chat.messages.count()
@@ -228,7 +228,7 @@ def test_old_messages_are_let_go_at_the_end(page: Page, server: Server) -> None:
     expect(chat.message("turn 250")).to_have_count(1)
 
 
-def test_back_leads_to_where_one_read(page: Page, server: Server) -> None:
+def test_back_restores_the_reading_position(page: Page, server: Server) -> None:
     title = unique("Other")
     server.create_conversation(title, "a", "b")
     chat = Chat(page).open(server.create_conversation("Long read", *[f"turn {number:03}" for number in range(120)]))

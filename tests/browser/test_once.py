@@ -1,4 +1,4 @@
-"""What is done twice happens once, and what was interrupted goes on where it was."""
+"""An action done twice happens once, and an interrupted one resumes where it was."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ def titles(server: Server, word: str) -> list[str]:
     return [conversation["title"] for conversation in items]
 
 
-def test_a_first_message_begins_one_conversation(page: Page, server: Server) -> None:
-    """Also when one turns to a new conversation while the first is being created."""
+def test_first_message_creates_one_conversation(page: Page, server: Server) -> None:
+    """Even if another new conversation is opened while the first is being created."""
     word = unique_word()
     chat = Chat(page).open()
     held = Held(page, "**/conversations", "POST")
@@ -37,8 +37,8 @@ def test_a_first_message_begins_one_conversation(page: Page, server: Server) -> 
     assert titles(server, word) == [word]
 
 
-def test_the_same_words_again_are_a_message_of_their_own(page: Page, server: Server, complaints: Complaints) -> None:
-    """Also when the last message that this page knew was taken back elsewhere, and the sending failed."""
+def test_same_text_sent_again_is_a_second_message(page: Page, server: Server, complaints: Complaints) -> None:
+    """Even if sending failed and the last message that this page knew was superseded elsewhere."""
     conversation_id = server.create_conversation("Again", "go on", "first", "and then?", "second")
     first = server.messages(conversation_id)[0]["id"]
     chat = Chat(page).open(conversation_id)
@@ -57,8 +57,8 @@ def test_the_same_words_again_are_a_message_of_their_own(page: Page, server: Ser
     complaints.texts.clear()
 
 
-def test_what_is_unsent_is_sent_when_the_server_is_back(page: Page, server: Server, complaints: Complaints) -> None:
-    """Whether it was the person who tried again, or the page."""
+def test_unsent_message_is_sent_when_the_server_is_back(page: Page, server: Server, complaints: Complaints) -> None:
+    """Each reload tries again; the last one reaches the server."""
     conversation_id = server.create_conversation("Patient")
     chat = Chat(page).open(conversation_id)
     page.route("**/messages", lambda route: route.abort())
@@ -68,7 +68,7 @@ def test_what_is_unsent_is_sent_when_the_server_is_back(page: Page, server: Serv
     page.route("**/messages?*", lambda route: route.fulfill(status=500, json={"error": "Internal server error"}))
     page.reload()
     expect(chat.main.get_by_role("alert")).to_contain_text("Internal server error")
-    # What comes late from elsewhere does not hide it.
+    # The agents, which come later, do not hide the error.
     with page.expect_response("**/agents?*"):
         page.reload()
     expect(chat.main.get_by_role("alert")).to_contain_text("Internal server error")
@@ -80,7 +80,7 @@ def test_what_is_unsent_is_sent_when_the_server_is_back(page: Page, server: Serv
     complaints.texts.clear()
 
 
-def test_tampered_storage_does_no_harm(page: Page, server: Server) -> None:
+def test_page_works_with_tampered_storage(page: Page, server: Server) -> None:
     conversation_id = server.create_conversation("Tampered", "one", "two")
     page.add_init_script(f"sessionStorage.setItem('chatserver unsent {conversation_id}', '{{not json')")
     chat = Chat(page).open(conversation_id)
@@ -89,7 +89,7 @@ def test_tampered_storage_does_no_harm(page: Page, server: Server) -> None:
     expect(chat.questions).to_have_text(["one", "three"])
 
 
-def test_a_bookmark_pressed_twice(page: Page, server: Server) -> None:
+def test_bookmark_pressed_twice_is_set_once(page: Page, server: Server) -> None:
     conversation_id = server.create_conversation("Starred", "one", "two")
     message_id = server.messages(conversation_id)[1]["id"]
     chat = Chat(page).open(conversation_id)
@@ -104,18 +104,19 @@ def test_a_bookmark_pressed_twice(page: Page, server: Server) -> None:
     assert len(held.urls) == 1
 
 
-def test_branch_pressed_twice(page: Page, server: Server) -> None:
+def test_branch_pressed_twice_creates_one_branch(page: Page, server: Server) -> None:
     word = unique_word()
-    chat = Chat(page).open(server.create_conversation(word, "one", "two"))
+    original = server.create_conversation(word, "one", "two")
+    chat = Chat(page).open(original)
     held = Held(page, "**/branch", "POST")
     chat.button("Branch").last.dblclick()
     held.until(1)
     held.let_go()
-    expect(page).not_to_have_url(re.compile(chat.conversation_id))
+    expect(page).not_to_have_url(re.compile(original))
     assert titles(server, word) == [word, word]
 
 
-def test_a_tab_that_is_hidden_twice_goes_on_where_it_was(page: Page, server: Server) -> None:
+def test_tab_hidden_twice_resumes_the_answer(page: Page, server: Server) -> None:
     agent = server.create_agent("Slow", "slow")
     chat = Chat(page).open(server.create_conversation("Blinking", agent_id=agent)).ask(words(120))
     expect(chat.answers).to_contain_text("word5 ")
@@ -132,7 +133,7 @@ def test_a_tab_that_is_hidden_twice_goes_on_where_it_was(page: Page, server: Ser
     assert chat.answers.text_content() == ECHO + words(120)
 
 
-def test_who_scrolled_up_stays_there_when_the_message_is_stored(page: Page, server: Server) -> None:
+def test_scrolled_view_stays_when_the_message_is_stored(page: Page, server: Server) -> None:
     turns = [f"turn {number} " + "and more " * 40 for number in range(30)]
     chat = Chat(page).open(server.create_conversation("Upward", *turns))
     expect(chat.messages.last).to_be_in_viewport()
@@ -148,7 +149,7 @@ def test_who_scrolled_up_stays_there_when_the_message_is_stored(page: Page, serv
     expect(turn.locator(".content")).to_be_in_viewport()
 
 
-def test_an_editor_that_one_clicks_away_from(page: Page, server: Server) -> None:
+def test_unsaved_edit_goes_into_the_draft_when_the_conversation_is_left(page: Page, server: Server) -> None:
     first, other = server.create_conversation("Edited here", "one", "two"), server.create_conversation("Other place")
     chat = Chat(page).open(first)
     chat.button("Edit").click()
@@ -171,7 +172,7 @@ def test_an_editor_that_one_clicks_away_from(page: Page, server: Server) -> None
     expect(chat.box).to_have_value("")
 
 
-def test_a_slow_save_leaves_the_writer_alone(page: Page, server: Server) -> None:
+def test_slow_save_does_not_take_the_focus_from_the_text_box(page: Page, server: Server) -> None:
     chat = Chat(page).open(server.create_conversation("Unhurried", "one", "two"))
     chat.button("Edit").click()
     page.get_by_role("textbox", name="Edit message").fill("uno")

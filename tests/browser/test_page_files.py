@@ -1,4 +1,4 @@
-"""What the page is made of: few bytes, nothing from elsewhere, types that hold."""
+"""The files of the page: few bytes, nothing from elsewhere, and types that the compiler accepts."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ MOST_BYTES = 100_000
 MOST_BYTES_EVER = 105_000
 
 
-def test_the_page_is_small_and_all_its_own(page: Page, server: Server) -> None:
+def test_page_is_small_and_loads_nothing_from_elsewhere(page: Page, server: Server) -> None:
     sizes: dict[str, int] = {}
 
     def note(response: Response) -> None:
@@ -39,14 +39,14 @@ def test_the_page_is_small_and_all_its_own(page: Page, server: Server) -> None:
     assert sum(len(file.content) for file in load_files(PAGE / "static").by_name.values()) < MOST_BYTES_EVER
 
 
-def test_the_page_waits_for_nothing_but_its_files(page: Page, server: Server) -> None:
-    """Whatever it begins with is asked for although the first of its scripts has not come."""
+def test_all_modules_are_requested_before_the_first_one_has_arrived(page: Page, server: Server) -> None:
+    """The `Link` header names them, so a browser need not read one module to learn of the next."""
     modules = load_files(PAGE / "static").links.count("; rel=modulepreload")
     assert modules > 10
     asked: set[str] = set()
     held: list[Route] = []
 
-    def hold(route: Route) -> None:  # Playwright looks into its handlers: no method of a list will do.
+    def hold(route: Route) -> None:  # Playwright inspects its handlers and does not accept a method of a list.
         held.append(route)
 
     page.on("request", lambda request: asked.add(request.url) if request.url.endswith(".js") else None)
@@ -60,8 +60,8 @@ def test_the_page_waits_for_nothing_but_its_files(page: Page, server: Server) ->
 
 
 @pytest.mark.npm
-def test_what_is_sent_does_what_is_written(tmp_path: Path) -> None:
-    """Comments are taken out by their looks; a compiler that takes them out by the language's rules agrees."""
+def test_modules_without_comments_compile_to_the_same_code(tmp_path: Path) -> None:
+    """Comments are removed by a regular expression; a compiler that knows the language removes the same."""
     scripts = PAGE / "static" / "js"
     written = {str(path.relative_to(scripts)): path.read_bytes() for path in scripts.rglob("*.js")}
     sent = {name: without_comments(text, ".js") for name, text in written.items()}
@@ -70,7 +70,7 @@ def test_what_is_sent_does_what_is_written(tmp_path: Path) -> None:
 
 
 def compiled(folder: Path, modules: dict[str, bytes]) -> dict[str, str]:
-    """The same modules without any comment and with the compiler's own line breaks."""
+    """The modules without any comments and with the compiler's own line breaks, by their paths."""
     for name, text in modules.items():
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).write_bytes(text)
@@ -84,8 +84,8 @@ def compiled(folder: Path, modules: dict[str, bytes]) -> dict[str, str]:
     return texts
 
 
-def test_lines_fit() -> None:
-    """Tabs counted as one column; what ruff sees to in Python nobody sees to here."""
+def test_lines_are_at_most_120_columns_wide() -> None:
+    """A tab counts as one column. ruff checks this in Python files only."""
     files = [path for path in (PAGE / "static").rglob("*") if path.suffix in (".js", ".css")]
     assert len(files) > 10
     long = [
@@ -98,6 +98,6 @@ def test_lines_fit() -> None:
 
 
 @pytest.mark.npm
-def test_types_hold() -> None:
+def test_modules_pass_the_type_checker() -> None:
     result = subprocess.run([COMPILER, "-p", PAGE / "tsconfig.json"], capture_output=True, text=True, timeout=120)
     assert result.returncode == 0, result.stdout

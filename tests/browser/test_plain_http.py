@@ -1,4 +1,4 @@
-"""The page in the LAN, over plain HTTP: browsers keep some of what it likes to use for secure places."""
+"""The page over plain HTTP in a LAN, where browsers offer no Web Locks and no clipboard."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def context(open_context: OpenContext, server: Server) -> BrowserContext:
     return open_context(base_url=f"http://{LAN_HOST}:{urlsplit(server.url).port}")
 
 
-def test_a_conversation_and_a_copy_of_it(context: BrowserContext, server: Server) -> None:
+def test_conversation_and_copying_work_over_plain_http(context: BrowserContext, server: Server) -> None:
     page = context.new_page()
     chat = Chat(page).open()
     assert page.evaluate("[isSecureContext, 'locks' in navigator, 'clipboard' in navigator]") == [False, False, False]
@@ -34,7 +34,7 @@ def test_a_conversation_and_a_copy_of_it(context: BrowserContext, server: Server
     assert len(server.messages(chat.conversation_id)) == 4
 
 
-def test_two_tabs_read_the_answer_each_by_itself(context: BrowserContext, server: Server) -> None:
+def test_each_tab_reads_the_answer_itself_over_plain_http(context: BrowserContext, server: Server) -> None:
     conversation_id = server.create_conversation("Two", agent_id=server.create_agent("Slow", "slow"))
     streams: list[Request] = []
     context.on("request", lambda request: streams.append(request) if "/stream?" in request.url else None)

@@ -1,4 +1,4 @@
-"""Finished answers: what the server made of their Markdown, as it stands on the page."""
+"""Finished answers as the server rendered their Markdown."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ WIDE = f"""{"| column " * 40}|
 """
 
 
-def test_markdown_of_an_answer(page: Page, server: Server) -> None:
+def test_markdown_of_an_answer_is_shown_as_elements(page: Page, server: Server) -> None:
     server.until_rendered(ANSWER)
     chat = Chat(page).open(server.create_conversation("Rich", "**not strong**", ANSWER))
     answer = chat.answers
@@ -66,7 +66,7 @@ def test_markdown_of_an_answer(page: Page, server: Server) -> None:
     expect(chat.questions.locator("strong")).to_have_count(0)
 
 
-def test_text_while_it_streams_and_markup_when_it_is_done(page: Page, server: Server) -> None:
+def test_answer_is_text_while_it_streams_and_markup_when_finished(page: Page, server: Server) -> None:
     agent = server.create_agent("Slow", "slow")
     chat = Chat(page).open(server.create_conversation("Growing", agent_id=agent))
     server.until_rendered(f"{ECHO}**first** {words(60)} `last`")
@@ -93,7 +93,7 @@ def test_code_is_copied_as_it_was_written(open_context: OpenContext, server: Ser
     chat.page.wait_for_function("async (text) => await navigator.clipboard.readText() === text", arg=ANSWER)
 
 
-def test_an_answer_that_is_edited_elsewhere(page: Page, server: Server) -> None:
+def test_answer_edited_elsewhere_is_shown_anew(page: Page, server: Server) -> None:
     server.until_rendered("*wrong*", "**right**")
     conversation_id = server.create_conversation("Corrected", "question", "*wrong*")
     chat = Chat(page).open(conversation_id)
@@ -105,7 +105,7 @@ def test_an_answer_that_is_edited_elsewhere(page: Page, server: Server) -> None:
     expect(chat.messages.last.get_by_text("edited", exact=True)).to_be_visible()
 
 
-def test_what_the_server_does_not_render_is_shown_as_text(page: Page, server: Server) -> None:
+def test_answer_that_the_server_does_not_render_is_shown_as_text(page: Page, server: Server) -> None:
     def without_html(route: Route) -> None:
         answer = route.fetch().json()
         items = [{**item, "html": None} for item in answer["items"]]
@@ -118,7 +118,7 @@ def test_what_the_server_does_not_render_is_shown_as_text(page: Page, server: Se
 
 
 @pytest.mark.parametrize("width", [320, 1280])
-def test_what_is_wide_scrolls_by_itself(open_context: OpenContext, server: Server, width: int) -> None:
+def test_wide_code_and_tables_scroll_by_themselves(open_context: OpenContext, server: Server, width: int) -> None:
     server.until_rendered(WIDE)
     page = open_context(viewport={"width": width, "height": 700}).new_page()
     chat = Chat(page).open(server.create_conversation("Broad", "wide?", WIDE))
@@ -133,8 +133,8 @@ def test_what_is_wide_scrolls_by_itself(open_context: OpenContext, server: Serve
     assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
 
 
-def test_one_place_takes_markup_over() -> None:
-    """The server's, in one module; everything else is text."""
+def test_only_one_module_inserts_markup() -> None:
+    """Only message-content.js inserts the server's HTML; everything else is inserted as text."""
     from chatserver.web.handler_context import PAGE_FOLDER
 
     sinks = re.compile(r"innerHTML|outerHTML|insertAdjacentHTML|document\.write|srcdoc|\beval\b|new Function|DOMParser")

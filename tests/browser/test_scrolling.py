@@ -1,4 +1,4 @@
-"""What of a long conversation is in sight, while it grows, and on windows of all widths."""
+"""Which part of a long conversation is in view while it grows, and in windows of all widths."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from tests.browser.conftest import OpenContext, Server
 
 pytestmark = pytest.mark.browser
 
-# The first message that begins in sight, and how far below the edge; whether there is text in it is of no matter.
+# The first message that begins in view, and how far it is below the upper edge.
 TOP = """(scroller) => {
   const edge = scroller.getBoundingClientRect().top;
   const offset = (message) => message.getBoundingClientRect().top - edge;
@@ -28,7 +28,7 @@ def scroller(page: Page, title: str) -> Locator:
 
 
 def answering(page: Page, server: Server, title: str) -> Chat:
-    """A long conversation with an answer in the making, read at its end."""
+    """A long conversation, read at its end while an answer is generated."""
     turns = [f"turn {number} " + "and more " * 60 for number in range(20)]
     conversation_id = server.create_conversation(title, *turns, agent_id=server.create_agent("Slow", "slow"))
     chat = Chat(page).open(conversation_id).ask("line\n" * 400)
@@ -38,7 +38,7 @@ def answering(page: Page, server: Server, title: str) -> Chat:
 
 
 def until_longer(chat: Chat) -> None:
-    """Wait until the answer in the making has got some more lines."""
+    """Wait until the answer has some more lines."""
     answer = chat.answers.last
     chat.page.wait_for_function(
         "([node, length]) => node.textContent.length > length + 50",
@@ -47,7 +47,7 @@ def until_longer(chat: Chat) -> None:
 
 
 @pytest.mark.parametrize("means", ["wheel", "key"])
-def test_small_steps_lead_away_from_an_answer(page: Page, server: Server, means: str) -> None:
+def test_small_scroll_steps_leave_the_end_of_an_answer(page: Page, server: Server, means: str) -> None:
     title = f"Growing by {means}"
     chat = answering(page, server, title)
     region = scroller(page, title)
@@ -75,7 +75,7 @@ def test_small_steps_lead_away_from_an_answer(page: Page, server: Server, means:
     expect(chat.main.get_by_text("stopped", exact=True)).to_be_in_viewport()
 
 
-def test_scrolling_back_to_the_end_follows_again(page: Page, server: Server) -> None:
+def test_scrolling_back_to_the_end_follows_the_answer_again(page: Page, server: Server) -> None:
     chat = answering(page, server, "There and back")
     region = scroller(page, "There and back")
     region.hover()
@@ -92,7 +92,9 @@ def test_scrolling_back_to_the_end_follows_again(page: Page, server: Server) -> 
 @pytest.mark.parametrize("width", [320, 390, 1280])
 @pytest.mark.parametrize("length", [58, 200])
 @pytest.mark.parametrize("word", ["spaced ", "unbroken"])
-def test_long_titles_leave_room(open_context: OpenContext, server: Server, width: int, length: int, word: str) -> None:
+def test_long_titles_leave_room_for_the_buttons(
+    open_context: OpenContext, server: Server, width: int, length: int, word: str
+) -> None:
     title = f"{width} {length} {word * 40}"[: length - 1] + "."
     page = open_context(viewport={"width": width, "height": 640}).new_page()
     chat = Chat(page).open(server.create_conversation(title, "a", "b"))
@@ -104,14 +106,14 @@ def test_long_titles_leave_room(open_context: OpenContext, server: Server, width
     assert box and box["width"] >= 24 and box["height"] >= 24
 
 
-def test_the_message_at_the_top_stays_when_the_window_changes(page: Page, server: Server) -> None:
+def test_message_at_the_top_stays_when_the_window_is_resized(page: Page, server: Server) -> None:
     turns = [f"turn {number} " + "and so on and so forth " * 30 for number in range(40)]
     page.set_viewport_size({"width": 1200, "height": 700})
     chat = Chat(page).open(server.create_conversation("Resized", *turns))
     region = scroller(page, "Resized")
     chat.messages.nth(20).evaluate("(node) => node.scrollIntoView()")
     region.hover()
-    page.mouse.wheel(0, -60)  # So that it begins in sight.
+    page.mouse.wheel(0, -60)  # So that a message begins in view.
     expect(chat.button("Jump to the end")).to_be_visible()
     page.wait_for_function("() => new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))")
     top = region.evaluate(TOP)
@@ -127,7 +129,7 @@ def test_the_message_at_the_top_stays_when_the_window_changes(page: Page, server
     assert len(heights) > 2
 
 
-def test_an_editor_stays_while_an_answer_grows_below_it(page: Page, server: Server) -> None:
+def test_editor_stays_in_view_while_an_answer_grows_below(page: Page, server: Server) -> None:
     chat = answering(page, server, "Edited above")
     chat.messages.nth(-2).get_by_role("button", name="Edit").click()
     editor = page.get_by_role("textbox", name="Edit message")
@@ -138,7 +140,7 @@ def test_an_editor_stays_while_an_answer_grows_below_it(page: Page, server: Serv
     assert editor.bounding_box() == place
 
 
-def test_an_editor_stays_in_sight_when_a_keyboard_takes_the_place(page: Page, server: Server) -> None:
+def test_editor_stays_in_view_when_a_screen_keyboard_opens(page: Page, server: Server) -> None:
     page.set_viewport_size({"width": 360, "height": 640})
     turns = [f"turn {number} " + "and more " * 60 for number in range(10)]
     chat = Chat(page).open(server.create_conversation("Small", *turns, "short", "line\n" * 6))

@@ -1,4 +1,4 @@
-"""Signing in and out. The server's answers are those of the contract; its own tests are about who gets them."""
+"""Signing in and out. The session's responses are made up here; the server's own tests are about who gets them."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ TOKEN = "right"
 
 
 def session_of(name: str | None, *companies: str) -> dict[str, Any]:
-    """What a server that wants to know who is here says of them; without a name, of those who have not signed in."""
+    """The session as an authenticating server returns it. Without a name: nobody has signed in."""
     actor = None if name is None else {"name": name}
     return {"mode": "authenticated", "actor": actor, "companies": [{"id": company} for company in companies]}
 
 
-def test_a_token_is_asked_for_until_it_is_right(page: Page, complaints: Complaints) -> None:
+def test_token_is_asked_for_until_it_is_accepted(page: Page, complaints: Complaints) -> None:
     signed_in = False
 
     def session(route: Route) -> None:
@@ -60,7 +60,7 @@ def test_a_token_is_asked_for_until_it_is_right(page: Page, complaints: Complain
     complaints.texts.clear()
 
 
-def test_of_several_companies_one_is_chosen(page: Page, server: Server) -> None:
+def test_company_can_be_chosen_if_there_are_several(page: Page, server: Server) -> None:
     other, gone = "00000000-0000-4000-8000-00000000000b", "00000000-0000-4000-8000-00000000000c"
     companies = [COMPANY, other, gone]
     page.route("**/api/session", lambda route: route.fulfill(json=session_of("Ada", *companies)))
@@ -96,7 +96,7 @@ def test_of_several_companies_one_is_chosen(page: Page, server: Server) -> None:
     expect(page.get_by_label("Company")).to_be_hidden()
 
 
-def test_a_session_that_ends_meanwhile(page: Page, complaints: Complaints) -> None:
+def test_session_that_ends_asks_for_a_token(page: Page, complaints: Complaints) -> None:
     chat = Chat(page).open()
     refusal = {"error": "Sign in first"}
     page.route("**/api/companies/**", lambda route: route.fulfill(status=401, json=refusal))

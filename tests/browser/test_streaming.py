@@ -1,4 +1,4 @@
-"""Answers in the making: refreshed, cut, hidden, followed by several tabs, and without moving the reader."""
+"""Answers while they are generated: after reloads and lost connections, in hidden and in several tabs."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from tests.browser.proxy import CuttableProxy
 
 pytestmark = pytest.mark.browser
 
-# Looks at every state of the answer that was ever on the page: each has to be a beginning of the whole.
+# Checks each state of the answer that is ever shown: it must be a beginning of the whole text.
 WATCH = """(whole) => {
   window.wrong = [];
   window.longest = 0;
@@ -31,7 +31,7 @@ def slow_conversation(server: Server) -> str:
 
 
 def count_streams(context: BrowserContext) -> list[str]:
-    """The addresses of all streams that the pages of this browser ask for from now on."""
+    """The addresses of all streams that the pages of this browser request from now on."""
     addresses: list[str] = []
 
     def note(request: Request) -> None:
@@ -42,7 +42,7 @@ def count_streams(context: BrowserContext) -> list[str]:
     return addresses
 
 
-def test_a_refresh_in_mid_answer_goes_on(page: Page, server: Server, slow_conversation: str) -> None:
+def test_answer_continues_after_a_reload(page: Page, server: Server, slow_conversation: str) -> None:
     text = words(120)
     chat = Chat(page).open(slow_conversation).ask(text)
     expect(chat.answers).to_contain_text("word5 ")
@@ -56,7 +56,7 @@ def test_a_refresh_in_mid_answer_goes_on(page: Page, server: Server, slow_conver
     assert [message["content"] for message in server.messages(slow_conversation)] == [text, ECHO + text]
 
 
-def test_a_cut_connection_heals_without_a_lost_or_doubled_word(
+def test_cut_connection_resumes_without_lost_or_doubled_words(
     open_context: OpenContext, server: Server, slow_conversation: str, complaints: Complaints
 ) -> None:
     text = words(120)
@@ -81,7 +81,7 @@ def test_a_cut_connection_heals_without_a_lost_or_doubled_word(
     complaints.texts.clear()  # The browser reports lost connections by itself.
 
 
-def test_a_slow_network_changes_nothing_but_the_pace(
+def test_slow_network_changes_only_the_pace(
     open_context: OpenContext, server: Server, slow_conversation: str, complaints: Complaints
 ) -> None:
     text = words(60)
@@ -112,7 +112,9 @@ def test_a_slow_network_changes_nothing_but_the_pace(
     complaints.texts.clear()
 
 
-def test_a_server_that_is_away_is_waited_for(open_context: OpenContext, server: Server, complaints: Complaints) -> None:
+def test_page_waits_for_a_server_that_is_away(
+    open_context: OpenContext, server: Server, complaints: Complaints
+) -> None:
     with CuttableProxy(server.url) as proxy:
         page = open_context(base_url=proxy.url).new_page()
         chat = Chat(page).open(server.create_conversation("Patience"))
@@ -148,7 +150,9 @@ def test_two_tabs_show_the_same_answer_at_once(context: BrowserContext, slow_con
     assert len(streams) == 1
 
 
-def test_a_tab_goes_on_where_another_was_closed(context: BrowserContext, slow_conversation: str) -> None:
+def test_tab_continues_the_answer_that_a_closed_tab_was_reading(
+    context: BrowserContext, slow_conversation: str
+) -> None:
     text = words(120)
     streams = count_streams(context)
     first, second = (Chat(context.new_page()).open(slow_conversation) for _ in range(2))
@@ -163,7 +167,7 @@ def test_a_tab_goes_on_where_another_was_closed(context: BrowserContext, slow_co
     assert "lastEventId=" in streams[1]
 
 
-def test_another_browser_sees_it_too(open_context: OpenContext, slow_conversation: str) -> None:
+def test_answer_is_seen_in_another_browser(open_context: OpenContext, slow_conversation: str) -> None:
     mine, yours = (Chat(open_context().new_page()).open(slow_conversation) for _ in range(2))
     mine.ask(words(100))
     expect(yours.questions).to_have_text([words(100)], timeout=4000)
@@ -173,7 +177,7 @@ def test_another_browser_sees_it_too(open_context: OpenContext, slow_conversatio
     expect(mine.button("Stop")).to_be_hidden()
 
 
-def test_a_stop_is_not_undone_by_other_readers(
+def test_stop_is_not_undone_by_other_readers(
     context: BrowserContext, open_context: OpenContext, server: Server, slow_conversation: str
 ) -> None:
     pages = (context.new_page(), context.new_page(), open_context().new_page())
@@ -190,7 +194,7 @@ def test_a_stop_is_not_undone_by_other_readers(
     assert len(server.messages(slow_conversation)) == 1
 
 
-def test_eight_tabs_over_six_connections(context: BrowserContext, server: Server, slow_conversation: str) -> None:
+def test_eight_tabs_work_over_six_connections(context: BrowserContext, server: Server, slow_conversation: str) -> None:
     chats = [Chat(context.new_page()).open(slow_conversation) for _ in range(8)]
     for chat in chats:
         expect(chat.link("Slow").first).to_be_visible()
@@ -213,7 +217,7 @@ def test_eight_tabs_over_six_connections(context: BrowserContext, server: Server
         assert chat.answers.text_content() == ECHO + words(20)
 
 
-def test_a_hidden_tab_holds_no_stream_and_loses_nothing(page: Page, slow_conversation: str) -> None:
+def test_hidden_tab_holds_no_stream_and_loses_nothing(page: Page, slow_conversation: str) -> None:
     text = words(120)
     streams = count_streams(page.context)
     chat = Chat(page).open(slow_conversation)
@@ -232,7 +236,7 @@ def test_a_hidden_tab_holds_no_stream_and_loses_nothing(page: Page, slow_convers
     assert "lastEventId=" in streams[1]
 
 
-def test_an_answer_is_there_for_who_looked_elsewhere(
+def test_answer_is_finished_while_its_tab_is_hidden(
     page: Page, server: Server, slow_conversation: str, context: BrowserContext
 ) -> None:
     chat = Chat(page).open(slow_conversation).ask(words(30))
@@ -243,7 +247,7 @@ def test_an_answer_is_there_for_who_looked_elsewhere(
     assert chat.answers.text_content() == other.answers.text_content() == ECHO + words(30)
 
 
-def test_an_answer_goes_on_while_another_conversation_is_read(
+def test_answer_continues_while_another_conversation_is_open(
     page: Page, server: Server, slow_conversation: str
 ) -> None:
     title = f"Elsewhere {slow_conversation}"
@@ -258,7 +262,7 @@ def test_an_answer_goes_on_while_another_conversation_is_read(
     assert chat.answers.text_content() == ECHO + words(150)
 
 
-def test_the_reader_is_not_moved(page: Page, server: Server) -> None:
+def test_scrolled_view_is_not_moved_by_an_answer(page: Page, server: Server) -> None:
     turns = [f"turn {number} " + "and more " * 60 for number in range(20)]
     agent = server.create_agent("Slow", "slow")
     chat = Chat(page).open(server.create_conversation("Reading", *turns, agent_id=agent))

@@ -1,4 +1,4 @@
-"""What was written and has not reached the server yet: it is neither lost nor sent twice."""
+"""Text that has not reached the server yet is neither lost nor stored twice."""
 
 from __future__ import annotations
 
@@ -27,7 +27,9 @@ def note_keys(page: Page) -> list[str]:
 
 
 @pytest.mark.parametrize("stored_all_the_same", [False, True], ids=["request-lost", "answer-lost"])
-def test_a_reload_while_a_message_is_on_its_way(page: Page, server: Server, stored_all_the_same: bool) -> None:
+def test_message_is_stored_once_after_a_reload_while_sending(
+    page: Page, server: Server, stored_all_the_same: bool
+) -> None:
     chat = Chat(page).open(server.create_conversation("Reloaded"))
     keys = note_keys(page)
     held = Held(page, "**/messages", "POST", arrives=stored_all_the_same)
@@ -51,7 +53,7 @@ def test_a_reload_while_a_message_is_on_its_way(page: Page, server: Server, stor
     assert len(keys) == 2
 
 
-def test_a_reload_while_a_conversation_is_begun(page: Page, server: Server) -> None:
+def test_first_message_is_stored_once_after_a_reload_while_creating(page: Page, server: Server) -> None:
     chat = Chat(page).open()
     held = Held(page, "**/conversations", "POST")
     chat.box.fill("the very first")
@@ -68,7 +70,7 @@ def test_a_reload_while_a_conversation_is_begun(page: Page, server: Server) -> N
     expect(chat.messages).to_have_count(0)
 
 
-def test_a_reload_after_a_send_that_failed(page: Page, server: Server, complaints: Complaints) -> None:
+def test_failed_message_is_sent_after_a_reload(page: Page, server: Server, complaints: Complaints) -> None:
     chat = Chat(page).open(server.create_conversation("Failed"))
     Held(page, "**/messages", "POST").lose()
     chat.box.fill("once more")
@@ -83,7 +85,7 @@ def test_a_reload_after_a_send_that_failed(page: Page, server: Server, complaint
     complaints.texts.clear()
 
 
-def test_a_send_that_fails_while_one_writes_on(page: Page, server: Server, complaints: Complaints) -> None:
+def test_failed_send_keeps_the_text_typed_since(page: Page, server: Server, complaints: Complaints) -> None:
     chat = Chat(page).open(server.create_conversation("Both"))
     held = Held(page, "**/messages", "POST")
     chat.box.fill("first")
@@ -106,7 +108,7 @@ def test_a_send_that_fails_while_one_writes_on(page: Page, server: Server, compl
     complaints.texts.clear()
 
 
-def test_a_send_that_failed_is_taken_back(page: Page, server: Server, complaints: Complaints) -> None:
+def test_failed_message_can_be_taken_back(page: Page, server: Server, complaints: Complaints) -> None:
     chat = Chat(page).open(server.create_conversation("Back"))
     held = Held(page, "**/messages", "POST")
     chat.box.fill("first")
@@ -129,7 +131,7 @@ def test_a_send_that_failed_is_taken_back(page: Page, server: Server, complaints
     complaints.texts.clear()
 
 
-def test_what_was_sent_is_no_draft_any_more(page: Page, server: Server) -> None:
+def test_sent_text_is_removed_from_the_draft(page: Page, server: Server) -> None:
     server.create_conversation("Another")
     chat = Chat(page).open(server.create_conversation("Slow to send"))
     held = Held(page, "**/messages", "POST")
@@ -148,7 +150,7 @@ def test_what_was_sent_is_no_draft_any_more(page: Page, server: Server) -> None:
     assert len(server.messages(chat.conversation_id)) == 2
 
 
-def test_each_tab_has_a_draft_of_its_own_for_a_new_conversation(context: BrowserContext) -> None:
+def test_each_tab_has_its_own_draft_of_a_new_conversation(context: BrowserContext) -> None:
     first, second = (Chat(context.new_page()).open() for _ in range(2))
     first.box.fill("mine")
     expect(second.box).to_have_value("")
@@ -162,7 +164,7 @@ def test_each_tab_has_a_draft_of_its_own_for_a_new_conversation(context: Browser
     expect(first.box).to_have_value("mine")
 
 
-def test_an_editor_whose_message_is_taken_back_elsewhere(page: Page, server: Server) -> None:
+def test_unsaved_edit_goes_into_the_draft_when_its_message_is_gone(page: Page, server: Server) -> None:
     conversation_id = server.create_conversation("Superseded", "one", "two", "three", "four")
     chat = Chat(page).open(conversation_id)
     chat.box.fill("a draft")
