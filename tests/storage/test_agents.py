@@ -20,7 +20,7 @@ def create(connection: Connection, company: UUID, name: str = "a") -> Any:
     return agents.create(connection, company_id=company, name=name, adapter_type="llm", adapter_config=CONFIG)
 
 
-def test_what_was_created_is_found(connection: Connection, company: UUID) -> None:
+def test_created_agent_is_found(connection: Connection, company: UUID) -> None:
     row = create(connection, company)
     assert (row.name, row.adapter_type, row.adapter_config, row.status) == ("a", "llm", CONFIG, "active")
     assert row.created_at == row.updated_at
@@ -29,7 +29,7 @@ def test_what_was_created_is_found(connection: Connection, company: UUID) -> Non
     assert agents.find(connection, company, row.id) == row
 
 
-def test_changes_replace_what_they_name(connection: Connection, company: UUID) -> None:
+def test_change_replaces_all_given_columns(connection: Connection, company: UUID) -> None:
     row = create(connection, company)
     changed = agents.change(connection, None, row.id, name="b", adapter_type="echo", adapter_config={})
     assert changed is not None
@@ -38,7 +38,7 @@ def test_changes_replace_what_they_name(connection: Connection, company: UUID) -
     assert changed.created_at == row.created_at
 
 
-def test_what_is_deleted_is_not_found_but_stays(connection: Connection, company: UUID) -> None:
+def test_deleted_agent_is_not_found_but_its_row_stays(connection: Connection, company: UUID) -> None:
     row = create(connection, company)
     assert agents.soft_delete(connection, None, row.id)
     assert not agents.soft_delete(connection, None, row.id)
@@ -51,7 +51,7 @@ def test_what_is_deleted_is_not_found_but_stays(connection: Connection, company:
     assert named == "a"
 
 
-def test_another_companys_agent_does_not_exist(connection: Connection, company: UUID) -> None:
+def test_agent_of_another_company_is_not_found(connection: Connection, company: UUID) -> None:
     row = create(connection, company)
     companies = [uuid4()]
     assert agents.get(connection, companies, row.id) is None
@@ -63,7 +63,7 @@ def test_another_companys_agent_does_not_exist(connection: Connection, company: 
 
 
 @pytest.mark.parametrize("limit", [1, 2, 5])
-def test_pages_have_the_oldest_first(
+def test_pages_list_the_oldest_agents_first(
     connection: Connection, transaction: Callable[[], AbstractContextManager[Connection]], company: UUID, limit: int
 ) -> None:
     create(connection, company, "0")
@@ -80,7 +80,7 @@ def test_pages_have_the_oldest_first(
     assert seen == list("01234")
 
 
-def test_a_cursor_is_good_for_its_list_only(connection: Connection, company: UUID) -> None:
+def test_cursor_of_another_list_is_refused(connection: Connection, company: UUID) -> None:
     create(connection, company)
     create(connection, company)
     cursor = agents.list_page(connection, company_id=company, limit=1).next_cursor

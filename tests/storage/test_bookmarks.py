@@ -22,7 +22,7 @@ def listed(chat: Chat, company: UUID | None = None) -> list[str]:
     return [message_rows.message_of(row).content for row in page.rows]
 
 
-def test_a_bookmark_is_put_once_and_keeps_its_time(chat: Chat) -> None:
+def test_second_bookmark_keeps_the_time_of_the_first(chat: Chat) -> None:
     conversation = chat.conversation()
     message = chat.say(conversation, "one")
     for _ in range(2):
@@ -35,7 +35,7 @@ def test_a_bookmark_is_put_once_and_keeps_its_time(chat: Chat) -> None:
     assert message_rows.conversation_of(row).id == conversation
 
 
-def test_a_bookmark_is_taken_away_however_often(chat: Chat) -> None:
+def test_bookmark_can_be_removed_twice(chat: Chat) -> None:
     conversation = chat.conversation()
     message = chat.say(conversation, "one")
     bookmarks.add(chat.connection, None, conversation, message.id)
@@ -45,7 +45,7 @@ def test_a_bookmark_is_taken_away_however_often(chat: Chat) -> None:
 
 
 @pytest.mark.parametrize("change", [bookmarks.add, bookmarks.remove])
-def test_what_is_not_there_has_no_bookmark(
+def test_unknown_message_cannot_be_bookmarked(
     chat: Chat, change: Callable[[Connection, list[UUID] | None, UUID, UUID], bool]
 ) -> None:
     conversation, other = chat.conversation(), chat.conversation()
@@ -57,7 +57,7 @@ def test_what_is_not_there_has_no_bookmark(
     assert not change(chat.connection, None, conversation, message.id)
 
 
-def test_the_newest_bookmark_comes_first_and_pages_are_cut_anywhere(chat: Chat) -> None:
+def test_pages_list_each_bookmark_once_newest_first(chat: Chat) -> None:
     conversation = chat.conversation()
     said = [chat.say(conversation, str(number)) for number in range(7)]
     for message in reversed(said):
@@ -77,7 +77,7 @@ def test_the_newest_bookmark_comes_first_and_pages_are_cut_anywhere(chat: Chat) 
         bookmarks.list_page(chat.connection, company_id=uuid4(), limit=2, cursor="e30")
 
 
-def test_bookmarks_of_what_is_not_seen_any_more_are_left_out(chat: Chat, transaction: Transaction) -> None:
+def test_bookmarks_of_superseded_or_deleted_are_left_out(chat: Chat, transaction: Transaction) -> None:
     kept, gone = chat.conversation(), chat.conversation()
     first, second = chat.say(kept, "first"), chat.say(kept, "second")
     third = chat.say(gone, "third")
@@ -95,7 +95,7 @@ def test_bookmarks_of_what_is_not_seen_any_more_are_left_out(chat: Chat, transac
     assert listed(chat, company=uuid4()) == []
 
 
-def test_a_branch_has_no_bookmarks(chat: Chat, transaction: Transaction) -> None:
+def test_branch_has_no_bookmarks(chat: Chat, transaction: Transaction) -> None:
     conversation = chat.conversation()
     message = chat.say(conversation, "one")
     bookmarks.add(chat.connection, None, conversation, message.id)

@@ -27,7 +27,7 @@ def set_columns(chat: Chat, conversation_id: UUID, **columns: Any) -> None:
     chat.connection.execute(update(table).where(table.c.id == conversation_id).values(**columns))
 
 
-def test_a_new_conversation_has_one_time(chat: Chat) -> None:
+def test_new_conversation_has_equal_times(chat: Chat) -> None:
     row = conversations.create(chat.connection, company_id=chat.company, title="t", agent_id=None)
     assert row.created_at == row.updated_at
     assert row.created_at.utcoffset() == timedelta(0)
@@ -35,7 +35,7 @@ def test_a_new_conversation_has_one_time(chat: Chat) -> None:
     assert conversations.find(chat.connection, None, row.id) == row
 
 
-def test_the_list_has_pinned_first_then_the_newest(chat: Chat) -> None:
+def test_list_has_pinned_first_then_the_newest(chat: Chat) -> None:
     first, second, third, fourth = (chat.conversation(title) for title in "1234")
     conversations.pin(chat.connection, None, second)
     conversations.pin(chat.connection, None, first)
@@ -49,7 +49,7 @@ def test_the_list_has_pinned_first_then_the_newest(chat: Chat) -> None:
     assert titles(chat) == ["2", "1", "3"]
 
 
-def test_pin_and_archive_keep_their_first_time_and_move_nothing(chat: Chat) -> None:
+def test_second_pin_or_archive_keeps_the_first_time_and_updated_at(chat: Chat) -> None:
     conversation = chat.conversation()
     before = conversations.find(chat.connection, None, conversation)
     assert before is not None
@@ -67,7 +67,7 @@ def test_pin_and_archive_keep_their_first_time_and_move_nothing(chat: Chat) -> N
         assert undone == before
 
 
-def test_updated_at_moves_even_if_the_clock_stands_still(chat: Chat) -> None:
+def test_updated_at_increases_even_if_the_clock_stands_still(chat: Chat) -> None:
     conversation = chat.conversation()
     chat.connection.execute(
         text("UPDATE chat_conversations SET updated_at = clock_timestamp() + interval '1 hour' WHERE id = :id"),
@@ -83,7 +83,7 @@ def test_updated_at_moves_even_if_the_clock_stands_still(chat: Chat) -> None:
 
 
 @pytest.mark.parametrize("archived", ["false", "true", "all"])
-def test_the_archive_is_apart(chat: Chat, archived: Any) -> None:
+def test_list_shows_archived_conversations_only_if_asked(chat: Chat, archived: Any) -> None:
     chat.conversation("here")
     conversations.archive(chat.connection, None, chat.conversation("archived"))
     conversations.soft_delete(chat.connection, None, chat.conversation("deleted"))
@@ -91,7 +91,7 @@ def test_the_archive_is_apart(chat: Chat, archived: Any) -> None:
     assert titles(chat, archived=archived) == expected[archived]
 
 
-def test_the_list_by_agent(chat: Chat) -> None:
+def test_list_by_agent_has_only_its_conversations(chat: Chat) -> None:
     agent = uuid4()
     chat.conversation("other", uuid4())
     chat.conversation("none")
@@ -112,13 +112,13 @@ def test_the_list_by_agent(chat: Chat) -> None:
         ("no such", set()),
     ],
 )
-def test_the_list_by_title_takes_every_character_as_it_is(chat: Chat, searched: str, found: set[str]) -> None:
+def test_list_by_title_matches_every_character_literally(chat: Chat, searched: str, found: set[str]) -> None:
     for title in ("100% Half", "1000 h", "a_b", "axb", "back\\slash", "grüne äpfel", None):
         chat.conversation(title)
     assert set(titles(chat, title_contains=searched)) == found
 
 
-def test_pages_hold_each_conversation_once_even_where_times_are_equal(chat: Chat) -> None:
+def test_pages_hold_each_conversation_once_even_if_times_are_equal(chat: Chat) -> None:
     now = chat.connection.execute(text("SELECT now()")).scalar_one()
     made = [chat.conversation(str(number)) for number in range(23)]
     for conversation in made:
@@ -140,7 +140,7 @@ def test_pages_hold_each_conversation_once_even_where_times_are_equal(chat: Chat
         assert seen == whole
 
 
-def test_a_cursor_is_good_for_its_list_only(chat: Chat) -> None:
+def test_cursor_of_another_list_is_refused(chat: Chat) -> None:
     chat.conversation()
     chat.conversation()
     page = conversations.list_page(chat.connection, company_id=chat.company, limit=1)
@@ -151,7 +151,7 @@ def test_a_cursor_is_good_for_its_list_only(chat: Chat) -> None:
         assert caught.value.problems[0].path == "cursor"
 
 
-def test_changes_touch_nothing_else(chat: Chat) -> None:
+def test_change_sets_only_the_given_columns(chat: Chat) -> None:
     agent = uuid4()
     conversation = chat.conversation("old", agent)
     changed = conversations.change(chat.connection, None, conversation, {"title": "new"})
@@ -165,7 +165,7 @@ def test_changes_touch_nothing_else(chat: Chat) -> None:
     assert (changed.title, changed.agent_id) == (None, agent)
 
 
-def test_what_is_deleted_is_found_by_restore_alone(chat: Chat) -> None:
+def test_deleted_conversation_is_found_by_restore_only(chat: Chat) -> None:
     conversation = chat.conversation("t")
     before = conversations.find(chat.connection, None, conversation)
     assert conversations.soft_delete(chat.connection, None, conversation)
@@ -185,7 +185,7 @@ def test_what_is_deleted_is_found_by_restore_alone(chat: Chat) -> None:
     assert conversations.restore(chat.connection, None, uuid4()) is None
 
 
-def test_another_companys_conversation_does_not_exist(chat: Chat) -> None:
+def test_conversation_of_another_company_is_not_found(chat: Chat) -> None:
     conversation = chat.conversation()
     for companies in ([], [uuid4()]):
         assert conversations.change(chat.connection, companies, conversation, {"title": "mine"}) is None
@@ -202,7 +202,7 @@ def test_another_companys_conversation_does_not_exist(chat: Chat) -> None:
     assert conversations.find(chat.connection, [uuid4(), chat.company], conversation) is not None
 
 
-def test_the_active_run_shows_while_its_lease_lasts(chat: Chat) -> None:
+def test_active_run_is_shown_until_its_lease_expires(chat: Chat) -> None:
     conversation = chat.conversation()
     question = chat.say(conversation, "?")
     for status in ("completed", "failed", "dropped", "stopped", "superseded", "kept"):
@@ -225,7 +225,7 @@ def test_the_active_run_shows_while_its_lease_lasts(chat: Chat) -> None:
     assert row.run_id is None
 
 
-def test_the_list_is_read_from_its_index(transaction: Callable[[], AbstractContextManager[Connection]]) -> None:
+def test_list_is_read_from_its_index(transaction: Callable[[], AbstractContextManager[Connection]]) -> None:
     """Also where a page goes on: the keys are compared in the index, not row by row."""
     page = conversations._page("false", by_agent=False, by_title=False, resumed=True)
     values = {

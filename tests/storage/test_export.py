@@ -67,14 +67,14 @@ def test_edits_count_as_bytes(chat: Chat) -> None:
     assert contents(chat, conversation) == [["a"], ["b"]]
 
 
-def test_what_is_said_later_is_left_out(chat: Chat) -> None:
+def test_later_messages_are_left_out(chat: Chat) -> None:
     conversation = chat.conversation()
     for content in "abc":
         chat.say(conversation, content)
     assert contents(chat, conversation, last=2) == [["a", "b"]]
 
 
-def test_superseded_messages_are_asked_for(chat: Chat) -> None:
+def test_superseded_messages_are_exported_only_if_asked(chat: Chat) -> None:
     conversation = chat.conversation()
     chat.say(conversation, "a")
     second = chat.say(conversation, "b")
@@ -83,7 +83,7 @@ def test_superseded_messages_are_asked_for(chat: Chat) -> None:
     assert contents(chat, conversation, superseded="exclude") == [["a"]]
 
 
-def test_agents_have_names_unless_they_are_another_companys(chat: Chat) -> None:
+def test_agents_of_other_companies_have_no_name(chat: Chat) -> None:
     conversation = chat.conversation()
 
     def agent(name: str, company: UUID) -> UUID:

@@ -39,11 +39,11 @@ def title(chat: Chat, conversation_id: Any) -> str | None:
         ("", None),
     ],
 )
-def test_first_line(content: str, expected: str | None) -> None:
+def test_title_is_the_first_line_that_is_not_blank(content: str, expected: str | None) -> None:
     assert messages.first_line(content) == expected
 
 
-def test_a_message_takes_number_and_time_from_its_conversation(chat: Chat) -> None:
+def test_message_gets_position_and_time_from_its_conversation(chat: Chat) -> None:
     conversation, agent = chat.conversation(), uuid4()
     first = chat.say(conversation, "one", agent_id=agent)
     second = chat.say(conversation, "two", "assistant", reply_to=first.id, input_tokens=1, output_tokens=2)
@@ -57,12 +57,12 @@ def test_a_message_takes_number_and_time_from_its_conversation(chat: Chat) -> No
     assert (row.agent_id, row.last_position) == (None, 2)
 
 
-def test_a_message_may_bring_its_id(chat: Chat) -> None:
+def test_message_keeps_a_given_id(chat: Chat) -> None:
     given = uuid4()
     assert chat.say(chat.conversation(), "x", message_id=given).id == given
 
 
-def test_the_first_user_message_names_the_conversation(chat: Chat) -> None:
+def test_first_user_message_gives_the_title(chat: Chat) -> None:
     conversation = chat.conversation()
     chat.say(conversation, "be brief", "system")
     chat.say(conversation, "welcome", "assistant")
@@ -73,7 +73,7 @@ def test_the_first_user_message_names_the_conversation(chat: Chat) -> None:
     assert title(chat, conversation) == "what is this?"
 
 
-def test_a_title_that_a_person_gave_stays(chat: Chat) -> None:
+def test_given_title_is_not_replaced(chat: Chat) -> None:
     conversation = chat.conversation("mine")
     chat.say(conversation, "hello")
     assert title(chat, conversation) == "mine"
@@ -83,7 +83,7 @@ def test_a_title_that_a_person_gave_stays(chat: Chat) -> None:
 
 
 @pytest.mark.parametrize("gone", ["unknown", "deleted", "another company's"])
-def test_there_is_no_message_in_a_conversation_that_is_not_there(chat: Chat, gone: str) -> None:
+def test_message_in_an_unknown_conversation_is_refused(chat: Chat, gone: str) -> None:
     conversation = chat.conversation()
     said = chat.say(conversation, "here")
     companies = [uuid4()] if gone == "another company's" else None
@@ -102,7 +102,7 @@ def test_there_is_no_message_in_a_conversation_that_is_not_there(chat: Chat, gon
     assert rows == [("here", None)]
 
 
-def test_an_edit_keeps_the_original_and_moves_the_conversation(chat: Chat) -> None:
+def test_edit_keeps_the_original_and_moves_the_conversation(chat: Chat) -> None:
     conversation = chat.conversation()
     said, other = chat.say(conversation, "teh", agent_id=uuid4()), chat.say(conversation, "other")
     edited = messages.edit(chat.connection, None, conversation, said.id, "the")
@@ -119,7 +119,7 @@ def test_an_edit_keeps_the_original_and_moves_the_conversation(chat: Chat) -> No
     assert [each.content for each in messages.history(chat.connection, conversation)] == ["The", other.content]
 
 
-def test_a_message_of_another_conversation_cannot_be_edited(chat: Chat) -> None:
+def test_message_of_another_conversation_cannot_be_edited(chat: Chat) -> None:
     here, there = chat.conversation(), chat.conversation()
     said = chat.say(here, "x")
     before = conversations.find(chat.connection, None, there)
@@ -128,7 +128,7 @@ def test_a_message_of_another_conversation_cannot_be_edited(chat: Chat) -> None:
     assert conversations.find(chat.connection, None, there) == before
 
 
-def test_the_history_is_what_is_live_in_order(chat: Chat) -> None:
+def test_history_has_live_messages_in_order(chat: Chat) -> None:
     conversation = chat.conversation()
     question = chat.say(conversation, "q", agent_id=uuid4())
     answer = chat.answer(conversation, question, "a")
@@ -148,7 +148,7 @@ def test_the_history_is_what_is_live_in_order(chat: Chat) -> None:
 
 @pytest.mark.parametrize("order", ["asc", "desc"])
 @pytest.mark.parametrize("limit", [1, 3, 7])
-def test_pages_go_through_all_messages_once(chat: Chat, order: Any, limit: int) -> None:
+def test_pages_list_each_message_once(chat: Chat, order: Any, limit: int) -> None:
     conversation = chat.conversation()
     for number in range(7):
         chat.say(conversation, str(number))
@@ -163,13 +163,13 @@ def test_pages_go_through_all_messages_once(chat: Chat, order: Any, limit: int) 
     assert seen == sorted("0123456", reverse=order == "desc")
 
 
-def test_a_conversation_without_messages_has_an_empty_page(chat: Chat) -> None:
+def test_conversation_without_messages_has_an_empty_page(chat: Chat) -> None:
     page = messages.list_page(chat.connection, None, chat.conversation(), limit=1)
     assert page is not None
     assert (page.rows, page.next_cursor) == ([], None)
 
 
-def test_a_cursor_is_good_for_its_list_only(chat: Chat) -> None:
+def test_cursor_of_another_list_is_refused(chat: Chat) -> None:
     conversation, other = chat.conversation(), chat.conversation()
     for each in (conversation, conversation, other, other):
         chat.say(each, "x")
@@ -185,7 +185,7 @@ def test_a_cursor_is_good_for_its_list_only(chat: Chat) -> None:
             messages.list_page(chat.connection, None, named, **criteria)
 
 
-def test_many_at_once_are_numbered_without_a_gap(chat: Chat, engine: Engine) -> None:
+def test_concurrent_messages_are_numbered_without_a_gap(chat: Chat, engine: Engine) -> None:
     conversation = chat.conversation()
 
     def say(number: int) -> None:

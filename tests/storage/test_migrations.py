@@ -66,7 +66,7 @@ def revision_of(url: str) -> str | None:
         return None if row is None else str(row[0])
 
 
-def test_the_migrations_make_the_tables(make_empty_database: MakeDatabase) -> None:
+def test_migrations_create_the_tables_of_the_code(make_empty_database: MakeDatabase) -> None:
     migrated, created = make_empty_database(), make_empty_database()
     upgrade(migrated)
     engine = make_engine(created)
@@ -82,7 +82,7 @@ def test_the_migrations_make_the_tables(make_empty_database: MakeDatabase) -> No
     engine.dispose()
 
 
-def test_every_revision_can_be_undone_and_done_again(make_empty_database: MakeDatabase) -> None:
+def test_each_revision_can_be_downgraded_and_upgraded_again(make_empty_database: MakeDatabase) -> None:
     url = make_empty_database()
     upgrade(url)
     newest = schema(url)
@@ -92,7 +92,7 @@ def test_every_revision_can_be_undone_and_done_again(make_empty_database: MakeDa
     assert schema(url) == newest
 
 
-def test_an_old_chat_keeps_its_messages_in_their_order(make_empty_database: MakeDatabase) -> None:
+def test_old_messages_get_positions_in_their_order(make_empty_database: MakeDatabase) -> None:
     url = make_empty_database()
     alembic(command.upgrade, url, "0001")
     conversation, empty, company = uuid4(), uuid4(), uuid4()
@@ -116,7 +116,7 @@ def test_an_old_chat_keeps_its_messages_in_their_order(make_empty_database: Make
         assert set(rows) == {(conversation, 3), (empty, 0)}
 
 
-def test_what_was_said_before_can_be_searched(make_empty_database: MakeDatabase) -> None:
+def test_old_messages_and_titles_can_be_searched(make_empty_database: MakeDatabase) -> None:
     url = make_empty_database()
     alembic(command.upgrade, url, "0002")
     conversation, company = uuid4(), uuid4()
@@ -148,7 +148,7 @@ def test_what_was_said_before_can_be_searched(make_empty_database: MakeDatabase)
     ]
 
 
-def test_processes_that_start_at_once_migrate_once(make_empty_database: MakeDatabase) -> None:
+def test_concurrent_processes_migrate_once(make_empty_database: MakeDatabase) -> None:
     url = make_empty_database()
     program = "import sys; from chatserver.storage.postgres.migrate import upgrade; upgrade(sys.argv[1])"
     processes = [
@@ -160,7 +160,7 @@ def test_processes_that_start_at_once_migrate_once(make_empty_database: MakeData
     assert revision_of(url) == max(path.name[:4] for path in (migrations_folder() / "versions").glob("0*.py"))
 
 
-def test_a_newer_database_is_left_alone(make_empty_database: MakeDatabase) -> None:
+def test_database_of_newer_code_is_refused_unchanged(make_empty_database: MakeDatabase) -> None:
     url = make_empty_database()
     upgrade(url)
     before = schema(url)
@@ -171,7 +171,7 @@ def test_a_newer_database_is_left_alone(make_empty_database: MakeDatabase) -> No
     assert (schema(url), revision_of(url)) == (before, "9999")
 
 
-def test_a_database_that_cannot_be_reached_is_told_in_one_line(tmp_path: Path) -> None:
+def test_unreachable_database_is_reported_in_one_line(tmp_path: Path) -> None:
     with pytest.raises(ConfigurationError) as caught:
         upgrade(f"postgresql://chat:secret@/postgres?host={tmp_path}")
     assert "\n" not in caught.value.message

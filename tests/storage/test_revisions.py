@@ -54,7 +54,7 @@ def runs_of(chat: Chat, conversation_id: UUID) -> Any:
 # --- rewind -----------------------------------------------------------------------------------------------
 
 
-def test_all_that_follows_is_superseded_and_stays(chat: Chat, rewind: Any) -> None:
+def test_rewind_supersedes_all_following_messages_and_keeps_them(chat: Chat, rewind: Any) -> None:
     conversation = chat.conversation()
     first = chat.say(conversation, "q1")
     chat.answer(conversation, first, "a1")
@@ -75,7 +75,7 @@ def test_all_that_follows_is_superseded_and_stays(chat: Chat, rewind: Any) -> No
     assert rewind(conversation, first.id) == 0
 
 
-def test_a_superseded_trigger_can_be_answered_anew(chat: Chat, rewind: Any) -> None:
+def test_question_can_be_answered_again_after_rewind(chat: Chat, rewind: Any) -> None:
     conversation = chat.conversation()
     question = chat.say(conversation, "q")
     chat.answer(conversation, question, "a")
@@ -84,7 +84,7 @@ def test_a_superseded_trigger_can_be_answered_anew(chat: Chat, rewind: Any) -> N
     assert live(chat, conversation) == ["q", "another"]
 
 
-def test_an_answer_may_be_the_last_to_stay(chat: Chat, rewind: Any) -> None:
+def test_rewind_to_an_answer_keeps_it(chat: Chat, rewind: Any) -> None:
     conversation = chat.conversation()
     question = chat.say(conversation, "q")
     answer = chat.answer(conversation, question, "a")
@@ -105,9 +105,7 @@ def crossed(chat: Chat) -> tuple[UUID, Any, Any, Any, Any]:
     ("name", "stay"),
     [("q1", ["q1"]), ("a1", ["q1", "a1"]), ("q2", ["q1", "a1", "q2"]), ("a2", ["q1", "a1", "q2", "a2"])],
 )
-def test_what_follows_is_meant_in_reading_order(
-    chat: Chat, rewind: Any, branch: Any, name: str, stay: list[str]
-) -> None:
+def test_rewind_follows_reading_order(chat: Chat, rewind: Any, branch: Any, name: str, stay: list[str]) -> None:
     """The answer to an earlier question stays, though it was written after a later question."""
     conversation, *said = crossed(chat)
     message = next(each for each in said if each.content == name)
@@ -118,7 +116,7 @@ def test_what_follows_is_meant_in_reading_order(
     assert answered.count("completed") == len({"a1", "a2"} & set(stay))
 
 
-def test_nothing_is_rewound_while_an_answer_is_being_generated(chat: Chat, rewind: Any) -> None:
+def test_rewind_is_refused_while_an_answer_is_generated(chat: Chat, rewind: Any) -> None:
     conversation = chat.conversation()
     question = chat.say(conversation, "q")
     chat.say(conversation, "q2")
@@ -130,7 +128,7 @@ def test_nothing_is_rewound_while_an_answer_is_being_generated(chat: Chat, rewin
     assert conversations.find(chat.connection, None, conversation) == before
 
 
-def test_an_answer_whose_process_died_is_dropped(chat: Chat, rewind: Any) -> None:
+def test_rewind_drops_the_run_of_a_dead_process(chat: Chat, rewind: Any) -> None:
     conversation = chat.conversation()
     question = chat.say(conversation, "q")
     chat.run(conversation, "active", trigger_message_id=question.id, lease_seconds=-1)
@@ -140,7 +138,7 @@ def test_an_answer_whose_process_died_is_dropped(chat: Chat, rewind: Any) -> Non
     assert run.ended_at is not None
 
 
-def test_another_conversation_is_left_alone(chat: Chat, rewind: Any) -> None:
+def test_rewind_changes_no_other_conversation(chat: Chat, rewind: Any) -> None:
     here, there = chat.conversation(), chat.conversation()
     asked = [chat.say(each, "q") for each in (here, there)]
     for conversation, question in zip((here, there), asked, strict=True):
@@ -152,7 +150,7 @@ def test_another_conversation_is_left_alone(chat: Chat, rewind: Any) -> None:
 
 
 @pytest.mark.parametrize("act", [revisions.rewind, revisions.branch])
-def test_only_live_messages_of_the_conversation_count(
+def test_message_that_is_not_live_in_the_conversation_is_not_found(
     chat: Chat, transaction: Transaction, rewind: Any, act: Any
 ) -> None:
     conversation, other = chat.conversation(), chat.conversation()
@@ -178,7 +176,7 @@ def test_only_live_messages_of_the_conversation_count(
 # --- branch -----------------------------------------------------------------------------------------------
 
 
-def test_a_branch_takes_along_all_up_to_its_message(chat: Chat, branch: Any, rewind: Any) -> None:
+def test_branch_copies_all_messages_up_to_its_message(chat: Chat, branch: Any, rewind: Any) -> None:
     agent = uuid4()
     conversation = chat.conversation(agent_id=agent)
     first = chat.say(conversation, "q1", agent_id=uuid4())
@@ -218,7 +216,7 @@ def test_a_branch_takes_along_all_up_to_its_message(chat: Chat, branch: Any, rew
     assert chat.say(row.id, "on").position == 4
 
 
-def test_what_was_answered_counts_as_answered(chat: Chat, branch: Any, rewind: Any) -> None:
+def test_answered_question_stays_answered_in_a_branch(chat: Chat, branch: Any, rewind: Any) -> None:
     conversation = chat.conversation()
     first = chat.say(conversation, "q1")
     chat.answer(conversation, first, "superseded")
@@ -239,7 +237,7 @@ def test_what_was_answered_counts_as_answered(chat: Chat, branch: Any, rewind: A
     assert not {run.id for run in made_runs} & {run.id for run in runs_of(chat, conversation)}
 
 
-def test_an_answer_whose_question_is_not_taken_along_answers_nothing(chat: Chat, branch: Any) -> None:
+def test_copied_answer_without_its_question_replies_to_nothing(chat: Chat, branch: Any) -> None:
     conversation = chat.conversation()
     question = chat.say(conversation, "q")
     answer = chat.answer(conversation, question, "a")
@@ -251,7 +249,7 @@ def test_an_answer_whose_question_is_not_taken_along_answers_nothing(chat: Chat,
     assert runs_of(chat, made) == []
 
 
-def test_an_answer_without_a_question_counts_as_answered(chat: Chat, branch: Any) -> None:
+def test_answer_without_a_question_keeps_its_run_in_a_branch(chat: Chat, branch: Any) -> None:
     conversation = chat.conversation()
     answer = chat.say(conversation, "No message to echo.", "assistant")
     chat.run(conversation, "completed", answer_message_id=answer.id)
@@ -260,7 +258,7 @@ def test_an_answer_without_a_question_counts_as_answered(chat: Chat, branch: Any
     assert (run.trigger_message_id, run.answer_message_id) == (None, all_messages(chat, made)[0].id)
 
 
-def test_a_branch_of_a_branch(chat: Chat, branch: Any) -> None:
+def test_branch_of_a_branch_names_its_parent(chat: Chat, branch: Any) -> None:
     conversation = chat.conversation()
     question = chat.say(conversation, "q")
     chat.answer(conversation, question, "a")
@@ -272,7 +270,7 @@ def test_a_branch_of_a_branch(chat: Chat, branch: Any) -> None:
     assert row.parent_conversation_id == made
 
 
-def test_a_branch_can_be_made_while_an_answer_is_being_generated(chat: Chat, branch: Any) -> None:
+def test_branch_is_made_while_an_answer_is_generated(chat: Chat, branch: Any) -> None:
     conversation = chat.conversation()
     question = chat.say(conversation, "q")
     chat.run(conversation, "active", trigger_message_id=question.id)

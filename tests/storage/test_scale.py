@@ -235,7 +235,7 @@ def read_whole(plan: dict[str, Any]) -> set[str]:
 
 @pytest.mark.parametrize("planning", ["auto", "force_generic_plan"])
 @pytest.mark.parametrize("name", CALLS)
-def test_a_call_looks_at_few_rows(connection: Connection, name: str, planning: str) -> None:
+def test_call_reads_few_rows(connection: Connection, name: str, planning: str) -> None:
     """Also where PostgreSQL plans a statement once for all values, as it may do with prepared ones."""
     connection.exec_driver_sql(f"SET LOCAL plan_cache_mode = {planning}")
     with plans(connection) as explained:
@@ -248,7 +248,7 @@ def test_a_call_looks_at_few_rows(connection: Connection, name: str, planning: s
                 assert rows_looked_at(node) <= FEW_ROWS, (node, plan["Query Text"])
 
 
-def test_a_call_that_looks_at_many_rows_is_seen(connection: Connection) -> None:
+def test_call_that_reads_many_rows_is_found(connection: Connection) -> None:
     with plans(connection) as explained:
         connection.exec_driver_sql("SELECT count(*) FROM chat_messages")
     assert read_whole(explained[0]) == {"chat_messages"}
@@ -266,9 +266,9 @@ def indexes_of_search(connection: Connection, query: str) -> set[str]:
 
 
 @pytest.mark.parametrize("query", ['"w4000"', '"w300"', "w123", '"w40" "w50"', '"w30 w40"', '"w200" -w1'])
-def test_words_are_found_by_their_index(connection: Connection, query: str) -> None:
+def test_rare_words_are_found_by_their_index(connection: Connection, query: str) -> None:
     assert indexes_of_search(connection, query) == {"ix_chat_search_vector"}
 
 
-def test_words_that_are_nearly_everywhere_are_found_among_the_newest(connection: Connection) -> None:
+def test_very_common_words_are_found_among_the_newest_entries(connection: Connection) -> None:
     assert indexes_of_search(connection, '"w1"') == {"ix_chat_search_newest"}

@@ -109,7 +109,7 @@ def entries(connection: Connection) -> set[tuple[Any, ...]]:
         ("-5 degrees", "5"),
     ],
 )
-def test_a_message_is_found(searching: Searching, content: str, query: str) -> None:
+def test_query_finds_message(searching: Searching, content: str, query: str) -> None:
     searching.say(searching.conversation("named"), content)
     assert searching.found(query) == [content]
 
@@ -129,12 +129,12 @@ def test_a_message_is_found(searching: Searching, content: str, query: str) -> N
         ("これは、猫です。", "です猫"),
     ],
 )
-def test_a_message_is_not_found(searching: Searching, content: str, query: str) -> None:
+def test_query_does_not_find_message(searching: Searching, content: str, query: str) -> None:
     searching.say(searching.conversation("named"), content)
     assert searching.found(query) == []
 
 
-def test_the_effective_content_is_searched(searching: Searching) -> None:
+def test_edited_message_is_found_by_its_effective_content(searching: Searching) -> None:
     conversation = searching.conversation("named")
     message = searching.say(conversation, "first wording")
     messages.edit(searching.connection, None, conversation, message.id, "second thoughts")
@@ -142,7 +142,7 @@ def test_the_effective_content_is_searched(searching: Searching) -> None:
     assert searching.found("thoughts") == ["second thoughts"]
 
 
-def test_what_was_superseded_is_not_found(searching: Searching) -> None:
+def test_superseded_message_is_not_found(searching: Searching) -> None:
     conversation = searching.conversation("named")
     question = searching.say(conversation, "fox one")
     searching.answer(conversation, question, "fox two")
@@ -151,7 +151,7 @@ def test_what_was_superseded_is_not_found(searching: Searching) -> None:
     assert searching.found("fox") == ["fox one"]
 
 
-def test_what_was_deleted_is_not_found_until_it_is_restored(searching: Searching) -> None:
+def test_deleted_conversation_is_not_found_until_restored(searching: Searching) -> None:
     conversation = searching.conversation("fox hunt")
     searching.say(conversation, "red fox")
     conversations.soft_delete(searching.connection, None, conversation)
@@ -160,14 +160,14 @@ def test_what_was_deleted_is_not_found_until_it_is_restored(searching: Searching
     assert searching.found("fox") == ["<fox hunt>", "red fox"]
 
 
-def test_what_was_archived_is_found(searching: Searching) -> None:
+def test_archived_conversation_is_found(searching: Searching) -> None:
     conversation = searching.conversation("named")
     searching.say(conversation, "red fox")
     conversations.archive(searching.connection, None, conversation)
     assert searching.found("fox") == ["red fox"]
 
 
-def test_other_companies_find_nothing(searching: Searching) -> None:
+def test_other_company_finds_nothing(searching: Searching) -> None:
     searching.say(searching.conversation("fox hunt"), "red fox")
     assert searching.page("fox", company=uuid4()).rows == []
     # The company's own lexeme cannot be asked for.
@@ -175,7 +175,7 @@ def test_other_companies_find_nothing(searching: Searching) -> None:
     assert searching.found(f'"@{searching.company}"') == []
 
 
-def test_a_branch_is_found_like_its_source(searching: Searching) -> None:
+def test_branch_is_found_like_its_source(searching: Searching) -> None:
     conversation = searching.conversation("named")
     message = searching.say(conversation, "red fox")
     with searching.transaction() as connection:
@@ -187,14 +187,14 @@ def test_a_branch_is_found_like_its_source(searching: Searching) -> None:
 # --- titles -----------------------------------------------------------------------------------------------
 
 
-def test_titles_are_found_before_messages(searching: Searching) -> None:
+def test_title_is_found_before_messages(searching: Searching) -> None:
     titled = searching.conversation("The fox")
     searching.say(titled, "something else")
     searching.say(searching.conversation("named"), "a fox, fox, fox")
     assert searching.found("fox") == ["<The fox>", "a fox, fox, fox"]
 
 
-def test_a_title_is_found_as_it_is_now(searching: Searching) -> None:
+def test_changed_title_is_found_by_its_new_words_only(searching: Searching) -> None:
     conversation = searching.conversation("old name")
     conversations.change(searching.connection, None, conversation, {"title": "new name"})
     assert searching.found("old") == []
@@ -203,7 +203,7 @@ def test_a_title_is_found_as_it_is_now(searching: Searching) -> None:
     assert searching.found("name") == []
 
 
-def test_a_title_that_a_message_gave_is_not_found_beside_the_message(searching: Searching) -> None:
+def test_title_from_a_message_is_not_found_beside_the_message(searching: Searching) -> None:
     conversation = searching.conversation()
     message = searching.say(conversation, "how to tame a fox")
     searching.say(conversation, "something else")
@@ -213,7 +213,7 @@ def test_a_title_that_a_message_gave_is_not_found_beside_the_message(searching: 
     assert searching.found("fox") == ["<how to tame a fox>"]
 
 
-def test_a_conversation_is_found_by_its_title_and_by_later_messages(searching: Searching) -> None:
+def test_conversation_is_found_by_its_title_and_by_later_messages(searching: Searching) -> None:
     conversation = searching.conversation("fox hunt")
     searching.say(conversation, "first")
     searching.say(conversation, "the fox is out")
@@ -223,7 +223,7 @@ def test_a_conversation_is_found_by_its_title_and_by_later_messages(searching: S
 # --- order and pages --------------------------------------------------------------------------------------
 
 
-def test_the_best_come_first(searching: Searching) -> None:
+def test_better_hits_come_first(searching: Searching) -> None:
     conversation = searching.conversation("named")
     often, near, rare, long = (
         "fox fox fox den",
@@ -239,7 +239,7 @@ def test_the_best_come_first(searching: Searching) -> None:
     assert found.index(near) < found.index(rare)
 
 
-def test_among_equals_the_newest_come_first(searching: Searching) -> None:
+def test_newest_of_equal_hits_come_first(searching: Searching) -> None:
     for number in range(5):
         searching.say(searching.conversation("named"), f"fox {number}")
     assert searching.found("fox") == [f"fox {number}" for number in reversed(range(5))]
@@ -254,7 +254,7 @@ def small_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.parametrize("limit", [1, 2, 3, 7, 100])
 @pytest.mark.usefixtures("small_blocks")
-def test_pages_have_every_hit_once_and_the_best_of_each_block_first(searching: Searching, limit: int) -> None:
+def test_pages_have_each_hit_once_and_the_best_of_each_block_first(searching: Searching, limit: int) -> None:
     conversation = searching.conversation("named")
     counts = random.Random(limit).choices(range(1, 6), k=23)
     for number, count in enumerate(counts):
@@ -269,7 +269,7 @@ def test_pages_have_every_hit_once_and_the_best_of_each_block_first(searching: S
 
 
 @pytest.mark.usefixtures("small_blocks")
-def test_pages_stay_right_while_things_are_said(searching: Searching) -> None:
+def test_pages_stay_right_while_messages_are_added(searching: Searching) -> None:
     conversation = searching.conversation("named")
     for number in range(12):
         searching.say(conversation, f"fox {number}")
@@ -286,7 +286,7 @@ def test_pages_stay_right_while_things_are_said(searching: Searching) -> None:
 
 
 @pytest.mark.usefixtures("small_blocks")
-def test_hits_behind_many_deleted_ones_are_found(searching: Searching) -> None:
+def test_hits_behind_many_deleted_hits_are_found(searching: Searching) -> None:
     searching.say(searching.conversation("named"), "the first fox")
     gone = searching.conversation("gone")
     for _ in range(5 * search.BLOCKS_AT_ONCE + 3):
@@ -298,7 +298,7 @@ def test_hits_behind_many_deleted_ones_are_found(searching: Searching) -> None:
     assert searching.found("fox") == ["the first fox"]
 
 
-def test_a_cursor_belongs_to_its_query_and_company(searching: Searching) -> None:
+def test_cursor_of_another_query_or_company_is_refused(searching: Searching) -> None:
     conversation = searching.conversation("named")
     for number in range(3):
         searching.say(conversation, f"fox {number}")
@@ -310,7 +310,7 @@ def test_a_cursor_belongs_to_its_query_and_company(searching: Searching) -> None
             searching.page(query, cursor=cursor, company=company)
 
 
-def test_the_settings_of_a_search_end_with_it(searching: Searching) -> None:
+def test_planner_settings_end_with_the_transaction_of_a_search(searching: Searching) -> None:
     searching.found("fox")
     assert searching.connection.execute(text("SHOW enable_seqscan")).scalar_one() == "on"
 
@@ -318,7 +318,7 @@ def test_the_settings_of_a_search_end_with_it(searching: Searching) -> None:
 # --- the index --------------------------------------------------------------------------------------------
 
 
-def test_a_text_of_a_million_words_is_stored(searching: Searching) -> None:
+def test_text_of_a_million_words_is_stored(searching: Searching) -> None:
     """A vector has a limit of 1 MiB; the text has to be stored all the same."""
     words = [f"{number:x}" for number in range(1_000_000)]
     searching.say(searching.conversation("named"), " ".join(words))
@@ -340,11 +340,11 @@ def test_a_text_of_a_million_words_is_stored(searching: Searching) -> None:
     ],
     ids=["characters", "characters apart", "that grow", "one that grows", "one word", "a long word", "no words"],
 )
-def test_no_text_is_too_much_for_the_index(searching: Searching, content: str) -> None:
+def test_hostile_text_fits_the_index(searching: Searching, content: str) -> None:
     searching.say(searching.conversation("named"), content)
 
 
-def test_the_index_keeps_in_step_whatever_is_done_to_the_tables(searching: Searching) -> None:
+def test_index_follows_any_change_of_the_tables(searching: Searching) -> None:
     before = entries(searching.connection)
     conversation = searching.conversation("named")
     message = searching.say(conversation, "red fox")
@@ -360,7 +360,7 @@ def test_the_index_keeps_in_step_whatever_is_done_to_the_tables(searching: Searc
     assert entries(searching.connection) == before
 
 
-def test_a_message_changes_no_entry_but_its_own(searching: Searching) -> None:
+def test_new_message_changes_no_other_entry(searching: Searching) -> None:
     conversation = searching.conversation("named")
     before = entries(searching.connection)
     searching.say(conversation, "red fox")
@@ -381,7 +381,7 @@ LETTERS = st.characters(exclude_categories=["Cs"], exclude_characters="\x00")
         max_size=50,
     )
 )
-def test_words_are_the_same_here_and_there(connection: Connection, texts: list[str]) -> None:
+def test_postgresql_and_python_split_texts_into_the_same_words(connection: Connection, texts: list[str]) -> None:
     """The words of a query have to be those of the index."""
     pairs = connection.exec_driver_sql(
         "SELECT said, chat_search_words(said)::text, to_tsvector('simple', words)::text"

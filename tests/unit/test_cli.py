@@ -65,7 +65,7 @@ def failure(capsys: Captured, *argv: str, status: int = 2) -> str:
 # --- serve -------------------------------------------------------------------------------------------------
 
 
-def test_serve_hands_settings_and_options_on(server: Served, tmp_path: Path) -> None:
+def test_serve_passes_settings_and_options(server: Served, tmp_path: Path) -> None:
     config = tmp_path / "chatserver.toml"
     config.write_text("drain_seconds = 7\nport = 1\n")
     url = "postgresql://chat@db/chat"
@@ -83,12 +83,12 @@ def test_serve_needs_no_option(server: Served) -> None:
     assert server.options == {"reuse_port": False, "local_model": False}
 
 
-def test_its_exit_status_is_the_servers(server: Served) -> None:
+def test_exit_status_is_that_of_the_server(server: Served) -> None:
     server.behave = lambda: 5
     assert cli.main(["serve"]) == 5
 
 
-def test_the_environment_is_read(server: Served, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_environment_is_read(server: Served, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CHATSERVER_PORT", "81")
     monkeypatch.setenv("CHATSERVER_PING_SECONDS", "0.2")
     cli.main(["serve", "--port", "82"])
@@ -135,24 +135,24 @@ def test_the_environment_is_read(server: Served, monkeypatch: pytest.MonkeyPatch
         "doctor http://localhost:port",
     ],
 )
-def test_what_cannot_be_is_refused_in_one_line(capsys: Captured, argv: str) -> None:
+def test_invalid_option_is_refused_in_one_line(capsys: Captured, argv: str) -> None:
     assert failure(capsys, *argv.split())
 
 
-def test_the_line_names_the_option(capsys: Captured) -> None:
+def test_refusal_names_the_option(capsys: Captured) -> None:
     llm = ["agent", "create", "--name", "A", "--adapter", "llm", "--provider", "p"]
     assert failure(capsys, *llm, "--max-tokens", "0").startswith("--max-tokens: ")
     assert failure(capsys, *llm, "--system-prompt", "\0") == "--system-prompt: must not contain NUL characters"
     assert failure(capsys, "agent", "create", "--name", " ", "--adapter", "echo").startswith("--name: ")
 
 
-def test_no_password_is_repeated(capsys: Captured) -> None:
+def test_refusal_repeats_no_password(capsys: Captured) -> None:
     url = "postgresql://chat:hunter2@db/chat"
     assert "hunter2" not in failure(capsys, "serve", "--database-ulr", url)
     assert "hunter2" not in failure(capsys, "serve", "--database-url", url + "?oops=1")
 
 
-def test_a_configuration_error_at_start(capsys: Captured, server: Served) -> None:
+def test_configuration_error_at_start_is_one_line(capsys: Captured, server: Served) -> None:
     def behave() -> int:
         logging.getLogger("chatserver.server").error("trying")
         raise ConfigurationError("port 80 is in use")
@@ -170,7 +170,7 @@ def test_a_configuration_error_at_start(capsys: Captured, server: Served) -> Non
         (OSError(98, "Address in use"), "OSError: [Errno 98] Address in use"),
     ],
 )
-def test_any_other_error_at_start(capsys: Captured, server: Served, error: Exception, line: str) -> None:
+def test_unexpected_error_at_start_is_one_line(capsys: Captured, server: Served, error: Exception, line: str) -> None:
     def behave() -> int:
         raise error
 
@@ -178,7 +178,7 @@ def test_any_other_error_at_start(capsys: Captured, server: Served, error: Excep
     assert failure(capsys, "serve") == line
 
 
-def test_at_level_debug_a_failed_start_tells_all(
+def test_failed_start_at_level_debug_prints_all_lines(
     capsys: Captured, server: Served, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("CHATSERVER_LOG_LEVEL", "debug")
@@ -195,7 +195,7 @@ def test_at_level_debug_a_failed_start_tells_all(
     assert captured.splitlines()[-1] == "chatserver: ZeroDivisionError"
 
 
-def test_a_server_that_fails_later_says_so_in_the_log(capsys: Captured, server: Served) -> None:
+def test_failure_after_the_start_is_logged(capsys: Captured, server: Served) -> None:
     def behave() -> int:
         logs.release()
         raise ZeroDivisionError
@@ -207,7 +207,7 @@ def test_a_server_that_fails_later_says_so_in_the_log(capsys: Captured, server: 
     assert "ZeroDivisionError" in line
 
 
-def test_an_interrupted_start_is_silent(capsys: Captured, server: Served) -> None:
+def test_interrupted_start_is_silent(capsys: Captured, server: Served) -> None:
     def behave() -> int:
         raise KeyboardInterrupt
 
@@ -216,7 +216,7 @@ def test_an_interrupted_start_is_silent(capsys: Captured, server: Served) -> Non
     assert capsys.readouterr().err == ""
 
 
-def test_what_is_logged_comes_out_when_a_command_ends_well(capsys: Captured, server: Served) -> None:
+def test_lines_logged_by_a_successful_command_are_written(capsys: Captured, server: Served) -> None:
     def behave() -> int:
         logging.getLogger("chatserver.server").warning("odd")
         return 0
@@ -253,6 +253,6 @@ def test_every_command_takes_the_common_options(capsys: Captured, command: str) 
         assert option in text
 
 
-def test_version(capsys: Captured, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_version_is_printed(capsys: Captured, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("chatserver.version.version", lambda name: {"chatserver": "1.2.3"}[name])
     assert shown(capsys, "--version") == "chatserver 1.2.3"

@@ -170,7 +170,7 @@ def report(url: str) -> Report:
     return doctor.examine(url, output), output.getvalue().splitlines()
 
 
-def test_a_healthy_server(patient: Patient) -> None:
+def test_healthy_server_passes_all_checks(patient: Patient) -> None:
     well, lines = report(patient.url + "/")
     assert well, lines
     assert [line.split(":")[0] for line in lines] == [
@@ -206,7 +206,7 @@ def test_a_healthy_server(patient: Patient) -> None:
         ("never pings", "pings: no ping came within 0 s"),
     ],
 )
-def test_each_ill_is_named_and_comes_with_advice(patient: Patient, ill: str, problem: str) -> None:
+def test_each_fault_is_named_with_advice(patient: Patient, ill: str, problem: str) -> None:
     patient.ills.add(ill)
     well, lines = report(patient.url)
     assert not well
@@ -234,7 +234,7 @@ def unreachable(answer: Callable[[socket.socket], None]) -> list[str]:
     return lines
 
 
-def test_nobody_listens() -> None:
+def test_unreachable_server_is_reported() -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]
     well, lines = report(f"http://127.0.0.1:{port}")
@@ -242,7 +242,7 @@ def test_nobody_listens() -> None:
     assert "refused" in lines[0]
 
 
-def test_something_that_does_not_speak_http() -> None:
+def test_server_without_http_is_reported() -> None:
     def garbage(connection: socket.socket) -> None:
         connection.recv(1_000)
         connection.sendall(b"220 mail.example ESMTP\x1b[2J\r\n")
@@ -252,7 +252,7 @@ def test_something_that_does_not_speak_http() -> None:
     assert "\x1b" not in lines[0]
 
 
-def test_tls_where_there_is_none(patient: Patient) -> None:
+def test_server_without_tls_is_reported(patient: Patient) -> None:
     well, lines = report(patient.url.replace("http:", "https:"))
     assert not well
     assert lines[0].startswith("FAIL  healthz: TLS fails")

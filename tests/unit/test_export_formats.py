@@ -63,7 +63,7 @@ def written(writer: Writer, *rows: Any, title: str | None = "Plans") -> str:
 # --- Markdown ---------------------------------------------------------------------------------------------
 
 
-def test_markdown_for_people() -> None:
+def test_markdown_shows_authors_times_and_effective_contents() -> None:
     later = NOON.astimezone(timezone(timedelta(hours=2))) + timedelta(minutes=1)
     text = written(
         MarkdownWriter(),
@@ -135,7 +135,7 @@ def headings(text: str) -> list[str]:
         "no code",
     ],
 )
-def test_a_code_block_that_is_left_open_swallows_nothing(content: str) -> None:
+def test_open_code_block_is_closed(content: str) -> None:
     text = written(MarkdownWriter(), row(content), row("next", "assistant", agent_name="Guide"))
     assert headings(text) == ["Plans", "User", "Guide"]
     assert content in text
@@ -147,12 +147,12 @@ NAMES = st.text(st.sampled_from("ab*_`[](){}<>#|~&!\\\n\r\t -+=.1&amp;"), min_si
 
 
 @given(NAMES, NAMES)
-def test_titles_and_names_are_no_markdown(title: str, name: str) -> None:
+def test_titles_and_names_are_escaped_in_markdown(title: str, name: str) -> None:
     text = written(MarkdownWriter(), row("said", "assistant", agent_name=name), title=title)
     assert headings(text) == [" ".join(title.split()), " ".join(name.split())]
 
 
-def test_a_conversation_without_a_title() -> None:
+def test_conversation_without_a_title_is_exported() -> None:
     assert written(MarkdownWriter(), title=None).startswith("# Conversation\n")
 
 
@@ -160,7 +160,7 @@ def test_a_conversation_without_a_title() -> None:
 
 
 @pytest.mark.parametrize("count", [0, 1, 3])
-def test_json_for_programs(count: int) -> None:
+def test_json_holds_everything_that_is_stored(count: int) -> None:
     said = [
         row(f'"{number}" \\ \n é', "assistant", agent_name="Guide", input_tokens=1, output_tokens=2)
         for number in range(count)

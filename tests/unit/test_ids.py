@@ -10,7 +10,7 @@ import pytest
 from chatserver.ids import uuid7
 
 
-def test_an_id_is_a_version_7_uuid_of_now() -> None:
+def test_id_is_a_version_7_uuid_of_now() -> None:
     before = time.time_ns() // 1_000_000
     made = uuid7()
     after = time.time_ns() // 1_000_000
@@ -19,7 +19,7 @@ def test_an_id_is_a_version_7_uuid_of_now() -> None:
     assert UUID(str(made)) == made
 
 
-def test_no_two_are_the_same() -> None:
+def test_ids_are_unique() -> None:
     assert len({uuid7() for _ in range(10_000)}) == 10_000
 
 

@@ -20,7 +20,7 @@ MOMENTS = st.datetimes(min_value=datetime(1, 1, 2), max_value=datetime(9999, 12,
 
 
 @given(st.booleans(), MOMENTS, st.uuids(), st.integers(0, 2**63 - 1), st.text(max_size=200))
-def test_what_was_encoded_comes_back(pinned: bool, moment: datetime, row: UUID, position: int, title: str) -> None:
+def test_encoded_key_is_decoded(pinned: bool, moment: datetime, row: UUID, position: int, title: str) -> None:
     key: list[keyset.Key] = [pinned, moment, row, position]
     cursor = keyset.encode("list", (row, title, None), key)
     assert keyset.decode("list", (row, title, None), cursor, (bool, datetime, UUID, int)) == key
@@ -29,7 +29,7 @@ def test_what_was_encoded_comes_back(pinned: bool, moment: datetime, row: UUID, 
 
 
 @pytest.mark.parametrize(("kind", "filters"), [("other", (1, None)), ("list", (1,)), ("list", (2, None)), ("list", ())])
-def test_a_cursor_of_another_list_is_refused(kind: str, filters: tuple[object, ...]) -> None:
+def test_cursor_of_another_list_is_refused(kind: str, filters: tuple[object, ...]) -> None:
     cursor = keyset.encode("list", (1, None), [5])
     with pytest.raises(ValidationError) as caught:
         keyset.decode(kind, filters, cursor, (int,))
@@ -62,7 +62,7 @@ def forge(*values: object) -> str:
         ((True,), (datetime,)),
     ],
 )
-def test_a_forged_key_is_refused(values: tuple[object, ...], types: tuple[type[keyset.Key], ...]) -> None:
+def test_forged_key_is_refused(values: tuple[object, ...], types: tuple[type[keyset.Key], ...]) -> None:
     with pytest.raises(ValidationError):
         keyset.decode("list", (), forge(*values), types)
 
@@ -85,13 +85,13 @@ def test_a_forged_key_is_refused(values: tuple[object, ...], types: tuple[type[k
         forge(1) + "\n",
     ],
 )
-def test_rubbish_is_refused(cursor: str) -> None:
+def test_malformed_cursor_is_refused(cursor: str) -> None:
     with pytest.raises(ValidationError):
         keyset.decode("list", (), cursor, (int,))
 
 
 @given(st.binary(max_size=300))
-def test_nothing_breaks_the_reading(data: bytes) -> None:
+def test_any_bytes_are_refused_as_cursor(data: bytes) -> None:
     for text in (base64.urlsafe_b64encode(data).decode(), data.decode("latin-1")):
         with pytest.raises(ValidationError):
             keyset.decode("list", (uuid4(),), text, (int,))

@@ -44,7 +44,7 @@ def text_lines(capsys: Captured) -> list[str]:
 # --- forms -------------------------------------------------------------------------------------------------
 
 
-def test_a_json_line(capsys: Captured) -> None:
+def test_json_line_has_all_fields(capsys: Captured) -> None:
     logs.configure("info", "json")
     before = time.time()
     logger.info("one %s", "two\nthrée", extra={"fields": {"count": 3}})
@@ -56,14 +56,14 @@ def test_a_json_line(capsys: Captured) -> None:
     assert abs(datetime.fromisoformat(moment).timestamp() - before) < 5
 
 
-def test_a_text_line(capsys: Captured) -> None:
+def test_text_line_has_all_fields(capsys: Captured) -> None:
     logs.configure("info", "text")
     logger.warning("careful", extra={"fields": {"count": 3}})
     (line,) = text_lines(capsys)
     assert line.endswith("Z WARNING chatserver.test: careful count=3")
 
 
-def test_auto_is_json_where_there_is_no_terminal(capsys: Captured) -> None:
+def test_auto_is_json_without_a_terminal(capsys: Captured) -> None:
     logs.configure("info", "auto")
     logger.info("x")
     assert json_lines(capsys)[0]["message"] == "x"
@@ -77,7 +77,7 @@ def test_auto_is_text_on_a_terminal(capsys: Captured, monkeypatch: pytest.Monkey
 
 
 @pytest.mark.parametrize("form", ["json", "text"])
-def test_a_line_bears_the_request_it_belongs_to(capsys: Captured, form: Any) -> None:
+def test_line_has_the_id_of_its_request(capsys: Captured, form: Any) -> None:
     logs.configure("info", form)
     token = logs.request_id.set("abc123")
     logger.info("within")
@@ -89,7 +89,7 @@ def test_a_line_bears_the_request_it_belongs_to(capsys: Captured, form: Any) -> 
 
 
 @pytest.mark.parametrize("form", ["json", "text"])
-def test_an_exception_stays_with_its_line(capsys: Captured, form: Any) -> None:
+def test_exception_stays_with_its_line(capsys: Captured, form: Any) -> None:
     logs.configure("info", form)
     try:
         raise ValueError("postgresql://chat:hunter2@db/chat does not answer")
@@ -104,7 +104,7 @@ def test_an_exception_stays_with_its_line(capsys: Captured, form: Any) -> None:
         assert rest[-1] == "    ValueError: postgresql://chat:…@db/chat does not answer"
 
 
-def test_nobody_can_forge_a_line(capsys: Captured) -> None:
+def test_logged_text_cannot_forge_a_line(capsys: Captured) -> None:
     logs.configure("info", "text")
     logger.info("path %s", "/\n2025-01-01T00:00:00.000Z INFO all is well\x1b[2J\r")
     _first, second = text_lines(capsys)
@@ -114,7 +114,7 @@ def test_nobody_can_forge_a_line(capsys: Captured) -> None:
 # --- levels ------------------------------------------------------------------------------------------------
 
 
-def test_the_level_is_ours_and_libraries_are_heard_from_warning_on(capsys: Captured) -> None:
+def test_level_applies_to_our_lines_and_libraries_log_from_warning_on(capsys: Captured) -> None:
     logs.configure("debug", "json")
     logger.debug("ours")
     logging.getLogger("library").info("chatter")
@@ -122,7 +122,7 @@ def test_the_level_is_ours_and_libraries_are_heard_from_warning_on(capsys: Captu
     assert [line["message"] for line in json_lines(capsys)] == ["ours", "trouble"]
 
 
-def test_at_error_nothing_less_is_heard(capsys: Captured) -> None:
+def test_level_error_drops_warnings_of_libraries(capsys: Captured) -> None:
     logs.configure("error", "json")
     logger.warning("ours")
     logging.getLogger("library").warning("trouble")
@@ -130,7 +130,7 @@ def test_at_error_nothing_less_is_heard(capsys: Captured) -> None:
     assert [line["message"] for line in json_lines(capsys)] == ["bad"]
 
 
-def test_a_warning_of_the_interpreter_is_a_line_too(capsys: Captured) -> None:
+def test_warning_of_the_interpreter_is_logged(capsys: Captured) -> None:
     logs.configure("info", "json")
     with warnings.catch_warnings():
         warnings.simplefilter("always")
@@ -176,7 +176,7 @@ def test_messages_and_fields_are_scrubbed(capsys: Captured, form: Any) -> None:
 
 
 @pytest.mark.parametrize("piece", ["token", "?token", "&key=", "a://b:", "password='", "Bearer "])
-def test_scrubbing_a_hostile_text_takes_no_time(piece: str) -> None:
+def test_hostile_text_is_scrubbed_quickly(piece: str) -> None:
     started = time.perf_counter()
     logs.scrub("?" + piece * (200_000 // len(piece)))
     assert time.perf_counter() - started < 2
@@ -185,7 +185,7 @@ def test_scrubbing_a_hostile_text_takes_no_time(piece: str) -> None:
 # --- the start ---------------------------------------------------------------------------------------------
 
 
-def test_what_is_held_back_is_written_once_the_start_is_over(capsys: Captured) -> None:
+def test_held_lines_are_written_after_the_start(capsys: Captured) -> None:
     logs.configure("info", "json", hold=True)
     logger.info("starting")
     assert logs.holding()
@@ -196,7 +196,7 @@ def test_what_is_held_back_is_written_once_the_start_is_over(capsys: Captured) -
     assert [line["message"] for line in json_lines(capsys)] == ["starting", "running"]
 
 
-def test_of_what_is_held_back_the_oldest_is_lost_first(capsys: Captured) -> None:
+def test_oldest_held_lines_are_lost_first(capsys: Captured) -> None:
     logs.configure("info", "json", hold=True)
     for number in range(1_003):
         logger.info("%d", number)
@@ -229,7 +229,7 @@ class LogRequestTest(AsyncHTTPTestCase):
         (line,) = json_lines(self.capsys)
         return line
 
-    def test_a_request_is_logged_without_its_query(self) -> None:
+    def test_request_is_logged_without_its_query(self) -> None:
         line = self.line("/200?q=private&token=hunter2")
         assert line.pop("ms") >= 0
         assert line.pop("time")
@@ -243,13 +243,13 @@ class LogRequestTest(AsyncHTTPTestCase):
             "requestId": "req-1",
         }
 
-    def test_what_the_client_did_wrong_is_no_error(self) -> None:
+    def test_client_error_is_not_logged_as_error(self) -> None:
         assert self.line("/404")["level"] == "info"
 
-    def test_what_the_server_did_wrong_is(self) -> None:
+    def test_server_error_is_logged_as_error(self) -> None:
         assert self.line("/503")["level"] == "error"
 
-    def test_health_checks_are_for_debugging(self) -> None:
+    def test_health_checks_are_logged_at_debug(self) -> None:
         assert self.line("/healthz")["level"] == "debug"
 
 

@@ -88,7 +88,7 @@ class Page(HTMLParser):
         (r"\*not\* &lt;b&gt;", "<p>*not* &lt;b&gt;</p>"),
     ],
 )
-def test_text(markdown: str, html: str) -> None:
+def test_text_is_rendered(markdown: str, html: str) -> None:
     assert render(markdown) == html
 
 
@@ -107,7 +107,7 @@ def test_headings_begin_at_h2_and_skip_no_level(markdown: str, levels: list[int]
     assert Page(render(markdown)).levels == levels
 
 
-def test_a_table_is_aligned_without_styles() -> None:
+def test_table_is_aligned_without_styles() -> None:
     assert render("|a|b|c|d|\n|:-|:-:|-:|-|\n|1|2|3|4|") == (
         "<table>\n<thead>\n<tr>\n"
         '<th align="left">a</th>\n<th align="center">b</th>\n<th align="right">c</th>\n<th>d</th>\n'
@@ -148,7 +148,7 @@ def test_a_table_is_aligned_without_styles() -> None:
         ("![![a](http://i.j)](http://b.c)", f'<a href="http://b.c" {TO}>a</a>'),
     ],
 )
-def test_a_link(markdown: str, html: str) -> None:
+def test_link_is_rendered(markdown: str, html: str) -> None:
     assert render(markdown) == f"<p>{html}</p>"
 
 
@@ -183,14 +183,14 @@ def test_a_link(markdown: str, html: str) -> None:
         "[a]: /b",
     ],
 )
-def test_what_is_no_link_stays_as_it_was_written(markdown: str) -> None:
+def test_text_that_is_not_a_link_stays_as_written(markdown: str) -> None:
     assert render(markdown) == f"<p>{markdown}</p>"
 
 
 @pytest.mark.parametrize(
     "scheme", ["&#106;avascript:", "java\tscript:", "\x01javascript:", "javascript&colon;", "&#x6A;avascript:"]
 )
-def test_a_scheme_in_disguise_is_no_link(scheme: str) -> None:
+def test_disguised_scheme_is_not_a_link(scheme: str) -> None:
     for markdown in (
         f"[a]({scheme}alert(1))",
         f"[a](<{scheme}alert(1)>)",
@@ -225,14 +225,14 @@ def test_code_is_highlighted() -> None:
         ("日本", ""),
     ],
 )
-def test_code_in_an_unknown_language_is_not(info: str, attribute: str) -> None:
+def test_code_in_an_unknown_language_is_not_highlighted(info: str, attribute: str) -> None:
     assert render(f"~~~{info}\na < b\n~~~") == f"<pre><code{attribute}>a &lt; b\n</code></pre>"
 
 
 @pytest.mark.parametrize(
     "language", ["c++", "C#", "objective-c", "F#", "html", "HTML", "json", "console", "diff", "text"]
 )
-def test_all_of_the_code_is_there(language: str) -> None:
+def test_highlighting_keeps_all_code(language: str) -> None:
     code = "\n\n  <a b='c'>&amp;\t{ /* x */ }\n\n# y\x0c\n\n+ z\n"
     html = render(f"```{language}\n{code}```")
     assert f'class="language-{language}"' in html
@@ -245,7 +245,7 @@ def test_very_long_code_is_not_highlighted() -> None:
     assert render(f"```python\n{code}```") == f'<pre><code class="language-python">{code}</code></pre>'
 
 
-def test_a_lexer_that_fails_or_drops_something_does_no_harm(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_faulty_lexer_leaves_code_unhighlighted(monkeypatch: pytest.MonkeyPatch) -> None:
     class Lexer:
         def __init__(self, tokens: list[tuple[object, str]]) -> None:
             self.get_tokens = lambda code: tokens or 1 / 0
@@ -255,19 +255,19 @@ def test_a_lexer_that_fails_or_drops_something_does_no_harm(monkeypatch: pytest.
         assert render("```python\nx = 1\n```") == '<pre><code class="language-python">x = 1\n</code></pre>'
 
 
-def test_code_without_an_end() -> None:
+def test_unclosed_code_block_is_rendered() -> None:
     assert Page(render("```python\nx = 1")).text.rstrip() == "x = 1"
 
 
 # --- no word is lost ----------------------------------------------------------------------------------------------
 
 
-def test_cells_that_the_header_has_no_column_for_are_kept() -> None:
+def test_cells_beyond_the_header_are_kept() -> None:
     page = Page(render("> |a|b|\n> |-|-|\n> |1|2|3|\n> |`x|y`|\n> ||4|5||\n> |6|"))
     assert page.text.split() == ["a", "b", "1", "2", "|", "3", "`x", "y`", "4", "|", "5", "|", "6"]
 
 
-def test_definitions_that_no_link_refers_to_are_kept() -> None:
+def test_unused_link_definitions_are_kept() -> None:
     link = f'<a href="http://b.c" {TO}>'
     assert render('[a]: http://b.c "d"\n[e]') == f'<p>[a]: {link}http://b.c</a> "d"</p>\n<p>[e]</p>'
     assert (
@@ -278,24 +278,24 @@ def test_definitions_that_no_link_refers_to_are_kept() -> None:
 
 @pytest.mark.parametrize("depth", [5, 18, 19, 20, 38, 39, 40, 100, 3_000])
 @pytest.mark.parametrize("nest", ["> ", "- + ", ">- "])
-def test_however_deeply_it_is_nested(nest: str, depth: int) -> None:
+def test_deep_nesting_loses_no_text(nest: str, depth: int) -> None:
     html = render(f"before\n\n{nest * depth}<deep>\n\nafter")
     assert all(word in Page(html).text for word in ("before", "<deep>", "after"))
     if depth == 5:
         assert "<blockquote>" in html or "<ul>" in html
 
 
-def test_a_list_in_lists() -> None:
+def test_nested_lists_are_rendered() -> None:
     html = render("".join(f"{'  ' * depth}- level {depth}\n" for depth in range(15)))
     assert html.count("<ul>") == 15
 
 
-def test_what_is_nested_too_deeply_is_shown_as_it_was_written() -> None:
+def test_too_deep_nesting_is_shown_as_written() -> None:
     markdown = "  # a <b>\n" + "> " * 200 + "c"
     assert render(markdown) == "<p># a &lt;b&gt;<br>\n" + "&gt; " * 200 + "c</p>"
 
 
-def test_brackets_in_brackets() -> None:
+def test_nested_brackets_are_rendered_quickly() -> None:
     for markdown in ("[" * 3_000 + "word" + "](http://b.c)" * 3_000, "![" * 3_000 + "word" + "](http://b.c)" * 3_000):
         assert "word" in Page(render(markdown)).text
 
@@ -328,7 +328,7 @@ ANYTHING = st.lists(st.one_of(PIECES, st.text(max_size=5)), max_size=40).map("".
 @example('<a href="http://a.b" onclick="x">')
 @example("[a](http://a.b/\"onclick='x')")
 @example("<svg><style><img src=x onerror=alert(1)></style>")
-def test_it_is_safe(markdown: str) -> None:
+def test_hostile_text_renders_safely(markdown: str) -> None:
     html = render(markdown.encode(errors="replace").decode())
     assert not html.endswith("\n")
     page = Page(html)
@@ -372,7 +372,7 @@ def test_no_word_is_lost(markup: list[str]) -> None:
 
 
 @pytest.mark.serial
-def test_what_is_ordinary_is_quick() -> None:
+def test_ordinary_text_is_rendered_quickly() -> None:
     """Far below what a hostile text may take before it is given up, in time of the processor."""
     markdown = (
         "## A\n\nSome *text* with `code` and [a link](https://b.c).\n\n- one\n- two\n\n```python\nx = 1\n```\n\n" * 30

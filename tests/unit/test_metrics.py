@@ -13,17 +13,17 @@ def samples(metrics: Metrics) -> dict[tuple[str, tuple[tuple[str, str], ...]], f
     return {(s.name, tuple(sorted(s.labels.items()))): s.value for family in families for s in family.samples}
 
 
-def test_every_name_bears_the_prefix() -> None:
+def test_every_name_has_the_prefix() -> None:
     metrics = Metrics("1.2.3")
     metrics.request("Page", "GET", 200, 0.1)
     assert all(name.startswith("chatserver_") for name, _ in samples(metrics))
 
 
-def test_the_content_type_is_prometheus_text() -> None:
+def test_content_type_is_prometheus_text() -> None:
     assert Metrics("1.2.3").render()[1].startswith("text/plain; version=")
 
 
-def test_what_is_counted_shows() -> None:
+def test_counted_values_are_exposed() -> None:
     metrics = Metrics("1.2.3")
     metrics.streams.inc()
     metrics.runs.inc(2)
@@ -63,7 +63,7 @@ def test_requests_are_counted_by_handler_and_timed_unless_they_are_streams() -> 
     assert ("chatserver_request_seconds_sum", (("handler", "Stream"),)) not in shown
 
 
-def test_methods_that_clients_make_up_are_one_series() -> None:
+def test_unknown_methods_share_one_series() -> None:
     metrics = Metrics("1.2.3")
     metrics.request("Page", "BREW", 405, 0)
     metrics.request("Page", "WHEN", 405, 0)
@@ -71,7 +71,7 @@ def test_methods_that_clients_make_up_are_one_series() -> None:
     assert samples(metrics)["chatserver_requests_total", labels] == 2
 
 
-def test_two_sets_of_metrics_know_nothing_of_each_other() -> None:
+def test_two_metrics_objects_are_independent() -> None:
     one, two = Metrics("1"), Metrics("2")
     one.tokens.inc()
     assert samples(two)["chatserver_tokens_total", ()] == 0

@@ -83,7 +83,7 @@ def arranged(*messages: tuple[str, Role, int | None], trigger: int) -> list[str]
     return [turn.content for turn in arrange(history, UUID(int=trigger))]
 
 
-def test_a_plain_conversation_stays_as_it_is() -> None:
+def test_plain_conversation_keeps_its_order() -> None:
     plain: list[tuple[str, Role, int | None]] = [
         ("be brief", "system", None),
         ("one?", "user", None),
@@ -93,7 +93,7 @@ def test_a_plain_conversation_stays_as_it_is() -> None:
     assert arranged(*plain, trigger=4) == ["be brief", "one?", "one!", "two?"]
 
 
-def test_an_answer_that_came_after_the_next_question_is_read_before_it() -> None:
+def test_late_answer_is_read_before_the_next_question() -> None:
     assert arranged(("one?", "user", None), ("two?", "user", None), ("one!", "assistant", 1), trigger=2) == [
         "one?",
         "one!",
@@ -101,7 +101,7 @@ def test_an_answer_that_came_after_the_next_question_is_read_before_it() -> None
     ]
 
 
-def test_nothing_after_the_trigger_and_none_of_its_own_answers() -> None:
+def test_messages_after_the_trigger_and_its_answers_are_left_out() -> None:
     assert arranged(
         ("one?", "user", None),
         ("one!", "assistant", 1),
@@ -112,11 +112,11 @@ def test_nothing_after_the_trigger_and_none_of_its_own_answers() -> None:
     ) == ["one?"]
 
 
-def test_an_answer_whose_question_is_gone_stands_where_it_was_written() -> None:
+def test_answer_to_a_superseded_question_keeps_its_position() -> None:
     assert arranged(("orphan", "assistant", 77), ("one?", "user", None), trigger=2) == ["orphan", "one?"]
 
 
-def test_white_space_is_kept_within_and_blank_messages_are_left_out() -> None:
+def test_white_space_is_kept_and_blank_messages_are_left_out() -> None:
     assert arranged(
         ("  a \n", "user", None), (" \n", "user", None), ("\t", "assistant", 1), ("b", "user", None), trigger=4
     ) == [

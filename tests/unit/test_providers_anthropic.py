@@ -31,14 +31,14 @@ def read(reader: MessageReader, *events: object) -> list[Delta]:
 
 
 @pytest.mark.parametrize("base_url", ["http://model.example", "http://model.example/v1"])
-def test_url_and_headers(base_url: str) -> None:
+def test_request_has_url_and_headers(base_url: str) -> None:
     settings = ProviderSettings(kind="anthropic", base_url=base_url, model="m")
     assert Messages(base_url, settings, None).url == "http://model.example/v1/messages"
     assert Messages(base_url, settings, None).headers == {"anthropic-version": "2023-06-01"}
     assert Messages(base_url, settings, "k").headers["x-api-key"] == "k"
 
 
-def test_body() -> None:
+def test_request_has_a_body_of_alternating_roles() -> None:
     assert body(Prompt(HISTORY, system="s", temperature=0.5)) == {
         "model": "m",
         "system": "s\n\nb",
@@ -53,19 +53,19 @@ def test_body() -> None:
     }
 
 
-def test_body_without_alternating_roles() -> None:
+def test_request_has_all_turns_without_alternating_roles() -> None:
     made = body(Prompt(HISTORY), alternate_roles=False)
     assert [message["content"] for message in made["messages"]] == ["a", "c", "d", "e"]
     assert made["system"] == "b"
 
 
-def test_the_agent_wins_over_the_settings() -> None:
+def test_agent_wins_over_the_settings() -> None:
     assert body(Prompt(HISTORY), max_tokens=9)["max_tokens"] == 9
     made = body(Prompt(HISTORY, model="other", max_tokens=7), max_tokens=9)
     assert (made["model"], made["max_tokens"]) == ("other", 7)
 
 
-def test_an_answer() -> None:
+def test_events_become_deltas() -> None:
     reader = MessageReader()
     deltas = read(
         reader,
@@ -99,7 +99,7 @@ def test_an_answer() -> None:
         ("pause_turn", "pause_turn"),
     ],
 )
-def test_stop_reasons(theirs: str, ours: str) -> None:
+def test_stop_reasons_are_normalised(theirs: str, ours: str) -> None:
     reader = MessageReader()
     read(reader, {"type": "message_delta", "delta": {"stop_reason": theirs}})
     assert reader.stop_reason == ours
@@ -113,7 +113,7 @@ def test_cached_input_counts_as_input() -> None:
     assert reader.usage == Usage(22, 3)
 
 
-def test_a_server_that_does_not_stream() -> None:
+def test_whole_body_becomes_deltas() -> None:
     reader = MessageReader()
     whole = {
         "type": "message",
@@ -125,7 +125,7 @@ def test_a_server_that_does_not_stream() -> None:
     assert (reader.stop_reason, reader.usage) == ("length", Usage(3, 2))
 
 
-def test_an_error_in_the_stream() -> None:
+def test_error_in_the_stream_raises_attempt_error() -> None:
     with pytest.raises(AttemptError) as caught:
         read(MessageReader(), {"type": "error", "error": {"type": "overloaded_error", "message": "sk-secret"}})
     assert caught.value.code == "unavailable"
@@ -155,7 +155,7 @@ EVENT = JSON | st.fixed_dictionaries(
 
 
 @given(st.lists(EVENT))
-def test_whatever_comes_is_read_or_refused(events: list[object]) -> None:
+def test_any_json_is_read_or_refused(events: list[object]) -> None:
     reader = MessageReader()
     try:
         deltas = read(reader, *events)

@@ -15,7 +15,7 @@ from chatserver.settings import ProviderSettings
 PAGE = (Path(__file__).parents[2] / "docs" / "providers.md").read_text()
 
 
-def test_every_option_stands_there_with_its_default() -> None:
+def test_documentation_has_each_option_with_its_default() -> None:
     rows = dict(re.findall(r"^\| `(\w+)` \| ([^|]+) \|[^|]*\|[^|]*\|$", PAGE, re.MULTILINE))
     defaults = {
         name: "(needed)" if field.default is PydanticUndefined else str(field.default or "none")
@@ -24,12 +24,12 @@ def test_every_option_stands_there_with_its_default() -> None:
     assert rows == defaults
 
 
-def test_every_code_of_a_provider_stands_there() -> None:
+def test_documentation_has_each_error_code_of_a_provider() -> None:
     told = set(re.findall(r"^\| `(\w+)` \| [^|]+ \|$", PAGE, re.MULTILINE))
     assert told == set(get_args(ErrorCode)) - {"internal", "answer_too_long"}
 
 
-def test_the_figures_are_the_code_s() -> None:
+def test_documentation_has_the_figures_of_the_code() -> None:
     assert f"more than {failures.MAX_WAIT_SECONDS:.0f} seconds" in PAGE
     assert turns.OPENING in PAGE
     assert (remote.MAX_LINE_BYTES, remote.MAX_WHOLE_BYTES) == (1024 * 1024, 8 * 1024 * 1024)

@@ -23,13 +23,13 @@ async def answer(prompt: Prompt) -> list[Delta]:
 
 
 @in_virtual_time
-async def test_words_and_white_space_apart() -> None:
+async def test_text_is_split_into_words_and_white_space() -> None:
     pieces = ["Echo", " ", "from", " ", "agent:", "   ", "a", "\n\t", "b.c"]
     assert await answer(asking("  a\n\tb.c")) == [*map(TextDelta, pieces), Finish("stop", None)]
 
 
 @in_virtual_time
-async def test_no_message() -> None:
+async def test_prompt_without_a_message_gets_a_fixed_answer() -> None:
     pieces = ["No", " ", "message", " ", "to", " ", "echo."]
     assert await answer(Prompt(())) == [*map(TextDelta, pieces), Finish("stop", None)]
     assert EchoProvider.needs_user_turn is False
@@ -37,7 +37,7 @@ async def test_no_message() -> None:
 
 @given(content=st.text(min_size=1))
 @in_virtual_time
-async def test_the_pieces_are_the_text(content: str) -> None:
+async def test_joined_pieces_are_the_text(content: str) -> None:
     *pieces, end = await answer(asking(content))
     assert end == Finish("stop", None)
     texts = [piece.text for piece in pieces if isinstance(piece, TextDelta)]
@@ -48,7 +48,7 @@ async def test_the_pieces_are_the_text(content: str) -> None:
 
 @pytest.mark.parametrize("busy_seconds", [0, 0.001, 0.0049])
 @in_virtual_time
-async def test_keeps_pace_however_busy_the_consumer_is(busy_seconds: float) -> None:
+async def test_pace_is_kept_with_a_slow_consumer(busy_seconds: float) -> None:
     times = []
     async for _ in EchoProvider(0.005).generate(asking("x " * 500)):
         times.append(now())
@@ -58,7 +58,7 @@ async def test_keeps_pace_however_busy_the_consumer_is(busy_seconds: float) -> N
 
 
 @in_virtual_time
-async def test_no_burst_after_a_pause() -> None:
+async def test_pause_is_followed_by_no_burst() -> None:
     times = []
     async for _ in EchoProvider(0.005).generate(asking("x " * 20)):
         times.append(now())
@@ -70,7 +70,7 @@ async def test_no_burst_after_a_pause() -> None:
 
 
 @in_virtual_time
-async def test_other_tasks_get_a_turn_without_a_pace() -> None:
+async def test_other_tasks_run_without_a_pace() -> None:
     turns = 0
 
     async def other() -> None:

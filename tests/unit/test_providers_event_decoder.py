@@ -46,7 +46,7 @@ def cut(data: bytes, places: list[int]) -> list[bytes]:
         (b"", []),
     ],
 )
-def test_reads_what_the_standard_says(stream: bytes, events: list[str]) -> None:
+def test_stream_is_decoded_as_the_standard_says(stream: bytes, events: list[str]) -> None:
     assert read([stream]) == events
     assert read([stream[i : i + 1] for i in range(len(stream))]) == events
 
@@ -58,13 +58,13 @@ ENDINGS = st.sampled_from(["\n", "\r\n", "\r"])
 
 
 @given(st.lists(st.tuples(LINES, ENDINGS)), st.lists(st.integers(min_value=0)))
-def test_any_cutting_gives_the_same_events(lines: list[tuple[str, str]], places: list[int]) -> None:
+def test_any_chunks_give_the_same_events(lines: list[tuple[str, str]], places: list[int]) -> None:
     stream = "".join(line + ending for line, ending in lines).encode()
     assert read(cut(stream, places)) == read([stream])
 
 
 @given(st.binary(), st.lists(st.integers(min_value=0)))
-def test_any_bytes_are_read(stream: bytes, places: list[int]) -> None:
+def test_any_bytes_are_decoded(stream: bytes, places: list[int]) -> None:
     assert read(cut(stream, places)) == read([stream])
 
 
@@ -72,7 +72,7 @@ def test_any_bytes_are_read(stream: bytes, places: list[int]) -> None:
     st.lists(st.text(st.characters(codec="utf-8", exclude_characters="\r\n"), min_size=1)),
     st.lists(st.integers(min_value=0)),
 )
-def test_what_was_written_is_read(contents: list[str], places: list[int]) -> None:
+def test_encoded_events_are_decoded(contents: list[str], places: list[int]) -> None:
     stream = "".join(f"data: {content}\n\n" for content in contents).encode()
     assert read(cut(stream, places)) == contents
 
@@ -88,18 +88,18 @@ def test_what_was_written_is_read(contents: list[str], places: list[int]) -> Non
         b"data\n" * 80,
     ],
 )
-def test_what_is_too_long_is_refused(stream: bytes, size: int) -> None:
+def test_too_long_line_or_event_is_refused(stream: bytes, size: int) -> None:
     with pytest.raises(TooLongError):
         read([stream[i : i + size] for i in range(0, len(stream), size)], max_line_bytes=50)
 
 
 @pytest.mark.parametrize("size", [1, 7, 1_000])
-def test_the_bound_is_on_a_line_and_not_on_the_stream(size: int) -> None:
+def test_stream_may_be_longer_than_the_bound_of_a_line(size: int) -> None:
     stream = (b"data: " + b"x" * 44 + b"\n\n") * 5
     assert read([stream[i : i + size] for i in range(0, len(stream), size)], max_line_bytes=50) == ["x" * 44] * 5
 
 
-def test_a_whole_body_is_one_event() -> None:
+def test_whole_body_is_one_event() -> None:
     reader = WholeBodyReader(max_bytes=12)
     assert reader.feed(b"\xef\xbb\xbf{ \xe2\x82") == []
     assert reader.feed(b"\xac }") == []

@@ -19,7 +19,7 @@ def remote(kind: str, **settings: object) -> ProviderSettings:
     )
 
 
-def test_each_kind() -> None:
+def test_each_kind_makes_its_provider() -> None:
     echo = make_provider("e", ProviderSettings(kind="echo", pace_ms=50), {})
     assert isinstance(echo, EchoProvider)
     assert vars(echo) == {"_pace_seconds": 0.05}
@@ -31,22 +31,20 @@ def test_each_kind() -> None:
         provider.close()
 
 
-def test_the_key_comes_from_the_environment() -> None:
+def test_key_is_read_from_the_environment() -> None:
     provider = make_provider("p", remote("openai", api_key_env="KEY"), {"KEY": " sk-1\n"})
     assert vars(provider)["_headers"]["Authorization"] == "Bearer sk-1"
 
 
 @pytest.mark.parametrize("environment", [{}, {"KEY": ""}, {"KEY": " \n"}])
-def test_without_its_key_a_provider_sends_none_and_says_so(
-    environment: dict[str, str], caplog: pytest.LogCaptureFixture
-) -> None:
+def test_missing_key_is_logged_and_none_is_sent(environment: dict[str, str], caplog: pytest.LogCaptureFixture) -> None:
     provider = make_provider("main", remote("openai", api_key_env="KEY"), environment)
     assert "Authorization" not in vars(provider)["_headers"]
     assert caplog.messages == ["provider main: the environment variable KEY holds no API key, so none is sent"]
 
 
 @pytest.mark.parametrize("key", ["sk-a\r\nX-Evil: 1", "sk-ä", "sk a", "sk\x7f"])
-def test_a_key_that_cannot_stand_in_a_header_is_refused(key: str) -> None:
+def test_key_that_does_not_fit_a_header_is_refused(key: str) -> None:
     with pytest.raises(ConfigurationError) as caught:
         make_provider("main", remote("openai", api_key_env="KEY"), {"KEY": key})
     assert caught.value.message == "provider main: the environment variable KEY holds no valid API key"

@@ -33,12 +33,12 @@ SECRET = "sk-proj-0123456789abcdef"
         (529, "unavailable", True),
     ],
 )
-def test_statuses(status: int, code: str, again: bool) -> None:
+def test_status_becomes_an_error_code(status: int, code: str, again: bool) -> None:
     failure = refused(status, {}, b"")
     assert (failure.code, failure.again, failure.reason) == (code, again, f"HTTP status {status}")
 
 
-def test_a_refused_request_tells_its_status() -> None:
+def test_refused_request_has_the_status_in_its_message() -> None:
     assert "404" in refused(404, {}, b"").message
 
 
@@ -53,14 +53,14 @@ def test_a_refused_request_tells_its_status() -> None:
         ([SECRET], "HTTP status 400"),
     ],
 )
-def test_the_reason_holds_a_word_and_nothing_of_the_text(body: object, reason: str) -> None:
+def test_reason_holds_an_error_word_and_no_text_of_the_provider(body: object, reason: str) -> None:
     failure = refused(400, {}, json.dumps(body).encode())
     assert failure.reason == reason
     assert SECRET not in failure.message
 
 
 @given(st.binary())
-def test_any_error_body_will_do(body: bytes) -> None:
+def test_any_error_body_is_accepted(body: bytes) -> None:
     assert refused(500, {}, body).code == "unavailable"
 
 
@@ -81,7 +81,7 @@ def test_any_error_body_will_do(body: bytes) -> None:
         ([], "unavailable"),
     ],
 )
-def test_reported_errors(error: object, code: str) -> None:
+def test_reported_error_becomes_an_error_code(error: object, code: str) -> None:
     assert reported(error).code == code
 
 
@@ -97,7 +97,7 @@ def test_backoff_grows_up_to_a_bound() -> None:
     assert waits[-1] <= MAX_WAIT_SECONDS + 0.5
 
 
-def test_what_will_not_fare_better_is_not_sent_again() -> None:
+def test_lasting_failure_is_not_tried_again() -> None:
     assert wait_seconds(AttemptError("unauthorized", ""), 0) is None
 
 
@@ -105,14 +105,14 @@ def retry_after(value: str) -> float | None:
     return wait_seconds(refused(429, {"Retry-After": value}, b""), 0)
 
 
-def test_retry_after_in_seconds() -> None:
+def test_retry_after_in_seconds_is_read() -> None:
     assert 7 <= (retry_after("7") or 0) <= 7.5
     assert 0 <= (retry_after(" 0 ") or 0) <= 0.5
     assert retry_after("21") is None
     assert retry_after("9" * 400) is None
 
 
-def test_retry_after_as_a_date() -> None:
+def test_retry_after_as_a_date_is_read() -> None:
     now = datetime.now(UTC)
     assert 5 <= (retry_after(format_datetime(now + timedelta(seconds=8), usegmt=True)) or 0) <= 8.5
     assert 0 <= (retry_after(format_datetime(now - timedelta(days=1), usegmt=True)) or 0) <= 0.5
@@ -121,5 +121,5 @@ def test_retry_after_as_a_date() -> None:
 
 
 @pytest.mark.parametrize("value", ["", "soon", "-1", "1.5", "٣", "Mon, 99 Foo 99999999999999999999 99:99:99 GMT"])
-def test_retry_after_that_makes_no_sense_is_passed_over(value: str) -> None:
+def test_malformed_retry_after_is_ignored(value: str) -> None:
     assert 0.5 <= (retry_after(value) or 0) <= 1.0

@@ -32,14 +32,14 @@ def read(reader: ChatCompletionReader, *events: str) -> list[Delta]:
     return [delta for data in events for delta in reader.read(data)]
 
 
-def test_url_and_headers() -> None:
+def test_request_has_url_and_headers() -> None:
     settings = ProviderSettings(kind="openai", base_url=URL, model="m")
     assert ChatCompletions(URL, settings, None).url == "http://model.example/v1/chat/completions"
     assert ChatCompletions(URL, settings, None).headers == {}
     assert ChatCompletions(URL, settings, "k").headers == {"Authorization": "Bearer k"}
 
 
-def test_body_with_what_the_settings_say() -> None:
+def test_request_has_the_values_of_the_settings() -> None:
     assert body(Prompt(HISTORY)) == {
         "model": "m",
         "messages": [{"role": turn.role, "content": turn.content} for turn in HISTORY],
@@ -48,20 +48,20 @@ def test_body_with_what_the_settings_say() -> None:
     }
 
 
-def test_body_with_what_the_agent_says() -> None:
+def test_request_has_the_values_of_the_agent() -> None:
     prompt = Prompt(HISTORY[:1], system="s", model="other", temperature=0, max_tokens=7)
     made = body(prompt, max_tokens=9)
     assert made["messages"] == [{"role": "system", "content": "s"}, {"role": "user", "content": "a"}]
     assert (made["model"], made["temperature"], made["max_tokens"]) == ("other", 0, 7)
 
 
-def test_body_with_another_name_for_max_tokens() -> None:
+def test_request_has_the_configured_name_of_max_tokens() -> None:
     made = body(Prompt(HISTORY[:1]), max_tokens=9, max_tokens_field="max_completion_tokens")
     assert made["max_completion_tokens"] == 9
     assert "max_tokens" not in made
 
 
-def test_body_for_strict_chat_templates() -> None:
+def test_request_alternates_roles_for_strict_chat_templates() -> None:
     assert body(Prompt(HISTORY, system="s"), alternate_roles=True)["messages"] == [
         {"role": "system", "content": "s\n\nb"},
         {"role": "user", "content": "a\n\nc"},
@@ -70,7 +70,7 @@ def test_body_for_strict_chat_templates() -> None:
     ]
 
 
-def test_an_answer() -> None:
+def test_events_become_deltas() -> None:
     reader = ChatCompletionReader()
     deltas = read(
         reader,
@@ -98,23 +98,23 @@ def test_an_answer() -> None:
         (None, []),
     ],
 )
-def test_kinds_of_pieces(delta: object, deltas: list[Delta]) -> None:
+def test_piece_becomes_text_or_reasoning(delta: object, deltas: list[Delta]) -> None:
     assert read(ChatCompletionReader(), event(delta)) == deltas
 
 
-def test_done_without_a_reason() -> None:
+def test_done_without_a_stop_reason_ends_the_answer() -> None:
     reader = ChatCompletionReader()
     read(reader, event({"content": "x"}), "[DONE]")
     assert reader.stop_reason == "stop"
 
 
-def test_a_reason_of_their_own_is_kept() -> None:
+def test_unknown_stop_reason_is_kept() -> None:
     reader = ChatCompletionReader()
     read(reader, event({}, finish_reason="tool_calls"))
     assert reader.stop_reason == "tool_calls"
 
 
-def test_a_server_that_does_not_stream() -> None:
+def test_whole_body_becomes_deltas() -> None:
     reader = ChatCompletionReader()
     message = {"role": "assistant", "content": "Hello", "reasoning_content": "hm"}
     whole = {
@@ -126,13 +126,13 @@ def test_a_server_that_does_not_stream() -> None:
 
 
 @pytest.mark.parametrize("counts", [{"prompt_tokens": 3}, {"prompt_tokens": "3", "completion_tokens": 2}])
-def test_counts_that_make_no_sense_are_none(counts: object) -> None:
+def test_malformed_token_counts_are_ignored(counts: object) -> None:
     reader = ChatCompletionReader()
     read(reader, json.dumps({"choices": [], "usage": counts}))
     assert reader.usage is None
 
 
-def test_an_error_in_the_stream() -> None:
+def test_error_in_the_stream_raises_attempt_error() -> None:
     with pytest.raises(AttemptError) as caught:
         read(ChatCompletionReader(), json.dumps({"error": {"message": "sk-secret", "code": 429}}))
     assert caught.value.code == "rate_limited"
@@ -157,7 +157,7 @@ EVENT = JSON | st.fixed_dictionaries({}, optional={"choices": JSON | st.lists(CH
 
 
 @given(st.lists(EVENT))
-def test_whatever_comes_is_read_or_refused(events: list[object]) -> None:
+def test_any_json_is_read_or_refused(events: list[object]) -> None:
     reader = ChatCompletionReader()
     try:
         deltas = read(reader, *map(json.dumps, events))

@@ -26,11 +26,11 @@ def test_neighbours_are_joined() -> None:
     assert alternate(turns) == [user("a\n\nb"), assistant("c\n\nd"), user("e")]
 
 
-def test_an_assistant_that_began_gets_an_opening() -> None:
+def test_conversation_that_the_assistant_began_gets_an_opening() -> None:
     assert alternate([assistant("hi"), user("a")]) == [user(OPENING), assistant("hi"), user("a")]
 
 
-def test_blank_turns_are_left_out_but_for_the_last() -> None:
+def test_blank_turns_except_the_last_are_left_out() -> None:
     assert alternate([user("a"), assistant(" \n"), user("b")]) == [user("a\n\nb")]
     assert alternate([assistant("\t"), user(" ")]) == [user(" ")]
     assert alternate([]) == []

@@ -7,7 +7,7 @@ import pytest
 from chatserver.rendering.cache import ENTRY_CHARS, FAILURE_SECONDS, RenderedTexts
 
 
-def test_texts_go_by_all_that_is_in_them() -> None:
+def test_different_texts_have_different_keys() -> None:
     texts = RenderedTexts(10_000)
     texts.keep(texts.key("a"), "<p>a</p>")
     assert texts.look_up(texts.key("a")) == "<p>a</p>"
@@ -16,7 +16,7 @@ def test_texts_go_by_all_that_is_in_them() -> None:
             texts.look_up(texts.key(other))
 
 
-def test_it_stays_within_its_bound_and_forgets_what_was_not_wanted_for_longest() -> None:
+def test_full_cache_evicts_the_least_recently_used() -> None:
     texts = RenderedTexts(3 * (ENTRY_CHARS + 10))
     for name in (b"a", b"b", b"c"):
         texts.keep(name, "x" * 10)
@@ -29,20 +29,20 @@ def test_it_stays_within_its_bound_and_forgets_what_was_not_wanted_for_longest()
     assert [texts.look_up(name) for name in (b"a", b"c", b"d")] == ["x" * 10] * 3
 
 
-def test_many_failures_take_no_more_than_that() -> None:
+def test_failures_count_toward_the_bound() -> None:
     texts = RenderedTexts(10 * ENTRY_CHARS)
     for number in range(1_000):
         texts.keep(number.to_bytes(2), None)
     assert (len(texts), texts.chars) == (10, 10 * ENTRY_CHARS)
 
 
-def test_what_alone_is_more_than_the_bound_is_not_kept() -> None:
+def test_text_larger_than_the_bound_is_not_kept() -> None:
     texts = RenderedTexts(1_000)
     texts.keep(b"a", "x" * 1_000)
     assert (len(texts), texts.chars) == (0, 0)
 
 
-def test_a_text_kept_again_counts_once() -> None:
+def test_text_kept_twice_counts_once() -> None:
     texts = RenderedTexts(10_000)
     texts.keep(b"a", None)
     texts.keep(b"a", "x" * 10)
@@ -50,7 +50,7 @@ def test_a_text_kept_again_counts_once() -> None:
     assert texts.chars == ENTRY_CHARS + 10
 
 
-def test_a_failure_counts_for_a_while() -> None:
+def test_failure_is_kept_for_a_while() -> None:
     now = 1_000.0
     texts = RenderedTexts(10_000, clock=lambda: now)
     texts.keep(b"failed", None)

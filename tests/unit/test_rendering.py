@@ -79,7 +79,7 @@ async def test_each_text_is_rendered_once() -> None:
         assert renderer.asked == ["a", "b"]
 
 
-async def test_a_text_that_many_want_at_once_is_rendered_once() -> None:
+async def test_text_in_concurrent_requests_is_rendered_once() -> None:
     async with service() as (texts, renderer):
         requests = [asyncio.create_task(texts.render(["a"])) for _ in range(5)]
         await settle()
@@ -88,7 +88,7 @@ async def test_a_text_that_many_want_at_once_is_rendered_once() -> None:
         assert renderer.asked == ["a"]
 
 
-async def test_what_cannot_be_rendered_is_not_tried_again() -> None:
+async def test_text_that_cannot_be_rendered_is_not_tried_again() -> None:
     async with service() as (texts, renderer):
         renderer.go_on(None)
         assert await texts.render(["a"]) == [None]
@@ -96,7 +96,7 @@ async def test_what_cannot_be_rendered_is_not_tried_again() -> None:
         assert renderer.asked == ["a"]
 
 
-async def test_without_a_renderer_it_is_tried_again() -> None:
+async def test_text_is_tried_again_if_the_renderer_was_missing() -> None:
     async with service() as (texts, renderer):
         renderer.go_on(UnavailableError())
         assert await texts.render(["a"]) == [None]
@@ -104,7 +104,7 @@ async def test_without_a_renderer_it_is_tried_again() -> None:
         assert await texts.render(["a"]) == ["<p>a</p>"]
 
 
-async def test_a_defect_is_logged_and_hurts_nobody(caplog: pytest.LogCaptureFixture) -> None:
+async def test_defect_is_logged_and_other_texts_are_rendered(caplog: pytest.LogCaptureFixture) -> None:
     async with service() as (texts, renderer):
         renderer.go_on(ZeroDivisionError(), "<p>{}</p>")
         assert await texts.render(["a", "b"]) == [None, "<p>b</p>"]
@@ -126,7 +126,7 @@ async def test_requests_take_turns() -> None:
 
 
 @in_virtual_time
-async def test_a_request_waits_for_so_long_only() -> None:
+async def test_request_waits_no_longer_than_its_limit() -> None:
     async with service(request_seconds=1) as (texts, renderer):
         renderer.go_on()
         assert await texts.render(["a", "b", "c"]) == ["<p>a</p>", None, None]
@@ -139,7 +139,7 @@ async def test_a_request_waits_for_so_long_only() -> None:
         assert renderer.asked == ["a", "b", "c"]
 
 
-async def test_what_is_there_already_takes_no_time() -> None:
+async def test_cached_text_needs_no_wait() -> None:
     async with service(request_seconds=0) as (texts, renderer):
         assert await texts.render(["a"]) == [None]
         assert renderer.asked == []
@@ -150,7 +150,7 @@ async def test_what_is_there_already_takes_no_time() -> None:
         assert await texts.render(["a"]) == ["<p>a</p>"]
 
 
-async def test_a_client_that_leaves_does_not_touch_what_is_being_rendered() -> None:
+async def test_cancelled_request_does_not_interrupt_rendering() -> None:
     async with service() as (texts, renderer):
         first, second = (asyncio.create_task(texts.render([text, f"{text} more"])) for text in ("a", "b"))
         await settle()
@@ -164,7 +164,7 @@ async def test_a_client_that_leaves_does_not_touch_what_is_being_rendered() -> N
         assert renderer.asked == ["a", "b", "b more"]
 
 
-async def test_what_nobody_waits_for_any_more_is_not_begun() -> None:
+async def test_text_without_waiting_requests_is_not_begun() -> None:
     async with service() as (texts, renderer):
         first, leaving, staying, alone = (asyncio.create_task(texts.render([text])) for text in ("a", "b", "b", "c"))
         await settle()
@@ -180,7 +180,7 @@ async def test_what_nobody_waits_for_any_more_is_not_begun() -> None:
         assert await texts.render(["c"]) == ["<p>c</p>"]
 
 
-async def test_closing_ends_all_waiting() -> None:
+async def test_close_ends_all_waiting_requests() -> None:
     async with service() as (texts, renderer):
         requests = [asyncio.create_task(texts.render(["a", "b"])) for _ in range(2)]
         requests.append(asyncio.create_task(texts.render(["c"])))
@@ -199,14 +199,14 @@ async def test_very_long_texts_are_not_tried() -> None:
         assert len(renderer.asked) == 1
 
 
-async def test_an_answer_holds_so_much_html_only(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_response_holds_no_more_html_than_its_limit(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(rendering, "MAX_PAGE_CHARS", 10)
     async with service() as (texts, renderer):
         renderer.go_on("{}" + "x" * 5, "{}" + "x" * 5, "{}xx")
         assert await texts.render(["a", "b", "c", "a"]) == ["axxxxx", None, None, None]
 
 
-async def test_a_page() -> None:
+async def test_page_has_html_for_answers_only() -> None:
     """Answers are rendered, in the wording that counts, and all else is as it was."""
 
     def message(number: int, role: Any, content: str, edited: str | None = None) -> ChatMessage:

@@ -46,7 +46,7 @@ def wanted(query: str) -> list[str]:
         ("- fox", ["fox…"]),
     ],
 )
-def test_what_is_wanted(query: str, phrases: list[str]) -> None:
+def test_wanted_words_and_phrases_are_parsed(query: str, phrases: list[str]) -> None:
     assert wanted(query) == phrases
 
 
@@ -60,18 +60,18 @@ def test_what_is_wanted(query: str, phrases: list[str]) -> None:
         ("--red", Terms((), (Phrase(("red",)),))),
     ],
 )
-def test_what_is_unwanted(query: str, terms: Terms) -> None:
+def test_unwanted_words_and_phrases_are_parsed(query: str, terms: Terms) -> None:
     assert parse_terms(query) == terms
 
 
-def test_the_query_of_postgresql() -> None:
+def test_terms_become_a_tsquery() -> None:
     terms = parse_terms('red "old fox" -den -"big cub" wo')
     assert terms.tsquery == "('red') & ('old' <-> 'fox') & ('wo':*) & !('den') & !('big' <-> 'cub')"
     assert terms.wanted_tsquery == "('red') & ('old' <-> 'fox') & ('wo':*)"
 
 
 @given(st.text(max_size=100))
-def test_a_word_has_nothing_in_it_that_means_something_to_postgresql(query: str) -> None:
+def test_words_hold_no_syntax_of_tsquery(query: str) -> None:
     terms = parse_terms(query)
     for phrase in (*terms.wanted, *terms.unwanted):
         for word in phrase.words:

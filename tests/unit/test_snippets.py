@@ -43,7 +43,7 @@ def test_hits_are_marked(text: str, query: str, snippet: str) -> None:
     assert marked(text, query) == snippet
 
 
-def test_a_long_text_is_cut_at_words_around_the_first_hit() -> None:
+def test_long_text_is_cut_at_words_around_the_first_hit() -> None:
     snippet = marked("before " * 100 + "fox" + " after" * 100, "fox")
     assert snippet.startswith("…before")
     assert snippet.endswith("after…")
@@ -51,32 +51,32 @@ def test_a_long_text_is_cut_at_words_around_the_first_hit() -> None:
     assert len(snippet) <= SNIPPET_CHARS + len("……[]")
 
 
-def test_a_text_without_hits_is_cut_at_its_end() -> None:
+def test_text_without_hits_is_cut_at_its_end() -> None:
     snippet = marked("word " * 100, "fox")
     assert snippet.startswith("word word")
     assert snippet.endswith("word…")
 
 
-def test_the_piece_with_most_of_what_was_looked_for_is_shown() -> None:
+def test_snippet_is_the_piece_with_most_phrases() -> None:
     filler = " and so on" * 30
     text = "red" + filler + " red red red" + filler + " red fox" + filler
     assert "[red] [fox]" in marked(text, '"red" "fox"')
     assert "[red] [red] [red]" in marked(text, '"red"')
 
 
-def test_a_text_without_blanks_is_cut_anywhere() -> None:
+def test_text_without_blanks_is_cut_anywhere() -> None:
     snippet = marked("語" * 500 + "猫" + "語" * 500, "猫")
     assert "[猫]" in snippet
     assert len(snippet) <= SNIPPET_CHARS + len("……[]")
 
 
-def test_a_hit_that_is_too_long_is_cut() -> None:
+def test_too_long_hit_is_cut() -> None:
     snippet = marked("red " + "-" * 1000 + " fox", '"red fox"')
     assert snippet.startswith("[red ---")
     assert len(snippet) <= SNIPPET_CHARS + len("…[]")
 
 
-def test_what_is_not_indexed_is_not_shown() -> None:
+def test_text_past_the_indexed_part_is_not_shown() -> None:
     assert "fox" not in marked("word " * (INDEXED_CHARS // 5) + "fox", "fox")
 
 
@@ -86,7 +86,7 @@ QUERIES = st.sampled_from(['"red" fo', "red", '"red fox" den', "猫 red"])
 @given(
     st.lists(st.sampled_from(["red", "fox", "den", "猫", "-", "\n", "word" * 30]), max_size=100).map(" ".join), QUERIES
 )
-def test_the_parts_are_pieces_of_the_text(text: str, query: str) -> None:
+def test_parts_are_pieces_of_the_text(text: str, query: str) -> None:
     parts = make_snippet(text, parse_terms(query).wanted)
     shown = "".join(part.text for part in parts)
     assert shown.strip("…") in " ".join(text.split())

@@ -38,17 +38,17 @@ datas = st.dictionaries(texts, json_values, max_size=4)
 
 
 @given(event_ids)
-def test_an_id_is_read_back(event_id: EventId) -> None:
+def test_id_is_read_back(event_id: EventId) -> None:
     assert parse_event_id(str(event_id)) == event_id
     assert event_id.terminal == str(event_id).endswith(".end")
 
 
 @given(event_ids, event_ids)
-def test_ids_that_differ_are_written_differently(one: EventId, other: EventId) -> None:
+def test_different_ids_are_written_differently(one: EventId, other: EventId) -> None:
     assert (str(one) == str(other)) == (one == other)
 
 
-def test_the_example_is_an_id() -> None:
+def test_documented_example_is_an_id() -> None:
     assert parse_event_id(ID) == EventId(RUN, 1, 2, 3)
 
 
@@ -104,12 +104,12 @@ def test_the_example_is_an_id() -> None:
         "'; DROP TABLE chat_runs; --",
     ],
 )
-def test_a_foreign_id_is_none_of_ours(text: str) -> None:
+def test_foreign_id_is_read_as_none(text: str) -> None:
     assert parse_event_id(text) is None
 
 
 @given(event_ids.map(str), st.data())
-def test_whatever_is_read_says_what_it_says(written: str, data: st.DataObject) -> None:
+def test_id_that_is_read_is_written_back_alike(written: str, data: st.DataObject) -> None:
     """A damaged id is none, or it says in plain ASCII what is read from it; but for leading zeros."""
     at = data.draw(st.integers(0, len(written)))
     piece = data.draw(st.text(max_size=2) | st.sampled_from([".", "0", "٣", "\n", "end", ".end"]))
@@ -120,7 +120,7 @@ def test_whatever_is_read_says_what_it_says(written: str, data: st.DataObject) -
 
 
 @given(st.text())
-def test_no_text_raises(text: str) -> None:
+def test_any_text_is_read_without_an_error(text: str) -> None:
     assert parse_event_id(text) is None
 
 
@@ -128,14 +128,14 @@ def test_no_text_raises(text: str) -> None:
 
 
 @given(event_ids, datas)
-def test_an_event_is_one_frame_that_is_read_back(event_id: EventId, data: dict[str, object]) -> None:
+def test_event_is_one_frame_that_is_read_back(event_id: EventId, data: dict[str, object]) -> None:
     frame = sse.event(event_id, data)
     assert one_message(frame) == (str(event_id), data)
 
 
 @given(event_ids, st.sampled_from(["token", "reasoning"]), texts)
 @example(EventId(RUN, 1, 2, 3), "token", 'a\u2028b\rc\nd\r\ne"f\\g😀\n\n')
-def test_a_text_event_is_that_same_frame(event_id: EventId, kind: str, content: str) -> None:
+def test_text_event_is_the_same_frame_as_event(event_id: EventId, kind: str, content: str) -> None:
     frame = sse.text_event(event_id, kind, content)
     assert one_message(frame) == (str(event_id), {"type": kind, "content": content})
     assert frame == sse.event(event_id, {"type": kind, "content": content})
@@ -153,7 +153,7 @@ def one_message(frame: bytes) -> tuple[str, object]:
 
 
 @given(st.lists(st.tuples(event_ids, texts), max_size=5))
-def test_frames_stand_side_by_side_among_pings(events: list[tuple[EventId, str]]) -> None:
+def test_frames_and_pings_are_read_in_sequence(events: list[tuple[EventId, str]]) -> None:
     stream = sse.OK
     for event_id, content in events:
         stream += sse.text_event(event_id, "token", content) + sse.PING
@@ -164,7 +164,7 @@ def test_frames_stand_side_by_side_among_pings(events: list[tuple[EventId, str]]
 
 
 @given(event_ids)
-def test_the_opening_dispatches_nothing_and_sets_id_and_patience(event_id: EventId) -> None:
+def test_opening_sets_id_and_retry_and_dispatches_nothing(event_id: EventId) -> None:
     stream = sse.opening(event_id)
     assert stream.startswith(b":ok\n\n")
     source = EventSource(last_event_id="before")
@@ -172,7 +172,7 @@ def test_the_opening_dispatches_nothing_and_sets_id_and_patience(event_id: Event
     assert (source.last_event_id, source.retry_ms) == (str(event_id), 1_000)
 
 
-def test_come_back_sets_the_patience_and_nothing_else() -> None:
+def test_come_back_sets_retry_only() -> None:
     patience = set()
     for _ in range(2_000):
         source = EventSource(last_event_id=ID)
@@ -189,7 +189,7 @@ def test_come_back_sets_the_patience_and_nothing_else() -> None:
 
 
 @pytest.mark.parametrize("comment", [sse.OK, sse.PING])
-def test_comments_say_nothing(comment: bytes) -> None:
+def test_comment_dispatches_nothing(comment: bytes) -> None:
     source = EventSource(last_event_id=ID)
     assert comment.startswith(b":")
     assert source.feed(comment) == []
@@ -200,7 +200,7 @@ def test_comments_say_nothing(comment: bytes) -> None:
 
 
 @pytest.mark.parametrize("end", ["\n", "\r", "\r\n"])
-def test_the_parser_reads_the_examples_of_the_standard(end: str) -> None:
+def test_parser_reads_the_examples_of_the_standard(end: str) -> None:
     def feed(*lines: str) -> list[Message]:
         return EventSource().feed("".join(line + end for line in lines).encode())
 

@@ -43,7 +43,7 @@ def test_notices_arrive(manager: socket.socket) -> None:
     assert [manager.recv(100) for _ in range(3)] == [b"READY=1", b"WATCHDOG=1", b"STOPPING=1"]
 
 
-def test_a_manager_that_does_not_read_holds_nobody_up(manager: socket.socket) -> None:
+def test_notice_to_a_manager_that_does_not_read_does_not_block(manager: socket.socket) -> None:
     for _ in range(5_000):  # more than any queue of datagrams takes
         systemd.notify(systemd.WATCHDOG)
     assert manager.recv(100) == b"WATCHDOG=1"
@@ -59,21 +59,21 @@ def test_without_a_manager_nothing_happens(address: str | None, monkeypatch: pyt
 # --- the watchdog ------------------------------------------------------------------------------------------
 
 
-def test_the_watchdog_is_fed_twice_as_often_as_it_must_be(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_watchdog_interval_is_half_of_what_the_unit_allows(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("WATCHDOG_USEC", "30000000")
     assert systemd.watchdog_seconds() == 15
     monkeypatch.setenv("WATCHDOG_PID", str(os.getpid()))
     assert systemd.watchdog_seconds() == 15
 
 
-def test_another_processs_watchdog_is_not_ours(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_watchdog_of_another_process_is_ignored(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("WATCHDOG_USEC", "30000000")
     monkeypatch.setenv("WATCHDOG_PID", str(os.getpid() + 1))
     assert systemd.watchdog_seconds() is None
 
 
 @pytest.mark.parametrize("microseconds", [None, "", "0", "-5", "soon"])
-def test_no_watchdog(microseconds: str | None, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_a_watchdog_there_is_no_interval(microseconds: str | None, monkeypatch: pytest.MonkeyPatch) -> None:
     if microseconds is not None:
         monkeypatch.setenv("WATCHDOG_USEC", microseconds)
     assert systemd.watchdog_seconds() is None
@@ -137,26 +137,26 @@ def test_listening_sockets_are_taken_over_once() -> None:
     assert lines == [f"{ports[0]} False False", f"{ports[1]} False False", "[] []"]
 
 
-def test_another_processs_sockets_are_let_be() -> None:
+def test_sockets_of_another_process_are_ignored() -> None:
     with listener() as one:
         assert taken_over(one.fileno(), owner="another") == ["[] []"]
 
 
 @pytest.mark.parametrize("count", ["", "-1", "two"])
-def test_a_count_that_is_none(count: str) -> None:
+def test_malformed_socket_count_is_ignored(count: str) -> None:
     assert taken_over(count=count) == ["[] []"]
 
 
-def test_a_datagram_socket_is_refused() -> None:
+def test_datagram_socket_is_refused() -> None:
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as datagrams:
         assert "file descriptor 3, handed over by systemd, is not a listening" in taken_over(datagrams.fileno())[0]
 
 
-def test_a_connection_is_refused() -> None:
+def test_connected_socket_is_refused() -> None:
     with listener() as one, socket.create_connection(one.getsockname()) as connection:
         assert "is not a listening stream socket" in taken_over(connection.fileno())[0]
 
 
-def test_a_file_is_refused() -> None:
+def test_file_descriptor_of_a_file_is_refused() -> None:
     with Path(os.devnull).open() as file:
         assert taken_over(file.fileno()) == ["file descriptor 3, handed over by systemd, is not a socket"]

@@ -1,0 +1,72 @@
+"""Making the database cluster of an embedded PostgreSQL: the files that its server works on."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from pathlib import Path
+from typing import IO
+
+from chatserver.errors import ConfigurationError
+from chatserver.storage.postgres import programs
+
+# The owner of the cluster: the role that the server connects as.
+USER = "chatserver"
+
+# Written into `postgresql.conf` when the cluster is made. After that the operator may change them.
+TUNABLE_SETTINGS = {
+    "max_connections": "200",
+    "shared_buffers": "64MB",
+    "jit": "off",  # chat queries are short; compiling them costs more than it saves
+    "timezone": "UTC",
+    "log_timezone": "UTC",
+    "log_checkpoints": "off",
+}
+
+INITDB_SECONDS = 300.0
+
+
+def exists(folder: Path) -> bool:
+    return (folder / "data" / "PG_VERSION").exists()
+
+
+def make(folder: Path, gate: IO[bytes]) -> None:
+    """Make the cluster `data` in `folder`: under another name first, which is changed when the cluster is complete.
+
+    initdb inherits the locked file `gate`: if this process is killed, no other process begins before initdb has ended.
+    Raises ConfigurationError.
+    """
+    unfinished = folder / "data.new"
+    shutil.rmtree(unfinished, ignore_errors=True)
+    command = [*programs.command("initdb"), "--pgdata", str(unfinished), "--username", USER]
+    command += ["--auth=trust", "--encoding=UTF8", "--locale=C", "--locale-provider=builtin"]
+    command += ["--builtin-locale=C.UTF-8", "--no-instructions"]
+    command += [f"--set={name}={value}" for name, value in TUNABLE_SETTINGS.items()]
+    try:
+        result = subprocess.run(
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            env=programs.environment(),
+            pass_fds=[gate.fileno()],
+            timeout=INITDB_SECONDS,
+            check=False,
+        )
+        if result.returncode != 0:
+            raise ConfigurationError(f"cannot make a database in {folder}: {programs.reason(result.stdout)}")
+        unfinished.rename(folder / "data")
+        _sync(folder)
+    except subprocess.TimeoutExpired as error:
+        raise ConfigurationError(f"cannot make a database in {folder}: not done in {INITDB_SECONDS:.0f} s") from error
+    finally:
+        shutil.rmtree(unfinished, ignore_errors=True)
+
+
+def _sync(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
