@@ -1,4 +1,4 @@
-"""Making the database cluster of an embedded PostgreSQL: the files that its server works on."""
+"""Creating the database cluster of an embedded PostgreSQL: the files that its server works on."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from typing import IO
 from chatserver.errors import ConfigurationError
 from chatserver.storage.postgres import programs
 
-# The owner of the cluster: the role that the server connects as.
+# The role that owns the cluster; the server's users connect as it.
 USER = "chatserver"
 
-# Written into `postgresql.conf` when the cluster is made. After that the operator may change them.
+# Written into `postgresql.conf` once. From then on the file is the operator's.
 TUNABLE_SETTINGS = {
     "max_connections": "200",
     "shared_buffers": "64MB",
-    "jit": "off",  # chat queries are short; compiling them costs more than it saves
+    "jit": "off",  # the queries are short: compiling them costs more than it saves
     "timezone": "UTC",
     "log_timezone": "UTC",
     "log_checkpoints": "off",
@@ -31,10 +31,10 @@ def exists(folder: Path) -> bool:
     return (folder / "data" / "PG_VERSION").exists()
 
 
-def make(folder: Path, gate: IO[bytes]) -> None:
-    """Make the cluster `data` in `folder`: under another name first, which is changed when the cluster is complete.
+def create(folder: Path, gate: IO[bytes]) -> None:
+    """Create the cluster `data` in `folder`: under another name, which is changed when it is complete and on the disk.
 
-    initdb inherits the locked file `gate`: if this process is killed, no other process begins before initdb has ended.
+    initdb inherits `gate`, a locked file: if this process is killed, no other begins before initdb has ended, too.
     Raises ConfigurationError.
     """
     unfinished = folder / "data.new"

@@ -21,40 +21,21 @@ import logging
 import math
 import os
 import select
-import shutil
-import stat
 import subprocess
 import sys
-import tempfile
 import time
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Literal, Self
-from urllib.parse import quote
 
 import psycopg
 
 from chatserver.errors import ConfigurationError
-from chatserver.storage.postgres import programs
+from chatserver.storage.postgres import cluster, programs
+from chatserver.storage.postgres.socket_folder import PORT, socket_folder, url_of
 
 logger = logging.getLogger(__name__)
 
-USER = "chatserver"
-DATABASE = "postgres"
-# A part of the socket's name; no TCP port is opened.
-PORT = 5432
-# A socket's path has at most 107 bytes on Linux (`sun_path`, unix(7)), 103 on macOS.
-MAX_SOCKET_DIR_BYTES = 103 - len(f"/.s.PGSQL.{PORT}")
-
-# Written into `postgresql.conf` once. From then on the file is the operator's.
-TUNABLE_SETTINGS = {
-    "max_connections": "200",
-    "shared_buffers": "64MB",
-    "jit": "off",  # the queries are short: compiling them costs more than it saves
-    "timezone": "UTC",
-    "log_timezone": "UTC",
-    "log_checkpoints": "off",
-}
 # Given on the command line, so that nothing overrides them: this module depends on them.
 FIXED_SETTINGS = {
     "listen_addresses": "",
@@ -68,7 +49,6 @@ FIXED_SETTINGS = {
     "lc_messages": "C",
 }
 
-INITDB_SECONDS = 300.0
 # How long a server that was ready may neither answer nor say that it is starting. Before it is ready there is no limit:
 # recovery after a crash takes its time, and would begin anew if it were interrupted.
 SILENT_SECONDS = 60.0
@@ -112,8 +92,8 @@ class EmbeddedPostgres:
                 fcntl.flock(self._users, fcntl.LOCK_SH)  # this waits while the server is being stopped
                 with (self._folder / "start.lock").open("ab") as gate:
                     fcntl.flock(gate, fcntl.LOCK_EX)
-                    if not (self._folder / "data" / "PG_VERSION").exists():
-                        _make_cluster(self._folder, gate)
+                    if not cluster.exists(self._folder):
+                        cluster.create(self._folder, gate)
                     return _run_server(self._folder)
             except BaseException:
                 self._users.close()
@@ -189,49 +169,6 @@ def _is_used(folder: Path) -> bool:
         return False
 
 
-# --- the cluster ------------------------------------------------------------------------------------------
-
-
-def _make_cluster(folder: Path, gate: IO[bytes]) -> None:
-    """Create the cluster beside its place, and move it there when it is complete and on the disk.
-
-    initdb inherits `gate`: if this process is killed, no other begins before initdb has ended, too.
-    """
-    unfinished = folder / "data.new"
-    shutil.rmtree(unfinished, ignore_errors=True)
-    command = [*programs.command("initdb"), "--pgdata", str(unfinished), "--username", USER]
-    command += ["--auth=trust", "--encoding=UTF8", "--locale=C", "--locale-provider=builtin"]
-    command += ["--builtin-locale=C.UTF-8", "--no-instructions"]
-    command += [f"--set={name}={value}" for name, value in TUNABLE_SETTINGS.items()]
-    try:
-        result = subprocess.run(
-            command,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            env=programs.environment(),
-            pass_fds=[gate.fileno()],
-            timeout=INITDB_SECONDS,
-            check=False,
-        )
-        if result.returncode != 0:
-            raise ConfigurationError(f"cannot make a database in {folder}: {programs.reason(result.stdout)}")
-        unfinished.rename(folder / "data")
-        _sync(folder)
-    except subprocess.TimeoutExpired as error:
-        raise ConfigurationError(f"cannot make a database in {folder}: not done in {INITDB_SECONDS:.0f} s") from error
-    finally:
-        shutil.rmtree(unfinished, ignore_errors=True)
-
-
-def _sync(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
 # --- the server -------------------------------------------------------------------------------------------
 
 
@@ -253,7 +190,7 @@ def _run_server(folder: Path) -> str:
                     logger.info("the embedded database in %s is starting; after a crash that takes its time", folder)
                     report.wait(None)
                 continue
-            url = _url(_socket_dir(folder))
+            url = url_of(socket_folder(folder))
             state = _state(url)
             if state == "answers":
                 return url
@@ -296,7 +233,7 @@ class _Report:
 
 def _start_supervisor(folder: Path, lock: IO[bytes]) -> _Report:
     """Start a supervisor, which inherits `lock`, in a session of its own: signals to our group do not reach it."""
-    socket_dir = _socket_dir(folder)
+    socket_dir = socket_folder(folder)
     quoted_socket_dir = str(socket_dir).replace('"', '""')
     settings = FIXED_SETTINGS | {"unix_socket_directories": f'"{quoted_socket_dir}"'}
     server = [*programs.command("postgres", ends_with_parent=True), "-D", str(folder / "data")]
@@ -324,27 +261,3 @@ def _state(url: str) -> Literal["answers", "starting", "silent"]:
         # "… is starting up", "… is not yet accepting connections", "… is in recovery mode", "… is shutting down"
         return "starting" if "the database system is" in str(error) else "silent"
     return "answers"
-
-
-def _url(socket_dir: Path) -> str:
-    return f"postgresql://{USER}@/{DATABASE}?host={quote(str(socket_dir))}&port={PORT}"
-
-
-def _socket_dir(folder: Path) -> Path:
-    """The folder of the server's socket, created if necessary: `folder`, or a private one with a shorter name."""
-    name = str(folder)
-    # libpq takes a comma in a host as a separator.
-    if len(os.fsencode(name)) <= MAX_SOCKET_DIR_BYTES and name.isprintable() and "," not in name:
-        return folder
-    record = folder / "socket"
-    with contextlib.suppress(FileNotFoundError, ValueError):
-        recorded = Path(record.read_text(encoding="utf-8"))
-        status = recorded.lstat()
-        if stat.S_ISDIR(status.st_mode) and status.st_uid == os.geteuid() and not status.st_mode & 0o077:
-            return recorded
-    base = tempfile.gettempdir()
-    if len(os.fsencode(base)) > MAX_SOCKET_DIR_BYTES - len("/chatserver-12345678"):
-        base = "/tmp"  # noqa: S108 (mkdtemp makes it private)
-    made = tempfile.mkdtemp(prefix="chatserver-", dir=base)
-    record.write_text(made, encoding="utf-8")
-    return Path(made)

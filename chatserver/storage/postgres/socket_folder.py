@@ -12,7 +12,7 @@ from urllib.parse import quote
 from chatserver.storage.postgres.cluster import USER
 
 DATABASE = "postgres"
-# Not a port of the machine: only a part of the socket's name.
+# A part of the socket's name; no TCP port is opened.
 PORT = 5432
 # A socket's path has at most 107 bytes on Linux (`sun_path`, unix(7)), 103 on macOS.
 MAX_SOCKET_DIR_BYTES = 103 - len(f"/.s.PGSQL.{PORT}")
@@ -23,9 +23,9 @@ def url_of(folder: Path) -> str:
 
 
 def socket_folder(folder: Path) -> Path:
-    """The folder of the server's socket: `folder`, or a private one with a shorter name, which is made if needed."""
+    """The folder of the server's socket, created if necessary: `folder`, or a private one with a shorter name."""
     name = str(folder)
-    # In a URL of libpq, a comma separates two hosts.
+    # libpq takes a comma in a host as a separator.
     if len(os.fsencode(name)) <= MAX_SOCKET_DIR_BYTES and name.isprintable() and "," not in name:
         return folder
     record = folder / "socket"
