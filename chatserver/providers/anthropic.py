@@ -8,7 +8,7 @@ from typing import Any
 from chatserver.providers.base import Delta, Prompt, Usage
 from chatserver.providers.failures import reported
 from chatserver.providers.turns import alternate, lift_system
-from chatserver.providers.wire import NO_DELTAS, AnswerReader, messages_of, reasoning_deltas, text_deltas
+from chatserver.providers.wire import NO_DELTAS, ResponseReader, messages_of, reasoning_deltas, text_deltas
 from chatserver.settings import ProviderSettings
 
 _VERSION = "2023-06-01"
@@ -56,11 +56,11 @@ class Messages:
             body["temperature"] = prompt.temperature
         return body
 
-    def reader(self) -> AnswerReader:
+    def reader(self) -> ResponseReader:
         return MessageReader()
 
 
-class MessageReader(AnswerReader):
+class MessageReader(ResponseReader):
     """Reads the events of a streamed message, and the one `message` object of a server that does not stream."""
 
     __slots__ = ("_counts",)

@@ -9,7 +9,7 @@ class TooLongError(Exception):
     """A line or an event of the stream, or a body, is longer than it may be"""
 
 
-class EventStreamReader:
+class EventStreamDecoder:
     """Turns the bytes of an event stream into the data of its events.
 
     How the bytes are cut into `feed`s makes no difference. Lines may end with LF, CRLF or CR. A leading BOM, comments,
@@ -83,7 +83,7 @@ class EventStreamReader:
         return events
 
 
-class WholeBodyReader:
+class WholeBodyDecoder:
     """Reads a body that is not an event stream as one event of at most `max_bytes`."""
 
     __slots__ = ("_body", "_max_bytes")

@@ -8,7 +8,7 @@ from typing import Any
 from chatserver.providers.base import Delta, Prompt, Usage
 from chatserver.providers.failures import reported
 from chatserver.providers.turns import alternate, lift_system
-from chatserver.providers.wire import NO_DELTAS, AnswerReader, messages_of, reasoning_deltas, text_deltas
+from chatserver.providers.wire import NO_DELTAS, ResponseReader, messages_of, reasoning_deltas, text_deltas
 from chatserver.settings import ProviderSettings
 
 
@@ -44,11 +44,11 @@ class ChatCompletions:
             body[self._settings.max_tokens_field] = max_tokens
         return body
 
-    def reader(self) -> AnswerReader:
+    def reader(self) -> ResponseReader:
         return ChatCompletionReader()
 
 
-class ChatCompletionReader(AnswerReader):
+class ChatCompletionReader(ResponseReader):
     """Reads `chat.completion.chunk` objects, and the one `chat.completion` of a server that does not stream."""
 
     __slots__ = ()

@@ -13,10 +13,10 @@ from typing import Any
 from chatserver.errors import ErrorCode, ProviderError
 from chatserver.providers import failures
 from chatserver.providers.base import Delta, Finish, Prompt
-from chatserver.providers.event_decoder import EventStreamReader, TooLongError, WholeBodyReader
+from chatserver.providers.event_decoder import EventStreamDecoder, TooLongError, WholeBodyDecoder
 from chatserver.providers.failures import AttemptError
 from chatserver.providers.transport import ConnectError, ConnectionLostError, Exchange, SilenceError, Target
-from chatserver.providers.wire import AnswerReader, WireFormat
+from chatserver.providers.wire import ResponseReader, WireFormat
 from chatserver.settings import ProviderSettings
 
 logger = logging.getLogger(__name__)
@@ -86,7 +86,7 @@ class RemoteProvider:
                     deadline = loop.time() + self._settings.between_tokens_seconds
                     waiting = True
                 chunk = await exchange.read(deadline)
-                cut = not chunk and isinstance(events, EventStreamReader)
+                cut = not chunk and isinstance(events, EventStreamDecoder)
                 for data in events.feed(chunk) if chunk else events.end():
                     for delta in _read(reader, data, cut=cut):
                         begun = True
@@ -103,14 +103,14 @@ class RemoteProvider:
             await exchange.close()
         yield Finish(reader.stop_reason, reader.usage)
 
-    async def _post(self, exchange: Exchange, request: bytes, deadline: float) -> EventStreamReader | WholeBodyReader:
+    async def _post(self, exchange: Exchange, request: bytes, deadline: float) -> EventStreamDecoder | WholeBodyDecoder:
         """Send the request; the decoder for the body of a successful response."""
         await exchange.post(self._headers, request, deadline)
         if not 200 <= exchange.status < 300:
             raise failures.refused(exchange.status, exchange.headers, await _beginning(exchange))
         if exchange.media_type == "application/json":
-            return WholeBodyReader(MAX_WHOLE_BYTES)
-        return EventStreamReader(MAX_LINE_BYTES)
+            return WholeBodyDecoder(MAX_WHOLE_BYTES)
+        return EventStreamDecoder(MAX_LINE_BYTES)
 
     def _failure(self, error: Exception, begun: bool) -> AttemptError:
         """An exception as the failure of a try. `begun`: a part of the answer is out, so there is no further try."""
@@ -139,7 +139,7 @@ def _encoded(body: dict[str, Any]) -> bytes:
     return json.dumps(body, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "replace")
 
 
-def _read(reader: AnswerReader, data: str, cut: bool) -> tuple[Delta, ...]:
+def _read(reader: ResponseReader, data: str, cut: bool) -> tuple[Delta, ...]:
     """The deltas of one event. `cut`: the stream ended with it, perhaps in its middle."""
     try:
         return reader.read(data)

@@ -11,8 +11,8 @@ from chatserver.providers.base import Delta, Prompt, ReasoningDelta, TextDelta, 
 NO_DELTAS: tuple[Delta, ...] = ()
 
 
-class AnswerReader(ABC):
-    """Reads the events of one answer.
+class ResponseReader(ABC):
+    """Reads the events of one response into the deltas of an answer.
 
     `stop_reason`: None until the model has given one, then normalised as for `Finish`. From then on the answer is
     whole, whatever happens to the connection. `over`: nothing more will come. `usage`: the tokens counted so far.
@@ -63,8 +63,8 @@ class WireFormat(Protocol):
     def body(self, prompt: Prompt) -> dict[str, Any]:
         """The JSON body of a request."""
 
-    def reader(self) -> AnswerReader:
-        """A new reader for one answer."""
+    def reader(self) -> ResponseReader:
+        """A new reader for one response."""
 
 
 def messages_of(turns: Sequence[Turn]) -> list[dict[str, str]]:

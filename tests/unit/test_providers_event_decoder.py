@@ -8,11 +8,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chatserver.providers.event_decoder import EventStreamReader, TooLongError, WholeBodyReader
+from chatserver.providers.event_decoder import EventStreamDecoder, TooLongError, WholeBodyDecoder
 
 
 def read(chunks: list[bytes], max_line_bytes: int = 1_000_000) -> list[str]:
-    reader = EventStreamReader(max_line_bytes)
+    reader = EventStreamDecoder(max_line_bytes)
     events = [event for chunk in chunks for event in reader.feed(chunk)]
     return events + reader.end()
 
@@ -100,7 +100,7 @@ def test_stream_may_be_longer_than_the_bound_of_a_line(size: int) -> None:
 
 
 def test_whole_body_is_one_event() -> None:
-    reader = WholeBodyReader(max_bytes=12)
+    reader = WholeBodyDecoder(max_bytes=12)
     assert reader.feed(b"\xef\xbb\xbf{ \xe2\x82") == []
     assert reader.feed(b"\xac }") == []
     assert reader.end() == ["{ € }"]
