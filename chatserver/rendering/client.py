@@ -64,7 +64,7 @@ class Renderer:
             except (ConnectionError, EOFError):
                 logger.warning("the renderer ended, with status %d", await child.end())
             except (ValueError, TypeError):
-                logger.warning("what a text of %d characters renders as is too long, or broken", len(text))
+                logger.warning("the HTML of a text of %d characters is too long, or malformed", len(text))
                 return None
         return None
 
@@ -120,7 +120,7 @@ class Renderer:
             if word == _READY:
                 return child
             if word:
-                raise ValueError("it says something else")
+                raise ValueError("its first line is not the expected one")
         except BaseException:
             child.kill()
             await child.end()

@@ -223,7 +223,7 @@ async def test_what_is_no_answer_to_this(text: str, caplog: pytest.LogCaptureFix
         assert pid is not None
         wait_for_end(pid)
         assert await renderer.render("b") == "<b>"
-    assert messages(caplog) == [f"what a text of {len(text)} characters renders as is too long, or broken"]
+    assert messages(caplog) == [f"the HTML of a text of {len(text)} characters is too long, or malformed"]
 
 
 @pytest.mark.parametrize(("text", "status"), [("die", 3), ("half", 0)])
@@ -265,7 +265,7 @@ async def test_many_clients_that_leave_mix_nothing_up() -> None:
     [
         (("/no/such/program",), "No such file or directory"),
         ((sys.executable, "-c", "raise SystemExit(4)"), "it ended with status 4"),
-        ((sys.executable, "-c", "print('hello'); input()"), "it says something else"),
+        ((sys.executable, "-c", "print('hello'); input()"), "its first line is not the expected one"),
         ((sys.executable, "-c", "print('x' * 10_000_000)"), "Separator is not found, and chunk exceed the limit"),
         ((sys.executable, "-c", "input()"), "not ready after 0 s"),
     ],
