@@ -21,10 +21,12 @@ from chatserver.schemas import (
 from chatserver.services.access import Actor
 from chatserver.services.idempotent_send import IdempotencyKey, send
 from chatserver.services.to_wire import to_conversation, to_message
-from chatserver.storage import conversations, messages, revisions
+from chatserver.storage import conversations, messages
+from chatserver.storage.branch import branch
 from chatserver.storage.conversations import Archived
 from chatserver.storage.messages import Order, Superseded
 from chatserver.storage.postgres.database import Database
+from chatserver.storage.rewind import rewind
 from chatserver.storage.scope import Companies
 
 ConversationPage = Page[Conversation]
@@ -206,7 +208,7 @@ class ConversationService:
             return await self._rewind(actor, conversation_id, message_id)
 
     async def _rewind(self, actor: Actor, conversation_id: UUID, message_id: UUID) -> int:
-        return await self._database.transaction(revisions.rewind, actor.scope, conversation_id, message_id)
+        return await self._database.transaction(rewind, actor.scope, conversation_id, message_id)
 
     async def _one(
         self,
@@ -224,7 +226,7 @@ def _history(connection: Connection, companies: Companies, conversation_id: UUID
 
 
 def _branch(connection: Connection, companies: Companies, conversation_id: UUID, message_id: UUID) -> Row[Any]:
-    new_id = revisions.branch(connection, companies, conversation_id, message_id)
+    new_id = branch(connection, companies, conversation_id, message_id)
     return _found(conversations.find(connection, companies, new_id), "Conversation")
 
 

@@ -13,7 +13,7 @@ from chatserver.services.snippets import make_snippet
 from chatserver.services.to_wire import to_conversation, to_message
 from chatserver.storage import message_rows
 from chatserver.storage.postgres.database import Database
-from chatserver.storage.search.search import search_page
+from chatserver.storage.search.hits import search_page
 from chatserver.storage.search.terms import Terms, parse_terms
 
 SearchPage = Page[SearchHit]

@@ -8,8 +8,8 @@ from itertools import islice
 from typing import NamedTuple
 
 from chatserver.schemas import SnippetPart
-from chatserver.storage.search.folding import INDEXED_CHARS, WORD, normalized
 from chatserver.storage.search.terms import Phrase
+from chatserver.storage.search.words import INDEXED_CHARS, WORD, normalized
 
 SNIPPET_CHARS = 200
 # The most characters before the first hit.

@@ -26,11 +26,12 @@ from sqlalchemy import (
     Text,
     Uuid,
     event,
+    literal_column,
     text,
 )
 from sqlalchemy.dialects.postgresql import JSONB, TSVECTOR
 
-from chatserver.storage.search.schema import SEARCH_SCHEMA
+from chatserver.storage.search.triggers import SEARCH_SCHEMA
 
 metadata = MetaData(
     naming_convention={
@@ -135,6 +136,9 @@ runs = Table(
     CheckConstraint("stop_requested IN ('discard', 'keep')", name="stop_requested"),
 )
 
+# Literals, not parameters: so the planner sees that the partial index fits.
+ANSWER_IS_STORED = runs.c.status.in_([literal_column("'completed'"), literal_column("'kept'")])
+
 # One live or stored answer per trigger, and one for a conversation without a user message.
 Index(
     "uq_chat_runs_trigger",
@@ -203,8 +207,8 @@ bookmarks = Table(
 
 Index("ix_chat_bookmarks_list", bookmarks.c.company_id, bookmarks.c.created_at, bookmarks.c.message_id)
 
-# The search index: a row for each live message and each title, written by triggers (`search/schema.py`). Titles have no
-# vector in their own table: each new message changes the row of its conversation, and so all indexes on it.
+# The search index: a row for each live message and each title, written by triggers (`search/triggers.py`). Titles have
+# no vector in their own table: each new message changes the row of its conversation, and so all indexes on it.
 search_entries = Table(
     "chat_search",
     metadata,

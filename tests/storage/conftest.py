@@ -1,4 +1,4 @@
-"""For tests of the storage: connections as `Database` hands them out, and shorthands for what there is."""
+"""For tests of the storage: connections like those of `Database`, and short ways to add rows."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from tests.conftest import with_database
 
 @pytest.fixture
 def make_empty_database(postgres_url: str) -> Iterator[Callable[[], str]]:
-    """Makes databases without any tables; they live as long as the test."""
+    """Creates databases without tables, which are dropped after the test."""
     made: list[str] = []
 
     def make() -> str:
@@ -45,7 +45,7 @@ def engine(module_database_url: str) -> Iterator[Engine]:
 
 @pytest.fixture
 def connection(engine: Engine) -> Iterator[Connection]:
-    """In autocommit."""
+    """A connection in autocommit."""
     with engine.connect() as connection:
         yield connection
 
@@ -65,12 +65,12 @@ def transaction(engine: Engine) -> Callable[[], AbstractContextManager[Connectio
 
 @pytest.fixture
 def company() -> UUID:
-    """A company of this test's own."""
+    """The id of a company that only this test uses."""
     return uuid4()
 
 
 class Chat:
-    """What a test puts into the database, in one line each."""
+    """Adds rows to the database, in one line each."""
 
     def __init__(self, connection: Connection, company: UUID) -> None:
         self.connection = connection
@@ -104,7 +104,7 @@ class Chat:
         return run_id
 
     def answer(self, conversation_id: UUID, question: Row[Any], content: str, status: str = "completed") -> Row[Any]:
-        """An answer with the run that made it."""
+        """Add an answer and its run."""
         row = self.say(
             conversation_id,
             content,

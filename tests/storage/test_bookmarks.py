@@ -1,4 +1,4 @@
-"""Bookmarks: which messages may have one, and their list."""
+"""Bookmarks: the messages that may have one, and the list of bookmarks."""
 
 from __future__ import annotations
 
@@ -10,7 +10,9 @@ import pytest
 from sqlalchemy import Connection, select
 
 from chatserver.errors import ValidationError
-from chatserver.storage import bookmarks, conversations, message_rows, revisions
+from chatserver.storage import bookmarks, conversations, message_rows
+from chatserver.storage.branch import branch
+from chatserver.storage.rewind import rewind
 from chatserver.storage.tables import bookmarks as table
 from tests.storage.conftest import Chat
 
@@ -84,7 +86,7 @@ def test_bookmarks_of_superseded_or_deleted_are_left_out(chat: Chat, transaction
     for conversation, message in ((kept, first), (kept, second), (gone, third)):
         bookmarks.add(chat.connection, None, conversation, message.id)
     with transaction() as connection:
-        revisions.rewind(connection, None, kept, first.id)
+        rewind(connection, None, kept, first.id)
     assert listed(chat) == ["third", "first"]
     assert not bookmarks.add(chat.connection, None, kept, second.id)
     assert bookmarks.remove(chat.connection, None, kept, second.id)
@@ -100,5 +102,5 @@ def test_branch_has_no_bookmarks(chat: Chat, transaction: Transaction) -> None:
     message = chat.say(conversation, "one")
     bookmarks.add(chat.connection, None, conversation, message.id)
     with transaction() as connection:
-        revisions.branch(connection, None, conversation, message.id)
+        branch(connection, None, conversation, message.id)
     assert listed(chat) == ["one"]

@@ -226,7 +226,7 @@ def test_active_run_is_shown_until_its_lease_expires(chat: Chat) -> None:
 
 
 def test_list_is_read_from_its_index(transaction: Callable[[], AbstractContextManager[Connection]]) -> None:
-    """Also where a page goes on: the keys are compared in the index, not row by row."""
+    """Also on later pages: the keys are compared in the index, not row by row."""
     page = conversations._page("false", by_agent=False, by_title=False, resumed=True)
     values = {
         "company": uuid4(),

@@ -1,4 +1,4 @@
-"""Batches of an export: everything once, in order, and never too much at a time."""
+"""Batches of an export: each message once, in order, and no batch too large."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The migrations make the schema that the code believes in, from whatever was there before."""
+"""The migrations create the schema of the code, from any earlier revision."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def schema(url: str) -> dict[str, set[tuple[str, ...]]]:
 
 
 def alembic(run: Callable[[Config, str], None], url: str, revision: str) -> None:
-    """`command.upgrade` or `command.downgrade` to that revision."""
+    """Run `command.upgrade` or `command.downgrade` to a revision."""
     engine = make_engine(url)
     with engine.execution_options(isolation_level="READ COMMITTED").begin() as connection:
         config = alembic_config()

@@ -1,6 +1,6 @@
-"""What is asked all the time looks at few rows, however many there are: 100,000 messages in 10,000 conversations.
+"""Frequent calls read few rows of large tables: 100,000 messages in 10,000 conversations.
 
-Each call is made as the services make it; the plan of every statement that it sends is looked at.
+Each call is made as the services make it; the test checks the plan of every statement that it sends.
 """
 
 from __future__ import annotations
@@ -22,14 +22,16 @@ from chatserver.providers.echo import EchoProvider
 from chatserver.services.answer_store import PostgresAnswerStore
 from chatserver.services.idempotent_send import IdempotencyKey, send
 from chatserver.services.provider_choice import ProviderChoice
-from chatserver.storage import bookmarks, conversations, export, keyset, leases, messages, questions, revisions, runs
-from chatserver.storage.search import search
+from chatserver.storage import bookmarks, conversations, export, keyset, leases, messages, questions, runs
+from chatserver.storage.branch import branch
+from chatserver.storage.rewind import rewind
+from chatserver.storage.search import hits
 from chatserver.storage.search.terms import parse_terms
 from scripts.benchmarks.scale import COMPANY, fill, made_id, message_of
 
 CONVERSATIONS = 10_000
 LONG = 2_000
-# A page and what has to be looked at beside it; every table has some ten thousand rows at least.
+# The rows of a page and those read beside it. Every table has at least some ten thousand rows.
 FEW_ROWS = 400
 LARGE_TABLES = frozenset({"chat_conversations", "chat_messages", "chat_runs", "chat_search"})
 
@@ -48,7 +50,7 @@ def engine(engine: Engine, module_database_url: str) -> Engine:
 
 @pytest.fixture
 def connection(engine: Engine) -> Iterator[Connection]:
-    """In a transaction that is rolled back."""
+    """A connection in a transaction that is rolled back."""
     with engine.execution_options(isolation_level="READ COMMITTED").connect() as connection:
         connection.exec_driver_sql("LOAD 'auto_explain'")
         yield connection
@@ -59,7 +61,7 @@ def connection(engine: Engine) -> Iterator[Connection]:
 
 
 class OnConnection:
-    """Stands in for `Database`, in a transaction of the test's."""
+    """Stands in for `Database`: all calls run in the transaction of the test."""
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
@@ -113,7 +115,7 @@ def messages_in_the_middle(connection: Connection) -> keyset.Slice:
 
 def look_for(query: str) -> Callable[[Connection], keyset.Slice]:
     def find(connection: Connection) -> keyset.Slice:
-        return search.search_page(connection, company_id=COMPANY, query=query, terms=parse_terms(query), limit=30)
+        return hits.search_page(connection, company_id=COMPANY, query=query, terms=parse_terms(query), limit=30)
 
     return find
 
@@ -168,8 +170,8 @@ CALLS: dict[str, Callable[[Connection], object]] = {
     "add": add,
     "add under a key": lambda c: add(c, IdempotencyKey("messages", "key")),
     "edit": lambda c: messages.edit(c, [COMPANY], CONVERSATION, MESSAGE, "edited"),
-    "rewind": lambda c: revisions.rewind(c, [COMPANY], CONVERSATION, MESSAGE),
-    "branch": lambda c: revisions.branch(c, [COMPANY], CONVERSATION, MESSAGE),
+    "rewind": lambda c: rewind(c, [COMPANY], CONVERSATION, MESSAGE),
+    "branch": lambda c: branch(c, [COMPANY], CONVERSATION, MESSAGE),
     "newest question": lambda c: questions.find_question(c, [COMPANY], LONG_CONVERSATION, None, newest=True),
     "claim": lambda c: Answers(c).claim(),
     "commit": commit,
@@ -187,7 +189,7 @@ CALLS: dict[str, Callable[[Connection], object]] = {
 
 @contextmanager
 def plans(connection: Connection) -> Iterator[list[dict[str, Any]]]:
-    """The plans, as they went, of all statements that are executed in here, those of triggers among them."""
+    """The plans, with actual rows, of all statements that are executed in the context, also by triggers."""
     explained: list[dict[str, Any]] = []
 
     def note(notice: psycopg.errors.Diagnostic) -> None:
@@ -201,7 +203,7 @@ def plans(connection: Connection) -> Iterator[list[dict[str, Any]]]:
     for setting, value in AUTO_EXPLAIN.items():
         connection.exec_driver_sql(f"SET LOCAL {setting} = {value}")
     yield explained
-    # A plan is told when its statement is closed, which may be when the next one comes.
+    # A plan is reported when its statement is closed, which may be when the next one is executed.
     connection.exec_driver_sql("SET LOCAL auto_explain.log_min_duration = -1")
     driver.remove_notice_handler(note)
 
@@ -228,7 +230,7 @@ def rows_looked_at(node: dict[str, Any]) -> float:
 
 
 def read_whole(plan: dict[str, Any]) -> set[str]:
-    """The large tables that are read from beginning to end."""
+    """The large tables that a plan reads as a whole."""
     scans = (node for node in nodes_of(plan["Plan"]) if node["Node Type"] == "Seq Scan")
     return {node["Relation Name"] for node in scans} & LARGE_TABLES
 
@@ -236,7 +238,7 @@ def read_whole(plan: dict[str, Any]) -> set[str]:
 @pytest.mark.parametrize("planning", ["auto", "force_generic_plan"])
 @pytest.mark.parametrize("name", CALLS)
 def test_call_reads_few_rows(connection: Connection, name: str, planning: str) -> None:
-    """Also where PostgreSQL plans a statement once for all values, as it may do with prepared ones."""
+    """Also if PostgreSQL plans a statement once for all values, as it may do for prepared statements."""
     connection.exec_driver_sql(f"SET LOCAL plan_cache_mode = {planning}")
     with plans(connection) as explained:
         CALLS[name](connection)
@@ -256,8 +258,8 @@ def test_call_that_reads_many_rows_is_found(connection: Connection) -> None:
 
 
 def indexes_of_search(connection: Connection, query: str) -> set[str]:
-    """Which of the two ways to the hits a search takes."""
-    connection.exec_driver_sql("SET LOCAL plan_cache_mode = force_generic_plan")  # which a search does not take
+    """The indexes that a search uses to find hits."""
+    connection.exec_driver_sql("SET LOCAL plan_cache_mode = force_generic_plan")  # a search overrides this
     with plans(connection) as explained:
         assert look_for(query)(connection).rows
     assert [read_whole(plan) for plan in explained] == [set()] * len(explained)

@@ -1,4 +1,4 @@
-"""Search on a real PostgreSQL: what is found, in which order, and that the index keeps in step with the chat."""
+"""Search on a real PostgreSQL: the hits, their order, and the index, which follows all changes."""
 
 from __future__ import annotations
 
@@ -14,10 +14,12 @@ from hypothesis import strategies as st
 from sqlalchemy import Connection, delete, func, select, text, update
 
 from chatserver.errors import ValidationError
-from chatserver.storage import conversations, keyset, message_rows, messages, revisions
-from chatserver.storage.search import search
-from chatserver.storage.search.folding import INDEXED_CHARS, words_of
+from chatserver.storage import conversations, keyset, message_rows, messages
+from chatserver.storage.branch import branch
+from chatserver.storage.rewind import rewind
+from chatserver.storage.search import hits
 from chatserver.storage.search.terms import parse_terms
+from chatserver.storage.search.words import INDEXED_CHARS, words_of
 from chatserver.storage.tables import conversations as conversations_table
 from chatserver.storage.tables import messages as messages_table
 from chatserver.storage.tables import search_entries
@@ -35,7 +37,7 @@ class Searching(Chat):
         self, query: str, *, limit: int = 100, cursor: str | None = None, company: UUID | None = None
     ) -> keyset.Slice:
         with self.transaction() as connection:
-            return search.search_page(
+            return hits.search_page(
                 connection,
                 company_id=company or self.company,
                 query=query,
@@ -45,7 +47,7 @@ class Searching(Chat):
             )
 
     def found(self, query: str, *, limit: int = 100) -> list[str]:
-        """The contents of the messages found on all pages, in their order; of a title in angle brackets."""
+        """The contents of the messages on all pages, in order; titles in angle brackets."""
         contents, cursor = [], None
         while True:
             page = self.page(query, limit=limit, cursor=cursor)
@@ -147,7 +149,7 @@ def test_superseded_message_is_not_found(searching: Searching) -> None:
     question = searching.say(conversation, "fox one")
     searching.answer(conversation, question, "fox two")
     with searching.transaction() as connection:
-        revisions.rewind(connection, None, conversation, question.id)
+        rewind(connection, None, conversation, question.id)
     assert searching.found("fox") == ["fox one"]
 
 
@@ -170,7 +172,7 @@ def test_archived_conversation_is_found(searching: Searching) -> None:
 def test_other_company_finds_nothing(searching: Searching) -> None:
     searching.say(searching.conversation("fox hunt"), "red fox")
     assert searching.page("fox", company=uuid4()).rows == []
-    # The company's own lexeme cannot be asked for.
+    # A query cannot contain the lexeme of the company.
     assert searching.found(f"@{searching.company}") == []
     assert searching.found(f'"@{searching.company}"') == []
 
@@ -179,7 +181,7 @@ def test_branch_is_found_like_its_source(searching: Searching) -> None:
     conversation = searching.conversation("named")
     message = searching.say(conversation, "red fox")
     with searching.transaction() as connection:
-        revisions.branch(connection, None, conversation, message.id)
+        branch(connection, None, conversation, message.id)
     assert searching.found("fox") == ["red fox", "red fox"]
     assert searching.found("named") == ["<named>", "<named>"]
 
@@ -208,7 +210,7 @@ def test_title_from_a_message_is_not_found_beside_the_message(searching: Searchi
     message = searching.say(conversation, "how to tame a fox")
     searching.say(conversation, "something else")
     assert searching.found("fox") == ["how to tame a fox"]
-    # It stays the title of the conversation when nobody would find it by the message any more.
+    # It stays the title of the conversation even if the message would not be found by it any more.
     messages.edit(searching.connection, None, conversation, message.id, "how to tame a cat")
     assert searching.found("fox") == ["<how to tame a fox>"]
 
@@ -247,9 +249,9 @@ def test_newest_of_equal_hits_come_first(searching: Searching) -> None:
 
 @pytest.fixture
 def small_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Blocks of a few entries, so that a test need not have thousands."""
-    monkeypatch.setattr(search, "BLOCK", 5)
-    monkeypatch.setattr(search, "_PAGE", search._page())
+    """Makes blocks of a few entries, so that tests need not add thousands."""
+    monkeypatch.setattr(hits, "BLOCK", 5)
+    monkeypatch.setattr(hits, "_PAGE", hits._page())
 
 
 @pytest.mark.parametrize("limit", [1, 2, 3, 7, 100])
@@ -289,7 +291,7 @@ def test_pages_stay_right_while_messages_are_added(searching: Searching) -> None
 def test_hits_behind_many_deleted_hits_are_found(searching: Searching) -> None:
     searching.say(searching.conversation("named"), "the first fox")
     gone = searching.conversation("gone")
-    for _ in range(5 * search.BLOCKS_AT_ONCE + 3):
+    for _ in range(5 * hits.BLOCKS_AT_ONCE + 3):
         searching.say(gone, "fox")
     conversations.soft_delete(searching.connection, None, gone)
     first = searching.page("fox")
@@ -319,7 +321,7 @@ def test_planner_settings_end_with_the_transaction_of_a_search(searching: Search
 
 
 def test_text_of_a_million_words_is_stored(searching: Searching) -> None:
-    """A vector has a limit of 1 MiB; the text has to be stored all the same."""
+    """A vector has at most 1 MiB; the text is stored in spite of that."""
     words = [f"{number:x}" for number in range(1_000_000)]
     searching.say(searching.conversation("named"), " ".join(words))
     within = len(" ".join(words)[:INDEXED_CHARS].split())
@@ -382,7 +384,7 @@ LETTERS = st.characters(exclude_categories=["Cs"], exclude_characters="\x00")
     )
 )
 def test_postgresql_and_python_split_texts_into_the_same_words(connection: Connection, texts: list[str]) -> None:
-    """The words of a query have to be those of the index."""
+    """The words of a query must be those of the index."""
     pairs = connection.exec_driver_sql(
         "SELECT said, chat_search_words(said)::text, to_tsvector('simple', words)::text"
         " FROM unnest(%s::text[], %s::text[]) AS pairs (said, words)",

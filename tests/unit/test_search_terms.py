@@ -1,4 +1,4 @@
-"""What is typed into a search box, read as words, phrases and exclusions."""
+"""Parsing a query into words, phrases and exclusions."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chatserver.storage.search.folding import words_of
 from chatserver.storage.search.terms import Phrase, Terms, parse_terms
+from chatserver.storage.search.words import words_of
 
 
 def wanted(query: str) -> list[str]:
-    """A word that may go on ends in `…`."""
+    """The terms as strings; a prefix ends in `…`."""
     terms = parse_terms(query)
     assert terms.unwanted == ()
     return [" ".join(phrase.words) + "…" * phrase.goes_on for phrase in terms.wanted]

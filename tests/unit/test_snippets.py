@@ -1,4 +1,4 @@
-"""A snippet is a short piece of the text with what was looked for marked."""
+"""A snippet is a short piece of a text with its hits marked."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from chatserver.services.snippets import SNIPPET_CHARS, make_snippet
-from chatserver.storage.search.folding import INDEXED_CHARS
 from chatserver.storage.search.terms import parse_terms
+from chatserver.storage.search.words import INDEXED_CHARS
 
 
 def marked(text: str, query: str) -> str:

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from chatserver.storage.search.folding import words_of
+from chatserver.storage.search.words import words_of
 
 # The last word may be the beginning of a longer one if it has so many characters: one letter begins too many words.
 MIN_PREFIX_CHARS = 2

@@ -11,7 +11,9 @@ import pytest
 from sqlalchemy import Connection, select, update
 
 from chatserver.errors import ConflictError, NotFoundError
-from chatserver.storage import conversations, messages, revisions
+from chatserver.storage import conversations, messages
+from chatserver.storage.branch import branch as make_branch
+from chatserver.storage.rewind import rewind as rewind_to
 from chatserver.storage.tables import messages as message_table
 from chatserver.storage.tables import runs as run_table
 from tests.storage.conftest import Chat
@@ -23,7 +25,7 @@ Transaction = Callable[[], AbstractContextManager[Connection]]
 def rewind(transaction: Transaction) -> Callable[..., int]:
     def rewind(conversation_id: UUID, message_id: UUID, companies: Any = None) -> int:
         with transaction() as connection:
-            return revisions.rewind(connection, companies, conversation_id, message_id)
+            return rewind_to(connection, companies, conversation_id, message_id)
 
     return rewind
 
@@ -32,7 +34,7 @@ def rewind(transaction: Transaction) -> Callable[..., int]:
 def branch(transaction: Transaction) -> Callable[..., UUID]:
     def branch(conversation_id: UUID, message_id: UUID, companies: Any = None) -> UUID:
         with transaction() as connection:
-            return revisions.branch(connection, companies, conversation_id, message_id)
+            return make_branch(connection, companies, conversation_id, message_id)
 
     return branch
 
@@ -80,7 +82,7 @@ def test_question_can_be_answered_again_after_rewind(chat: Chat, rewind: Any) ->
     question = chat.say(conversation, "q")
     chat.answer(conversation, question, "a")
     rewind(conversation, question.id)
-    chat.answer(conversation, question, "another")  # the index allows one stored answer of a trigger
+    chat.answer(conversation, question, "another")  # the index allows one stored answer per trigger
     assert live(chat, conversation) == ["q", "another"]
 
 
@@ -94,7 +96,7 @@ def test_rewind_to_an_answer_keeps_it(chat: Chat, rewind: Any) -> None:
 
 
 def crossed(chat: Chat) -> tuple[UUID, Any, Any, Any, Any]:
-    """A conversation in which both questions were asked before either was answered; and q1, q2, a1, a2."""
+    """A conversation in which both questions were asked before either was answered; and the ids of q1, q2, a1, a2."""
     conversation = chat.conversation()
     first, second = chat.say(conversation, "q1"), chat.say(conversation, "q2")
     answers = chat.answer(conversation, first, "a1"), chat.answer(conversation, second, "a2")
@@ -106,7 +108,7 @@ def crossed(chat: Chat) -> tuple[UUID, Any, Any, Any, Any]:
     [("q1", ["q1"]), ("a1", ["q1", "a1"]), ("q2", ["q1", "a1", "q2"]), ("a2", ["q1", "a1", "q2", "a2"])],
 )
 def test_rewind_follows_reading_order(chat: Chat, rewind: Any, branch: Any, name: str, stay: list[str]) -> None:
-    """The answer to an earlier question stays, though it was written after a later question."""
+    """The answer to an earlier question stays, even if it was written after a later question."""
     conversation, *said = crossed(chat)
     message = next(each for each in said if each.content == name)
     assert sorted(live(chat, branch(conversation, message.id))) == sorted(stay)
@@ -149,7 +151,7 @@ def test_rewind_changes_no_other_conversation(chat: Chat, rewind: Any) -> None:
     assert [run.status for run in runs_of(chat, there)] == ["completed", "active"]
 
 
-@pytest.mark.parametrize("act", [revisions.rewind, revisions.branch])
+@pytest.mark.parametrize("act", [rewind_to, make_branch])
 def test_message_that_is_not_live_in_the_conversation_is_not_found(
     chat: Chat, transaction: Transaction, rewind: Any, act: Any
 ) -> None:
@@ -212,7 +214,7 @@ def test_branch_copies_all_messages_up_to_its_message(chat: Chat, branch: Any, r
     # The original is as it was.
     assert all_messages(chat, conversation) == before
     assert conversations.find(chat.connection, None, conversation) == source
-    # And what is said in one is not heard in the other.
+    # New messages of one do not appear in the other.
     assert chat.say(row.id, "on").position == 4
 
 

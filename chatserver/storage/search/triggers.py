@@ -5,7 +5,7 @@ The database runs them, so no statement that changes a message or a title can fo
 
 from __future__ import annotations
 
-from chatserver.storage.search.folding import BETWEEN_WORDS, INDEXED_CHARS, SINGLE_CHARACTERS
+from chatserver.storage.search.words import BETWEEN_WORDS, INDEXED_CHARS, SINGLE_CHARACTERS
 
 SCOPE_MARK = "@"
 """The first character of the lexeme of the company, which every vector has. No word has this character."""

@@ -34,8 +34,8 @@ from sqlalchemy.dialects.postgresql import REGCONFIG, TSQUERY
 from chatserver.storage import keyset, message_rows
 from chatserver.storage.conversations import is_active_run_of
 from chatserver.storage.messages import live
-from chatserver.storage.search.schema import SCOPE_MARK
 from chatserver.storage.search.terms import Terms
+from chatserver.storage.search.triggers import SCOPE_MARK
 from chatserver.storage.tables import conversations, messages, runs, search_entries
 
 BLOCK = 1_000
