@@ -1,4 +1,4 @@
-"""How alembic runs here: on the connection that the migrating process hands over, all in one transaction."""
+"""Runs alembic on the connection of the migrating process, all in one transaction."""
 
 from alembic import context
 

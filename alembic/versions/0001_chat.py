@@ -1,4 +1,4 @@
-"""The chat: conversations and their messages, with soft delete, archive and pin."""
+"""Conversations and their messages, with soft delete, archive and pin."""
 
 import sqlalchemy as sa
 from alembic import op

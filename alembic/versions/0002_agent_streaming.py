@@ -1,6 +1,4 @@
-"""Agent streaming: edits, answers and what they answer, runs, agents, sends that are not doubled, and an order that
-needs no clock.
-"""
+"""Agent streaming: edits, answers with their questions, runs, agents, idempotency keys, and positions of messages."""
 
 import sqlalchemy as sa
 from alembic import op

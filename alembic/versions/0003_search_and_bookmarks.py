@@ -1,4 +1,4 @@
-"""Search and bookmarks, and lists that do not walk over what is archived."""
+"""Search, bookmarks, and indexes of lists that leave out archived conversations."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -97,7 +97,7 @@ FOR EACH ROW WHEN (OLD.title IS DISTINCT FROM NEW.title) EXECUTE FUNCTION chat_s
 
 
 def execute(statement: str) -> None:
-    """As it stands: a colon in it begins no parameter."""
+    """Execute SQL unchanged: a colon in it does not begin a parameter."""
     op.get_bind().exec_driver_sql(statement)
 
 

@@ -1,4 +1,4 @@
-"""The command line: what it hands on, and how it fails."""
+"""The command line: the settings and options that it passes on, and its failures."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def _process_as_before(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 
 class Served:
-    """Stands in for `chatserver.server`, whose tests run real processes: keeps what it was called with."""
+    """Stands in for `chatserver.server`, whose tests run real processes: keeps the arguments of its call."""
 
     def __init__(self) -> None:
         self.settings: Settings | None = None

@@ -1,6 +1,6 @@
-"""The doctor needs patients: a small server on a real socket that has, one at a time, the ills of proxies.
+"""The doctor against a small server on a real socket that has the faults of proxies, one at a time.
 
-That a healthy chatserver is found healthy is tested with a real one, in tests/process.
+Its test against a real chatserver is in tests/process.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ COMPANY = "00000000-0000-4000-8000-000000000001"
 
 
 class Patient(ThreadingHTTPServer):
-    """Answers like chatserver, but for what `ills` names."""
+    """Answers like chatserver, except for the faults in `ills`."""
 
     daemon_threads = False
     block_on_close = True
@@ -217,7 +217,7 @@ def test_each_fault_is_named_with_advice(patient: Patient, ill: str, problem: st
 
 
 def unreachable(answer: Callable[[socket.socket], None]) -> list[str]:
-    """The report on a port where each connection gets `answer`."""
+    """The doctor's report on a port that sends `answer` to each connection."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
 
         def serve() -> None:

@@ -1,4 +1,4 @@
-"""Exported conversations, as they are written down."""
+"""The two formats of an exported conversation."""
 
 from __future__ import annotations
 

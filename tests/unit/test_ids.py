@@ -1,4 +1,4 @@
-"""Ids order themselves by time."""
+"""Ids are ordered by time."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def test_ids_are_unique() -> None:
 
 
 def test_later_ids_are_greater(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Down to the quarter of a microsecond that the bits after the milliseconds can tell apart."""
+    """Precise to a quarter of a microsecond, which the bits after the milliseconds hold."""
     now = 1_700_000_000_123_000_000
     made = []
     for nanoseconds in (0, 250, 1_000, 999_000, 999_999, 1_000_000, 10**9, 10**18):

@@ -1,4 +1,4 @@
-"""Cursors: what was encoded comes back, and nothing else is taken."""
+"""Cursors: an encoded key is decoded again, and anything else is refused."""
 
 from __future__ import annotations
 

@@ -30,7 +30,7 @@ GROUND = frozenset(
 )
 TOP = frozenset({"__main__", "app", "cli", "doctor", "local_model", "server"})
 
-# For each floor: what its modules may import. A name stands for the module or package of that name and all in it.
+# The names that the modules of each floor may import. A name means the module or package, and all modules in it.
 MAY_IMPORT: dict[str, frozenset[str]] = {
     **dict.fromkeys(GROUND, GROUND),
     "providers": GROUND | {"providers"},
@@ -45,10 +45,10 @@ MODULES = sorted(str(path.relative_to(PACKAGE)) for path in PACKAGE.rglob("*.py"
 
 
 def imported(source: str, module: tuple[str, ...]) -> Iterator[str]:
-    """The names, below `chatserver.`, of all of ours that `source` imports anywhere, for type checking too.
+    """The names of our modules, without `chatserver.`, that `source` imports anywhere, also for type checking only.
 
-    `module` is the path of the module itself, which relative imports start from. Of `from a import b` it gives `a.b`,
-    whether or not `b` is a module.
+    `module` is the path of the module itself, at which relative imports begin. `from a import b` gives `a.b`, whether
+    or not `b` is a module.
     """
     for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.Import):
@@ -89,7 +89,7 @@ FILES = sorted(
 
 
 def circle(imports: Mapping[str, set[str]]) -> list[str] | None:
-    """Modules of which each imports the next and the last the first; None: there are none."""
+    """Modules of which each imports the next, and the last imports the first. None: no modules form a circle."""
     finished: set[str] = set()
 
     def visit(module: str, way: list[str]) -> list[str] | None:

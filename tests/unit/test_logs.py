@@ -1,4 +1,4 @@
-"""Lines of the log: their two forms, what is scrubbed from them, what is held back until the start is over."""
+"""The log: its two forms, the scrubbing of secrets, and lines that are held back during the start."""
 
 from __future__ import annotations
 

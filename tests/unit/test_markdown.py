@@ -1,4 +1,4 @@
-"""Markdown: what it becomes, that it is safe whatever was written, and that no word of it is lost."""
+"""Markdown becomes HTML that is safe, and loses no word, for any text."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from chatserver.rendering.markdown import render
 
 TO = 'target="_blank" rel="noopener noreferrer nofollow"'
 
-# For each tag its attributes, each with what its value may be. Written down again: the code's own list may be wrong.
+# The attributes of each tag, with their allowed values. Not the list of the code, which may be wrong.
 LINK = {"href": r"https?://.+|mailto:.+", "title": r".+", "target": "_blank", "rel": "noopener noreferrer nofollow"}
 CELL = {"align": "left|center|right"}
 BARE = "p br hr h2 h3 h4 h5 h6 blockquote ul li pre em strong s table thead tbody tr"
@@ -31,7 +31,7 @@ TAGS: dict[str, dict[str, str]] = {
 
 
 class Page(HTMLParser):
-    """Reads HTML as a browser does; refuses what must not be in it."""
+    """Reads HTML as a browser does; fails for tags and attributes that are not allowed."""
 
     def __init__(self, html: str) -> None:
         super().__init__(convert_charrefs=True)
@@ -359,7 +359,7 @@ MARKUP = st.one_of(map(st.sampled_from, (BETWEEN_WORDS, BETWEEN_BLOCKS, IN_TABLE
 @example(["> "] * 60)
 @example(["[", "![", "](http://a.b '", "')", "](http://a.b)"])
 def test_no_word_is_lost(markup: list[str]) -> None:
-    """Words with any markup in between; only a code block's second word and the like are not meant to be read."""
+    """Words with any markup between them, except words that are not shown, such as the second word of a code fence."""
     words = [f"word{number}x" for number in range(len(markup))]
     markdown = "".join(f"{mark}{word}" for mark, word in zip(markup, words, strict=True))
     if "```" in markdown or "~~~" in markdown:
@@ -373,7 +373,7 @@ def test_no_word_is_lost(markup: list[str]) -> None:
 
 @pytest.mark.serial
 def test_ordinary_text_is_rendered_quickly() -> None:
-    """Far below what a hostile text may take before it is given up, in time of the processor."""
+    """In processor time, far below the limit for hostile texts."""
     markdown = (
         "## A\n\nSome *text* with `code` and [a link](https://b.c).\n\n- one\n- two\n\n```python\nx = 1\n```\n\n" * 30
     )

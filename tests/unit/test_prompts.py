@@ -1,4 +1,4 @@
-"""What a model gets to read: questions in order, each answer after its question, the trigger last."""
+"""The prompt of a model: questions in order, each answer after its question, the trigger last."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ class Message:
 def histories(draw: st.DrawFn) -> tuple[list[Message], UUID]:
     """A history with a trigger.
 
-    Messages without `reply_to` are what people and programs added; the others are answers, written at any time after
-    their question, which may have been superseded (and so not be in the history) since.
+    Messages without `reply_to` were added by people and programs. The others are answers, written at any time after
+    their question. The question may be superseded since, and so not be in the history.
     """
     messages: list[Message] = []
     for number in range(draw(st.integers(1, 12))):
@@ -49,7 +49,7 @@ def histories(draw: st.DrawFn) -> tuple[list[Message], UUID]:
 
 
 def expected(messages: list[Message], trigger_id: UUID) -> list[Message]:
-    """The same in the words of the contract, as a sort: by question, and answers after it."""
+    """The expected order, as the contract describes it: sorted by question, with answers after it."""
     place = {message.id: index for index, message in enumerate(messages)}
     last = place[trigger_id]
 
@@ -75,7 +75,7 @@ def test_answers_follow_their_questions_and_the_trigger_is_last(history: tuple[l
 
 
 def arranged(*messages: tuple[str, Role, int | None], trigger: int) -> list[str]:
-    """Contents in, contents out; messages are numbered from 1, and reply to those numbers."""
+    """The contents of a prompt from the contents of messages, which are numbered from 1 and reply to numbers."""
     history = [
         Message(UUID(int=number), role, content, None if reply_to is None else UUID(int=reply_to))
         for number, (content, role, reply_to) in enumerate(messages, 1)

@@ -1,4 +1,4 @@
-"""The messages format: what is sent, and how events are read."""
+"""The messages format: requests, and the deltas of events."""
 
 from __future__ import annotations
 

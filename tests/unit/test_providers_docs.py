@@ -1,4 +1,4 @@
-"""The page about providers tells what the code does."""
+"""docs/providers.md agrees with the code."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The event-stream reader: any cutting of the bytes gives the same events."""
+"""The event-stream decoder: chunks of any size give the same events."""
 
 from __future__ import annotations
 

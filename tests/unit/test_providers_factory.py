@@ -1,4 +1,4 @@
-"""Providers from settings: what cannot work is refused at the start, in one line without secrets."""
+"""Making providers from settings: unusable settings are refused at the start, in one line without secrets."""
 
 from __future__ import annotations
 

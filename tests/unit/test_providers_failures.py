@@ -1,4 +1,4 @@
-"""Failures: statuses and error words become our codes, and when a request is sent again."""
+"""Failures: the codes that statuses and error words become, and the waits before a request is sent again."""
 
 from __future__ import annotations
 

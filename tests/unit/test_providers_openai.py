@@ -1,4 +1,4 @@
-"""The chat-completions format: what is sent, and how events are read."""
+"""The chat-completions format: requests, and the deltas of events."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Arranging a history: roles alternate, the user begins and ends, and no content is lost."""
+"""Arranging turns: roles alternate, the user begins and ends, and no content is lost."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The memory of rendered texts: its bound, what goes first, and for how long a failure counts."""
+"""The cache of rendered texts: its bound, the order of eviction, and how long a failure counts."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Rendering for many: once each, in turns, within a request's time, and untouched by those who leave."""
+"""Rendering for many requests: each text once, in turns, within the time limit, undisturbed by cancelled requests."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ pytestmark = pytest.mark.usefixtures("no_error_is_logged")
 
 
 class Renderer:
-    """Renders when it is told to; `asked` are the texts in their order, `most` how many it had at once."""
+    """Renders when it is told to. `asked`: the texts in order. `most`: the most texts at once."""
 
     def __init__(self) -> None:
         self.asked: list[str] = []
@@ -62,11 +62,11 @@ async def service(**settings: Any) -> AsyncIterator[tuple[RenderingService, Rend
             yield made, renderer
     finally:
         await made.close()
-        gc.collect()  # a coroutine that nobody awaited says so now
+        gc.collect()  # makes a coroutine that was never awaited warn now
 
 
 async def settle() -> None:
-    """Let everything happen that can."""
+    """Let all tasks run that can."""
     for _ in range(20):
         await asyncio.sleep(0)
 
@@ -132,7 +132,7 @@ async def test_request_waits_no_longer_than_its_limit() -> None:
         assert await texts.render(["a", "b", "c"]) == ["<p>a</p>", None, None]
         assert now() == pytest.approx(1)
         assert renderer.asked == ["a", "b"], "past the time nothing is begun"
-        # What was begun goes on, and nothing has failed.
+        # The begun text goes on, and nothing has failed.
         renderer.go_on("<p>{}</p>", "<p>{}</p>")
         await settle()
         assert await texts.render(["b", "c"]) == ["<p>b</p>", "<p>c</p>"]
@@ -175,7 +175,7 @@ async def test_text_without_waiting_requests_is_not_begun() -> None:
         assert await asyncio.gather(first, staying) == [["<p>a</p>"], ["<p>b</p>"]]
         await settle()
         assert renderer.asked == ["a", "b"]
-        # And it is when somebody wants it again, at once or later.
+        # It is rendered when it is asked for again, at once or later.
         renderer.go_on()
         assert await texts.render(["c"]) == ["<p>c</p>"]
 
@@ -207,7 +207,7 @@ async def test_response_holds_no_more_html_than_its_limit(monkeypatch: pytest.Mo
 
 
 async def test_page_has_html_for_answers_only() -> None:
-    """Answers are rendered, in the wording that counts, and all else is as it was."""
+    """Answers get the HTML of their effective content; all other fields stay."""
 
     def message(number: int, role: Any, content: str, edited: str | None = None) -> ChatMessage:
         now = datetime.now(UTC)

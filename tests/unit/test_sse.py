@@ -1,4 +1,4 @@
-"""Frames are read back, by the rules that browsers follow, to exactly what was put in; ids to what they name."""
+"""Frames and ids are read back unchanged, by the rules that browsers follow."""
 
 from __future__ import annotations
 
@@ -110,7 +110,7 @@ def test_foreign_id_is_read_as_none(text: str) -> None:
 
 @given(event_ids.map(str), st.data())
 def test_id_that_is_read_is_written_back_alike(written: str, data: st.DataObject) -> None:
-    """A damaged id is none, or it says in plain ASCII what is read from it; but for leading zeros."""
+    """A damaged id is None, or is written back as the same text, except for leading zeros."""
     at = data.draw(st.integers(0, len(written)))
     piece = data.draw(st.text(max_size=2) | st.sampled_from([".", "0", "٣", "\n", "end", ".end"]))
     text = written[:at] + piece + written[at + data.draw(st.integers(0, 2)) :]
@@ -182,7 +182,7 @@ def test_come_back_sets_retry_only() -> None:
         patience.add(source.retry_ms)
     assert min(patience) >= 1_000
     assert max(patience) <= 5_000
-    # spread over the whole of it: 2,000 draws that leave out a quarter are as good as impossible
+    # random over the whole range: 2,000 draws practically never leave out a quarter of it
     assert min(patience) < 2_000
     assert max(patience) > 4_000
     assert len(patience) > 1_000

@@ -1,4 +1,4 @@
-"""Notices and sockets, with real ones."""
+"""systemd's notices and sockets, with real sockets."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def _outside_systemd(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture(params=["path", "abstract"])
 def manager(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[socket.socket]:
-    """What systemd listens on, named in NOTIFY_SOCKET."""
+    """The socket of a service manager, named in NOTIFY_SOCKET."""
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as channel:
         if request.param == "path":
             channel.bind(str(tmp_path / "notify"))
@@ -44,7 +44,7 @@ def test_notices_arrive(manager: socket.socket) -> None:
 
 
 def test_notice_to_a_manager_that_does_not_read_does_not_block(manager: socket.socket) -> None:
-    for _ in range(5_000):  # more than any queue of datagrams takes
+    for _ in range(5_000):  # more than any queue of datagrams holds
         systemd.notify(systemd.WATCHDOG)
     assert manager.recv(100) == b"WATCHDOG=1"
 
@@ -80,7 +80,7 @@ def test_without_a_watchdog_there_is_no_interval(microseconds: str | None, monke
 
 
 # --- sockets -----------------------------------------------------------------------------------------------
-# File descriptors from 3 on belong to somebody else here, so a process of its own takes them over.
+# In this process file descriptors from 3 on are in use, so a child takes the sockets over.
 
 CHILD = """
 import os, sys
@@ -102,7 +102,7 @@ else:
 
 
 def taken_over(*files: int, owner: str = "ours", count: str | None = None) -> list[str]:
-    """What the child prints that is started with `files` from file descriptor 3 on, as systemd does."""
+    """The output of a child that gets `files` as file descriptors from 3 on, as systemd passes them."""
     environment = os.environ | {
         "LISTEN_FDS": str(len(files)) if count is None else count,
         "LISTEN_PID": "1",
