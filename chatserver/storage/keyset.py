@@ -40,33 +40,46 @@ class ListOrder:
     """The order of a list, and with it everything that its pages need.
 
     `kind` names the list in cursors. `columns` are the names of the values that it is ordered by, with their types;
-    together they are unique. All are ascending, or all `descending`.
+    together they are unique. All are ascending, or all `descending`. `prefix` begins the names of the parameters.
     """
 
-    def __init__(self, kind: str, *, descending: bool = False, **columns: type[Key]) -> None:
+    def __init__(self, kind: str, *, descending: bool = False, prefix: str = "after", **columns: type[Key]) -> None:
         self._kind = kind
         self._descending = descending
+        self._prefix = prefix
         self._columns = columns
+
+    @property
+    def types(self) -> tuple[type[Key], ...]:
+        """The types of a key's values."""
+        return tuple(self._columns.values())
 
     def by(self, *columns: ColumnElement[Any]) -> list[ColumnElement[Any]]:
         """The ORDER BY; `columns` are the SQL of the order's columns."""
         return [column.desc() if self._descending else column.asc() for column in columns]
 
     def after(self, *columns: ColumnElement[Any]) -> ColumnElement[bool]:
-        """The criterion for rows that follow the key in the parameters of `resume`."""
-        named = zip(self._columns, columns, strict=True)
-        key = tuple_(*(bindparam(f"after_{name}", type_=column.type) for name, column in named))
-        return tuple_(*columns) < key if self._descending else tuple_(*columns) > key
+        """The criterion for rows that follow the key in the parameters."""
+        row, key = tuple_(*columns), self._key(columns)
+        return row < key if self._descending else row > key
+
+    def at_or_after(self, *columns: ColumnElement[Any]) -> ColumnElement[bool]:
+        """The criterion for rows that follow the key in the parameters, and for the row of that key."""
+        row, key = tuple_(*columns), self._key(columns)
+        return row <= key if self._descending else row >= key
+
+    def parameters(self, key: Sequence[Key]) -> dict[str, Any]:
+        """The parameters of `after` and `at_or_after`."""
+        return {f"{self._prefix}_{name}": value for name, value in zip(self._columns, key, strict=True)}
 
     def resume(self, filters: Sequence[object], cursor: str | None) -> dict[str, Any]:
-        """The parameters of `after`; empty without a cursor.
+        """The parameters for the key in a cursor; empty without a cursor.
 
         Raises ValidationError (path `cursor`) for a cursor of another list, or of other filters.
         """
         if cursor is None:
             return {}
-        key = decode(self._kind, filters, cursor, tuple(self._columns.values()))
-        return {f"after_{name}": value for name, value in zip(self._columns, key, strict=True)}
+        return self.parameters(decode(self._kind, filters, cursor, self.types))
 
     def cut(self, rows: Sequence[Row[Any]], limit: int, filters: Sequence[object]) -> Slice:
         """The page in `rows`, of which one more than `limit` was fetched to see whether others follow."""
@@ -74,6 +87,11 @@ class ListOrder:
             return Slice(rows, None)
         rows = rows[:limit]
         return Slice(rows, encode(self._kind, filters, [getattr(rows[-1], name) for name in self._columns]))
+
+    def _key(self, columns: Sequence[ColumnElement[Any]]) -> ColumnElement[Any]:
+        # Compared with the whole row: so PostgreSQL can begin to read an index at the key.
+        named = zip(self._columns, columns, strict=True)
+        return tuple_(*(bindparam(f"{self._prefix}_{name}", type_=column.type) for name, column in named))
 
 
 def encode(kind: str, filters: Sequence[object], key: Sequence[Key]) -> str:

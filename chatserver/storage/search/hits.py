@@ -27,7 +27,6 @@ from sqlalchemy import (
     or_,
     select,
     true,
-    tuple_,
 )
 from sqlalchemy.dialects.postgresql import REGCONFIG, TSQUERY
 
@@ -44,7 +43,9 @@ FEWER_OTHER_WORDS = 16
 # A block may be empty because its conversations were deleted. After so many blocks a page may be short.
 BLOCKS_AT_ONCE = 5
 
-_KEY_TYPES = (datetime, UUID, int, datetime, UUID)
+# A cursor holds the first entry of a block, and the last hit that was given from the block.
+_NEWEST_FIRST = keyset.ListOrder("search", descending=True, prefix="start", at=datetime, id=UUID)
+_BEST_FIRST = keyset.ListOrder("search", descending=True, rank=int, at=datetime, id=UUID)
 _MAX_RANK = 2**31 - 1
 _BEGINNING = (datetime(9999, 12, 31, tzinfo=UTC), UUID(int=2**128 - 1))
 
@@ -78,10 +79,6 @@ def _matches(vector: ColumnElement[Any]) -> ColumnElement[bool]:
     return vector.bool_op("@@")(cast(bindparam("scope", type_=Text()), TSQUERY).op("&&")(_parsed("terms")))
 
 
-def _moment_and_id(name: str) -> tuple[ColumnElement[Any], ColumnElement[Any]]:
-    return bindparam(f"{name}_at", type_=_entries.said_at.type), bindparam(f"{name}_id", type_=_entries.id.type)
-
-
 def _block() -> Select[Any]:
     """The newest entries from `start` on, numbered; one more than a block holds."""
     newest = (
@@ -89,13 +86,13 @@ def _block() -> Select[Any]:
         .where(
             _entries.company_id == bindparam("company"),
             _matches(_entries.vector),
-            tuple_(_entries.said_at, _entries.id) <= tuple_(*_moment_and_id("start")),
+            _NEWEST_FIRST.at_or_after(_entries.said_at, _entries.id),
         )
-        .order_by(_entries.said_at.desc(), _entries.id.desc())
+        .order_by(*_NEWEST_FIRST.by(_entries.said_at, _entries.id))
         .limit(BLOCK + 1)
         .subquery("newest")
     )
-    place = func.row_number().over(order_by=(newest.c.said_at.desc(), newest.c.id.desc()))
+    place = func.row_number().over(order_by=_NEWEST_FIRST.by(newest.c.said_at, newest.c.id))
     return select(newest, place.label("place"))
 
 
@@ -148,8 +145,8 @@ def _page() -> Select[Any]:
     order = (hits.c.rank, hits.c.said_at, hits.c.id)
     page = (
         select(hits)
-        .where(tuple_(*order) < tuple_(bindparam("after_rank", type_=Integer()), *_moment_and_id("after")))
-        .order_by(*(column.desc() for column in order))
+        .where(_BEST_FIRST.after(*order))
+        .order_by(*_BEST_FIRST.by(*order))
         .limit(bindparam("rows"))
         .subquery("page")
     )
@@ -170,7 +167,7 @@ def _page() -> Select[Any]:
         page.c.rank,
         *message_rows.COLUMNS,
     )
-    return select(*columns).select_from(source).order_by(page.c.rank.desc(), page.c.said_at.desc(), page.c.id.desc())
+    return select(*columns).select_from(source).order_by(*_BEST_FIRST.by(page.c.rank, page.c.said_at, page.c.id))
 
 
 _PAGE = _page()
@@ -187,7 +184,7 @@ def search_page(
     kind, filters = "search", (company_id, query)
     start, after = _BEGINNING, (_MAX_RANK, *_BEGINNING)
     if cursor is not None:
-        start_at, start_id, *rest = keyset.decode(kind, filters, cursor, _KEY_TYPES)
+        start_at, start_id, *rest = keyset.decode(kind, filters, cursor, (*_NEWEST_FIRST.types, *_BEST_FIRST.types))
         start, after = (start_at, start_id), tuple(rest)
     if not terms.wanted:
         return keyset.Slice([], None)
@@ -215,7 +212,7 @@ def _values(
         "scope": f"'{SCOPE_MARK}{company_id}'",
         "terms": terms.tsquery,
         "wanted": terms.wanted_tsquery,
-        **dict(zip(("start_at", "start_id"), start, strict=True)),
-        **dict(zip(("after_rank", "after_at", "after_id"), after, strict=True)),
+        **_NEWEST_FIRST.parameters(start),
+        **_BEST_FIRST.parameters(after),
         "rows": rows,
     }
