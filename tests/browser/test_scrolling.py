@@ -37,6 +37,21 @@ def answering(page: Page, server: Server, title: str) -> Chat:
     return chat
 
 
+def until_at_rest(region: Locator) -> None:
+    """Wait for the end of a scroll: browsers animate it, frame by frame."""
+    region.evaluate(
+        """node => new Promise(resolve => {
+            let place = node.scrollTop, frames = 0;
+            const look = () => {
+                frames = node.scrollTop === place ? frames + 1 : 0;
+                place = node.scrollTop;
+                frames < 20 ? requestAnimationFrame(look) : resolve();
+            };
+            look();
+        })"""
+    )
+
+
 def until_longer(chat: Chat) -> None:
     """Wait until the answer has some more lines."""
     answer = chat.answers.last
@@ -59,6 +74,7 @@ def test_small_scroll_steps_leave_the_end_of_an_answer(page: Page, server: Serve
         region.focus()
         page.keyboard.press("ArrowUp")
     expect(chat.button("Jump to the end")).to_be_visible()
+    until_at_rest(region)
     place = chat.answers.last.bounding_box()
     until_longer(chat)
     now = chat.answers.last.bounding_box()
