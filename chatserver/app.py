@@ -24,9 +24,9 @@ from chatserver.settings import Settings
 from chatserver.storage.postgres.database import Database
 from chatserver.version import installed_version
 from chatserver.web.handler_context import HandlerContext
+from chatserver.web.http.hangups import Hangups
 from chatserver.web.http.open_requests import OpenRequests
 from chatserver.web.http.open_streams import OpenStreams
-from chatserver.web.http.peer import Hangups
 from chatserver.web.http.rate_limits import RateLimiter
 from chatserver.web.routes import make_application
 

@@ -17,9 +17,9 @@ from chatserver.services.health import Asked
 from chatserver.services.rendering import RenderingService
 from chatserver.services.search import SearchService
 from chatserver.settings import Settings
+from chatserver.web.http.hangups import Hangups
 from chatserver.web.http.open_requests import OpenRequests
 from chatserver.web.http.open_streams import OpenStreams
-from chatserver.web.http.peer import Hangups
 from chatserver.web.http.rate_limits import RateLimiter
 
 PAGE_FOLDER = Path(__file__).resolve().parent / "page" / "static"

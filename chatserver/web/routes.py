@@ -22,6 +22,7 @@ from chatserver.web.handlers import (
     export,
     health,
     messages,
+    openapi,
     page,
     search,
     session,
@@ -302,8 +303,8 @@ ROUTES: tuple[Route, ...] = (
     ),
     Route(
         "/api/openapi.json",
-        document.OpenApiHandler,
-        {"GET": Operation("getOpenApi", "This document", response=document.OpenApiDocument)},
+        openapi.OpenApiHandler,
+        {"GET": Operation("getOpenApi", "This document", response=openapi.OpenApiDocument)},
     ),
 )
 """The routes of the API."""

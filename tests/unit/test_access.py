@@ -1,4 +1,4 @@
-"""Who is believed: the guards of `local_trusted`, and the scope of actors."""
+"""The guards of `local_trusted`, and which companies an actor may see."""
 
 from __future__ import annotations
 
@@ -160,7 +160,7 @@ def test_every_other_origin_is_refused(path: str, origin: str) -> None:
     assert not allowed(path, host="localhost:8000", origin=origin)
 
 
-def test_what_another_site_has_a_browser_send_is_refused_under_api() -> None:
+def test_cross_site_browser_request_is_refused_under_api() -> None:
     for path in ("/api", "/api/", "/api/session", "/api/conversations/x/stream", "/api/nowhere"):
         assert not allowed(path, host="localhost", sec_fetch_site="cross-site")
         assert not allowed(path, host="localhost", sec_fetch_site=" Cross-Site ")
@@ -177,14 +177,14 @@ def test_an_allowed_site_may_send_from_another_site() -> None:
 
 
 @given(st.text(max_size=40), st.text(max_size=40), st.text(max_size=20))
-def test_nothing_that_a_header_holds_breaks_the_guard(host: str, origin: str, site: str) -> None:
+def test_arbitrary_headers_do_not_break_the_guard(host: str, origin: str, site: str) -> None:
     assert allowed(host=host) in (True, False)
     assert allowed(host="localhost", origin=origin, sec_fetch_site=site) in (True, False)
     assert not allowed(host=f"{host}.evil.example")
     assert not allowed(host="localhost:8000", origin=f"http://{origin}.evil.example")
 
 
-async def test_everyone_is_the_board() -> None:
+async def test_everyone_is_the_board_in_local_trusted() -> None:
     actor = await ACCESS.authenticate(HTTPHeaders())
     assert actor == local_actor()
     assert (actor.name, actor.scope) == ("board", None)

@@ -24,7 +24,7 @@ TRUSTED = (ip_network("127.0.0.1/32"), ip_network("10.0.0.0/8"), ip_network("::1
         ("", "198.51.100.7", ""),
     ],
 )
-def test_only_what_trusted_proxies_wrote_is_believed(peer: str, forwarded_for: str, client: str) -> None:
+def test_only_addresses_from_trusted_proxies_are_used(peer: str, forwarded_for: str, client: str) -> None:
     assert client_address(peer, forwarded_for, TRUSTED) == client
 
 

@@ -1,4 +1,4 @@
-"""Names of downloads: whatever a title is, the name is one that every system takes."""
+"""File names of downloads: every title gives a name that every system accepts."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ from chatserver.web.http.filenames import FALLBACK, MAX_NAME_BYTES, content_disp
         ("cafe\u0301", "café"),
     ],
 )
-def test_names(title: str, name: str) -> None:
+def test_safe_name_of_title(title: str, name: str) -> None:
     assert safe_name(title) == name
 
 
@@ -57,7 +57,7 @@ def test_a_name_is_cut_between_characters() -> None:
         ("猫", "attachment; filename=\"conversation.md\"; filename*=UTF-8''%E7%8C%AB.md"),
     ],
 )
-def test_the_header(title: str | None, value: str) -> None:
+def test_content_disposition_of_title(title: str | None, value: str) -> None:
     assert content_disposition(title, "md") == value
 
 
@@ -72,7 +72,7 @@ HEADER = re.compile(
 @given(st.text())
 @example("aux.")
 @example("…con.x")
-def test_every_title_makes_a_header(title: str) -> None:
+def test_arbitrary_title_gives_a_valid_header(title: str) -> None:
     value = content_disposition(title, "json")
     match = HEADER.fullmatch(value)
     assert match is not None, value

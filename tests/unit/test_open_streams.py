@@ -1,4 +1,4 @@
-"""The open streams of a process are counted, bounded, and sent away."""
+"""The open streams of a process are counted, limited, and ended at shutdown."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ async def test_streams_are_counted_and_bounded() -> None:
 
 
 @in_virtual_time
-async def test_streams_are_sent_away() -> None:
+async def test_close_wakes_streams_and_refuses_further_ones() -> None:
     streams, one = OpenStreams(2, Metrics("0")), Stream()
     with streams.admitted(one):
         emptied = asyncio.ensure_future(streams.wait_empty())

@@ -1,4 +1,4 @@
-"""Bodies and queries: whatever comes, it is a model or one of our errors."""
+"""Ids, bodies and queries are parsed into models or raise errors of `chatserver.errors`."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def problems(body: bytes, model: Any = CreateMessage) -> dict[str, str]:
         " application/json ; charset=utf8; x=y",
     ],
 )
-def test_json_is_json(content_type: str) -> None:
+def test_json_content_type_is_accepted(content_type: str) -> None:
     assert is_json(content_type)
 
 
@@ -59,7 +59,7 @@ def test_json_is_json(content_type: str) -> None:
         "application/x-www-form-urlencoded",
     ],
 )
-def test_nothing_else_is(content_type: str | None) -> None:
+def test_other_content_type_is_refused(content_type: str | None) -> None:
     assert not is_json(content_type)
     headers = HTTPHeaders({} if content_type is None else {"Content-Type": content_type})
     with pytest.raises(UnsupportedMediaTypeError):
@@ -102,17 +102,17 @@ def test_a_compressed_body_is_refused() -> None:
         b'{"x":' * 100_000 + b"1" + b"}" * 100_000,
     ],
 )
-def test_what_is_not_json_is_malformed(body: bytes) -> None:
+def test_invalid_json_is_malformed(body: bytes) -> None:
     with pytest.raises(MalformedError, match="Malformed JSON"):
         parse_body(StopAnswer, body, JSON)
 
 
 @pytest.mark.parametrize("body", [b"[]", b"null", b"1", b'"x"', b"true", b"[{}]"])
-def test_a_body_is_an_object(body: bytes) -> None:
+def test_body_other_than_object_is_refused(body: bytes) -> None:
     assert problems(body) == {"": "must be an object"}
 
 
-def test_problems_say_where_in_the_words_of_the_wire() -> None:
+def test_problem_paths_use_camel_case_keys() -> None:
     body = {"name": "a", "adapterType": "llm", "adapterConfig": {"provider": "p", "maxTokens": 0}}
     found = problems(json.dumps(body).encode(), CreateAgent)
     assert found == {"adapterConfig.maxTokens": "Input should be greater than or equal to 1"}
@@ -120,7 +120,7 @@ def test_problems_say_where_in_the_words_of_the_wire() -> None:
     assert problems(b'{"role": "user", "content": "\\u0000"}') == {"content": "must not contain NUL characters"}
 
 
-def test_problems_repeat_nothing_that_was_sent() -> None:
+def test_problems_do_not_repeat_sent_values() -> None:
     body = json.dumps({"role": "s3cret", "content": ["s3cret"], "agentId": "s3cret"}).encode()
     assert "s3cret" not in str(problems(body))
 
@@ -137,17 +137,17 @@ def test_absurd_numbers_are_refused(number: str, key: str) -> None:
         parse_body(CreateAgent, body, JSON)
 
 
-def test_numbers_beyond_reading_are_malformed() -> None:
+def test_number_with_too_many_digits_is_malformed() -> None:
     with pytest.raises(MalformedError):
         parse_body(StopAnswer, b'{"x": ' + b"1" * 100_000 + b"}", JSON)
 
 
-def test_keys_are_those_of_the_wire() -> None:
+def test_snake_case_keys_are_ignored() -> None:
     body = b'{"agent_id": "01a2066c-ab45-7b03-90cb-32bab075e0f7", "title": "t"}'
     assert parse_body(UpdateConversation, body, JSON).changes() == {"title": "t"}
 
 
-def test_of_a_key_that_is_given_twice_the_last_counts() -> None:
+def test_last_of_duplicate_keys_wins() -> None:
     assert parse_body(StopAnswer, b'{"keep": 1, "keep": true}', JSON).keep
 
 
@@ -159,7 +159,7 @@ VALUES = st.recursive(
 
 
 @given(st.binary(max_size=100) | VALUES.map(json.dumps).map(str.encode))
-def test_no_body_gets_past_our_errors(body: bytes) -> None:
+def test_arbitrary_body_is_parsed_or_raises_our_error(body: bytes) -> None:
     for model in (CreateMessage, CreateAgent, UpdateConversation):
         try:
             assert isinstance(parse_body(model, body, JSON), model)
@@ -168,7 +168,7 @@ def test_no_body_gets_past_our_errors(body: bytes) -> None:
 
 
 @given(st.dictionaries(st.sampled_from(["name", "adapterType", "adapterConfig", "role", "content"]), VALUES))
-def test_nor_do_wrong_values(data: dict[str, Any]) -> None:
+def test_arbitrary_values_are_parsed_or_raise_our_error(data: dict[str, Any]) -> None:
     for model in (CreateMessage, CreateAgent):
         try:
             parse_body(model, json.dumps(data).encode(), JSON)
@@ -185,7 +185,7 @@ def wrong(query: str, model: Any = ListConversations) -> list[str]:
     return [problem.path for problem in caught.value.problems]
 
 
-def test_the_defaults() -> None:
+def test_empty_query_has_defaults() -> None:
     for query in ("", "&", "unknown=1&unknown=2&=&x", "LIMIT=5", "%6Cimit=7"):
         found = parse_query(ListConversations, query)
         assert found == ListConversations()
@@ -194,7 +194,7 @@ def test_the_defaults() -> None:
     assert parse_query(ListAgents, "") == ListAgents(limit=30, cursor=None)
 
 
-def test_values_are_read() -> None:
+def test_query_values_are_parsed() -> None:
     found = parse_query(ListConversations, f"limit=100&cursor=abc&archived=all&agentId={ID}&q=a%20b+c%25")
     assert (found.limit, found.cursor, found.archived, found.agent_id) == (100, "abc", "all", UUID(ID))
     assert found.q == "a b c%"
@@ -237,18 +237,18 @@ def test_values_are_read() -> None:
         ("q=a&q=a", "q"),
     ],
 )
-def test_bad_values_are_refused_where_they_are_wrong(query: str, path: str) -> None:
+def test_invalid_query_value_is_refused_with_its_path(query: str, path: str) -> None:
     query = query if query.isascii() or query == "q=\xff" else query.encode().decode("latin-1")
     assert wrong(query) == [path]
 
 
 @pytest.mark.parametrize("query", ["order=", "order=up", "superseded=all", "limit=201", "limit=0"])
-def test_the_same_for_messages(query: str) -> None:
+def test_invalid_query_of_messages_is_refused(query: str) -> None:
     assert wrong(query, ListMessages) == [query.partition("=")[0]]
 
 
 @given(st.text(min_size=1, max_size=50).filter(lambda text: "\x00" not in text))
-def test_every_text_arrives_escaped_or_not(text: str) -> None:
+def test_text_arrives_escaped_and_unescaped(text: str) -> None:
     for escaped in (quote(text, safe=""), quote_plus(text)):
         assert parse_query(ListConversations, f"q={escaped}").q == text
     raw = text.encode().decode("latin-1")  # as Tornado hands it over
@@ -257,7 +257,7 @@ def test_every_text_arrives_escaped_or_not(text: str) -> None:
 
 
 @given(st.text(alphabet=st.characters(max_codepoint=255), max_size=60))
-def test_no_query_gets_past_our_errors(text: str) -> None:
+def test_arbitrary_query_is_parsed_or_raises_our_error(text: str) -> None:
     for query in (text, f"q={text}", f"limit={text}", f"cursor={text}", f"agentId={text}"):
         try:
             parse_query(ListConversations, query)
@@ -268,7 +268,7 @@ def test_no_query_gets_past_our_errors(text: str) -> None:
 # --- paths ------------------------------------------------------------------------------------------------
 
 
-def test_ids_in_paths() -> None:
+def test_id_in_path_is_parsed_or_malformed() -> None:
     assert parse_id(ID) == UUID(ID)
     for text in ("x", "", ID[1:], "null", "0" * 5_000):
         with pytest.raises(MalformedError, match="Malformed id"):

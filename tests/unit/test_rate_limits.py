@@ -12,7 +12,7 @@ class Clock:
         return self.now
 
 
-def test_so_many_at_once_then_one_after_the_other() -> None:
+def test_burst_is_accepted_then_steady_rate() -> None:
     clock = Clock()
     limiter = RateLimiter(6, clock)
     for _ in range(6):
@@ -43,7 +43,7 @@ def test_zero_is_no_limit() -> None:
         limiter.check("a")
 
 
-def test_memory_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_number_of_remembered_clients_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(rate_limits, "MAX_CLIENTS", 10)
     limiter = RateLimiter(1, Clock())
     for number in range(100):

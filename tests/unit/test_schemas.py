@@ -1,4 +1,4 @@
-"""What goes over the wire, and its bounds."""
+"""The JSON of the API and its bounds."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def parse(model: type[BaseModel], data: object) -> Any:
 
 
 def paths(model: type[BaseModel], data: object) -> set[str]:
-    """Where the data is wrong."""
+    """The paths of the invalid values."""
     try:
         parse(model, data)
     except ValidationError as error:
@@ -54,7 +54,7 @@ def test_an_id_is_taken_in_its_36_character_form(text: str) -> None:
         "01a2066c-ab45-7b03-90cb-32bab075e_f7",
     ],
 )
-def test_and_in_no_other(text: str) -> None:
+def test_id_in_any_other_form_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match="36-character"):
         schema_types.parse_uuid(text)
     assert paths(schemas.BranchConversation, {"messageId": text}) == {"messageId"}
@@ -131,7 +131,7 @@ GOOD: list[tuple[type[BaseModel], dict[str, Any]]] = [
 
 
 @pytest.mark.parametrize(("model", "data"), GOOD)
-def test_good_bodies_are_taken(model: type[BaseModel], data: dict[str, Any]) -> None:
+def test_valid_body_is_accepted(model: type[BaseModel], data: dict[str, Any]) -> None:
     assert paths(model, data) == set()
 
 
@@ -173,9 +173,7 @@ BAD: list[tuple[type[BaseModel], dict[str, Any], set[str]]] = [
 
 
 @pytest.mark.parametrize(("model", "data", "wrong"), BAD)
-def test_bad_bodies_are_refused_where_they_are_wrong(
-    model: type[BaseModel], data: dict[str, Any], wrong: set[str]
-) -> None:
+def test_invalid_body_is_refused_with_its_path(model: type[BaseModel], data: dict[str, Any], wrong: set[str]) -> None:
     assert paths(model, data) == wrong
 
 
@@ -185,7 +183,7 @@ def test_a_blank_title_is_none() -> None:
         assert parse(schemas.UpdateConversation, {"title": blank}).changes() == {"title": None}
 
 
-def test_a_patch_knows_what_it_says() -> None:
+def test_patch_changes_only_present_keys() -> None:
     changes = parse(schemas.UpdateConversation, {"agentId": ID, "x": 1}).changes()
     assert changes == {"agent_id": UUID(ID)}
     assert parse(schemas.UpdateConversation, {}).changes() == {}
@@ -195,7 +193,7 @@ def test_a_patch_knows_what_it_says() -> None:
     }
 
 
-def test_a_page_and_an_error_look_like_the_contract_says() -> None:
+def test_page_and_error_have_the_contract_form() -> None:
     page = schemas.Page[schemas.Company](items=[schemas.Company(id=UUID(ID))], has_more=True, next_cursor="c")
     assert page.model_dump(mode="json", by_alias=True) == {
         "items": [{"id": ID}],

@@ -1,4 +1,4 @@
-"""Where settings come from, what they take, and how a bad one is refused."""
+"""Where settings come from, which values they accept, and how invalid ones are refused."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def file_refusal(config: Path, text: str | bytes) -> str:
 # --- sources -----------------------------------------------------------------------------------------------
 
 
-def test_the_contracts_defaults() -> None:
+def test_defaults_are_those_of_the_contract() -> None:
     settings = load()
     assert (settings.host, settings.port, settings.database_url) == ("127.0.0.1", 8000, None)
     assert settings.data_dir.is_absolute()
@@ -81,12 +81,12 @@ def test_the_command_line_wins_over_the_environment_and_that_over_the_file(confi
     assert settings.max_runs == 1_000
 
 
-def test_made_directly_it_looks_at_no_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_constructor_does_not_read_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CHATSERVER_PORT", "1")
     assert Settings().port == 8000
 
 
-def test_it_cannot_be_changed() -> None:
+def test_settings_are_immutable() -> None:
     with pytest.raises(ValidationError):
         Settings().port = 1
 
@@ -98,7 +98,7 @@ def test_providers_of_the_environment_replace_those_of_the_file(config: Path) ->
     assert settings.providers["main"].base_url == MAIN["base_url"]
 
 
-def test_the_contracts_example_of_a_provider(config: Path) -> None:
+def test_provider_example_of_the_contract_is_valid(config: Path) -> None:
     config.write_text("""
         default_provider = "main"
         [providers.main]            # any number of them; only the operator can name URLs and keys
@@ -166,7 +166,7 @@ def test_authenticated_may_listen_anywhere() -> None:
     assert load(auth="authenticated", host="0.0.0.0").host == "0.0.0.0"
 
 
-def test_fractions_of_a_second_and_no_grace_at_all() -> None:
+def test_fractions_of_a_second_and_zero_grace_are_accepted() -> None:
     settings = load({"CHATSERVER_PING_SECONDS": "0.2", "CHATSERVER_RESUME_GRACE_SECONDS": "0"})
     assert (settings.ping_seconds, settings.resume_grace_seconds) == (0.2, 0)
 
@@ -224,16 +224,16 @@ def test_fractions_of_a_second_and_no_grace_at_all() -> None:
         ("PROVIDERS", '{"main": 1}'),
     ],
 )
-def test_a_bad_value_is_refused_by_the_variables_name(variable: str, value: str) -> None:
+def test_invalid_value_is_refused_with_the_variable_name(variable: str, value: str) -> None:
     message = refusal({f"CHATSERVER_{variable}": value})
     assert re.match(rf"CHATSERVER_{variable}\b.*: [a-z]", message), message
 
 
-def test_the_line_names_the_option() -> None:
+def test_error_of_the_command_line_names_the_option() -> None:
     assert refusal(data_dir="") == "--data-dir: should name a folder"
 
 
-def test_the_line_names_the_key_of_the_file(config: Path) -> None:
+def test_error_of_the_file_names_the_key(config: Path) -> None:
     assert file_refusal(config, "port = 65536") == "port: should be less than or equal to 65535"
     assert file_refusal(config, "prot = 1") == "prot: no such setting"
     assert file_refusal(config, '"a\\nb" = 1') == '"a\\nb": no such setting'
@@ -278,11 +278,11 @@ def test_an_unknown_variable_is_refused(name: str) -> None:
     assert refusal({name: "1"}).endswith(": no such setting")
 
 
-def test_variables_of_others_are_let_be() -> None:
+def test_variables_of_other_programs_are_ignored() -> None:
     load({"CHATSERVERX": "1", "MY_CHATSERVER_PORT": "1", "CHATSERVER_TEST_DATABASE_URL": "x"})
 
 
-def test_the_variable_that_holds_a_key_may_bear_our_prefix() -> None:
+def test_api_key_variable_may_have_our_prefix() -> None:
     provider = MAIN | {"api_key_env": "CHATSERVER_MAIN_KEY"}
     load({"CHATSERVER_PROVIDERS": json.dumps({"main": provider}), "CHATSERVER_MAIN_KEY": "secret"})
 
@@ -345,13 +345,13 @@ def complaint(config: Path | None, environment: Mapping[str, str]) -> str | None
 
 
 @given(st.sampled_from(sorted(Settings.model_fields)), st.text(max_size=40))
-def test_whatever_a_variable_holds_it_is_taken_or_refused_in_one_line(name: str, value: str) -> None:
+def test_arbitrary_variable_is_accepted_or_refused_in_one_line(name: str, value: str) -> None:
     message = complaint(None, {variable_name(name): value})
     assert message is None or message.startswith(variable_name(name))
 
 
 @given(st.binary(max_size=60) | st.text("[]{}=\"'\n.a1 #,\\", max_size=60).map(str.encode))
-def test_whatever_a_file_holds_it_is_taken_or_refused_in_one_line(
+def test_arbitrary_file_is_accepted_or_refused_in_one_line(
     tmp_path_factory: pytest.TempPathFactory, content: bytes
 ) -> None:
     config = tmp_path_factory.getbasetemp() / "any.toml"

@@ -1,4 +1,4 @@
-"""The settings as conf/chatserver.toml and docs/configuration.md show them, held against the code.
+"""The settings as conf/chatserver.toml and docs/configuration.md show them, compared with the code.
 
 Run as a program, this file writes both anew from the code.
 """
@@ -33,7 +33,7 @@ UNITS = {
     "_runs": "answers",
     "max_tokens": "tokens",
 }
-# What the default is where it differs from one machine to the next.
+# Defaults that differ between machines.
 SPOKEN_DEFAULTS = {"data_dir": "a user data folder"}
 
 EXAMPLE_HEAD = """\
@@ -53,7 +53,7 @@ def unit(name: str) -> str:
 
 
 def default_of(name: str, field: FieldInfo) -> Any:
-    """The default as TOML has it; None where there is none to show."""
+    """The default as a TOML value; None if there is none to show."""
     if field.is_required() or name in SPOKEN_DEFAULTS:
         return None
     default = field.get_default(call_default_factory=True)
@@ -155,7 +155,7 @@ def page_with_tables(page: str) -> str:
     return page
 
 
-def test_the_page_has_every_setting_as_the_code_has_it() -> None:
+def test_configuration_page_matches_the_code() -> None:
     page = PAGE.read_text()
     assert page == page_with_tables(page), "run this file as a program"
 

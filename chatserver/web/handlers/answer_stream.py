@@ -21,8 +21,8 @@ from chatserver.schema_types import Id, Wire
 from chatserver.schemas import StopAnswer, Stopped, StreamMessage
 from chatserver.web.handler_context import HandlerContext
 from chatserver.web.http.base_handler import ApiHandler
-from chatserver.web.http.long_response import StreamingHandler
 from chatserver.web.http.parsing import parse_id
+from chatserver.web.http.streaming_handler import StreamingHandler
 
 logger = logging.getLogger(__name__)
 

@@ -11,8 +11,8 @@ from tornado.iostream import StreamClosedError
 from chatserver.errors import ChatServerError
 from chatserver.services.export_formats import Format
 from chatserver.web.http.filenames import content_disposition
-from chatserver.web.http.long_response import StreamingHandler
 from chatserver.web.http.parsing import parse_id
+from chatserver.web.http.streaming_handler import StreamingHandler
 from chatserver.web.openapi.queries import ExportConversation
 
 logger = logging.getLogger(__name__)

@@ -1,13 +1,13 @@
-"""The OpenAPI 3.1 document, made from the route table, the models and the settings; and its handler."""
+"""The OpenAPI 3.1 document, made from the route table, the models and the settings."""
 
 from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from pydantic import BaseModel, RootModel
+from pydantic import BaseModel
 from pydantic.json_schema import GenerateJsonSchema, JsonSchemaMode, JsonSchemaValue, models_json_schema
 
 from chatserver import errors
@@ -36,19 +36,6 @@ Conversations of people with agents. Answers are streams of Server-Sent Events.
 - An error response is `{{"error"}}`, with `details` if a body or query is not valid. A method that a path does not have
   gets 405 with `Allow`. HEAD works wherever GET does, except for streams; OPTIONS works everywhere.
 - JSON responses have `Cache-Control: no-store`."""
-
-
-class OpenApiDocument(RootModel[dict[str, Any]]):
-    """An OpenAPI 3.1 document."""
-
-
-class OpenApiHandler(ApiHandler):
-    """Sends the document, which the application's setting `openapi` gives: a function."""
-
-    def get(self) -> None:
-        document: Callable[[], bytes] = self.settings["openapi"]
-        self.set_header("Content-Type", JSON)
-        self.finish(document())
 
 
 def render(routes: Sequence[Route], settings: Settings, version: str) -> bytes:

@@ -13,7 +13,7 @@ from tornado.iostream import StreamClosedError
 
 from chatserver.web.handler_context import HandlerContext
 from chatserver.web.http.base_handler import ApiHandler
-from chatserver.web.http.peer import progress
+from chatserver.web.http.tcp_progress import progress
 
 
 class StreamingHandler(ApiHandler):
