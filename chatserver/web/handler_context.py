@@ -21,8 +21,7 @@ from chatserver.web.http.hangups import Hangups
 from chatserver.web.http.open_requests import OpenRequests
 from chatserver.web.http.open_streams import OpenStreams
 from chatserver.web.http.rate_limits import RateLimiter
-
-PAGE_FOLDER = Path(__file__).resolve().parent / "page" / "static"
+from chatserver.web.page.page_files import PAGE_FOLDER
 
 
 @dataclass(frozen=True, slots=True)

@@ -135,7 +135,7 @@ def test_wide_code_and_tables_scroll_by_themselves(open_context: OpenContext, se
 
 def test_only_one_module_inserts_markup() -> None:
     """Only message-content.js inserts the server's HTML; everything else is inserted as text."""
-    from chatserver.web.handler_context import PAGE_FOLDER
+    from chatserver.web.page.page_files import PAGE_FOLDER
 
     sinks = re.compile(r"innerHTML|outerHTML|insertAdjacentHTML|document\.write|srcdoc|\beval\b|new Function|DOMParser")
     found = [path.name for path in PAGE_FOLDER.rglob("*.js") for _ in sinks.findall(path.read_text())]

@@ -15,8 +15,7 @@ from tornado.web import Application
 
 from chatserver.app import App
 from chatserver.services import health
-from chatserver.web.handler_context import PAGE_FOLDER
-from chatserver.web.page.page_files import load_files, without_comments
+from chatserver.web.page.page_files import PAGE_FOLDER, load_files, without_comments
 from chatserver.web.routes import make_application
 from tests.web.conftest import Api
 
@@ -199,6 +198,17 @@ async def test_the_metrics_count_requests_by_handler(api: Api) -> None:
         ("ConversationHandler", "GET", "200"): 1,
         ("NotFoundHandler", "GET", "404"): 1,
     }
+
+
+async def test_metrics_label_each_action_on_a_conversation(api: Api, chat: App) -> None:
+    conversation = await api.conversation()
+    verbs = ("restore", "archive", "unarchive", "pin", "unpin")
+    for verb in verbs:
+        assert (await api.post(f"{conversation}/{verb}")).status == 200
+    registry = chat.context.metrics.registry
+    for verb in verbs:
+        labels = {"handler": f"{verb.capitalize()}Handler", "method": "POST", "status": "200"}
+        assert registry.get_sample_value("chatserver_requests_total", labels) == 1, verb
 
 
 # --- a database that is away ------------------------------------------------------------------------------

@@ -58,7 +58,8 @@ class ActionHandler(ApiHandler):
 
     @property
     def label(self) -> str:
-        return f"{super().label}.{self._action.__name__}"
+        """`PinHandler` for `pin_conversation`: in the metrics each action has a name of its own."""
+        return f"{self._action.__name__.partition('_')[0].capitalize()}Handler"
 
     async def post(self, conversation_id: str) -> None:
         self.write_json(await self._action(self.context.conversations, self.actor, parse_id(conversation_id)))

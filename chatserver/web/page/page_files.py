@@ -10,6 +10,7 @@ from functools import cache
 from hashlib import sha256
 from pathlib import Path
 
+PAGE_FOLDER = Path(__file__).resolve().parent / "static"
 PAGE = "index.html"
 STATIC_PREFIX = "/static/"
 
