@@ -7,7 +7,7 @@ from playwright.sync_api import BrowserContext, Page, Request, expect
 
 from tests.browser.chat import AT_END, ECHO, Chat, hide, words
 from tests.browser.conftest import Complaints, OpenContext, Server
-from tests.browser.proxy import CuttableProxy
+from tests.kit.cutting_proxy import CuttableProxy
 
 pytestmark = pytest.mark.browser
 

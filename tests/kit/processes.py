@@ -18,9 +18,9 @@ from chatserver.live.run import Run
 from chatserver.live.store import RunKey
 from chatserver.metrics import Metrics
 from chatserver.providers.base import Delta, Finish, Prompt, TextDelta
+from tests.kit.event_stream import Viewer
 from tests.kit.memory_store import LEASE_SECONDS, MemoryDatabase, MemoryStore
-from tests.unit.event_source import Viewer
-from tests.unit.virtual_time import now, quiet
+from tests.kit.virtual_time import now, quiet
 
 T = TypeVar("T")
 

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
-import os
 import select
-import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -13,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).resolve().parents[2]
+from tests.kit.process_table import ROOT
 
 # Uses the embedded database of a data directory until its standard input ends.
 USER_PROGRAM = """
@@ -84,56 +81,3 @@ def use_database() -> Iterator[Callable[..., DatabaseUser]]:
     yield make
     for user in users:
         user.kill()
-
-
-def server_processes(data_dir: Path) -> list[int]:
-    """All processes of the embedded server: they work in its folder."""
-    data = data_dir.resolve() / "postgres" / "data"
-    found = []
-    for entry in Path("/proc").iterdir():
-        if entry.name.isdigit():
-            try:
-                if (entry / "cwd").readlink() == data:
-                    found.append(int(entry.name))
-            except OSError:
-                continue
-    return found
-
-
-def programs_with_argument(argument: str) -> list[int]:
-    found = []
-    for entry in Path("/proc").iterdir():
-        if entry.name.isdigit():
-            try:
-                if argument.encode() in (entry / "cmdline").read_bytes().split(b"\0"):
-                    found.append(int(entry.name))
-            except OSError:
-                continue
-    return found
-
-
-def postmaster(data_dir: Path) -> int:
-    return int((data_dir / "postgres" / "data" / "postmaster.pid").read_text().split()[0])
-
-
-def parent(pid: int) -> int:
-    return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
-
-
-def wait_for_end(*pids: int, seconds: float = 20.0) -> None:
-    """Wait until none of the processes runs, whosever children they are."""
-    for pid in pids:
-        try:
-            descriptor = os.pidfd_open(pid)
-        except ProcessLookupError:
-            continue
-        try:
-            assert select.select([descriptor], [], [], seconds)[0], f"process {pid} still runs after {seconds} s"
-        finally:
-            os.close(descriptor)
-
-
-def kill(*pids: int, number: signal.Signals = signal.SIGKILL) -> None:
-    for pid in pids:
-        with contextlib.suppress(ProcessLookupError):  # such as a server's helper, which ends with the server
-            os.kill(pid, number)

@@ -21,10 +21,11 @@ from chatserver.web.handlers.answer_stream import PostStreamQuery
 from chatserver.web.openapi.document import REFUSALS
 from chatserver.web.openapi.events import StreamEvent
 from chatserver.web.openapi.queries import ListConversations, ListMessages
+from tests.kit.cutting_proxy import CuttableProxy
+from tests.kit.http_client import COMPANY
+from tests.kit.server_process import ServerProcess, started
+from tests.kit.waiting import PATIENCE_SECONDS
 from tests.needs import chromium
-from tests.process.cutting_proxy import cutting_proxy
-from tests.process.server_process import ServerProcess, started
-from tests.web.harness import COMPANY, PATIENCE_SECONDS
 
 PAGE = (Path(__file__).resolve().parents[2] / "docs" / "api.md").read_text(encoding="utf-8")
 BLOCKS = re.findall(r"^```(sh|js|python)\n(.*?)^```$\n(?:<!-- example: (\S+) -->)?", PAGE, re.DOTALL | re.MULTILINE)
@@ -114,26 +115,22 @@ async def test_sending_once_with_curl(database_url: str, tmp_path: Path) -> None
 
 
 async def test_the_client_in_python_survives_cuts(database_url: str, tmp_path: Path) -> None:
-    async with (
-        started("--database-url", database_url) as server,
-        cutting_proxy(server.port, cuts=2) as proxy,
-    ):
-        output = await run("python", proxy.port, tmp_path, sys.executable, "-W", "error", suffix=".py")
-        assert output == f"done {ANSWER}\n"
-        assert proxy.cuts_left == 0
-        assert await said(server) == [["Hello there", ANSWER]]
+    async with started("--database-url", database_url) as server:
+        with CuttableProxy(server.url, cuts=2) as proxy:
+            output = await run("python", proxy.port, tmp_path, sys.executable, "-W", "error", suffix=".py")
+            assert output == f"done {ANSWER}\n"
+            assert proxy.cuts_left == 0
+            assert await said(server) == [["Hello there", ANSWER]]
 
 
 @pytest.mark.npm
 async def test_the_client_with_fetch_survives_cuts(database_url: str, tmp_path: Path) -> None:
-    async with (
-        started("--database-url", database_url) as server,
-        cutting_proxy(server.port, cuts=2) as proxy,
-    ):
-        output = await run("fetch", proxy.port, tmp_path, "node", suffix=".mjs")
-        assert output == f"done {ANSWER}\n"
-        assert proxy.cuts_left == 0
-        assert await said(server) == [["Hello there", ANSWER]]
+    async with started("--database-url", database_url) as server:
+        with CuttableProxy(server.url, cuts=2) as proxy:
+            output = await run("fetch", proxy.port, tmp_path, "node", suffix=".mjs")
+            assert output == f"done {ANSWER}\n"
+            assert proxy.cuts_left == 0
+            assert await said(server) == [["Hello there", ANSWER]]
 
 
 @pytest.mark.browser
@@ -144,34 +141,33 @@ def test_the_client_in_a_browser_survives_cuts(database_url: str) -> None:
 
 
 async def _survive_cuts_in_a_browser(database_url: str) -> None:
-    async with (
-        started("--database-url", database_url) as server,
-        cutting_proxy(server.port, cuts=2) as proxy,
-        async_playwright() as playwright,
-    ):
-        browser = await playwright.chromium.launch(executable_path=chromium(), args=["--no-sandbox", "--disable-gpu"])
-        page = await browser.new_page()
-        await page.goto(f"http://127.0.0.1:{proxy.port}/healthz")
-        message_id, shown, refusal = await page.evaluate(
-            "async (company) => {"
-            + EXAMPLES["browser"]
-            + """
-                const conversation = await call("POST", `/companies/${company}/conversations`);
-                const shown = [];
-                const messageId = await ask(conversation.id, "Hello there", (text) => shown.push(text));
-                const refusal = await ask(company, "Hello there", () => {}).catch((error) => error.message);
-                return [messageId, shown, refusal];
-            }""",
-            COMPANY,
-        )
-        await browser.close()
-        assert proxy.cuts_left == 0
-        assert shown[-1] == ANSWER
-        assert sorted(shown, key=len) == shown, "nothing came twice"
-        assert refusal == "404: Conversation not found"
-        assert await said(server) == [["Hello there", ANSWER]]
-        answer = (await server.ok("GET", f"/api/companies/{COMPANY}/conversations"))["items"][0]
-        assert (await server.messages(answer["id"]))[-1]["id"] == message_id
+    async with started("--database-url", database_url) as server, async_playwright() as playwright:
+        with CuttableProxy(server.url, cuts=2) as proxy:
+            browser = await playwright.chromium.launch(
+                executable_path=chromium(), args=["--no-sandbox", "--disable-gpu"]
+            )
+            page = await browser.new_page()
+            await page.goto(f"http://127.0.0.1:{proxy.port}/healthz")
+            message_id, shown, refusal = await page.evaluate(
+                "async (company) => {"
+                + EXAMPLES["browser"]
+                + """
+                    const conversation = await call("POST", `/companies/${company}/conversations`);
+                    const shown = [];
+                    const messageId = await ask(conversation.id, "Hello there", (text) => shown.push(text));
+                    const refusal = await ask(company, "Hello there", () => {}).catch((error) => error.message);
+                    return [messageId, shown, refusal];
+                }""",
+                COMPANY,
+            )
+            await browser.close()
+            assert proxy.cuts_left == 0
+            assert shown[-1] == ANSWER
+            assert sorted(shown, key=len) == shown, "nothing came twice"
+            assert refusal == "404: Conversation not found"
+            assert await said(server) == [["Hello there", ANSWER]]
+            answer = (await server.ok("GET", f"/api/companies/{COMPANY}/conversations"))["items"][0]
+            assert (await server.messages(answer["id"]))[-1]["id"] == message_id
 
 
 # --- what the page tells ------------------------------------------------------------------------------------------

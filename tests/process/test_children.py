@@ -9,7 +9,7 @@ import pytest
 
 from chatserver import local_model
 from chatserver.rendering import client
-from tests.process.conftest import ROOT, wait_for_end
+from tests.kit.process_table import ROOT, wait_for_end
 
 MODULES = pytest.mark.parametrize(
     "module", [client.MODULE, pytest.param(local_model.__name__, marks=pytest.mark.local_model)]

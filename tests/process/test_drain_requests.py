@@ -9,9 +9,9 @@ from contextlib import asynccontextmanager, contextmanager
 
 import psycopg
 
-from tests.process.server_process import ServerProcess, started
-from tests.process.test_server import accepts
-from tests.web.harness import PATIENCE_SECONDS, Connection
+from tests.kit.http_connection import Connection
+from tests.kit.server_process import ServerProcess, accepts, started
+from tests.kit.waiting import PATIENCE_SECONDS
 
 
 @contextmanager

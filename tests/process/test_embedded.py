@@ -19,15 +19,8 @@ from chatserver.errors import ConfigurationError
 from chatserver.storage.postgres import embedded
 from chatserver.storage.postgres.embedded import EmbeddedPostgres
 from chatserver.storage.postgres.supervisor import LOG_BYTES, ServerLog
-from tests.process.conftest import (
-    DatabaseUser,
-    kill,
-    parent,
-    postmaster,
-    programs_with_argument,
-    server_processes,
-    wait_for_end,
-)
+from tests.kit.process_table import kill, parent, postmaster, programs_with_argument, server_processes, wait_for_end
+from tests.process.conftest import DatabaseUser
 
 UseDatabase = Callable[..., DatabaseUser]
 

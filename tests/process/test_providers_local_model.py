@@ -18,7 +18,7 @@ from chatserver.local_model import start_local_model
 from chatserver.providers.base import Delta, Finish, Prompt, TextDelta, Turn
 from chatserver.providers.factory import make_provider
 from chatserver.settings import ProviderSettings
-from tests.process.conftest import ROOT, kill
+from tests.kit.process_table import ROOT, kill
 
 KINDS = pytest.mark.parametrize("kind", ["openai", "anthropic"])
 LONG = "Tell me a very long story about a fox."

@@ -21,7 +21,7 @@ from chatserver.providers import failures, remote
 from chatserver.providers.base import Delta, Finish, Prompt, TextDelta, Turn
 from chatserver.providers.factory import make_provider
 from chatserver.settings import ProviderSettings
-from tests.raw_model import CHUNKED_HEAD, END, HEAD, Connection, RawModel, chunk, refusal, token
+from tests.kit.model_server import CHUNKED_HEAD, END, HEAD, Call, ModelServer, Script, chunk, refusal, token
 
 SECRET = "sk-proj-0123456789abcdef"
 PROMPT = Prompt((Turn("user", "hello"),))
@@ -44,29 +44,29 @@ async def failure_of(answer: AsyncGenerator[Delta]) -> ProviderError:
     return caught.value
 
 
-def sending(*pieces: bytes) -> Callable[[Connection], Awaitable[None]]:
+def sending(*pieces: bytes) -> Script:
     """A script that sends these and hangs up."""
 
-    async def script(connection: Connection) -> None:
+    async def script(call: Call) -> None:
         for piece in pieces:
-            await connection.send(piece)
+            await call.send(piece)
 
     return script
 
 
-def in_turn(*answers: bytes) -> Callable[[Connection], Awaitable[None]]:
+def in_turn(*answers: bytes) -> Script:
     """A script that gives one of these to each connection, and the last to all further ones."""
     left = list(answers)
 
-    async def script(connection: Connection) -> None:
-        await connection.send(left.pop(0) if len(left) > 1 else left[0])
+    async def script(call: Call) -> None:
+        await call.send(left.pop(0) if len(left) > 1 else left[0])
 
     return script
 
 
-async def one_token_and_wait(connection: Connection) -> None:
-    await connection.send(HEAD + token("a"))
-    await connection.until_closed()
+async def one_token_and_wait(call: Call) -> None:
+    await call.send(HEAD + token("a"))
+    await call.closed()
 
 
 @pytest.fixture
@@ -78,15 +78,15 @@ def no_backoff(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 async def test_a_request_and_its_answer() -> None:
-    async with RawModel(sending(HEAD + token("Hel") + token("lo") + END)) as model:
+    async with ModelServer(sending(HEAD + token("Hel") + token("lo") + END)) as model:
         host = model.base_url[7:-3]
         assert [delta async for delta in ask(model.base_url)] == [TextDelta("Hel"), TextDelta("lo"), Finish("stop")]
-    connection = model.connections[0]
-    first, *lines = connection.head.decode().split("\r\n")
+    call = model.connections[0]
+    first, *lines = call.head.decode().split("\r\n")
     assert first == "POST /v1/chat/completions HTTP/1.1"
     for line in (f"Host: {host}", "Content-Type: application/json", f"Authorization: Bearer {SECRET}"):
         assert line in lines
-    assert connection.body["messages"] == [{"role": "user", "content": "hello"}]
+    assert call.request["messages"] == [{"role": "user", "content": "hello"}]
 
 
 async def test_the_other_format() -> None:
@@ -94,7 +94,7 @@ async def test_the_other_format() -> None:
         b'data: {"type":"content_block_delta","delta":{"type":"text_delta","text":"hi"}}\n\n'
         b'event: message_stop\ndata: {"type":"message_stop"}\n\n'
     )
-    async with RawModel(sending(HEAD + events)) as model:
+    async with ModelServer(sending(HEAD + events)) as model:
         assert [delta async for delta in ask(model.base_url, kind="anthropic")] == [TextDelta("hi"), Finish("stop")]
     assert b"\r\nx-api-key: " in model.connections[0].head.lower()
 
@@ -102,34 +102,34 @@ async def test_the_other_format() -> None:
 async def test_text_outside_ascii_and_over_chunk_borders() -> None:
     data = b"\xef\xbb\xbf" + token("grüß 😀") + END
     pieces = [chunk(data[i : i + 3]) for i in range(0, len(data), 3)]
-    async with RawModel(sending(CHUNKED_HEAD, *pieces, chunk(b""))) as model:
+    async with ModelServer(sending(CHUNKED_HEAD, *pieces, chunk(b""))) as model:
         prompt = Prompt((Turn("user", "grüß 😀"),))
         assert [delta async for delta in ask(model.base_url, prompt)] == [TextDelta("grüß 😀"), Finish("stop")]
-    assert model.connections[0].body["messages"][0]["content"] == "grüß 😀"
+    assert model.connections[0].request["messages"][0]["content"] == "grüß 😀"
 
 
 async def test_a_body_that_is_not_streamed() -> None:
     body = b'{"choices":[{"message":{"content":"hi"},"finish_reason":"length"}]}'
-    async with RawModel(sending(refusal(200, body=body))) as model:
+    async with ModelServer(sending(refusal(200, body=body))) as model:
         assert [delta async for delta in ask(model.base_url)] == [TextDelta("hi"), Finish("length")]
 
 
 @pytest.mark.parametrize("ending", [token("", finish_reason="stop"), token("", finish_reason="stop").strip(), END])
 async def test_an_answer_is_whole_once_the_model_said_why_it_stopped(ending: bytes) -> None:
-    async with RawModel(sending(HEAD + token("a") + ending)) as model:
+    async with ModelServer(sending(HEAD + token("a") + ending)) as model:
         assert [delta async for delta in ask(model.base_url)] == [TextDelta("a"), Finish("stop")]
 
 
 async def test_losing_the_connection_after_that_does_no_harm() -> None:
-    async def script(connection: Connection) -> None:
-        await connection.send(CHUNKED_HEAD + chunk(token("a")))
-        await connection.send(chunk(token("", finish_reason="stop")))
+    async def script(call: Call) -> None:
+        await call.send(CHUNKED_HEAD + chunk(token("a")))
+        await call.send(chunk(token("", finish_reason="stop")))
         await go.wait()
         await asyncio.sleep(0.05)  # until it waits for more
-        connection.reset()
+        call.reset()
 
     go = asyncio.Event()
-    async with RawModel(script) as model:
+    async with ModelServer(script) as model:
         answer = ask(model.base_url)
         assert await anext(answer) == TextDelta("a")
         go.set()
@@ -140,7 +140,7 @@ async def test_losing_the_connection_after_that_does_no_harm() -> None:
 
 
 async def test_closed_in_a_pause() -> None:
-    async with RawModel(one_token_and_wait) as model:
+    async with ModelServer(one_token_and_wait) as model:
         answer = ask(model.base_url)
         assert await anext(answer) == TextDelta("a")
         await answer.aclose()
@@ -149,11 +149,11 @@ async def test_closed_in_a_pause() -> None:
 
 
 async def test_closed_with_tokens_at_hand() -> None:
-    async def script(connection: Connection) -> None:
-        await connection.send(HEAD + token("a") * 10_000)
-        await connection.until_closed()
+    async def script(call: Call) -> None:
+        await call.send(HEAD + token("a") * 10_000)
+        await call.closed()
 
-    async with RawModel(script) as model:
+    async with ModelServer(script) as model:
         answer = ask(model.base_url)
         await anext(answer)
         await answer.aclose()
@@ -161,7 +161,7 @@ async def test_closed_with_tokens_at_hand() -> None:
 
 
 async def test_closed_by_cancelling_a_pull() -> None:
-    async with RawModel(one_token_and_wait) as model:
+    async with ModelServer(one_token_and_wait) as model:
         answer = ask(model.base_url)
         await anext(answer)
         pull = asyncio.ensure_future(anext(answer))
@@ -173,11 +173,11 @@ async def test_closed_by_cancelling_a_pull() -> None:
 
 
 async def test_closed_before_the_end_is_told() -> None:
-    async def script(connection: Connection) -> None:
-        await connection.send(HEAD + END)
-        await connection.until_closed()
+    async def script(call: Call) -> None:
+        await call.send(HEAD + END)
+        await call.closed()
 
-    async with RawModel(script) as model:
+    async with ModelServer(script) as model:
         answer = ask(model.base_url)
         assert await anext(answer) == Finish("stop")
         assert model.connections[0].is_closed()
@@ -185,11 +185,11 @@ async def test_closed_before_the_end_is_told() -> None:
 
 
 async def test_closed_after_a_failure() -> None:
-    async def script(connection: Connection) -> None:
-        await connection.send(HEAD + b"data: {\n\n")
-        await connection.until_closed()
+    async def script(call: Call) -> None:
+        await call.send(HEAD + b"data: {\n\n")
+        await call.closed()
 
-    async with RawModel(script) as model:
+    async with ModelServer(script) as model:
         assert (await failure_of(ask(model.base_url))).code == "bad_response"
         assert model.connections[0].is_closed()
 
@@ -211,7 +211,7 @@ async def pull_and_cancel(base_url: str) -> None:
 
 
 async def test_closed_at_any_moment() -> None:
-    async with RawModel(one_token_and_wait) as model:
+    async with ModelServer(one_token_and_wait) as model:
         await pull_and_cancel(model.base_url)
         # Connections are accepted in their order: when this one is, all others were.
         answer = ask(model.base_url)
@@ -227,21 +227,21 @@ async def test_an_endless_model_is_held_back_while_nobody_pulls() -> None:
     sent = 0
     held_back = asyncio.Event()
 
-    async def script(connection: Connection) -> None:
+    async def script(call: Call) -> None:
         nonlocal sent
         data = token("x" * 1_000) * 10
-        await connection.send(HEAD)
+        await call.send(HEAD)
         while sent < 64 * 1024 * 1024:
             try:
                 async with asyncio.timeout(0.5):
-                    await connection.send(data)
+                    await call.send(data)
             except TimeoutError:
                 held_back.set()
-                await connection.until_closed()
+                await call.closed()
                 return
             sent += len(data)
 
-    async with RawModel(script, send_buffer_bytes=64 * 1024) as model:
+    async with ModelServer(script, send_buffer_bytes=64 * 1024) as model:
         answer = ask(model.base_url)
         for _ in range(3):
             await anext(answer)
@@ -253,12 +253,12 @@ async def test_an_endless_model_is_held_back_while_nobody_pulls() -> None:
 
 
 async def test_a_pause_is_no_time_out() -> None:
-    async def script(connection: Connection) -> None:
-        await connection.send(HEAD + token("a"))
+    async def script(call: Call) -> None:
+        await call.send(HEAD + token("a"))
         await asyncio.sleep(0.3)
-        await connection.send(token("b") + END)
+        await call.send(token("b") + END)
 
-    async with RawModel(script) as model:
+    async with ModelServer(script) as model:
         answer = ask(model.base_url, between_tokens_seconds=0.1)
         await anext(answer)
         await asyncio.sleep(0.4)
@@ -266,14 +266,14 @@ async def test_a_pause_is_no_time_out() -> None:
 
 
 async def test_a_model_that_hangs_up_in_a_pause() -> None:
-    async def script(connection: Connection) -> None:
-        await connection.send(HEAD + token("a"))
+    async def script(call: Call) -> None:
+        await call.send(HEAD + token("a"))
         await go.wait()
-        connection.reset()
+        call.reset()
         gone.set()
 
     go, gone = asyncio.Event(), asyncio.Event()
-    async with RawModel(script) as model:
+    async with ModelServer(script) as model:
         answer = ask(model.base_url)
         await anext(answer)
         go.set()
@@ -283,13 +283,13 @@ async def test_a_model_that_hangs_up_in_a_pause() -> None:
 
 @pytest.mark.parametrize("end", [b"", b"junk", chunk(b'data: {"choices"'), chunk(b'data: {"choices"') + chunk(b"")])
 async def test_an_answer_that_is_cut(end: bytes) -> None:
-    async def script(connection: Connection) -> None:
-        await connection.send(CHUNKED_HEAD + chunk(token("a")))
+    async def script(call: Call) -> None:
+        await call.send(CHUNKED_HEAD + chunk(token("a")))
         await go.wait()
-        await connection.send(end)
+        await call.send(end)
 
     go = asyncio.Event()
-    async with RawModel(script) as model:
+    async with ModelServer(script) as model:
         answer = ask(model.base_url, retries=2)
         await anext(answer)
         go.set()
@@ -298,15 +298,15 @@ async def test_an_answer_that_is_cut(end: bytes) -> None:
 
 
 async def test_what_came_before_an_end_in_a_pause_is_kept() -> None:
-    async def script(connection: Connection) -> None:
-        await connection.send(HEAD + token("a"))
+    async def script(call: Call) -> None:
+        await call.send(HEAD + token("a"))
         await go.wait()
-        await connection.send(token("b") + END)
-        connection.sock.close()
+        await call.send(token("b") + END)
+        call.hang_up()
         gone.set()
 
     go, gone = asyncio.Event(), asyncio.Event()
-    async with RawModel(script) as model:
+    async with ModelServer(script) as model:
         answer = ask(model.base_url)
         await anext(answer)
         go.set()
@@ -317,25 +317,25 @@ async def test_what_came_before_an_end_in_a_pause_is_kept() -> None:
 # --- time-outs --------------------------------------------------------------------------------------------
 
 
-async def silent(connection: Connection) -> None:
-    await connection.until_closed()
+async def silent(call: Call) -> None:
+    await call.closed()
 
 
-async def silent_after_the_head(connection: Connection) -> None:
-    await connection.send(HEAD)
-    await connection.until_closed()
+async def silent_after_the_head(call: Call) -> None:
+    await call.send(HEAD)
+    await call.closed()
 
 
-async def pinging(connection: Connection) -> None:
-    await connection.send(HEAD)
-    while not connection.is_closed():
-        await connection.send(b": ping\n\n")
+async def pinging(call: Call) -> None:
+    await call.send(HEAD)
+    while not call.is_closed():
+        await call.send(b": ping\n\n")
         await asyncio.sleep(0.01)
 
 
 @pytest.mark.parametrize("script", [silent, silent_after_the_head, pinging])
-async def test_no_first_token_in_time(script: Callable[[Connection], Awaitable[None]]) -> None:
-    async with RawModel(script) as model:
+async def test_no_first_token_in_time(script: Script) -> None:
+    async with ModelServer(script) as model:
         answer = ask(model.base_url, first_token_seconds=0.1, between_tokens_seconds=60, retries=2)
         error = await asyncio.wait_for(failure_of(answer), 5 * SECOND)
         assert error.code == "timeout"
@@ -344,19 +344,19 @@ async def test_no_first_token_in_time(script: Callable[[Connection], Awaitable[N
 
 
 async def test_no_next_token_in_time() -> None:
-    async with RawModel(one_token_and_wait) as model:
+    async with ModelServer(one_token_and_wait) as model:
         answer = ask(model.base_url, first_token_seconds=60, between_tokens_seconds=0.1)
         await anext(answer)
         assert (await asyncio.wait_for(failure_of(answer), 5 * SECOND)).code == "timeout"
 
 
 async def test_the_longer_time_is_for_the_first_token_only() -> None:
-    async def script(connection: Connection) -> None:
+    async def script(call: Call) -> None:
         await asyncio.sleep(0.3)
-        await connection.send(HEAD + token("a"))
-        await connection.until_closed()
+        await call.send(HEAD + token("a"))
+        await call.closed()
 
-    async with RawModel(script) as model:
+    async with ModelServer(script) as model:
         answer = ask(model.base_url, first_token_seconds=30, between_tokens_seconds=0.1)
         await anext(answer)
         assert (await asyncio.wait_for(failure_of(answer), 5 * SECOND)).code == "timeout"
@@ -370,14 +370,14 @@ async def test_a_model_that_does_not_take_the_request() -> None:
 
 
 async def test_each_token_has_its_own_time() -> None:
-    async def script(connection: Connection) -> None:
-        await connection.send(HEAD)
+    async def script(call: Call) -> None:
+        await call.send(HEAD)
         for _ in range(8):
-            await connection.send(token("a"))
+            await call.send(token("a"))
             await asyncio.sleep(0.1)
-        await connection.send(END)
+        await call.send(END)
 
-    async with RawModel(script) as model:
+    async with ModelServer(script) as model:
         deltas = [delta async for delta in ask(model.base_url, between_tokens_seconds=0.5)]
     assert deltas == [TextDelta("a")] * 8 + [Finish("stop")]
 
@@ -426,16 +426,16 @@ ANSWER = HEAD + token("a") + END
     ],
 )
 async def test_asked_again_before_the_first_token(first: bytes) -> None:
-    async with RawModel(in_turn(first, first, ANSWER)) as model:
+    async with ModelServer(in_turn(first, first, ANSWER)) as model:
         assert [delta async for delta in ask(model.base_url, retries=2)] == [TextDelta("a"), Finish("stop")]
         assert len(model.connections) == 3
-    async with RawModel(in_turn(first, first, ANSWER)) as model:
+    async with ModelServer(in_turn(first, first, ANSWER)) as model:
         assert (await failure_of(ask(model.base_url, retries=1))).code in ("rate_limited", "unavailable")
         assert len(model.connections) == 2
 
 
 async def test_retry_after_is_waited_for() -> None:
-    async with RawModel(in_turn(refusal(429, "Retry-After: 1"), ANSWER)) as model:
+    async with ModelServer(in_turn(refusal(429, "Retry-After: 1"), ANSWER)) as model:
         begin = asyncio.get_running_loop().time()
         assert await anext(ask(model.base_url, retries=1)) == TextDelta("a")
         assert asyncio.get_running_loop().time() - begin >= 1
@@ -466,13 +466,13 @@ async def test_retry_after_is_waited_for() -> None:
     ],
 )
 async def test_not_asked_again(answer: bytes, code: str) -> None:
-    async with RawModel(in_turn(answer)) as model:
+    async with ModelServer(in_turn(answer)) as model:
         assert (await failure_of(ask(model.base_url, retries=2))).code == code
         assert len(model.connections) == 1
 
 
 async def test_cancelled_between_two_tries(caplog: pytest.LogCaptureFixture) -> None:
-    async with RawModel(in_turn(refusal(429, "Retry-After: 20"))) as model:
+    async with ModelServer(in_turn(refusal(429, "Retry-After: 20"))) as model:
         pull = asyncio.ensure_future(anext(ask(model.base_url, retries=1)))
         while not caplog.records:  # the line says that it will be asked again
             await asyncio.sleep(0.01)
@@ -496,17 +496,17 @@ async def test_cancelled_between_two_tries(caplog: pytest.LogCaptureFixture) -> 
 async def test_what_has_no_end_is_not_read_to_it(head: bytes, code: str, bound: int) -> None:
     sent = 0
 
-    async def script(connection: Connection) -> None:
+    async def script(call: Call) -> None:
         nonlocal sent
-        await connection.send(head)
+        await call.send(head)
         while sent < 64 * 1024 * 1024:
             try:
-                await connection.send(b"x" * 10_000)
+                await call.send(b"x" * 10_000)
             except ConnectionError:
                 return
             sent += 10_000
 
-    async with RawModel(script, send_buffer_bytes=64 * 1024) as model:
+    async with ModelServer(script, send_buffer_bytes=64 * 1024) as model:
         assert (await failure_of(ask(model.base_url))).code == code
         await asyncio.wait_for(model.all_closed(), SECOND)
     assert sent < bound + 1024 * 1024
@@ -561,11 +561,11 @@ async def test_closed_in_a_handshake() -> None:
         sock, _ = await asyncio.get_running_loop().sock_accept(listener)
         sock.setblocking(False)
         with sock:
-            connection = Connection(sock)
+            call = Call(sock)
             await asyncio.get_running_loop().sock_recv(sock, 65_536)  # its hello
             pull.cancel()
             await asyncio.wait([pull])
-            assert connection.is_closed()
+            assert call.is_closed()
 
 
 async def test_cancelled_as_the_handshake_ends(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -620,7 +620,7 @@ TELLING = f'{{"error":{{"message":"Bad key {SECRET}","type":"{SECRET}","code":"k
 )
 async def test_no_secret_in_errors_and_logs(answer: bytes, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.DEBUG, logger="chatserver")
-    async with RawModel(in_turn(answer)) as model:
+    async with ModelServer(in_turn(answer)) as model:
         error = await failure_of(ask(model.base_url, retries=1))
         host = model.base_url[7:-3]
     shown = "".join([repr(error), *traceback.format_exception(error), error.message])

@@ -19,8 +19,8 @@ from chatserver.errors import UnavailableError
 from chatserver.rendering import client as renderer_module
 from chatserver.rendering.client import MODULE, Renderer
 from chatserver.services.rendering import RenderingService
-from tests.process.conftest import ROOT, kill, wait_for_end
-from tests.process.server_process import ServerProcess, children, started
+from tests.kit.process_table import ROOT, children, kill, wait_for_end
+from tests.kit.server_process import ServerProcess, started
 
 # Longer than anything here takes; nothing waits for it unless a test fails.
 PATIENCE_SECONDS = 20.0

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.process.server_process import started
+from tests.kit.server_process import started
 
 HERE = Path(__file__).parent
 # It takes a minute on two cores.

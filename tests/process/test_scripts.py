@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.process.conftest import ROOT
+from tests.kit.process_table import ROOT
 
 # Stands in for .venv/bin/python: notes the calls of pip, and prints $UNLOCKED instead of running scripts/unlocked.py.
 # The real Python runs everything else.

@@ -4,24 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import json
 import os
 import signal
-import socket
 import time
 from pathlib import Path
 
-from tests.process.server_process import children, gone, launch, postmasters, ready, started
-from tests.web.harness import PATIENCE_SECONDS, running_model, stream_path, text_of
-
-
-def environment(model: object, **settings: str) -> dict[str, str]:
-    given = model.settings  # type: ignore[attr-defined]
-    return {
-        "CHATSERVER_PROVIDERS": json.dumps(given["providers"]),
-        "CHATSERVER_DEFAULT_PROVIDER": given["default_provider"],
-        **settings,
-    }
+from tests.kit.event_stream import text_of
+from tests.kit.http_client import stream_path
+from tests.kit.model_server import ModelServer
+from tests.kit.process_table import children, gone, postmasters
+from tests.kit.server_process import accepts, launch, ready, started
+from tests.kit.waiting import PATIENCE_SECONDS
 
 
 async def test_from_nothing_to_an_answer_and_a_quiet_end(tmp_path: Path) -> None:
@@ -86,9 +79,9 @@ async def test_two_processes_share_a_data_directory(tmp_path: Path) -> None:
 
 async def test_one_answer_on_two_processes(database_url: str) -> None:
     async with (
-        running_model() as model,
-        started("--database-url", database_url, **environment(model)) as one,
-        started("--database-url", database_url, **environment(model, CHATSERVER_PING_SECONDS="0.2")) as two,
+        ModelServer() as model,
+        started("--database-url", database_url, **model.environment) as one,
+        started("--database-url", database_url, **model.environment, CHATSERVER_PING_SECONDS="0.2") as two,
     ):
         conversation = await one.conversation()
         question = await one.say(conversation, "x")
@@ -121,9 +114,9 @@ async def test_one_answer_on_two_processes(database_url: str) -> None:
 
 async def test_readers_elsewhere_keep_an_answer_going(database_url: str) -> None:
     async with (
-        running_model() as model,
-        started("--database-url", database_url, **environment(model, CHATSERVER_RESUME_GRACE_SECONDS="0")) as one,
-        started("--database-url", database_url, **environment(model)) as two,
+        ModelServer() as model,
+        started("--database-url", database_url, **model.environment, CHATSERVER_RESUME_GRACE_SECONDS="0") as one,
+        started("--database-url", database_url, **model.environment) as two,
     ):
         conversation = await one.conversation()
         question = await one.say(conversation, "x")
@@ -141,8 +134,8 @@ async def test_readers_elsewhere_keep_an_answer_going(database_url: str) -> None
 
 
 async def test_the_answer_of_a_process_that_dies_is_made_anew(database_url: str) -> None:
-    async with running_model() as model:
-        setting = environment(model, CHATSERVER_LEASE_SECONDS="2", CHATSERVER_PING_SECONDS="0.2")
+    async with ModelServer() as model:
+        setting = {**model.environment, "CHATSERVER_LEASE_SECONDS": "2", "CHATSERVER_PING_SECONDS": "0.2"}
         async with (
             started("--database-url", database_url, **setting) as one,
             started("--database-url", database_url, **setting) as two,
@@ -167,8 +160,8 @@ async def test_the_answer_of_a_process_that_dies_is_made_anew(database_url: str)
 
 
 async def test_an_answer_that_continues_is_adopted(database_url: str) -> None:
-    async with running_model() as model:
-        setting = environment(model, CHATSERVER_LEASE_SECONDS="1")
+    async with ModelServer() as model:
+        setting = {**model.environment, "CHATSERVER_LEASE_SECONDS": "1"}
         async with started("--database-url", database_url, **setting) as one:
             conversation = await one.conversation()
             question = await one.say(conversation, "x")
@@ -187,8 +180,8 @@ async def test_an_answer_that_continues_is_adopted(database_url: str) -> None:
 
 async def test_sigterm_drains(database_url: str) -> None:
     async with (
-        running_model() as model,
-        started("--database-url", database_url, **environment(model, CHATSERVER_DRAIN_SECONDS="60")) as server,
+        ModelServer() as model,
+        started("--database-url", database_url, **model.environment, CHATSERVER_DRAIN_SECONDS="60") as server,
     ):
         conversation = await server.conversation()
         question = await server.say(conversation, "x")
@@ -220,8 +213,8 @@ async def test_a_signal_more_changes_nothing_to_the_very_end(database_url: str) 
 
 
 async def test_after_the_drain_readers_are_told_to_come_back(database_url: str) -> None:
-    async with running_model() as model:
-        setting = environment(model, CHATSERVER_DRAIN_SECONDS="0.2")
+    async with ModelServer() as model:
+        setting = {**model.environment, "CHATSERVER_DRAIN_SECONDS": "0.2"}
         async with started("--database-url", database_url, **setting) as server:
             conversation = await server.conversation()
             question = await server.say(conversation, "x")
@@ -247,8 +240,8 @@ async def test_after_the_drain_readers_are_told_to_come_back(database_url: str) 
 
 async def test_done_waits_for_a_database_that_is_away(tmp_path: Path) -> None:
     async with (
-        running_model() as model,
-        started("--data-dir", str(tmp_path), **environment(model, CHATSERVER_PING_SECONDS="0.2")) as server,
+        ModelServer() as model,
+        started("--data-dir", str(tmp_path), **model.environment, CHATSERVER_PING_SECONDS="0.2") as server,
     ):
         conversation = await server.conversation()
         await server.say(conversation, "x")
@@ -291,8 +284,3 @@ async def test_requests_are_served_again_when_the_database_is_back(postgres_url:
         while (await server.request("GET", f"/api/conversations/{conversation}")).status != 200:
             assert time.monotonic() - back < PATIENCE_SECONDS
             await asyncio.sleep(0.02)
-
-
-def accepts(port: int) -> bool:
-    with socket.socket() as probe:
-        return probe.connect_ex(("127.0.0.1", port)) == 0

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.process.conftest import ROOT
+from tests.kit.process_table import ROOT
 
 COMPANY = "00000000-0000-4000-8000-000000000001"
 

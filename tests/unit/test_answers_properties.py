@@ -17,7 +17,7 @@ from chatserver.live.answers import WhenBusy
 from chatserver.live.store import RunKey
 from chatserver.providers.base import ReasoningDelta
 from tests.kit.processes import CONVERSATION, GRACE_SECONDS, STOP, Client, Process, World, key, world
-from tests.unit.virtual_time import in_virtual_time, quiet
+from tests.kit.virtual_time import in_virtual_time, quiet
 
 CLIENTS = 4
 PROCESSES = 2

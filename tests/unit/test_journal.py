@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from chatserver.live.journal import REPLAY_CHARS, Journal
 from chatserver.sse import NO_EPOCH, EventId
-from tests.unit.event_source import Viewer
+from tests.kit.event_stream import Viewer
 
 RUN, OTHER_RUN = UUID(int=1), UUID(int=2)
 

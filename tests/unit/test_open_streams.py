@@ -9,7 +9,7 @@ import pytest
 from chatserver.errors import UnavailableError
 from chatserver.metrics import Metrics
 from chatserver.web.http.open_streams import OpenStreams
-from tests.unit.virtual_time import in_virtual_time, quiet
+from tests.kit.virtual_time import in_virtual_time, quiet
 
 pytestmark = pytest.mark.usefixtures("no_error_is_logged")
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from chatserver.providers.base import Delta, Finish, Prompt, TextDelta, Turn
 from chatserver.providers.echo import EchoProvider
-from tests.unit.virtual_time import in_virtual_time, now
+from tests.kit.virtual_time import in_virtual_time, now
 
 
 def asking(content: str) -> Prompt:

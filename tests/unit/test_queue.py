@@ -10,7 +10,7 @@ import pytest
 
 from chatserver.live.queue import ConversationQueue, Queues
 from chatserver.live.store import RunKey
-from tests.unit.virtual_time import in_virtual_time, now, quiet
+from tests.kit.virtual_time import in_virtual_time, now, quiet
 
 CONVERSATION, OTHER = UUID(int=2), UUID(int=3)
 

@@ -20,7 +20,7 @@ from chatserver.live.replay import done_event, end_of_stored, error_event, read_
 from chatserver.live.store import Ended, Stored
 from chatserver.providers.base import Usage
 from chatserver.sse import NO_EPOCH, EventId, parse_event_id
-from tests.unit.event_source import EventSource, Viewer
+from tests.kit.event_stream import EventSource, Viewer
 
 RUN, OTHER_RUN = UUID(int=1), UUID(int=2)
 MESSAGE = UUID(int=3)

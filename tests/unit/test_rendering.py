@@ -17,7 +17,7 @@ from chatserver.errors import UnavailableError
 from chatserver.schemas import ChatMessage, Page
 from chatserver.services import rendering
 from chatserver.services.rendering import MAX_TEXT_CHARS, RenderingService
-from tests.unit.virtual_time import in_virtual_time, now
+from tests.kit.virtual_time import in_virtual_time, now
 
 pytestmark = pytest.mark.usefixtures("no_error_is_logged")
 

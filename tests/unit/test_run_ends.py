@@ -20,7 +20,7 @@ from tests.kit.processes import (
     run_of,
     world,
 )
-from tests.unit.virtual_time import in_virtual_time, now, quiet
+from tests.kit.virtual_time import in_virtual_time, now, quiet
 
 pytestmark = pytest.mark.usefixtures("no_error_is_logged")
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from chatserver import sse
 from chatserver.sse import EventId, parse_event_id
-from tests.unit.event_source import EventSource, Message
+from tests.kit.event_stream import EventSource, Message
 
 RUN = UUID("0190a5f3-7b1c-7def-8abc-0123456789ab")
 ID = "0190a5f37b1c7def8abc0123456789ab.1.2.3"

@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-import json
+import socket
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
 from typing import Any
 from uuid import uuid4
 
 import pytest
-from pytest_tornasync.plugin import AsyncHTTPServerClient  # type: ignore[import-untyped]
-from tornado.httputil import HTTPHeaders
+from tornado.httpserver import HTTPServer
 from tornado.ioloop import IOLoop
 from tornado.web import Application
 
 from chatserver.app import App
 from chatserver.settings import Settings
+from tests.kit.http_client import Client, Response
 
 
 def pytest_collection_finish() -> None:
@@ -27,70 +26,32 @@ def pytest_collection_finish() -> None:
     asyncio.set_event_loop(None)
 
 
-@dataclass(frozen=True)
-class Answer:
-    status: int
-    headers: HTTPHeaders
-    body: bytes
-
-    @property
-    def json(self) -> Any:
-        return json.loads(self.body)
-
-    @property
-    def error(self) -> tuple[int, str]:
-        """Of a refusal without details."""
-        assert set(self.json) == {"error"}
-        return self.status, self.json["error"]
-
-    @property
-    def wrong(self) -> list[str]:
-        """Where a body or query is wrong."""
-        assert (self.status, self.json["error"]) == (400, "Validation error")
-        assert set(self.json) == {"error", "details"}
-        assert all(set(detail) == {"path", "message"} for detail in self.json["details"])
-        return [detail["path"] for detail in self.json["details"]]
-
-
 class Api:
     """Speaks to the server under test, for a company of the test's own."""
 
-    def __init__(self, client: AsyncHTTPServerClient) -> None:
+    def __init__(self, client: Client) -> None:
         self._client = client
         self.company = str(uuid4())
 
     async def request(
         self, method: str, path: str, body: Any = None, headers: Mapping[str, str] | None = None
-    ) -> Answer:
+    ) -> Response:
         """`body` is sent as JSON, unless it is bytes."""
-        sent = dict(headers or {})
-        if body is not None and not isinstance(body, bytes):
-            body = json.dumps(body, ensure_ascii=False).encode()
-            sent.setdefault("Content-Type", "application/json")
-        answer = await self._client.fetch(
-            path,
-            method=method,
-            body=body,
-            headers=sent,
-            raise_error=False,
-            allow_nonstandard_methods=True,
-            follow_redirects=False,
-        )
-        return Answer(answer.code, answer.headers, answer.body)
+        return await self._client.request(method, path, body, headers)
 
-    async def get(self, path: str, **headers: str) -> Answer:
+    async def get(self, path: str, **headers: str) -> Response:
         return await self.request("GET", path, headers={k.replace("_", "-"): v for k, v in headers.items()})
 
-    async def post(self, path: str, body: Any = None) -> Answer:
+    async def post(self, path: str, body: Any = None) -> Response:
         return await self.request("POST", path, body)
 
-    async def put(self, path: str, body: Any = None) -> Answer:
+    async def put(self, path: str, body: Any = None) -> Response:
         return await self.request("PUT", path, body)
 
-    async def patch(self, path: str, body: Any = None) -> Answer:
+    async def patch(self, path: str, body: Any = None) -> Response:
         return await self.request("PATCH", path, body)
 
-    async def delete(self, path: str) -> Answer:
+    async def delete(self, path: str) -> Response:
         return await self.request("DELETE", path)
 
     # --- what a test needs to have ----------------------------------------------------------------------------
@@ -153,5 +114,13 @@ def app(chat: App) -> Application:
 
 
 @pytest.fixture
-def api(http_server_client: AsyncHTTPServerClient) -> Api:
-    return Api(http_server_client)
+def client(http_server: HTTPServer, http_server_port: tuple[socket.socket, int], io_loop: IOLoop) -> Iterator[Client]:
+    """A client of the application that pytest-tornasync serves."""
+    client = Client(http_server_port[1])
+    yield client
+    io_loop.run_sync(client.close)
+
+
+@pytest.fixture
+def api(client: Client) -> Api:
+    return Api(client)

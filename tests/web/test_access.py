@@ -9,7 +9,6 @@ from typing import Any, Literal
 from uuid import UUID, uuid4
 
 import pytest
-from pytest_tornasync.plugin import AsyncHTTPServerClient  # type: ignore[import-untyped]
 from tornado.web import Application
 
 from chatserver.app import App
@@ -17,6 +16,7 @@ from chatserver.errors import NotSignedInError
 from chatserver.services.access import Actor, LocalTrusted
 from chatserver.settings import Settings
 from chatserver.web.routes import ROUTES, make_application
+from tests.kit.http_client import Client
 from tests.web.conftest import Api
 
 OTHER_SITE = "https://app.example.org"
@@ -132,9 +132,9 @@ def app(chat: App, request: pytest.FixtureRequest) -> Application:
 
 
 @pytest.fixture
-def speakers(http_server_client: AsyncHTTPServerClient) -> tuple[ScopedApi, ScopedApi]:
+def speakers(client: Client) -> tuple[ScopedApi, ScopedApi]:
     """Of two companies."""
-    return ScopedApi(http_server_client), ScopedApi(http_server_client)
+    return ScopedApi(client), ScopedApi(client)
 
 
 @pytest.mark.parametrize(("method", "template"), OPERATIONS)

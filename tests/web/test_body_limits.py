@@ -12,7 +12,10 @@ from typing import Any
 import pytest
 
 from chatserver.web.http import body_limits
-from tests.web.harness import COMPANY, PATIENCE_SECONDS, Client, Connection, serving
+from tests.kit.http_client import COMPANY, Client
+from tests.kit.http_connection import Connection
+from tests.kit.served_app import serving
+from tests.kit.waiting import PATIENCE_SECONDS
 
 LIMIT = 2_048
 PATH = f"/api/companies/{COMPANY}/conversations"

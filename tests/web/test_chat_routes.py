@@ -15,8 +15,9 @@ from tornado.web import Application
 from chatserver.app import App
 from chatserver.settings import Settings
 from chatserver.web.routes import ROUTES
+from tests.kit.model_server import ModelServer
+from tests.kit.served_app import serving
 from tests.web.conftest import Api
-from tests.web.harness import running_model, serving
 
 TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z")
 
@@ -329,7 +330,7 @@ async def test_an_answer_that_is_being_generated(api: Api, module_database_url: 
 
 
 async def test_an_answer_that_nobody_reads_makes_way_for_a_rewind(module_database_url: str) -> None:
-    async with running_model() as model, serving(module_database_url, **model.settings) as client:
+    async with ModelServer() as model, serving(module_database_url, **model.settings) as client:
         conversation = await client.conversation()
         question = await client.say(conversation, "x")
         rewind = f"/api/conversations/{conversation}/messages/{question}/rewind"

@@ -3,20 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from typing import Any
 from uuid import uuid4
 
-from tests.web.harness import (
-    COMPANY,
-    Client,
-    EventStream,
-    Frame,
-    running_model,
-    serving,
-    stream_path,
-    text_of,
-)
+from tests.kit.event_stream import EventStream, Frame, text_of
+from tests.kit.http_client import COMPANY, Client, stream_path
+from tests.kit.model_server import ModelServer
+from tests.kit.served_app import serving
+from tests.kit.waiting import eventually
 
 # --- the echo, the first bytes, the end ---------------------------------------------------------------------------
 
@@ -140,7 +134,7 @@ async def test_refusals(database_url: str) -> None:
         for path, status in cases:
             response = await client.request("GET", path)
             assert response.status == status, (path, response)
-            assert response.json()["error"]
+            assert response.json["error"]
             assert response.headers["content-type"] == "application/json"
         question = await client.say(conversation, "to be superseded")
         await client.ok("POST", f"/api/conversations/{conversation}/messages/{answer}/rewind")
@@ -150,7 +144,7 @@ async def test_refusals(database_url: str) -> None:
 
 
 async def test_a_model_needs_something_to_answer(database_url: str) -> None:
-    async with running_model() as model, serving(database_url, **model.settings) as client:
+    async with ModelServer() as model, serving(database_url, **model.settings) as client:
         conversation = await client.conversation()
         assert (await client.refused(conversation)).status == 400
         blank = await client.say(conversation, " \n ")
@@ -189,7 +183,7 @@ async def test_http_1_0_gets_the_stream_to_the_end_of_the_connection(database_ur
 
 
 async def test_fifty_first_gets_make_one_answer(database_url: str) -> None:
-    async with running_model() as model, serving(database_url, **model.settings) as client:
+    async with ModelServer() as model, serving(database_url, **model.settings) as client:
         conversation = await client.conversation()
         question = await client.say(conversation, "x")
         streams = await asyncio.gather(
@@ -206,7 +200,7 @@ async def test_fifty_first_gets_make_one_answer(database_url: str) -> None:
 
 
 async def test_who_comes_later_gets_all_of_it(database_url: str) -> None:
-    async with running_model() as model, serving(database_url, **model.settings) as client:
+    async with ModelServer() as model, serving(database_url, **model.settings) as client:
         conversation = await client.conversation()
         question = await client.say(conversation, "x")
         first = await client.stream(conversation, question)
@@ -221,7 +215,7 @@ async def test_who_comes_later_gets_all_of_it(database_url: str) -> None:
 
 
 async def test_asking_again_replays_the_same_end(database_url: str) -> None:
-    async with running_model() as model, serving(database_url, **model.settings) as client:
+    async with ModelServer() as model, serving(database_url, **model.settings) as client:
         conversation = await client.conversation()
         question = await client.say(conversation, "x")
         stream = await client.stream(conversation, question)
@@ -238,7 +232,7 @@ async def test_asking_again_replays_the_same_end(database_url: str) -> None:
 
 
 async def test_active_run_is_shown(database_url: str) -> None:
-    async with running_model() as model, serving(database_url, **model.settings) as client:
+    async with ModelServer() as model, serving(database_url, **model.settings) as client:
         conversation = await client.conversation()
         question = await client.say(conversation, "x")
         stream = await client.stream(conversation, question)
@@ -257,7 +251,7 @@ async def test_active_run_is_shown(database_url: str) -> None:
 
 
 async def test_the_model_reads_the_history_arranged(database_url: str) -> None:
-    async with running_model() as model, serving(database_url, **model.settings) as client:
+    async with ModelServer() as model, serving(database_url, **model.settings) as client:
         agent = await client.ok(
             "POST",
             f"/api/companies/{COMPANY}/agents",
@@ -326,7 +320,7 @@ async def test_resume_after_every_single_event_of_a_stored_answer(database_url: 
 
 
 async def test_resume_after_every_single_event_of_a_live_answer(database_url: str) -> None:
-    async with running_model() as model, serving(database_url, **model.settings) as client:
+    async with ModelServer() as model, serving(database_url, **model.settings) as client:
         conversation = await client.conversation()
         question = await client.say(conversation, "x")
         holder = await client.stream(conversation, question)
@@ -434,7 +428,7 @@ async def test_ids_hold_after_a_restart(database_url: str) -> None:
 
 
 async def test_with_an_id_a_busy_or_full_server_sends_away_kindly(database_url: str) -> None:
-    async with running_model() as model, serving(database_url, max_streams=1, **model.settings) as client:
+    async with ModelServer() as model, serving(database_url, max_streams=1, **model.settings) as client:
         conversation = await client.conversation()
         question, later = await client.say(conversation, "x"), await client.say(conversation, "y")
         reader = await client.stream(conversation, question)
@@ -454,7 +448,7 @@ async def test_with_an_id_a_busy_or_full_server_sends_away_kindly(database_url: 
 
 
 async def test_without_grace_the_models_connection_is_closed_at_once(database_url: str) -> None:
-    async with running_model() as model, serving(database_url, resume_grace_seconds=0, **model.settings) as client:
+    async with ModelServer() as model, serving(database_url, resume_grace_seconds=0, **model.settings) as client:
         conversation = await client.conversation()
         question = await client.say(conversation, "x")
         stream = await client.stream(conversation, question)
@@ -474,7 +468,7 @@ async def test_without_grace_the_models_connection_is_closed_at_once(database_ur
 
 async def test_a_reader_that_leaves_is_noticed_whatever_it_has_sent(database_url: str) -> None:
     """Tornado alone would notice it with the next write, which may be a ping."""
-    async with running_model() as model, serving(database_url, resume_grace_seconds=0, **model.settings) as client:
+    async with ModelServer() as model, serving(database_url, resume_grace_seconds=0, **model.settings) as client:
         conversation = await client.conversation()
         await client.say(conversation, "x")
         for leave in ("reset", "close"):
@@ -485,11 +479,11 @@ async def test_a_reader_that_leaves_is_noticed_whatever_it_has_sent(database_url
             await stream.connection.writer.drain()
             getattr(stream.connection, leave)()
             await call.closed()
-            await until(lambda: not list(client.app.answers))
+            await eventually(lambda: not list(client.app.answers))
 
 
 async def test_within_the_grace_the_answer_goes_on_where_it_was(database_url: str) -> None:
-    async with running_model() as model, serving(database_url, **model.settings) as client:
+    async with ModelServer() as model, serving(database_url, **model.settings) as client:
         conversation = await client.conversation()
         question = await client.say(conversation, "x")
         stream = await client.stream(conversation, question)
@@ -497,7 +491,7 @@ async def test_within_the_grace_the_answer_goes_on_where_it_was(database_url: st
         await call.send("a")
         first = await stream.event()
         stream.leave()
-        await until(lambda: len(client.app.streams) == 0)
+        await eventually(lambda: len(client.app.streams) == 0)
         await call.send("b")
         back = await client.stream(conversation, question, last_id=stream.last_id)
         assert await back.event() == {"type": "token", "content": "b"}
@@ -508,7 +502,7 @@ async def test_within_the_grace_the_answer_goes_on_where_it_was(database_url: st
 
 async def test_nobody_reading_nothing_taken(database_url: str) -> None:
     """The model's bytes are held back while nobody reads: it cannot get rid of more than the sockets hold."""
-    async with running_model() as model, serving(database_url, **model.settings) as client:
+    async with ModelServer() as model, serving(database_url, **model.settings) as client:
         conversation = await client.conversation()
         await client.say(conversation, "x")
         stream = await client.stream(conversation)
@@ -516,7 +510,7 @@ async def test_nobody_reading_nothing_taken(database_url: str) -> None:
         await call.send("first")
         await stream.event()
         stream.leave()
-        await until(lambda: len(client.app.streams) == 0)
+        await eventually(lambda: len(client.app.streams) == 0)
         (run,) = client.app.answers
         before = len(run.journal)
         for _ in range(100):
@@ -537,13 +531,13 @@ async def test_a_dropped_answer_leaves_nothing(database_url: str) -> None:
         stream = await client.stream(conversation)
         await stream.event()
         stream.leave()
-        await until(lambda: not list(client.app.answers))
+        await eventually(lambda: not list(client.app.answers))
         assert len(await client.messages(conversation)) == 1
         assert (await client.ok("GET", f"/api/conversations/{conversation}"))["activeRun"] is None
 
 
 async def test_on_disconnect_continue(database_url: str) -> None:
-    async with running_model() as model, serving(database_url, resume_grace_seconds=0, **model.settings) as client:
+    async with ModelServer() as model, serving(database_url, resume_grace_seconds=0, **model.settings) as client:
         conversation = await client.conversation()
         question = await client.say(conversation, "x")
         stream = await client.stream(conversation, question, onDisconnect="continue")
@@ -551,24 +545,24 @@ async def test_on_disconnect_continue(database_url: str) -> None:
         await call.send("a")
         await stream.event()
         stream.leave()
-        await until(lambda: len(client.app.streams) == 0)
+        await eventually(lambda: len(client.app.streams) == 0)
         await call.send("b")
         await call.finish()
-        await until(lambda: not list(client.app.answers))
+        await eventually(lambda: not list(client.app.answers))
         assert (await client.messages(conversation))[-1]["content"] == "ab"
         back = await client.stream(conversation, question, last_id=stream.last_id)
         assert text_of(await back.rest()) == "b"
 
 
 async def test_an_answer_without_readers_is_not_busy(database_url: str) -> None:
-    async with running_model() as model, serving(database_url, **model.settings) as client:
+    async with ModelServer() as model, serving(database_url, **model.settings) as client:
         conversation = await client.conversation()
         first, second = await client.say(conversation, "x"), await client.say(conversation, "y")
         stream = await client.stream(conversation, first)
         await stream.opened()
         call = await model.call()
         stream.leave()
-        await until(lambda: len(client.app.streams) == 0)
+        await eventually(lambda: len(client.app.streams) == 0)
         other = await client.stream(conversation, second)
         await call.closed()
         again = await model.call()
@@ -587,7 +581,7 @@ async def test_an_answer_without_readers_is_not_busy(database_url: str) -> None:
 
 
 async def test_reject_is_the_default(database_url: str) -> None:
-    async with running_model() as model, serving(database_url, **model.settings) as client:
+    async with ModelServer() as model, serving(database_url, **model.settings) as client:
         conversation = await client.conversation()
         first, second = await client.say(conversation, "x"), await client.say(conversation, "y")
         stream = await client.stream(conversation, first)
@@ -605,7 +599,7 @@ async def test_reject_is_the_default(database_url: str) -> None:
 
 
 async def test_interrupt(database_url: str) -> None:
-    async with running_model() as model, serving(database_url, **model.settings) as client:
+    async with ModelServer() as model, serving(database_url, **model.settings) as client:
         conversation = await client.conversation()
         first, second = await client.say(conversation, "x"), await client.say(conversation, "y")
         stream = await client.stream(conversation, first)
@@ -623,7 +617,7 @@ async def test_interrupt(database_url: str) -> None:
 
 
 async def test_the_last_to_interrupt_wins(database_url: str) -> None:
-    async with running_model() as model, serving(database_url, **model.settings) as client:
+    async with ModelServer() as model, serving(database_url, **model.settings) as client:
         conversation = await client.conversation()
         questions = [await client.say(conversation, text) for text in "abcd"]
         first = await client.stream(conversation, questions[0])
@@ -648,7 +642,7 @@ async def test_the_last_to_interrupt_wins(database_url: str) -> None:
 
 
 async def test_enqueue_is_first_come_first_served(database_url: str) -> None:
-    async with running_model() as model, serving(database_url, ping_seconds=0.05, **model.settings) as client:
+    async with ModelServer() as model, serving(database_url, ping_seconds=0.05, **model.settings) as client:
         conversation = await client.conversation()
         questions = [await client.say(conversation, text) for text in "abcd"]
         streams = [await client.stream(conversation, question, whenBusy="enqueue") for question in questions]
@@ -656,7 +650,7 @@ async def test_enqueue_is_first_come_first_served(database_url: str) -> None:
         await streams[1].opened()
         assert await streams[1].comment() == "ping"
         streams[2].leave()
-        await until(lambda: len(client.app.streams) == 3)
+        await eventually(lambda: len(client.app.streams) == 3)
         assert model.calls == 1
         for stream, text in ((streams[0], "a"), (streams[1], "b"), (streams[3], "d")):
             if text != "a":
@@ -669,7 +663,7 @@ async def test_enqueue_is_first_come_first_served(database_url: str) -> None:
 
 
 async def test_a_queued_post_keeps_its_message(database_url: str) -> None:
-    async with running_model() as model, serving(database_url, **model.settings) as client:
+    async with ModelServer() as model, serving(database_url, **model.settings) as client:
         conversation = await client.conversation()
         await client.say(conversation, "x")
         stream = await client.stream(conversation)
@@ -717,14 +711,16 @@ async def test_bad_posts_store_nothing(database_url: str) -> None:
             ({"content": "x", "agentId": "me"}, 400),
             (b"{", 400),
         ):
-            assert (await client.request("POST", stream_path(conversation), body)).status == status, body
+            headers = {"Content-Type": "application/json"}
+            response = await client.request("POST", stream_path(conversation), body, headers)
+            assert response.status == status, body
         unknown = await client.request("POST", stream_path(str(uuid4())), {"content": "x"})
         assert unknown.status == 404
         assert await client.messages(conversation) == []
 
 
 async def test_twenty_posts_under_one_key_make_one_message_and_one_answer(database_url: str) -> None:
-    async with running_model() as model, serving(database_url, **model.settings) as client:
+    async with ModelServer() as model, serving(database_url, **model.settings) as client:
         conversation = await client.conversation()
         streams = await asyncio.gather(
             *(
@@ -759,7 +755,7 @@ async def test_twenty_posts_under_one_key_make_one_message_and_one_answer(databa
 
 
 async def test_stop_discards(database_url: str) -> None:
-    async with running_model() as model, serving(database_url, **model.settings) as client:
+    async with ModelServer() as model, serving(database_url, **model.settings) as client:
         conversation = await client.conversation()
         question = await client.say(conversation, "x")
         stream = await client.stream(conversation, question)
@@ -786,7 +782,7 @@ async def test_stop_discards(database_url: str) -> None:
 
 
 async def test_stop_keeps(database_url: str) -> None:
-    async with running_model() as model, serving(database_url, **model.settings) as client:
+    async with ModelServer() as model, serving(database_url, **model.settings) as client:
         conversation = await client.conversation()
         question = await client.say(conversation, "x")
         stream = await client.stream(conversation, question)
@@ -808,7 +804,7 @@ async def test_stop_keeps(database_url: str) -> None:
 
 
 async def test_stop_with_nothing_to_keep(database_url: str) -> None:
-    async with running_model() as model, serving(database_url, **model.settings) as client:
+    async with ModelServer() as model, serving(database_url, **model.settings) as client:
         conversation = await client.conversation()
         await client.say(conversation, "x")
         stream = await client.stream(conversation)
@@ -831,7 +827,7 @@ async def test_stop_refuses_nonsense(database_url: str) -> None:
 
 
 async def test_delete_stops(database_url: str) -> None:
-    async with running_model() as model, serving(database_url, **model.settings) as client:
+    async with ModelServer() as model, serving(database_url, **model.settings) as client:
         conversation = await client.conversation()
         first, second = await client.say(conversation, "x"), await client.say(conversation, "y")
         stream = await client.stream(conversation, first)
@@ -845,7 +841,7 @@ async def test_delete_stops(database_url: str) -> None:
 
 
 async def test_rewind_is_refused_while_generating(database_url: str) -> None:
-    async with running_model() as model, serving(database_url, **model.settings) as client:
+    async with ModelServer() as model, serving(database_url, **model.settings) as client:
         conversation = await client.conversation()
         question = await client.say(conversation, "x")
         path = f"/api/conversations/{conversation}/messages/{question}/rewind"
@@ -867,7 +863,7 @@ async def test_rewind_is_refused_while_generating(database_url: str) -> None:
 
 
 async def test_errors_end_the_stream_and_store_nothing(database_url: str) -> None:
-    async with running_model() as model, serving(database_url, **model.settings) as client:
+    async with ModelServer() as model, serving(database_url, **model.settings) as client:
         conversation = await client.conversation()
         question = await client.say(conversation, "x")
         for status, code, retryable in (
@@ -897,7 +893,7 @@ async def test_errors_end_the_stream_and_store_nothing(database_url: str) -> Non
 
 
 async def test_a_model_that_hangs_up_in_a_pause_is_asked_anew(database_url: str) -> None:
-    async with running_model() as model, serving(database_url, **model.settings) as client:
+    async with ModelServer() as model, serving(database_url, **model.settings) as client:
         conversation = await client.conversation()
         question = await client.say(conversation, "x")
         stream = await client.stream(conversation, question)
@@ -905,7 +901,7 @@ async def test_a_model_that_hangs_up_in_a_pause_is_asked_anew(database_url: str)
         await call.send("part")
         first = await stream.event()
         stream.leave()
-        await until(lambda: len(client.app.streams) == 0)
+        await eventually(lambda: len(client.app.streams) == 0)
         call.hang_up()
         back = await client.stream(conversation, question, last_id=stream.last_id)
         again = await model.call()
@@ -918,7 +914,7 @@ async def test_a_model_that_hangs_up_in_a_pause_is_asked_anew(database_url: str)
 
 
 async def test_answers_that_are_too_long_or_empty(database_url: str) -> None:
-    async with running_model() as model, serving(database_url, max_answer_chars=5, **model.settings) as client:
+    async with ModelServer() as model, serving(database_url, max_answer_chars=5, **model.settings) as client:
         conversation = await client.conversation()
         await client.say(conversation, "x")
         stream = await client.stream(conversation)
@@ -938,7 +934,7 @@ async def test_answers_that_are_too_long_or_empty(database_url: str) -> None:
 
 
 async def test_past_max_runs_new_answers_are_refused_but_others_joined(database_url: str) -> None:
-    async with running_model() as model, serving(database_url, max_runs=1, **model.settings) as client:
+    async with ModelServer() as model, serving(database_url, max_runs=1, **model.settings) as client:
         busy, other = await client.conversation(), await client.conversation()
         question = await client.say(busy, "x")
         await client.say(other, "y")
@@ -957,7 +953,7 @@ async def test_past_max_runs_new_answers_are_refused_but_others_joined(database_
 
 
 async def test_max_runs_holds_for_a_crowd(database_url: str) -> None:
-    async with running_model() as model, serving(database_url, max_runs=2, **model.settings) as client:
+    async with ModelServer() as model, serving(database_url, max_runs=2, **model.settings) as client:
         conversations = [await client.conversation() for _ in range(12)]
         questions = [await client.say(conversation, "x") for conversation in conversations]
         answers = await asyncio.gather(
@@ -975,7 +971,7 @@ async def test_max_runs_holds_for_a_crowd(database_url: str) -> None:
 
 
 async def test_past_max_streams_all_others_are_refused(database_url: str) -> None:
-    async with running_model() as model, serving(database_url, max_streams=3, **model.settings) as client:
+    async with ModelServer() as model, serving(database_url, max_streams=3, **model.settings) as client:
         conversation = await client.conversation()
         question = await client.say(conversation, "x")
         answers = await asyncio.gather(*(open_or_status(client, conversation, question) for _ in range(10)))
@@ -987,7 +983,7 @@ async def test_past_max_streams_all_others_are_refused(database_url: str) -> Non
         await call.finish()
         for stream in streams:
             assert (await stream.rest())[-1]["type"] == "done"
-        await until(lambda: len(client.app.streams) == 0)
+        await eventually(lambda: len(client.app.streams) == 0)
         assert (await (await client.stream(conversation, question)).rest())[-1]["type"] == "done"
 
 
@@ -999,7 +995,7 @@ async def open_or_status(client: Client, conversation: str, trigger: str) -> Eve
 
 
 async def test_pings_in_silence(database_url: str) -> None:
-    async with running_model() as model, serving(database_url, ping_seconds=0.05, **model.settings) as client:
+    async with ModelServer() as model, serving(database_url, ping_seconds=0.05, **model.settings) as client:
         conversation = await client.conversation()
         await client.say(conversation, "x")
         stream = await client.stream(conversation)
@@ -1014,7 +1010,7 @@ async def test_pings_in_silence(database_url: str) -> None:
 
 async def test_a_reader_that_takes_nothing_is_cut_and_holds_nobody_up(database_url: str) -> None:
     async with (
-        running_model() as model,
+        ModelServer() as model,
         serving(database_url, slow_reader_seconds=0.5, max_answer_chars=100_000_000, **model.settings) as client,
     ):
         conversation = await client.conversation()
@@ -1027,7 +1023,7 @@ async def test_a_reader_that_takes_nothing_is_cut_and_holds_nobody_up(database_u
         for _ in range(sent):
             await call.send("x" * 60_000)
             await fast.event()
-        await until(lambda: len(client.app.streams) == 1)
+        await eventually(lambda: len(client.app.streams) == 1)
         await call.finish()
         events = await fast.rest()
         assert len(text_of(events)) == sent * 60_000
@@ -1044,7 +1040,7 @@ async def test_a_reader_that_takes_nothing_is_cut_and_holds_nobody_up(database_u
 
 async def test_a_reader_that_takes_little_but_takes_it_is_not_cut(database_url: str) -> None:
     async with (
-        running_model() as model,
+        ModelServer() as model,
         serving(database_url, slow_reader_seconds=0.8, max_answer_chars=100_000_000, **model.settings) as client,
     ):
         conversation = await client.conversation()
@@ -1071,7 +1067,7 @@ async def test_a_reader_that_takes_little_but_takes_it_is_not_cut(database_url: 
 
 
 async def test_draining_sends_readers_away(database_url: str) -> None:
-    async with running_model() as model, serving(database_url, **model.settings) as client:
+    async with ModelServer() as model, serving(database_url, **model.settings) as client:
         conversation = await client.conversation()
         question = await client.say(conversation, "x")
         stream = await client.stream(conversation, question)
@@ -1095,7 +1091,7 @@ async def test_draining_sends_readers_away(database_url: str) -> None:
 
 async def test_tokens_are_not_held_back(database_url: str) -> None:
     """Each token is at the client before the model has said the next."""
-    async with running_model() as model, serving(database_url, **model.settings) as client:
+    async with ModelServer() as model, serving(database_url, **model.settings) as client:
         conversation = await client.conversation()
         await client.say(conversation, "x")
         stream = await client.stream(conversation)
@@ -1105,11 +1101,3 @@ async def test_tokens_are_not_held_back(database_url: str) -> None:
             assert await stream.event() == {"type": "token", "content": str(number)}
         await call.finish()
         await stream.rest()
-
-
-async def until(condition: Any) -> None:
-    """Until a condition of the server holds that no event tells of."""
-    deadline = time.monotonic() + 20
-    while not condition():
-        assert time.monotonic() < deadline
-        await asyncio.sleep(0.005)

@@ -20,8 +20,10 @@ from chatserver.services.export_formats import Format
 from chatserver.storage import export
 from chatserver.web.handlers.export import PIECE_BYTES
 from tests.conftest import with_database
+from tests.kit.http_connection import Connection, dechunk
+from tests.kit.served_app import Served, serving
+from tests.kit.waiting import PATIENCE_SECONDS
 from tests.web.conftest import Api
-from tests.web.harness import PATIENCE_SECONDS, Connection, Served, dechunk, serving
 
 # More than sockets and batches hold, so that a client that stops reading stops the export.
 MANY, LONG = 3_000, 8_000

@@ -7,7 +7,8 @@ from typing import Any
 
 import psycopg
 
-from tests.web.harness import Client, Response, serving
+from tests.kit.http_client import Client, Response
+from tests.kit.served_app import serving
 
 
 async def post(client: Client, conversation: str, key: str, **body: Any) -> Response:
@@ -21,11 +22,11 @@ async def test_the_same_again_gives_the_first_result(database_url: str) -> None:
         first = await post(client, conversation, "k")
         assert first.status == 201
         again = await post(client, conversation, "k")
-        assert (again.status, again.json()) == (200, first.json())
+        assert (again.status, again.json) == (200, first.json)
         for body in ({"content": "y"}, {"role": "system"}, {"agentId": conversation}):
             refused = await post(client, conversation, "k", **body)
             assert refused.status == 422
-            assert refused.json()["error"]
+            assert refused.json["error"]
         # A key belongs to its conversation, and to its route.
         assert (await post(client, other, "k")).status == 201
         stream = await client.open(
@@ -66,7 +67,7 @@ async def test_keys_that_are_none(database_url: str) -> None:
         for key in ("", "x" * 256, "two words", "ü"):
             refused = await post(client, conversation, key)
             assert refused.status == 400, key
-            assert refused.json()["details"][0]["path"] == "Idempotency-Key"
+            assert refused.json["details"][0]["path"] == "Idempotency-Key"
         assert (await post(client, conversation, "x" * 255)).status == 201
 
 

@@ -6,7 +6,9 @@ import asyncio
 
 import pytest
 
-from tests.web.harness import PATIENCE_SECONDS, Served, running_model, serving
+from tests.kit.model_server import ModelServer
+from tests.kit.served_app import Served, serving
+from tests.kit.waiting import PATIENCE_SECONDS
 
 
 async def none_open(server: Served) -> None:
@@ -39,7 +41,7 @@ async def test_one_whose_client_left_in_mid_response_is_not_open(database_url: s
 
 
 async def test_a_stream_is_open_until_its_end(database_url: str) -> None:
-    async with running_model() as model, serving(database_url, **model.settings) as server:
+    async with ModelServer() as model, serving(database_url, **model.settings) as server:
         conversation = await server.conversation()
         await server.say(conversation, "x")
         left, followed = await server.stream(conversation), await server.stream(conversation)

@@ -18,8 +18,10 @@ from chatserver.web.openapi.document import REFUSALS, describe
 from chatserver.web.openapi.examples import EXAMPLES
 from chatserver.web.openapi.operations import Operation, Route
 from chatserver.web.routes import ROUTES
+from tests.kit.http_client import stream_path
+from tests.kit.model_server import ModelServer
+from tests.kit.served_app import serving
 from tests.web.conftest import Api
-from tests.web.harness import running_model, serving, stream_path
 
 DOCUMENT = describe(ROUTES, Settings(), "0")
 OPERATIONS = [
@@ -256,7 +258,7 @@ async def test_it_is_served(api: Api) -> None:
 async def test_every_event_is_as_described(database_url: str) -> None:
     """One of each, from a real server and a model that does what it is told."""
     events: list[Any] = []
-    async with running_model() as model, serving(database_url, **model.settings) as client:
+    async with ModelServer() as model, serving(database_url, **model.settings) as client:
         conversation = await client.conversation()
 
         question = await client.say(conversation, "x")

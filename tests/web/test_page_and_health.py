@@ -10,13 +10,13 @@ from typing import Any
 
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
-from pytest_tornasync.plugin import AsyncHTTPServerClient  # type: ignore[import-untyped]
 from tornado.web import Application
 
 from chatserver.app import App
 from chatserver.services import health
 from chatserver.web.page.page_files import PAGE_FOLDER, load_files, without_comments
 from chatserver.web.routes import make_application
+from tests.kit.http_client import Client
 from tests.web.conftest import Api
 
 POLICY = (
@@ -219,8 +219,8 @@ class TestWithoutADatabase:
     def app(self, make_chat: Callable[[str], App], tmp_path: Path) -> Application:
         return make_chat(f"postgresql://chat@/chat?host={tmp_path}").web
 
-    async def test_it_lives_but_takes_no_traffic(self, http_server_client: AsyncHTTPServerClient) -> None:
-        api = Api(http_server_client)
+    async def test_it_lives_but_takes_no_traffic(self, client: Client) -> None:
+        api = Api(client)
         assert (await api.get("/healthz")).status == 200
         assert (await api.get("/")).status == 200
         for answer in (

@@ -15,8 +15,9 @@ from hypothesis import strategies as st
 from chatserver.app import App
 from chatserver.web.http.base_handler import Handler
 from chatserver.web.routes import BESIDE_THE_API, ROUTES, Route
-from tests.web.conftest import Answer, Api
-from tests.web.harness import COMPANY, serving
+from tests.kit.http_client import COMPANY, Response
+from tests.kit.served_app import serving
+from tests.web.conftest import Api
 
 JSON = {"Content-Type": "application/json"}
 WITH_BODY = [
@@ -28,7 +29,7 @@ def some_path(template: str) -> str:
     return re.sub(r"{\w+}", lambda _: str(uuid4()), template)
 
 
-def is_error(answer: Answer) -> bool:
+def is_error(answer: Response) -> bool:
     """Whether the answer has the contract's shape."""
     body = answer.json
     details = body.get("details", [])
@@ -311,7 +312,7 @@ async def test_too_many_requests(database_url: str) -> None:
             assert (await client.request("GET", path)).status == 200
         refused = await client.request("GET", path)
         assert refused.status == 429
-        assert refused.json() == {"error": "Too many requests"}
+        assert refused.json == {"error": "Too many requests"}
         assert 1 <= int(refused.headers["retry-after"]) <= 12
         assert (await client.request("GET", "/healthz")).status == 200
         # A client that comes back to its stream is sent away kindly, and a finished one told so.

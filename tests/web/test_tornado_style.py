@@ -10,7 +10,7 @@ from tornado.web import Application
 
 from chatserver.app import App
 from chatserver.settings import Settings
-from tests.web.harness import COMPANY
+from tests.kit.http_client import COMPANY
 
 
 class TestStream(AsyncHTTPTestCase):

@@ -1,4 +1,4 @@
-"""A network that can be cut or slow: a TCP proxy in front of the server."""
+"""A network that can be cut or slow: a TCP proxy in front of the server, in threads of its own."""
 
 from __future__ import annotations
 
@@ -10,15 +10,19 @@ from types import TracebackType
 from typing import Self
 from urllib.parse import urlsplit
 
+CUT_AFTER_EVENTS = 3
+
 
 class CuttableProxy:
     """`with CuttableProxy(url) as proxy` listens at `proxy.url`. While it is down, it closes new connections at once.
 
-    In both directions it passes data on after `delay_seconds`, which may be changed.
+    It delays what it passes on, in both directions, by `delay_seconds`, which may be changed. The first `cuts_left`
+    event streams are cut after CUT_AFTER_EVENTS events each.
     """
 
-    def __init__(self, target_url: str, delay_seconds: float = 0) -> None:
+    def __init__(self, target_url: str, delay_seconds: float = 0, *, cuts: int = 0) -> None:
         self.delay_seconds = delay_seconds
+        self.cuts_left = cuts
         parts = urlsplit(target_url)
         assert parts.hostname and parts.port
         self._target = (parts.hostname, parts.port)
@@ -28,8 +32,12 @@ class CuttableProxy:
         self._down = False
 
     @property
+    def port(self) -> int:
+        return int(self._listener.getsockname()[1])
+
+    @property
     def url(self) -> str:
-        return f"http://127.0.0.1:{self._listener.getsockname()[1]}"
+        return f"http://127.0.0.1:{self.port}"
 
     def cut(self, *, stay_down: bool = False) -> None:
         """Close all connections; with `stay_down`, also new ones until `heal`."""
@@ -56,6 +64,11 @@ class CuttableProxy:
         self._listener.close()
         self.cut(stay_down=True)
 
+    def _take_cut(self) -> bool:
+        with self._lock:
+            self.cuts_left -= (cut := self.cuts_left > 0)
+            return cut
+
     def _accept(self) -> None:
         with contextlib.suppress(OSError):  # closed
             while True:
@@ -72,18 +85,22 @@ class CuttableProxy:
         client, server = pair
         upstream = threading.Thread(target=self._copy, args=[client, server], daemon=True)
         upstream.start()
-        self._copy(server, client)
+        self._copy(server, client, may_cut=True)
         upstream.join()
         with self._lock:
             self._pairs.discard(pair)
         client.close()
         server.close()
 
-    def _copy(self, source: socket.socket, sink: socket.socket) -> None:
+    def _copy(self, source: socket.socket, sink: socket.socket, *, may_cut: bool = False) -> None:
+        events = 0
         with contextlib.suppress(OSError):
             while data := source.recv(65_536):
                 time.sleep(self.delay_seconds)
                 sink.sendall(data)
+                events += data.count(b"\ndata: ")
+                if may_cut and events >= CUT_AFTER_EVENTS and self._take_cut():
+                    break
         for end in (source, sink):
             with contextlib.suppress(OSError):
                 end.shutdown(socket.SHUT_RDWR)

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import os
+import socket
 import subprocess
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from pathlib import Path
 from typing import Any
 
-from tests.web.harness import PATIENCE_SECONDS, Client
+from tests.kit.http_client import Client
+from tests.kit.process_table import ROOT
+from tests.kit.waiting import PATIENCE_SECONDS
 
-ROOT = Path(__file__).resolve().parents[2]
 READY = "chatserver ready at http://127.0.0.1:"
 
 
@@ -93,27 +94,7 @@ async def started(*arguments: str, **environment: str) -> AsyncIterator[ServerPr
         transport.close()
 
 
-def postmasters(folder: Path) -> list[int]:
-    """The PostgreSQL servers that run on a data directory."""
-    found = []
-    for entry in Path("/proc").iterdir():
-        if entry.name.isdigit():
-            try:
-                command = (entry / "cmdline").read_bytes().split(b"\0")
-            except OSError:
-                continue
-            if command[0].endswith(b"postgres") and any(os.fsencode(folder) in word for word in command[1:]):
-                found.append(int(entry.name))
-    return found
-
-
-def children(parent: int) -> list[int]:
-    """The processes that a process has started."""
-    return [int(pid) for pid in Path(f"/proc/{parent}/task/{parent}/children").read_text().split()]
-
-
-async def gone(folder: Path) -> None:
-    """Until no PostgreSQL server runs on a data directory."""
-    async with asyncio.timeout(3 * PATIENCE_SECONDS):
-        while postmasters(folder):
-            await asyncio.sleep(0.05)
+def accepts(port: int) -> bool:
+    """True if something listens there."""
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0

@@ -1,0 +1,43 @@
+"""The whole application in the test's own event loop, behind a real socket."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+from tornado.httpserver import HTTPServer
+from tornado.netutil import bind_sockets
+
+from chatserver.app import App
+from chatserver.settings import Settings
+from tests.kit.http_client import Client
+from tests.kit.waiting import PATIENCE_SECONDS
+
+
+class Served(Client):
+    """A client whose server is at hand as `app`."""
+
+    def __init__(self, port: int, app: App) -> None:
+        super().__init__(port)
+        self.app = app
+
+
+@asynccontextmanager
+async def serving(url: str, **settings: Any) -> AsyncIterator[Served]:
+    """A client of a server that runs in this loop, on the database at `url`."""
+    app = App(Settings(**settings), url, {})
+    server = HTTPServer(app.web)
+    sockets = bind_sockets(0, "127.0.0.1")
+    server.add_sockets(sockets)
+    client = Served(sockets[0].getsockname()[1], app)
+    try:
+        async with asyncio.timeout(3 * PATIENCE_SECONDS):
+            yield client
+    finally:
+        await client.close()
+        server.stop()
+        app.streams.close()
+        await app.close()
+        await server.close_all_connections()
