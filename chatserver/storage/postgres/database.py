@@ -166,6 +166,11 @@ class Database:
         except DatabaseUnavailableError:
             self._metrics.database_errors.inc()
             raise
+        except asyncio.CancelledError:
+            task = asyncio.current_task()
+            if task is not None and not task.cancelling():  # `close` cancelled the wait for a thread, not a caller
+                raise DatabaseUnavailableError from None
+            raise
         finally:
             self._waiting -= 1
             self._metrics.database_seconds.observe(time.perf_counter() - started)

@@ -21,12 +21,16 @@ class Hangups:
 
     def __init__(self) -> None:
         self._epoll: select.epoll | None = None
+        self._closed = False
         self._callbacks: dict[int, Callable[[], None]] = {}
 
     @contextmanager
     def watched(self, peer: socket.socket, on_hangup: Callable[[], None]) -> Iterator[None]:
-        """Within this context, `on_hangup` is called once if the peer closes its side or resets the connection."""
-        if not _SUPPORTED or peer.fileno() < 0:
+        """Within this context, `on_hangup` is called once if the peer closes its side or resets the connection.
+
+        No effect after `close`.
+        """
+        if not _SUPPORTED or self._closed or peer.fileno() < 0:
             yield
             return
         number = peer.fileno()
@@ -57,7 +61,9 @@ class Hangups:
                 callback()
 
     def close(self) -> None:
-        """Stop watching all peers."""
+        """Stop watching all peers. May be called again."""
+        self._closed = True
+        self._callbacks.clear()
         if self._epoll is not None:
             asyncio.get_running_loop().remove_reader(self._epoll.fileno())
             self._epoll.close()
