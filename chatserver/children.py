@@ -17,7 +17,7 @@ from collections.abc import Sequence
 logger = logging.getLogger(__name__)
 
 LINE_BYTES = 2**16
-_STOP_SECONDS = 5.0
+STOP_SECONDS = 5.0
 
 
 class Child:
@@ -44,7 +44,7 @@ class Child:
         self.stdin.close()
         with contextlib.suppress(TimeoutError):
             try:
-                async with asyncio.timeout(_STOP_SECONDS):
+                async with asyncio.timeout(STOP_SECONDS):
                     await self._process.wait()
             finally:
                 if self._process.returncode is None:

@@ -18,7 +18,7 @@ from chatserver.errors import ErrorCode, ProviderError
 # The longest wait before a request is sent again. A model that asks for a longer one is not asked again: the
 # reader gets the error at once.
 MAX_WAIT_SECONDS = 20.0
-_FIRST_WAIT_SECONDS = 0.5
+FIRST_WAIT_SECONDS = 0.5
 
 _MESSAGES: Mapping[ErrorCode, str] = {
     "rate_limited": "The model takes no more requests at the moment",
@@ -113,13 +113,13 @@ def wait_seconds(failure: AttemptError, attempt: int) -> float | None:
     if not failure.again:
         return None
     if failure.wait_seconds is None:
-        wait = min(_FIRST_WAIT_SECONDS * 2.0**attempt, MAX_WAIT_SECONDS)
+        wait = min(FIRST_WAIT_SECONDS * 2.0**attempt, MAX_WAIT_SECONDS)
     elif failure.wait_seconds <= MAX_WAIT_SECONDS:
         wait = failure.wait_seconds
     else:
         return None
     # Random, so that requests that failed together do not come back together.
-    return wait + random.uniform(0, _FIRST_WAIT_SECONDS)  # noqa: S311
+    return wait + random.uniform(0, FIRST_WAIT_SECONDS)  # noqa: S311
 
 
 def _code_of_status(status: int) -> ErrorCode:

@@ -33,10 +33,22 @@ class Renderer:
     the reply that was still to come; and each reply has the number of its request.
     """
 
-    def __init__(self, command: Sequence[str] | None = None, *, text_seconds: float = TEXT_SECONDS) -> None:
-        """`command`: for tests, another program that speaks as `chatserver.rendering.child` does."""
-        self._command = command or children.command(MODULE)
-        self._text_seconds = text_seconds
+    def __init__(
+        self,
+        command: Sequence[str] | None = None,
+        *,
+        text_seconds: float = TEXT_SECONDS,
+        start_seconds: float = START_SECONDS,
+        retry_seconds: float = RETRY_SECONDS,
+    ) -> None:
+        """`command`: for tests, another program that speaks as `chatserver.rendering.child` does.
+
+        Both `command` and `text_seconds` may be changed: the next start, and the next text, use the new value.
+        """
+        self.text_seconds = text_seconds
+        self.command = command or children.command(MODULE)
+        self._start_seconds = start_seconds
+        self._retry_seconds = retry_seconds
         self._child: children.Child | None = None
         self._requests = 0
         self._not_before = 0.0
@@ -56,7 +68,7 @@ class Renderer:
         ):  # the child may have been killed long before; if it dies twice in a row, the text is the cause
             child = await self._running()
             try:
-                async with asyncio.timeout(self._text_seconds):
+                async with asyncio.timeout(self.text_seconds):
                     return await self._exchange(child, text)
             except TimeoutError:
                 logger.warning("a text of %d characters takes too long to render", len(text))
@@ -105,17 +117,17 @@ class Renderer:
             try:
                 self._child = await self._start()
             except (OSError, ValueError) as error:  # TimeoutError is one
-                self._not_before = clock() + RETRY_SECONDS
-                reason = str(error) or f"not ready after {START_SECONDS:.0f} s"
+                self._not_before = clock() + self._retry_seconds
+                reason = str(error) or f"not ready after {self._start_seconds:.0f} s"
                 logger.error("the renderer does not start, answers are shown as plain text: %s", reason)
                 raise UnavailableError from error
         return self._child
 
     async def _start(self) -> children.Child:
         """Raises OSError if the child does not start, and ValueError if its first line is not the expected one."""
-        child = await children.start(self._command, _NAME, line_bytes=REPLY_BYTES)
+        child = await children.start(self.command, _NAME, line_bytes=REPLY_BYTES)
         try:
-            async with asyncio.timeout(START_SECONDS):
+            async with asyncio.timeout(self._start_seconds):
                 word = await child.stdout.readline()
             if word == _READY:
                 return child

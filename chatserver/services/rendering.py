@@ -30,8 +30,9 @@ class RenderingService:
         request_seconds: float = REQUEST_SECONDS,
         cache_chars: int = CACHE_CHARS,
     ) -> None:
-        self._queue = RenderQueue(renderer or Renderer(), cache_chars=cache_chars)
-        self._request_seconds = request_seconds
+        self.renderer = renderer or Renderer()
+        self._queue = RenderQueue(self.renderer, cache_chars=cache_chars)
+        self.request_seconds = request_seconds
 
     async def render_page(self, page: Page[ChatMessage]) -> RenderedPage:
         """A page of messages, with the HTML of the answers' effective contents."""
@@ -43,7 +44,7 @@ class RenderingService:
 
     async def render(self, texts: Sequence[str]) -> list[str | None]:
         """The HTML of each text; None: it could not be rendered, not in time, or not within the limits."""
-        deadline = asyncio.get_running_loop().time() + self._request_seconds
+        deadline = asyncio.get_running_loop().time() + self.request_seconds
         room = MAX_PAGE_CHARS
         rendered: list[str | None] = []
         for text in texts:

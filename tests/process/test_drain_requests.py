@@ -11,7 +11,7 @@ import psycopg
 
 from tests.kit.http_connection import Connection
 from tests.kit.server_process import ServerProcess, accepts, started
-from tests.kit.waiting import PATIENCE_SECONDS
+from tests.kit.waiting import PATIENCE_SECONDS, eventually
 
 
 @contextmanager
@@ -31,26 +31,32 @@ async def held_request(server: ServerProcess, url: str, conversation: str) -> As
         waiting = (
             "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
         )
-        async with asyncio.timeout(PATIENCE_SECONDS):
-            while observer.execute(waiting).fetchone() != (1,):
-                await asyncio.sleep(0.02)
+        await eventually(lambda: observer.execute(waiting).fetchone() == (1,))
         yield connection
 
 
 async def refuses(server: ServerProcess) -> None:
-    """Until the server takes no more connections."""
-    async with asyncio.timeout(PATIENCE_SECONDS):
-        while accepts(server.port):
-            await asyncio.sleep(0.02)
+    """Wait until the server takes no more connections."""
+    await eventually(lambda: not accepts(server.port))
+
+
+async def drains(server: ServerProcess, kept: Connection) -> None:
+    """Wait until the server drains, and see that it still serves the connection that was `kept`."""
+    await refuses(server)
+    await kept.send("GET", "/readyz")
+    status, headers = await kept.head()
+    assert (status, headers["connection"]) == (503, "close")
+    await kept.read(int(headers["content-length"]))
+    assert await kept.read() == b""
 
 
 async def test_a_request_under_way_is_answered(database_url: str) -> None:
     async with started("--database-url", database_url, CHATSERVER_DRAIN_SECONDS="60") as server:
         conversation = await server.conversation()
         async with held_request(server, database_url, conversation) as connection:
+            kept = await server.connect()
             server.terminate()
-            await refuses(server)
-            await asyncio.sleep(0.3)
+            await drains(server, kept)
         status, headers = await connection.head()
         assert (status, headers["connection"]) == (200, "close")
         body = await connection.reader.readexactly(int(headers["content-length"]))
@@ -67,9 +73,9 @@ async def test_a_response_that_its_client_takes_slowly_is_sent_to_its_end(databa
         await connection.send("GET", f"/api/conversations/{conversation}/messages?limit=200")
         status, headers = await connection.head()
         assert status == 200
+        kept = await server.connect()
         server.terminate()
-        await refuses(server)
-        await asyncio.sleep(0.3)
+        await drains(server, kept)
         async with asyncio.timeout(PATIENCE_SECONDS):
             body = await connection.reader.readexactly(int(headers["content-length"]))
         assert body.endswith(b"}")

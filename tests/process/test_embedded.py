@@ -20,6 +20,7 @@ from chatserver.storage.postgres import embedded
 from chatserver.storage.postgres.embedded import EmbeddedPostgres
 from chatserver.storage.postgres.supervisor import LOG_BYTES, ServerLog
 from tests.kit.process_table import kill, parent, postmaster, programs_with_argument, server_processes, wait_for_end
+from tests.kit.waiting import eventually_blocking
 from tests.process.conftest import DatabaseUser
 
 UseDatabase = Callable[..., DatabaseUser]
@@ -52,14 +53,14 @@ def remembered(url: str) -> bool:
 
 
 def wait_for_answer(url: str, seconds: float = 20.0) -> None:
-    deadline = time.monotonic() + seconds
-    while True:
+    def answers() -> bool:
         try:
             query(url, "SELECT 1")
-            return
         except psycopg.OperationalError:
-            assert time.monotonic() < deadline
-            time.sleep(0.02)
+            return False
+        return True
+
+    eventually_blocking(answers, within_seconds=seconds)
 
 
 def server_log(data_dir: Path) -> str:
@@ -258,10 +259,7 @@ def test_orphans_of_a_killed_server_are_waited_for(data_dir: Path, use_database:
 def test_killed_while_the_cluster_is_made(data_dir: Path, use_database: UseDatabase) -> None:
     first = use_database(data_dir)
     unfinished = data_dir / "postgres" / "data.new"
-    deadline = time.monotonic() + 20
-    while not (unfinished / "base").exists():
-        assert time.monotonic() < deadline
-        time.sleep(0.001)
+    eventually_blocking((unfinished / "base").exists)
     (initdb,) = programs_with_argument(str(unfinished))
     kill(initdb, number=signal.SIGSTOP)
     first.kill()

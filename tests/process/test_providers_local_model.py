@@ -19,6 +19,7 @@ from chatserver.providers.base import Delta, Finish, Prompt, TextDelta, Turn
 from chatserver.providers.factory import make_provider
 from chatserver.settings import ProviderSettings
 from tests.kit.process_table import ROOT, kill
+from tests.kit.waiting import eventually
 
 KINDS = pytest.mark.parametrize("kind", ["openai", "anthropic"])
 LONG = "Tell me a very long story about a fox."
@@ -120,9 +121,7 @@ def test_it_ends_in_order() -> None:
 async def test_its_end_is_told(caplog: pytest.LogCaptureFixture) -> None:
     model = await start_local_model()
     kill(int(Path(f"/proc/self/task/{os.getpid()}/children").read_text().split()[-1]))
-    async with asyncio.timeout(10):
-        while "ended unasked" not in caplog.text:
-            await asyncio.sleep(0.01)
+    await eventually(lambda: "ended unasked" in caplog.text)
     await model.stop()
 
 

@@ -22,6 +22,7 @@ from chatserver.providers.base import Delta, Finish, Prompt, TextDelta, Turn
 from chatserver.providers.factory import make_provider
 from chatserver.settings import ProviderSettings
 from tests.kit.model_server import CHUNKED_HEAD, END, HEAD, Call, ModelServer, Script, chunk, refusal, token
+from tests.kit.waiting import eventually
 
 SECRET = "sk-proj-0123456789abcdef"
 PROMPT = Prompt((Turn("user", "hello"),))
@@ -71,7 +72,7 @@ async def one_token_and_wait(call: Call) -> None:
 
 @pytest.fixture
 def no_backoff(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(failures, "_FIRST_WAIT_SECONDS", 0.001)
+    monkeypatch.setattr(failures, "FIRST_WAIT_SECONDS", 0.001)
 
 
 # --- the request ------------------------------------------------------------------------------------------
@@ -165,7 +166,7 @@ async def test_closed_by_cancelling_a_pull() -> None:
         answer = ask(model.base_url)
         await anext(answer)
         pull = asyncio.ensure_future(anext(answer))
-        await asyncio.sleep(0.01)
+        await asyncio.sleep(0)  # the pull waits for more after one turn
         pull.cancel()
         with pytest.raises(asyncio.CancelledError):
             await pull
@@ -474,8 +475,7 @@ async def test_not_asked_again(answer: bytes, code: str) -> None:
 async def test_cancelled_between_two_tries(caplog: pytest.LogCaptureFixture) -> None:
     async with ModelServer(in_turn(refusal(429, "Retry-After: 20"))) as model:
         pull = asyncio.ensure_future(anext(ask(model.base_url, retries=1)))
-        while not caplog.records:  # the line says that it will be asked again
-            await asyncio.sleep(0.01)
+        await eventually(lambda: bool(caplog.records))  # the line says that the model will be asked again
         pull.cancel()
         done, _ = await asyncio.wait([pull], timeout=SECOND)
         assert done

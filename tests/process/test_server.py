@@ -9,12 +9,18 @@ import signal
 import time
 from pathlib import Path
 
+import psycopg
+import pytest
+
 from tests.kit.event_stream import text_of
 from tests.kit.http_client import stream_path
 from tests.kit.model_server import ModelServer
 from tests.kit.process_table import children, gone, postmasters
-from tests.kit.server_process import accepts, launch, ready, started
-from tests.kit.waiting import PATIENCE_SECONDS
+from tests.kit.server_process import ServerProcess, accepts, launch, ready, started
+from tests.kit.waiting import PATIENCE_SECONDS, eventually
+
+# The contract: requests are served again this soon after a lost database is back.
+SERVED_AGAIN_SECONDS = 2.0
 
 
 async def test_from_nothing_to_an_answer_and_a_quiet_end(tmp_path: Path) -> None:
@@ -53,9 +59,7 @@ async def test_an_embedded_database_that_was_lost_is_started_again(tmp_path: Pat
         await server.say(conversation, "acknowledged")
         for postmaster in postmasters(tmp_path):
             os.kill(postmaster, signal.SIGKILL)
-        async with asyncio.timeout(2 * PATIENCE_SECONDS):
-            while (await server.request("GET", f"/api/conversations/{conversation}/messages")).status != 200:
-                await asyncio.sleep(0.05)
+        await eventually(lambda: serves(server, conversation), within_seconds=2 * PATIENCE_SECONDS)
         assert [message["content"] for message in await server.messages(conversation)] == ["acknowledged"]
         server.terminate()
         assert (await server.ended())[0] == 0
@@ -124,8 +128,15 @@ async def test_readers_elsewhere_keep_an_answer_going(database_url: str) -> None
         call = await model.call()
         joined = await two.stream(conversation, question)
         await joined.opened()
-        # The owner hears of it with its next sign of life.
-        await asyncio.sleep(2.5)
+        # The owner learns of the reader when it renews its lease after the other process has recorded the reader.
+        with psycopg.connect(database_url, autocommit=True) as observer:
+            followed = "SELECT lease_until FROM chat_runs WHERE status = 'active' AND followed_until IS NOT NULL"
+            await eventually(lambda: observer.execute(followed).fetchone() is not None)
+            before = observer.execute(followed).fetchone()
+            await eventually(lambda: observer.execute(followed).fetchone() != before)
+            # The renewal that was just seen is in the database, and takes a moment to its process; the next proves it.
+            before = observer.execute(followed).fetchone()
+            await eventually(lambda: observer.execute(followed).fetchone() != before)
         stream.leave()
         await call.send("for the other")
         await call.finish()
@@ -172,10 +183,8 @@ async def test_an_answer_that_continues_is_adopted(database_url: str) -> None:
             call = await model.call()
             await call.send("whole")
             await call.finish()
-            async with asyncio.timeout(PATIENCE_SECONDS):
-                while len(messages := await two.messages(conversation)) < 2:
-                    await asyncio.sleep(0.05)
-            assert messages[-1]["content"] == "whole"
+            await eventually(lambda: has_messages(two, conversation, 2))
+            assert (await two.messages(conversation))[-1]["content"] == "whole"
 
 
 async def test_sigterm_drains(database_url: str) -> None:
@@ -190,9 +199,7 @@ async def test_sigterm_drains(database_url: str) -> None:
         await call.send("part")
         await stream.event()
         server.terminate()
-        async with asyncio.timeout(PATIENCE_SECONDS):
-            while accepts(server.port):
-                await asyncio.sleep(0.02)
+        await eventually(lambda: not accepts(server.port))
         server.terminate()  # changes nothing
         await call.send(" and the rest")
         await call.finish()
@@ -265,22 +272,34 @@ async def test_done_waits_for_a_database_that_is_away(tmp_path: Path) -> None:
         assert (await server.messages(conversation))[-1]["id"] == done["messageId"]
 
 
-async def test_requests_are_served_again_when_the_database_is_back(postgres_url: str, database_url: str) -> None:
-    import psycopg
-
+@pytest.mark.serial
+async def test_requests_are_served_within_two_seconds_of_the_return_of_the_database(
+    postgres_url: str, database_url: str
+) -> None:
+    """The best of three tries counts: the machine may be busy with something else during one of them."""
+    name = database_url.partition("?")[0].rpartition("/")[2]
+    seconds = []
     async with started("--database-url", database_url) as server:
         conversation = await server.conversation()
-        name = database_url.partition("?")[0].rpartition("/")[2]
         with psycopg.connect(postgres_url, autocommit=True) as connection:
-            connection.execute(f"ALTER DATABASE {name} ALLOW_CONNECTIONS false")
-            connection.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s", [name])
-            response = await server.request("GET", f"/api/conversations/{conversation}")
-            assert response.status == 503
-            assert response.headers["retry-after"]
-            assert (await server.request("GET", "/readyz")).status == 503
-            assert (await server.request("GET", "/healthz")).status == 200
-            connection.execute(f"ALTER DATABASE {name} ALLOW_CONNECTIONS true")
-        back = time.monotonic()
-        while (await server.request("GET", f"/api/conversations/{conversation}")).status != 200:
-            assert time.monotonic() - back < PATIENCE_SECONDS
-            await asyncio.sleep(0.02)
+            while not seconds or (seconds[-1] >= SERVED_AGAIN_SECONDS and len(seconds) < 3):
+                connection.execute(f"ALTER DATABASE {name} ALLOW_CONNECTIONS false")
+                connection.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s", [name])
+                response = await server.request("GET", f"/api/conversations/{conversation}")
+                assert response.status == 503
+                assert response.headers["retry-after"]
+                assert (await server.request("GET", "/readyz")).status == 503
+                assert (await server.request("GET", "/healthz")).status == 200
+                connection.execute(f"ALTER DATABASE {name} ALLOW_CONNECTIONS true")
+                back = time.monotonic()
+                await eventually(lambda: serves(server, conversation))
+                seconds.append(time.monotonic() - back)
+    assert min(seconds) < SERVED_AGAIN_SECONDS, seconds
+
+
+async def serves(server: ServerProcess, conversation: str) -> bool:
+    return (await server.request("GET", f"/api/conversations/{conversation}/messages")).status == 200
+
+
+async def has_messages(server: ServerProcess, conversation: str, count: int) -> bool:
+    return len(await server.messages(conversation)) == count

@@ -143,10 +143,10 @@ async def test_cached_text_needs_no_wait() -> None:
     async with service(request_seconds=0) as (texts, renderer):
         assert await texts.render(["a"]) == [None]
         assert renderer.asked == []
-        texts._request_seconds = 10
+        texts.request_seconds = 10
         renderer.go_on()
         await texts.render(["a"])
-        texts._request_seconds = 0
+        texts.request_seconds = 0
         assert await texts.render(["a"]) == ["<p>a</p>"]
 
 

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Mapping
-from types import SimpleNamespace
 
 import pytest
 
 from chatserver.web.http import base_handler
 from chatserver.web.routes import ROUTES
 from tests.web.conftest import Api
+from tests.web.turns import watched_pieces
 
 LISTS = {
     route.path
@@ -39,16 +38,7 @@ async def filled(api: Api) -> Mapping[str, str]:
     }
 
 
-async def test_every_list_lets_others_have_their_turn_and_is_the_same(
-    api: Api, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    turns = 0
-
-    async def sleep(seconds: float) -> None:
-        nonlocal turns
-        turns += 1
-        await asyncio.sleep(seconds)
-
+async def test_other_tasks_run_between_items_of_every_list(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
     paths = await filled(api)
     assert set(paths) == LISTS
     for path in paths.values():
@@ -56,10 +46,10 @@ async def test_every_list_lets_others_have_their_turn_and_is_the_same(
         assert len(in_one_piece.json["items"]) == 2, path
         with monkeypatch.context() as patch:
             patch.setattr(base_handler, "CHARS_A_TURN", 0)
-            patch.setattr(base_handler, "asyncio", SimpleNamespace(sleep=sleep))
-            turns = 0
-            assert (await api.get(path)).body == in_one_piece.body
-        assert turns == 2, path
+            async with watched_pieces(monkeypatch) as turns:
+                assert (await api.get(path)).body == in_one_piece.body
+        (_head, first, second) = turns
+        assert first < second, path
 
 
 async def test_an_empty_list(api: Api) -> None:

@@ -8,7 +8,7 @@ import pytest
 
 from tests.kit.model_server import ModelServer
 from tests.kit.served_app import Served, serving
-from tests.kit.waiting import PATIENCE_SECONDS
+from tests.kit.waiting import PATIENCE_SECONDS, eventually
 
 
 async def none_open(server: Served) -> None:
@@ -50,9 +50,7 @@ async def test_a_stream_is_open_until_its_end(database_url: str) -> None:
         await left.event()
         assert len(server.app.requests) == 2
         left.leave()
-        async with asyncio.timeout(PATIENCE_SECONDS):
-            while len(server.app.requests) == 2:
-                await asyncio.sleep(0.01)
+        await eventually(lambda: len(server.app.requests) == 1)
         await call.finish()
         await followed.rest()
         await none_open(server)

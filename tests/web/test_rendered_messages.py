@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -12,12 +11,13 @@ from chatserver.app import App
 from chatserver.web.http.base_handler import CHARS_A_TURN
 from tests.web.conftest import Api
 from tests.web.test_openapi import errors_in, schema_named
+from tests.web.turns import watched_pieces
 
 
 @pytest.fixture(autouse=True)
 def patience(chat: App) -> None:
     """However busy the machine is, there is HTML."""
-    chat.rendering._request_seconds = chat.rendering._renderer._text_seconds = 20.0
+    chat.rendering.request_seconds = chat.rendering.renderer.text_seconds = 20.0
 
 
 async def listed(api: Api, conversation: str, query: str = "render=html") -> list[Any]:
@@ -69,7 +69,7 @@ async def test_a_conversation_that_there_is_not(api: Api) -> None:
 
 
 async def test_without_a_renderer_the_text_is_there(api: Api, chat: App) -> None:
-    chat.rendering._renderer._command = ("/no/such/program",)
+    chat.rendering.renderer.command = ("/no/such/program",)
     conversation = await api.conversation()
     await api.say(conversation, "nobody ever rendered this", "assistant")
     (message,) = await listed(api, conversation)
@@ -108,17 +108,9 @@ async def test_a_list_of_long_messages_lets_others_have_their_turn(
         await api.say(conversation, "ä" * 50_000, "assistant")
     whole = await listed(api, conversation, query)
     assert [len(message["content"]) for message in whole] == [50_000] * 10
-    turns = 0
-
-    async def counted(seconds: float) -> None:
-        nonlocal turns
-        assert seconds == 0
-        turns += 1
-        await asyncio.sleep(0)
-
-    monkeypatch.setattr(
-        "chatserver.web.http.base_handler.asyncio", SimpleNamespace(sleep=counted)
-    )  # only there: others sleep, too
-    assert await listed(api, conversation, query) == whole
+    async with watched_pieces(monkeypatch) as turns:
+        assert await listed(api, conversation, query) == whole
     messages_a_turn = CHARS_A_TURN // (copies * 50_000) + 1
-    assert turns == 10 // messages_a_turn
+    (_head, *pieces) = turns
+    assert len(pieces) == 10
+    assert len(set(pieces)) == 1 + (10 - 1) // messages_a_turn
