@@ -2,71 +2,14 @@
 
 from __future__ import annotations
 
-import select
-import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.kit.process_table import ROOT
-
-# Uses the embedded database of a data directory until its standard input ends.
-USER_PROGRAM = """
-import sys
-from pathlib import Path
-from chatserver.errors import ConfigurationError
-from chatserver.storage.postgres.embedded import EmbeddedPostgres
-
-server = EmbeddedPostgres(Path(sys.argv[1]))
-try:
-    url = server.start()
-except ConfigurationError as error:
-    sys.exit(error.message)
-print(url, flush=True)
-sys.stdin.read()
-server.stop()
-"""
-
-
-class DatabaseUser:
-    """A process that uses the embedded database of `data_dir`; `prefix` is put before its command."""
-
-    def __init__(self, data_dir: Path, *, prefix: tuple[str, ...] = ()) -> None:
-        self.process = subprocess.Popen(
-            [*prefix, sys.executable, "-c", USER_PROGRAM, str(data_dir)],
-            cwd=ROOT,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-            start_new_session=True,
-        )
-
-    def url(self) -> str:
-        """Wait until the database answers."""
-        assert self.process.stdout is not None
-        line = self.process.stdout.readline().strip()
-        assert line, self.error()
-        return line
-
-    def answers_within(self, seconds: float) -> bool:
-        assert self.process.stdout is not None
-        return bool(select.select([self.process.stdout], [], [], seconds)[0])
-
-    def error(self) -> str:
-        """Wait for the end and return what was said on standard error."""
-        return self.process.communicate(timeout=60)[1].strip()
-
-    def leave(self) -> None:
-        """End in order: return when `EmbeddedPostgres.stop` has."""
-        output, errors = self.process.communicate(timeout=60)
-        assert self.process.returncode == 0, output + errors
-
-    def kill(self) -> None:
-        self.process.kill()
-        self.process.communicate(timeout=60)
+from chatserver.providers import failures
+from tests.kit.process_table import server_processes, wait_for_end
+from tests.process.embedded_database import DatabaseUser
 
 
 @pytest.fixture
@@ -81,3 +24,17 @@ def use_database() -> Iterator[Callable[..., DatabaseUser]]:
     yield make
     for user in users:
         user.kill()
+
+
+@pytest.fixture
+def no_backoff(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(failures, "FIRST_WAIT_SECONDS", 0.001)
+
+
+@pytest.fixture
+def data_dir(tmp_path: Path) -> Iterator[Path]:
+    """A data directory; no server may be left at the end of a test."""
+    folder = tmp_path / "data"
+    yield folder
+    for pid in server_processes(folder):
+        wait_for_end(pid)

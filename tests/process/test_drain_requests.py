@@ -47,7 +47,7 @@ async def drains(server: ServerProcess, kept: Connection) -> None:
     status, headers = await kept.head()
     assert (status, headers["connection"]) == (503, "close")
     await kept.read(int(headers["content-length"]))
-    assert await kept.read() == b""
+    kept.close()
 
 
 async def test_a_request_under_way_is_answered(database_url: str) -> None:

@@ -1,0 +1,139 @@
+"""What providers send to a model and read from it, within bounds, over plain sockets."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import traceback
+
+import pytest
+
+from chatserver.providers import remote
+from chatserver.providers.base import Finish, Prompt, TextDelta, Turn
+from tests.kit.model_server import CHUNKED_HEAD, END, HEAD, Call, ModelServer, chunk, refusal, token
+from tests.process.provider_calls import (
+    SECOND,
+    SECRET,
+    ask,
+    failure_of,
+    in_turn,
+    sending,
+)
+
+
+async def test_a_request_and_its_answer() -> None:
+    async with ModelServer(sending(HEAD + token("Hel") + token("lo") + END)) as model:
+        host = model.base_url[7:-3]
+        assert [delta async for delta in ask(model.base_url)] == [TextDelta("Hel"), TextDelta("lo"), Finish("stop")]
+    call = model.connections[0]
+    first, *lines = call.head.decode().split("\r\n")
+    assert first == "POST /v1/chat/completions HTTP/1.1"
+    for line in (f"Host: {host}", "Content-Type: application/json", f"Authorization: Bearer {SECRET}"):
+        assert line in lines
+    assert call.request["messages"] == [{"role": "user", "content": "hello"}]
+
+
+async def test_the_other_format() -> None:
+    events = (
+        b'data: {"type":"content_block_delta","delta":{"type":"text_delta","text":"hi"}}\n\n'
+        b'event: message_stop\ndata: {"type":"message_stop"}\n\n'
+    )
+    async with ModelServer(sending(HEAD + events)) as model:
+        assert [delta async for delta in ask(model.base_url, kind="anthropic")] == [TextDelta("hi"), Finish("stop")]
+    assert b"\r\nx-api-key: " in model.connections[0].head.lower()
+
+
+async def test_text_outside_ascii_and_over_chunk_borders() -> None:
+    data = b"\xef\xbb\xbf" + token("grüß 😀") + END
+    pieces = [chunk(data[i : i + 3]) for i in range(0, len(data), 3)]
+    async with ModelServer(sending(CHUNKED_HEAD, *pieces, chunk(b""))) as model:
+        prompt = Prompt((Turn("user", "grüß 😀"),))
+        assert [delta async for delta in ask(model.base_url, prompt)] == [TextDelta("grüß 😀"), Finish("stop")]
+    assert model.connections[0].request["messages"][0]["content"] == "grüß 😀"
+
+
+async def test_a_body_that_is_not_streamed() -> None:
+    body = b'{"choices":[{"message":{"content":"hi"},"finish_reason":"length"}]}'
+    async with ModelServer(sending(refusal(200, body=body))) as model:
+        assert [delta async for delta in ask(model.base_url)] == [TextDelta("hi"), Finish("length")]
+
+
+@pytest.mark.parametrize("ending", [token("", finish_reason="stop"), token("", finish_reason="stop").strip(), END])
+async def test_an_answer_is_whole_once_the_model_said_why_it_stopped(ending: bytes) -> None:
+    async with ModelServer(sending(HEAD + token("a") + ending)) as model:
+        assert [delta async for delta in ask(model.base_url)] == [TextDelta("a"), Finish("stop")]
+
+
+async def test_losing_the_connection_after_that_does_no_harm() -> None:
+    async def script(call: Call) -> None:
+        await call.send(CHUNKED_HEAD + chunk(token("a")))
+        await call.send(chunk(token("", finish_reason="stop")))
+        await go.wait()
+        await asyncio.sleep(0.05)  # until it waits for more
+        call.reset()
+
+    go = asyncio.Event()
+    async with ModelServer(script) as model:
+        answer = ask(model.base_url)
+        assert await anext(answer) == TextDelta("a")
+        go.set()
+        assert [delta async for delta in answer] == [Finish("stop")]
+
+
+@pytest.mark.parametrize(
+    ("head", "code", "bound"),
+    [
+        (HEAD + b"data: ", "bad_response", remote.MAX_LINE_BYTES),
+        (b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n\r\n", "bad_response", remote.MAX_WHOLE_BYTES),
+        (b"HTTP/1.1 400 Bad Request\r\n\r\n", "bad_response", remote.MAX_ERROR_BYTES),
+        (b"HTTP/1.1 200 OK\r\nX: ", "unavailable", 64 * 1024),
+    ],
+)
+async def test_what_has_no_end_is_not_read_to_it(head: bytes, code: str, bound: int) -> None:
+    sent = 0
+
+    async def script(call: Call) -> None:
+        nonlocal sent
+        await call.send(head)
+        while sent < 64 * 1024 * 1024:
+            try:
+                await call.send(b"x" * 10_000)
+            except ConnectionError:
+                return
+            sent += 10_000
+
+    async with ModelServer(script, send_buffer_bytes=64 * 1024) as model:
+        assert (await failure_of(ask(model.base_url))).code == code
+        await asyncio.wait_for(model.all_closed(), SECOND)
+    assert sent < bound + 1024 * 1024
+
+
+TELLING = f'{{"error":{{"message":"Bad key {SECRET}","type":"{SECRET}","code":"key {SECRET}"}}}}'.encode()
+
+
+@pytest.mark.usefixtures("no_backoff")
+@pytest.mark.parametrize(
+    "answer",
+    [
+        *(refusal(status, f"Retry-After: {SECRET}", body=TELLING) for status in (302, 400, 401, 404, 429, 500)),
+        refusal(200, body=TELLING),
+        refusal(200, body=SECRET.encode()),
+        HEAD + b"data: " + TELLING + b"\n\n",
+        HEAD + token("a") + b"data: " + SECRET.encode() + b"\n\n",
+        HEAD + token("a") + b"data: " + SECRET.encode(),
+        f"{SECRET} {SECRET}\r\n\r\n".encode(),
+        b"HTTP/1.1 200 OK\r\nContent-Length: " + SECRET.encode() + b"\r\n\r\n",
+        b"",
+    ],
+)
+async def test_no_secret_in_errors_and_logs(answer: bytes, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.DEBUG, logger="chatserver")
+    async with ModelServer(in_turn(answer)) as model:
+        error = await failure_of(ask(model.base_url, retries=1))
+        host = model.base_url[7:-3]
+    shown = "".join([repr(error), *traceback.format_exception(error), error.message])
+    ours = "".join(caplog.handler.format(record) for record in caplog.records if record.name.startswith("chatserver"))
+    assert "provider main" in ours
+    for telling in (SECRET, host):
+        assert telling not in shown
+        assert telling not in ours
