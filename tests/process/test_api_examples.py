@@ -81,7 +81,7 @@ def test_every_example_has_a_test_below() -> None:
 
 
 @needs_curl
-async def test_asking_with_curl(database_url: str, tmp_path: Path) -> None:
+async def test_curl_asks(database_url: str, tmp_path: Path) -> None:
     async with started("--database-url", database_url) as server:
         output = await run_shell("curl-ask", server.port, tmp_path)
         stream, _, messages = output.rpartition("\n\n")
@@ -91,7 +91,7 @@ async def test_asking_with_curl(database_url: str, tmp_path: Path) -> None:
 
 
 @needs_curl
-async def test_resuming_with_curl(database_url: str, tmp_path: Path) -> None:
+async def test_curl_resumes(database_url: str, tmp_path: Path) -> None:
     async with started("--database-url", database_url) as server:
         *rest, status = (await run_shell("curl-resume", server.port, tmp_path)).splitlines()
         whole = [line for line in (tmp_path / "whole.txt").read_text().splitlines() if line.startswith("data:")]
@@ -108,13 +108,13 @@ def texts(lines: list[str]) -> str:
 
 
 @needs_curl
-async def test_sending_once_with_curl(database_url: str, tmp_path: Path) -> None:
+async def test_curl_sends_once(database_url: str, tmp_path: Path) -> None:
     async with started("--database-url", database_url) as server:
         assert (await run_shell("curl-once", server.port, tmp_path)).split() == ["201", "200", "422"]
         assert await said(server) == [["once"]]
 
 
-async def test_the_client_in_python_survives_cuts(database_url: str, tmp_path: Path) -> None:
+async def test_python_client_survives_cuts(database_url: str, tmp_path: Path) -> None:
     async with started("--database-url", database_url) as server:
         with CuttableProxy(server.url, cuts=2) as proxy:
             output = await run("python", proxy.port, tmp_path, sys.executable, "-W", "error", suffix=".py")
@@ -124,7 +124,7 @@ async def test_the_client_in_python_survives_cuts(database_url: str, tmp_path: P
 
 
 @pytest.mark.npm
-async def test_the_client_with_fetch_survives_cuts(database_url: str, tmp_path: Path) -> None:
+async def test_fetch_client_survives_cuts(database_url: str, tmp_path: Path) -> None:
     async with started("--database-url", database_url) as server:
         with CuttableProxy(server.url, cuts=2) as proxy:
             output = await run("fetch", proxy.port, tmp_path, "node", suffix=".mjs")
@@ -134,7 +134,7 @@ async def test_the_client_with_fetch_survives_cuts(database_url: str, tmp_path: 
 
 
 @pytest.mark.browser
-def test_the_client_in_a_browser_survives_cuts(database_url: str) -> None:
+def test_browser_client_survives_cuts(database_url: str) -> None:
     # On a thread of its own: the page's tests leave Playwright's loop running in this one.
     with ThreadPoolExecutor(1) as thread:
         thread.submit(asyncio.run, _survive_cuts_in_a_browser(database_url)).result()
@@ -180,7 +180,7 @@ def table(heading: str) -> list[list[str]]:
     return [[cell.strip() for cell in row.strip().strip("|").split("|")] for row in found[1].splitlines()]
 
 
-def test_the_events() -> None:
+def test_page_lists_the_events() -> None:
     schema = StreamEvent.model_json_schema()
     told = {row[0].strip("`"): row[1] for row in table("`type`")}
     variants = {kind: ref.rpartition("/")[2] for kind, ref in schema["discriminator"]["mapping"].items()}
@@ -189,24 +189,24 @@ def test_the_events() -> None:
         assert ["type", *re.findall(r"`(\w+)`", keys)] == list(schema["$defs"][variants[kind]]["properties"])
 
 
-def test_the_codes_of_failures() -> None:
+def test_page_lists_the_codes_of_failures() -> None:
     assert {row[0].strip("`"): row[1] == "yes" for row in table("`code`")} == {
         code: code in RETRYABLE for code in get_args(ErrorCode)
     }
 
 
-def test_the_refusals() -> None:
+def test_page_lists_the_refusals() -> None:
     assert {int(row[0]): row[1] for row in table("Status")} == {
         status: refusal.description for status, refusal in REFUSALS.items()
     }
 
 
-def test_what_can_be_done_while_busy() -> None:
+def test_page_lists_the_choices_while_busy() -> None:
     modes = get_args(PostStreamQuery.model_fields["when_busy"].annotation)
     assert [row[0].strip("`") for row in table("`whenBusy`")] == list(modes)
 
 
-def test_the_figures() -> None:
+def test_page_names_the_figures_of_settings() -> None:
     settings = Settings()
     limits = dict(row[:2] for row in table("Bound"))
     assert limits["A message"] == f"{settings.max_message_chars:,} characters"

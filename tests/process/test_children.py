@@ -27,7 +27,7 @@ child.wait()
 
 @pytest.mark.skipif(sys.platform != "linux", reason="the kernel's part is Linux's")
 @MODULES
-def test_a_child_dies_with_a_parent_that_is_killed(module: str) -> None:
+def test_child_dies_with_a_killed_parent(module: str) -> None:
     parent = subprocess.Popen(
         [sys.executable, "-c", PARENT, module], cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE
     )
@@ -40,6 +40,6 @@ def test_a_child_dies_with_a_parent_that_is_killed(module: str) -> None:
 
 
 @pytest.mark.parametrize("module", [client.MODULE, local_model.__name__])
-def test_without_its_parent_a_child_does_not_start(module: str) -> None:
+def test_child_without_its_parent_does_not_start(module: str) -> None:
     command = [sys.executable, "-m", module, "1"]
     assert subprocess.run(command, cwd=ROOT, stdin=subprocess.DEVNULL, timeout=20).returncode == 1

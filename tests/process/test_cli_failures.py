@@ -59,7 +59,7 @@ def refused(tmp_path: Path) -> Refused:
         ('[providers.main]\nkind = "openai"', "providers.main.base_url: is needed"),
     ],
 )
-def test_a_bad_file(refused: Refused, tmp_path: Path, text: str, reason: str) -> None:
+def test_bad_file_is_refused(refused: Refused, tmp_path: Path, text: str, reason: str) -> None:
     config = tmp_path / "chatserver.toml"
     config.write_text(text)
     line = refused("serve", "--config", str(config), "--data-dir", "data")
@@ -67,16 +67,16 @@ def test_a_bad_file(refused: Refused, tmp_path: Path, text: str, reason: str) ->
     assert not (tmp_path / "data").exists()
 
 
-def test_a_missing_file(refused: Refused) -> None:
+def test_missing_file_is_refused(refused: Refused) -> None:
     assert refused("serve", "--config", "none.toml") == "none.toml: cannot be read: No such file or directory"
 
 
-def test_a_bad_variable(refused: Refused) -> None:
+def test_bad_variable_is_refused(refused: Refused) -> None:
     assert refused("serve", CHATSERVER_PORT="eighty").startswith("CHATSERVER_PORT: ")
     assert refused("serve", CHATSERVER_PROT="80") == "CHATSERVER_PROT: no such setting"
 
 
-def test_a_bad_option(refused: Refused) -> None:
+def test_bad_option_is_refused(refused: Refused) -> None:
     assert refused("serve", "--prot", "80").startswith("unrecognized arguments: --prot 80")
     assert refused("serve", "--host", "192.0.2.1").startswith("--host: should be a loopback address")
 
@@ -85,14 +85,14 @@ def test_a_bad_option(refused: Refused) -> None:
 
 
 @pytest.mark.parametrize("command", ["serve --port 0", "migrate", "agent list"])
-def test_a_data_directory_that_cannot_be_made(refused: Refused, tmp_path: Path, command: str) -> None:
+def test_data_directory_that_cannot_be_made_is_refused(refused: Refused, tmp_path: Path, command: str) -> None:
     (tmp_path / "file").write_text("precious")
     line = refused(*command.split(), "--data-dir", "file/data")
     assert str(tmp_path / "file") in line
     assert (tmp_path / "file").read_text() == "precious"
 
 
-def test_a_data_directory_that_is_not_writable(refused: Refused, tmp_path: Path) -> None:
+def test_unwritable_data_directory_is_refused(refused: Refused, tmp_path: Path) -> None:
     # root may write anywhere, but not in a user namespace in which it is somebody else
     somebody = ["unshare", "--user", "--map-user=1001", "--map-group=1001"] if os.geteuid() == 0 else []
     folder = tmp_path / "data"
@@ -105,7 +105,7 @@ def test_a_data_directory_that_is_not_writable(refused: Refused, tmp_path: Path)
 # --- the port ----------------------------------------------------------------------------------------------
 
 
-def test_a_port_in_use(refused: Refused, tmp_path: Path) -> None:
+def test_port_in_use_is_refused(refused: Refused, tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = str(listener.getsockname()[1])
         line = refused("serve", "--port", port, "--data-dir", "data")
@@ -145,7 +145,7 @@ def peer(answer: bytes | None) -> Iterator[int]:
                 connection.close()
 
 
-def test_a_database_where_nobody_listens(refused: Refused) -> None:
+def test_database_where_nothing_listens_is_refused(refused: Refused) -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]
     line = refused("serve", "--port", "0", "--database-url", f"postgresql://chat:hunter2@127.0.0.1:{port}/chat")
@@ -153,24 +153,24 @@ def test_a_database_where_nobody_listens(refused: Refused) -> None:
     assert "hunter2" not in line
 
 
-def test_a_database_that_answers_nothing(refused: Refused) -> None:
+def test_silent_database_is_refused(refused: Refused) -> None:
     with peer(None) as port:
         line = refused("serve", "--port", "0", "--database-url", f"postgresql://chat:hunter2@127.0.0.1:{port}/chat")
     assert "timeout" in line
     assert "hunter2" not in line
 
 
-def test_something_that_is_no_database(refused: Refused) -> None:
+def test_server_that_is_no_database_is_refused(refused: Refused) -> None:
     with peer(b"HTTP/1.1 400 Bad Request\r\n\r\n") as port:
         assert "database" in refused("migrate", "--database-url", f"postgresql://chat@127.0.0.1:{port}/chat")
 
 
-def test_a_database_that_does_not_exist(refused: Refused, database_url: str) -> None:
+def test_missing_database_is_refused(refused: Refused, database_url: str) -> None:
     assert "does not exist" in refused("migrate", "--database-url", database_url.replace("?", "_not?"))
 
 
 @pytest.mark.parametrize("command", ["serve --port 0", "migrate", "agent list"])
-def test_a_database_of_a_newer_version(refused: Refused, database_url: str, command: str) -> None:
+def test_database_of_a_newer_version_is_refused(refused: Refused, database_url: str, command: str) -> None:
     with psycopg.connect(database_url, autocommit=True) as connection:
         connection.execute("UPDATE alembic_version SET version_num = 'from_the_future'")
         assert "newer" in refused(*command.split(), "--database-url", database_url)
@@ -181,10 +181,10 @@ def test_a_database_of_a_newer_version(refused: Refused, database_url: str, comm
 # --- agents ------------------------------------------------------------------------------------------------
 
 
-def test_an_agent_of_a_provider_that_is_not_there(refused: Refused, database_url: str) -> None:
+def test_agent_of_an_unknown_provider_is_refused(refused: Refused, database_url: str) -> None:
     argv = ["agent", "create", "--name", "A", "--adapter", "llm", "--provider", "main", "--database-url", database_url]
     assert refused(*argv) == "adapterConfig.provider: is not a configured provider"
 
 
-def test_a_doctor_without_a_patient(refused: Refused) -> None:
+def test_doctor_refuses_an_address_that_is_no_url(refused: Refused) -> None:
     assert refused("doctor", "chat.example.org").startswith("the URL should begin with http://")

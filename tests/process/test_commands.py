@@ -45,7 +45,7 @@ def chatserver(tmp_path: Path) -> Chatserver:
     return run
 
 
-def test_migrate_makes_the_schema_and_can_be_repeated(
+def test_migrate_makes_the_schema_and_may_be_repeated(
     chatserver: Chatserver, postgres_url: str, tmp_path: Path
 ) -> None:
     name = f"test_migrate_{os.getpid()}"
@@ -61,7 +61,7 @@ def test_migrate_makes_the_schema_and_can_be_repeated(
             connection.execute(f"DROP DATABASE {name} WITH (FORCE)")
 
 
-def test_agents_are_made_and_listed(chatserver: Chatserver, database_url: str) -> None:
+def test_agents_are_created_and_listed(chatserver: Chatserver, database_url: str) -> None:
     def agent(*argv: str) -> str:
         return chatserver("agent", *argv, "--database-url", database_url, CHATSERVER_PROVIDERS=PROVIDERS)
 
@@ -78,7 +78,7 @@ def test_agents_are_made_and_listed(chatserver: Chatserver, database_url: str) -
     assert row == ({"provider": "main", "model": "m", "systemPrompt": "Be brief.", "temperature": 0.5, "maxTokens": 9},)
 
 
-def test_a_list_of_more_than_a_page(chatserver: Chatserver, database_url: str) -> None:
+def test_agent_list_goes_beyond_a_page(chatserver: Chatserver, database_url: str) -> None:
     first = chatserver("agent", "create", "--name", "A", "--adapter", "echo", "--database-url", database_url)
     with psycopg.connect(database_url, autocommit=True) as connection:
         connection.execute(
@@ -90,12 +90,12 @@ def test_a_list_of_more_than_a_page(chatserver: Chatserver, database_url: str) -
     assert first.split()[-1] in ids
 
 
-def test_the_embedded_database_serves_the_commands_too(chatserver: Chatserver) -> None:
+def test_commands_use_the_embedded_database(chatserver: Chatserver) -> None:
     made = chatserver("agent", "create", "--name", "A", "--adapter", "echo", "--data-dir", "data").split()[-1]
     assert chatserver("agent", "list", "--data-dir", "data").startswith(made)
 
 
-def test_version(chatserver: Chatserver) -> None:
+def test_version_is_printed(chatserver: Chatserver) -> None:
     name, version = chatserver("--version").split()
     assert name == "chatserver"
     assert version
@@ -128,7 +128,7 @@ def server_url(database_url: str, tmp_path: Path) -> Iterator[str]:
         process.communicate()
 
 
-def test_the_doctor_finds_a_healthy_server_healthy_and_leaves_nothing(
+def test_doctor_passes_a_healthy_server_and_leaves_nothing(
     chatserver: Chatserver, server_url: str, database_url: str
 ) -> None:
     report = chatserver("doctor", server_url)

@@ -50,7 +50,7 @@ async def drains(server: ServerProcess, kept: Connection) -> None:
     kept.close()
 
 
-async def test_a_request_under_way_is_answered(database_url: str) -> None:
+async def test_request_in_progress_gets_its_response(database_url: str) -> None:
     async with started("--database-url", database_url, CHATSERVER_DRAIN_SECONDS="60") as server:
         conversation = await server.conversation()
         async with held_request(server, database_url, conversation) as connection:
@@ -64,7 +64,7 @@ async def test_a_request_under_way_is_answered(database_url: str) -> None:
         assert (await server.ended())[0] == 0
 
 
-async def test_a_response_that_its_client_takes_slowly_is_sent_to_its_end(database_url: str) -> None:
+async def test_response_to_a_slow_client_is_sent_to_its_end(database_url: str) -> None:
     async with started("--database-url", database_url, CHATSERVER_DRAIN_SECONDS="60") as server:
         conversation = await server.conversation()
         for _ in range(100):
@@ -82,7 +82,7 @@ async def test_a_response_that_its_client_takes_slowly_is_sent_to_its_end(databa
         assert (await server.ended())[0] == 0
 
 
-async def test_one_that_does_not_end_is_not_waited_for_longer_than_the_drain(database_url: str) -> None:
+async def test_endless_request_is_given_up_after_the_drain(database_url: str) -> None:
     setting = {"CHATSERVER_DRAIN_SECONDS": "0.2", "CHATSERVER_STATEMENT_TIMEOUT_SECONDS": "3"}
     async with started("--database-url", database_url, **setting) as server:
         conversation = await server.conversation()
@@ -93,7 +93,7 @@ async def test_one_that_does_not_end_is_not_waited_for_longer_than_the_drain(dat
             assert (await server.ended())[0] == 0
 
 
-async def test_idle_connections_delay_nothing(database_url: str) -> None:
+async def test_idle_connections_do_not_delay_the_stop(database_url: str) -> None:
     async with started("--database-url", database_url, CHATSERVER_DRAIN_SECONDS="60") as server:
         connection = await server.connect()
         await connection.send("GET", "/healthz")
@@ -106,7 +106,7 @@ async def test_idle_connections_delay_nothing(database_url: str) -> None:
         assert time.monotonic() - begun < PATIENCE_SECONDS
 
 
-async def test_what_was_sent_ahead_is_answered_or_not_carried_out(database_url: str) -> None:
+async def test_pipelined_request_is_answered_or_not_carried_out(database_url: str) -> None:
     """Requests that wait in the server's own buffer are begun one by one: between two of them none is open."""
     async with started("--database-url", database_url) as server:
         conversation = await server.conversation()

@@ -15,7 +15,7 @@ from tests.kit.process_table import postmaster, server_processes, wait_for_end
 from tests.process.embedded_database import UseDatabase, query, remember, remembered, server_log
 
 
-def test_a_fresh_directory_becomes_a_database_that_only_its_owner_reaches(data_dir: Path) -> None:
+def test_fresh_directory_becomes_a_database_only_for_its_owner(data_dir: Path) -> None:
     server = EmbeddedPostgres(data_dir)
     url = server.start()
     try:
@@ -38,7 +38,7 @@ def test_a_fresh_directory_becomes_a_database_that_only_its_owner_reaches(data_d
         server.stop()
 
 
-def test_start_after_stop_finds_the_data_and_both_may_be_repeated(data_dir: Path) -> None:
+def test_start_after_stop_finds_the_data(data_dir: Path) -> None:
     server = EmbeddedPostgres(data_dir)
     server.stop()
     url = server.start()
@@ -56,7 +56,7 @@ def test_start_after_stop_finds_the_data_and_both_may_be_repeated(data_dir: Path
     assert "not properly shut down" not in log
 
 
-def test_the_last_user_stops_the_server(data_dir: Path, use_database: UseDatabase) -> None:
+def test_last_user_stops_the_server(data_dir: Path, use_database: UseDatabase) -> None:
     first = use_database(data_dir)
     url = first.url()
     here = EmbeddedPostgres(data_dir)
@@ -72,7 +72,7 @@ def test_the_last_user_stops_the_server(data_dir: Path, use_database: UseDatabas
     assert server_processes(data_dir) == []
 
 
-def test_many_start_at_once_on_a_fresh_directory(data_dir: Path, use_database: UseDatabase) -> None:
+def test_many_users_start_at_once_on_a_fresh_directory(data_dir: Path, use_database: UseDatabase) -> None:
     users = [use_database(data_dir) for _ in range(6)]
     urls = {user.url() for user in users}
     assert len(urls) == 1
@@ -83,7 +83,7 @@ def test_many_start_at_once_on_a_fresh_directory(data_dir: Path, use_database: U
     assert server_processes(data_dir) == []
 
 
-def test_users_that_come_while_others_go_always_find_a_server(data_dir: Path, use_database: UseDatabase) -> None:
+def test_users_that_come_while_others_go_find_a_server(data_dir: Path, use_database: UseDatabase) -> None:
     for _ in range(10):
         coming = use_database(data_dir)
         server = EmbeddedPostgres(data_dir)
@@ -95,7 +95,7 @@ def test_users_that_come_while_others_go_always_find_a_server(data_dir: Path, us
 
 
 @pytest.mark.parametrize("name", ["x" * 100, "a,b", "with space", "ünïcode €", "quote'\"%s%20?&#"])
-def test_any_path_will_do(tmp_path: Path, name: str) -> None:
+def test_odd_paths_work(tmp_path: Path, name: str) -> None:
     data_dir = tmp_path / name
     server = EmbeddedPostgres(data_dir)
     url = server.start()
@@ -110,7 +110,7 @@ def test_any_path_will_do(tmp_path: Path, name: str) -> None:
         server.stop()
 
 
-def test_a_socket_folder_of_others_is_not_used(tmp_path: Path) -> None:
+def test_socket_folder_of_another_user_is_not_used(tmp_path: Path) -> None:
     data_dir = tmp_path / "a,b"
     trap = tmp_path / "trap"
     trap.mkdir(mode=0o777)
@@ -122,7 +122,7 @@ def test_a_socket_folder_of_others_is_not_used(tmp_path: Path) -> None:
     server.stop()
 
 
-def test_a_linked_directory_is_the_same_database(tmp_path: Path, data_dir: Path) -> None:
+def test_linked_directory_is_the_same_database(tmp_path: Path, data_dir: Path) -> None:
     server = EmbeddedPostgres(data_dir)
     url = server.start()
     (tmp_path / "link").symlink_to(data_dir)
@@ -133,7 +133,7 @@ def test_a_linked_directory_is_the_same_database(tmp_path: Path, data_dir: Path)
     server.stop()
 
 
-def test_the_log_has_a_bound_and_the_report_ends_when_the_server_is_ready(tmp_path: Path) -> None:
+def test_log_is_bounded_and_report_ends_when_the_server_is_ready(tmp_path: Path) -> None:
     path = tmp_path / "server.log"
     reading, report = os.pipe()
     log = ServerLog(str(path), report)

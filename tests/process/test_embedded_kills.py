@@ -19,7 +19,7 @@ from tests.process.embedded_database import UseDatabase, query, remember, rememb
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
-def test_a_signal_to_our_group_does_not_reach_the_server(
+def test_signal_to_our_group_does_not_reach_the_server(
     data_dir: Path, use_database: UseDatabase, number: signal.Signals
 ) -> None:
     user = use_database(data_dir, prefix=(sys.executable, "-c", SIGNAL_PROOF, number.name))
@@ -38,7 +38,7 @@ os.execv(sys.argv[2], sys.argv[2:])
 """
 
 
-def test_killing_the_last_user_stops_the_server_in_order(data_dir: Path, use_database: UseDatabase) -> None:
+def test_server_stops_in_order_when_its_last_user_is_killed(data_dir: Path, use_database: UseDatabase) -> None:
     first, second = use_database(data_dir), use_database(data_dir)
     url = first.url()
     second.url()
@@ -54,7 +54,7 @@ def test_killing_the_last_user_stops_the_server_in_order(data_dir: Path, use_dat
     assert "not properly shut down" not in server_log(data_dir)
 
 
-def test_a_killed_server_is_started_again(data_dir: Path, use_database: UseDatabase) -> None:
+def test_killed_server_is_started_again(data_dir: Path, use_database: UseDatabase) -> None:
     url = use_database(data_dir).url()
     remember(url)
     for _ in range(2):
@@ -66,7 +66,7 @@ def test_a_killed_server_is_started_again(data_dir: Path, use_database: UseDatab
         assert postmaster(data_dir) != pid
 
 
-def test_a_server_stopped_by_hand_comes_back_with_the_next_start(data_dir: Path) -> None:
+def test_server_stopped_by_hand_starts_with_the_next_user(data_dir: Path) -> None:
     server = EmbeddedPostgres(data_dir)
     url = server.start()
     pid = postmaster(data_dir)
@@ -78,7 +78,7 @@ def test_a_server_stopped_by_hand_comes_back_with_the_next_start(data_dir: Path)
     server.stop()
 
 
-def test_a_killed_supervisor_takes_the_server_with_it(data_dir: Path, use_database: UseDatabase) -> None:
+def test_server_dies_with_its_killed_supervisor(data_dir: Path, use_database: UseDatabase) -> None:
     first = use_database(data_dir)
     url = first.url()
     remember(url)
@@ -90,7 +90,7 @@ def test_a_killed_supervisor_takes_the_server_with_it(data_dir: Path, use_databa
     assert remembered(url)
 
 
-def test_everything_killed_at_once(data_dir: Path, use_database: UseDatabase) -> None:
+def test_database_survives_a_kill_of_everything(data_dir: Path, use_database: UseDatabase) -> None:
     user = use_database(data_dir)
     remember(user.url())
     pid, pids = postmaster(data_dir), server_processes(data_dir)
@@ -103,7 +103,7 @@ def test_everything_killed_at_once(data_dir: Path, use_database: UseDatabase) ->
     assert remembered(use_database(data_dir).url())
 
 
-def test_orphans_of_a_killed_server_are_waited_for(data_dir: Path, use_database: UseDatabase) -> None:
+def test_start_waits_for_orphans_of_a_killed_server(data_dir: Path, use_database: UseDatabase) -> None:
     user = use_database(data_dir)
     url = user.url()
     remember(url)
@@ -122,7 +122,7 @@ def test_orphans_of_a_killed_server_are_waited_for(data_dir: Path, use_database:
     assert remembered(url)
 
 
-def test_killed_while_the_cluster_is_made(data_dir: Path, use_database: UseDatabase) -> None:
+def test_kill_while_the_cluster_is_made_leaves_no_half_cluster(data_dir: Path, use_database: UseDatabase) -> None:
     first = use_database(data_dir)
     unfinished = data_dir / "postgres" / "data.new"
     eventually_blocking((unfinished / "base").exists)
@@ -136,7 +136,7 @@ def test_killed_while_the_cluster_is_made(data_dir: Path, use_database: UseDatab
     assert not unfinished.exists()
 
 
-def test_killed_while_the_server_starts(data_dir: Path, use_database: UseDatabase) -> None:
+def test_kill_while_the_server_starts_leaves_a_usable_database(data_dir: Path, use_database: UseDatabase) -> None:
     server = EmbeddedPostgres(data_dir)
     server.start()
     server.stop()
@@ -148,7 +148,7 @@ def test_killed_while_the_server_starts(data_dir: Path, use_database: UseDatabas
     assert query(use_database(data_dir).url(), "SELECT 1") == 1
 
 
-def test_the_server_holds_no_lock_of_ours(data_dir: Path) -> None:
+def test_server_holds_no_lock_of_ours(data_dir: Path) -> None:
     server = EmbeddedPostgres(data_dir)
     server.start()
     try:

@@ -1,4 +1,4 @@
-"""The embedded PostgreSQL where it cannot run: it says why, and changes nothing."""
+"""The embedded PostgreSQL where it cannot run, and as other users: it says why, and changes nothing."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def refused(data_dir: Path) -> str:
     return message
 
 
-def test_a_file_is_no_data_directory(tmp_path: Path) -> None:
+def test_file_as_data_directory_is_refused(tmp_path: Path) -> None:
     file = tmp_path / "file"
     file.write_text("mine")
     assert str(file) in refused(file)
@@ -31,7 +31,7 @@ def test_a_file_is_no_data_directory(tmp_path: Path) -> None:
     assert file.read_text() == "mine"
 
 
-def test_another_major_version_is_left_alone(data_dir: Path) -> None:
+def test_cluster_of_another_major_version_is_left_alone(data_dir: Path) -> None:
     server = EmbeddedPostgres(data_dir)
     server.start()
     server.stop()
@@ -44,7 +44,7 @@ def test_another_major_version_is_left_alone(data_dir: Path) -> None:
     server.stop()
 
 
-def test_what_is_no_cluster_is_left_alone(data_dir: Path) -> None:
+def test_folder_that_is_no_cluster_is_left_alone(data_dir: Path) -> None:
     foreign = data_dir / "postgres" / "data" / "letter.txt"
     foreign.parent.mkdir(parents=True)
     foreign.write_text("mine")
@@ -53,7 +53,7 @@ def test_what_is_no_cluster_is_left_alone(data_dir: Path) -> None:
     assert not (data_dir / "postgres" / "data.new").exists()
 
 
-def test_a_failed_start_leaves_nothing_held(data_dir: Path) -> None:
+def test_failed_start_leaves_no_lock(data_dir: Path) -> None:
     server = EmbeddedPostgres(data_dir)
     server.start()
     server.stop()
@@ -78,7 +78,7 @@ exec "$@"
 
 @pytest.mark.root
 @pytest.mark.parametrize("size", ["1m", "30m"])
-def test_a_full_disk(data_dir: Path, use_database: UseDatabase, size: str) -> None:
+def test_full_disk_is_reported(data_dir: Path, use_database: UseDatabase, size: str) -> None:
     data_dir.mkdir()
     user = use_database(data_dir, prefix=("unshare", "--mount", "sh", "-c", FULL_DISK, "sh", size, str(data_dir)))
     error = user.error()
@@ -96,7 +96,9 @@ exec "$@"
 
 
 @pytest.mark.root
-def test_root_on_a_machine_with_hardly_any_account(data_dir: Path, tmp_path: Path, use_database: UseDatabase) -> None:
+def test_root_with_hardly_any_account_runs_the_server(
+    data_dir: Path, tmp_path: Path, use_database: UseDatabase
+) -> None:
     accounts = tmp_path / "passwd"
     accounts.write_text("root:x:0:0::/root:/bin/sh\nnobody:x:65534:65534::/:/bin/false\n")
     user = use_database(data_dir, prefix=("unshare", "--mount", "sh", "-c", OTHER_ACCOUNTS, "sh", str(accounts)))
@@ -111,7 +113,7 @@ def as_user(uid: int) -> tuple[str, ...]:
 
 @pytest.mark.root
 @pytest.mark.parametrize("uid", [pwd.getpwnam("daemon").pw_uid, 54321], ids=["account", "no account"])
-def test_an_unprivileged_user(data_dir: Path, use_database: UseDatabase, uid: int) -> None:
+def test_unprivileged_user_runs_the_server(data_dir: Path, use_database: UseDatabase, uid: int) -> None:
     user = use_database(data_dir, prefix=as_user(uid))
     remember(user.url())
     pid = postmaster(data_dir)
@@ -124,7 +126,7 @@ def test_an_unprivileged_user(data_dir: Path, use_database: UseDatabase, uid: in
 
 
 @pytest.mark.root
-def test_a_directory_that_is_not_writable(tmp_path: Path, use_database: UseDatabase) -> None:
+def test_unwritable_directory_is_refused(tmp_path: Path, use_database: UseDatabase) -> None:
     parent_folder = tmp_path / "read-only"
     parent_folder.mkdir(mode=0o500)
     user = use_database(parent_folder / "data", prefix=as_user(54321))
@@ -135,7 +137,7 @@ def test_a_directory_that_is_not_writable(tmp_path: Path, use_database: UseDatab
 
 
 @pytest.mark.root
-def test_a_directory_of_another_user(data_dir: Path) -> None:
+def test_directory_of_another_user_is_refused(data_dir: Path) -> None:
     (data_dir / "postgres").mkdir(parents=True)
     os.chown(data_dir / "postgres", 12345, 12345)
     assert "12345" in refused(data_dir)

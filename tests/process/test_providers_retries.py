@@ -37,7 +37,7 @@ async def pinging(call: Call) -> None:
 
 
 @pytest.mark.parametrize("script", [silent, silent_after_the_head, pinging])
-async def test_no_first_token_in_time(script: Script) -> None:
+async def test_missing_first_token_times_out(script: Script) -> None:
     async with ModelServer(script) as model:
         answer = ask(model.base_url, first_token_seconds=0.1, between_tokens_seconds=60, retries=2)
         error = await asyncio.wait_for(failure_of(answer), 5 * SECOND)
@@ -46,14 +46,14 @@ async def test_no_first_token_in_time(script: Script) -> None:
         assert model.connections[0].is_closed()
 
 
-async def test_no_next_token_in_time() -> None:
+async def test_missing_next_token_times_out() -> None:
     async with ModelServer(one_token_and_wait) as model:
         answer = ask(model.base_url, first_token_seconds=60, between_tokens_seconds=0.1)
         await anext(answer)
         assert (await asyncio.wait_for(failure_of(answer), 5 * SECOND)).code == "timeout"
 
 
-async def test_the_longer_time_is_for_the_first_token_only() -> None:
+async def test_longer_time_is_for_the_first_token_only() -> None:
     async def script(call: Call) -> None:
         await asyncio.sleep(0.3)
         await call.send(HEAD + token("a"))
@@ -65,14 +65,14 @@ async def test_the_longer_time_is_for_the_first_token_only() -> None:
         assert (await asyncio.wait_for(failure_of(answer), 5 * SECOND)).code == "timeout"
 
 
-async def test_a_model_that_does_not_take_the_request() -> None:
+async def test_model_that_does_not_read_the_request_times_out() -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:  # the kernel connects, and nobody reads
         url = f"http://127.0.0.1:{listener.getsockname()[1]}/v1"
         answer = ask(url, Prompt((Turn("user", "x" * 20_000_000),)), first_token_seconds=0.2)
         assert (await failure_of(answer)).code == "timeout"
 
 
-async def test_each_token_has_its_own_time() -> None:
+async def test_each_token_has_its_own_time_limit() -> None:
     async def script(call: Call) -> None:
         await call.send(HEAD)
         for _ in range(8):
@@ -85,7 +85,7 @@ async def test_each_token_has_its_own_time() -> None:
     assert deltas == [TextDelta("a")] * 8 + [Finish("stop")]
 
 
-async def test_no_connection_in_time() -> None:
+async def test_missing_connection_times_out() -> None:
     # Nobody accepts, and the queue is full: further connections hang.
     with socket.create_server(("127.0.0.1", 0), backlog=0) as listener:
         address = listener.getsockname()
@@ -96,7 +96,7 @@ async def test_no_connection_in_time() -> None:
     assert error.code == "timeout"
 
 
-async def test_a_model_that_is_not_there(caplog: pytest.LogCaptureFixture, no_backoff: None) -> None:
+async def test_absent_model_is_asked_again_and_unavailable(caplog: pytest.LogCaptureFixture, no_backoff: None) -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]
     assert (await failure_of(ask(f"http://127.0.0.1:{port}/v1", retries=2))).code == "unavailable"
@@ -104,7 +104,7 @@ async def test_a_model_that_is_not_there(caplog: pytest.LogCaptureFixture, no_ba
 
 
 @pytest.mark.parametrize("host", ["model.invalid", "x" * 64 + ".invalid"])
-async def test_a_name_that_leads_nowhere(host: str) -> None:
+async def test_unknown_host_is_unavailable(host: str) -> None:
     assert (await failure_of(ask(f"http://{host}/v1"))).code == "unavailable"
 
 
@@ -122,7 +122,7 @@ async def test_a_name_that_leads_nowhere(host: str) -> None:
         b"this is not HTTP\r\n\r\n",
     ],
 )
-async def test_asked_again_before_the_first_token(first: bytes) -> None:
+async def test_failure_before_the_first_token_is_retried(first: bytes) -> None:
     async with ModelServer(in_turn(first, first, ANSWER)) as model:
         assert [delta async for delta in ask(model.base_url, retries=2)] == [TextDelta("a"), Finish("stop")]
         assert len(model.connections) == 3
@@ -131,7 +131,7 @@ async def test_asked_again_before_the_first_token(first: bytes) -> None:
         assert len(model.connections) == 2
 
 
-async def test_retry_after_is_waited_for() -> None:
+async def test_retry_waits_for_retry_after() -> None:
     async with ModelServer(in_turn(refusal(429, "Retry-After: 1"), ANSWER)) as model:
         begin = asyncio.get_running_loop().time()
         assert await anext(ask(model.base_url, retries=1)) == TextDelta("a")
@@ -162,13 +162,13 @@ async def test_retry_after_is_waited_for() -> None:
         (HEAD + token("a") + b'data: {"error":{"code":503}}\n\n', "unavailable"),
     ],
 )
-async def test_not_asked_again(answer: bytes, code: str) -> None:
+async def test_other_failures_are_not_retried(answer: bytes, code: str) -> None:
     async with ModelServer(in_turn(answer)) as model:
         assert (await failure_of(ask(model.base_url, retries=2))).code == code
         assert len(model.connections) == 1
 
 
-async def test_cancelled_between_two_tries(caplog: pytest.LogCaptureFixture) -> None:
+async def test_cancelling_between_two_tries_ends_the_request(caplog: pytest.LogCaptureFixture) -> None:
     async with ModelServer(in_turn(refusal(429, "Retry-After: 20"))) as model:
         pull = asyncio.ensure_future(anext(ask(model.base_url, retries=1)))
         await eventually(lambda: bool(caplog.records))  # the line says that the model will be asked again

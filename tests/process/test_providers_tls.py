@@ -46,7 +46,7 @@ def trust(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ssl, "create_default_context", lambda: trusting)
 
 
-async def test_over_tls(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_answer_is_read_over_tls(monkeypatch: pytest.MonkeyPatch) -> None:
     async with await tls_server(answer_over_tls) as server:
         trust(monkeypatch)
         port = server.sockets[0].getsockname()[1]
@@ -54,7 +54,7 @@ async def test_over_tls(monkeypatch: pytest.MonkeyPatch) -> None:
     assert deltas == [TextDelta("a"), Finish("stop")]
 
 
-async def test_a_certificate_that_is_not_trusted(caplog: pytest.LogCaptureFixture) -> None:
+async def test_untrusted_certificate_is_refused(caplog: pytest.LogCaptureFixture) -> None:
     async with await tls_server(answer_over_tls) as server:
         port = server.sockets[0].getsockname()[1]
         error = await failure_of(ask(f"https://127.0.0.1:{port}/v1", retries=2))
@@ -64,7 +64,7 @@ async def test_a_certificate_that_is_not_trusted(caplog: pytest.LogCaptureFixtur
     assert "certificate" in ours[0].getMessage()
 
 
-async def test_closed_in_a_handshake() -> None:
+async def test_cancelling_in_a_handshake_closes_the_connection() -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         listener.setblocking(False)
         pull = asyncio.ensure_future(anext(ask(f"https://127.0.0.1:{listener.getsockname()[1]}/v1")))
@@ -78,7 +78,7 @@ async def test_closed_in_a_handshake() -> None:
             assert call.is_closed()
 
 
-async def test_cancelled_as_the_handshake_ends(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_cancelling_as_the_handshake_ends_closes_the_connection(monkeypatch: pytest.MonkeyPatch) -> None:
     start_tls = IOStream.start_tls
 
     def and_cancel(*arguments: Any, **options: Any) -> asyncio.Future[SSLIOStream]:
@@ -102,7 +102,7 @@ async def test_cancelled_as_the_handshake_ends(monkeypatch: pytest.MonkeyPatch) 
         await asyncio.wait_for(closed.wait(), SECOND)
 
 
-async def test_a_handshake_that_does_not_end() -> None:
+async def test_endless_handshake_times_out() -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         url = f"https://127.0.0.1:{listener.getsockname()[1]}/v1"
         assert (await failure_of(ask(url, connect_seconds=0.2))).code == "timeout"

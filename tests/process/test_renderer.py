@@ -120,7 +120,7 @@ def messages(caplog: pytest.LogCaptureFixture) -> list[str]:
 # --- the real one -------------------------------------------------------------------------------------------------
 
 
-async def test_it_is_started_when_it_is_needed_and_ends_in_order(caplog: pytest.LogCaptureFixture) -> None:
+async def test_renderer_starts_when_needed_and_ends_in_order(caplog: pytest.LogCaptureFixture) -> None:
     async with rendering() as renderer:
         assert renderer.pid is None
         assert await renderer.render("**a**\nb") == "<p><strong>a</strong><br>\nb</p>"
@@ -136,7 +136,7 @@ async def test_it_is_started_when_it_is_needed_and_ends_in_order(caplog: pytest.
     assert messages(caplog) == []
 
 
-async def test_killed_between_two_texts_nothing_is_lost() -> None:
+async def test_kill_between_two_texts_loses_nothing() -> None:
     async with rendering() as renderer:
         for text in ("a", "b", "c"):
             assert await renderer.render(text) == f"<p>{text}</p>"
@@ -144,7 +144,9 @@ async def test_killed_between_two_texts_nothing_is_lost() -> None:
             kill(renderer.pid)
 
 
-async def test_a_text_that_takes_too_long(caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_text_that_takes_too_long_kills_the_child(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("chatserver.children.STOP_SECONDS", LONG_SECONDS)  # it is killed, not asked
     async with rendering() as renderer:
         assert await renderer.render("a") == "<p>a</p>"
@@ -160,7 +162,7 @@ async def test_a_text_that_takes_too_long(caplog: pytest.LogCaptureFixture, monk
     assert messages(caplog) == ["a text of 5 characters takes too long to render"]
 
 
-async def test_a_text_that_takes_more_memory_than_there_is(caplog: pytest.LogCaptureFixture) -> None:
+async def test_text_that_needs_too_much_memory_is_not_rendered(caplog: pytest.LogCaptureFixture) -> None:
     async with rendering() as renderer:
         await renderer.render("a")
         pid = renderer.pid
@@ -173,14 +175,14 @@ async def test_a_text_that_takes_more_memory_than_there_is(caplog: pytest.LogCap
 
 
 @pytest.mark.parametrize("hostile", ["![" * 50_000, "a://" * 25_000, "[\n" * 50_000])
-async def test_whatever_was_rendered_the_next_text_is(hostile: str) -> None:
+async def test_next_text_is_rendered_after_a_hostile_one(hostile: str) -> None:
     async with rendering(text_seconds=0.5) as renderer:
         await renderer.render(hostile)
         renderer.text_seconds = LONG_SECONDS
         assert await renderer.render("b") == "<p>b</p>"
 
 
-async def test_the_loop_goes_on_while_a_text_is_rendered() -> None:
+async def test_loop_runs_while_a_text_is_rendered() -> None:
     async with stand_in() as renderer, Gate() as gate:
         rendered = asyncio.create_task(renderer.render(gate.text))
         await gate.reached()
@@ -192,7 +194,7 @@ async def test_the_loop_goes_on_while_a_text_is_rendered() -> None:
 # --- which answer is whose ----------------------------------------------------------------------------------------
 
 
-async def test_left_in_mid_render_it_answers_the_next_with_its_own() -> None:
+async def test_next_text_gets_its_own_html_after_a_cancelled_render() -> None:
     async with stand_in() as renderer, Gate() as gate:
         assert await renderer.render("a") == "<a>"
         for wait in (a_turn, gate.reached):
@@ -200,7 +202,7 @@ async def test_left_in_mid_render_it_answers_the_next_with_its_own() -> None:
             assert await renderer.render("b") == "<b>"
 
 
-async def test_left_while_it_starts() -> None:
+async def test_cancelling_while_the_child_starts_leaves_no_child() -> None:
     async with Gate() as gate, stand_in(gate.port) as renderer:
         for wait in (a_turn, gate.reached):
             await leave(renderer, "a", wait)
@@ -209,7 +211,7 @@ async def test_left_while_it_starts() -> None:
         assert await renderer.render("b") == "<b>"
 
 
-async def test_too_late_an_answer_is_nobodys() -> None:
+async def test_late_reply_is_dropped() -> None:
     async with stand_in() as renderer, Gate() as gate:
         assert await renderer.render("a") == "<a>"
         renderer.text_seconds = 0.05
@@ -220,7 +222,7 @@ async def test_too_late_an_answer_is_nobodys() -> None:
 
 
 @pytest.mark.parametrize("text", ["long", "broken", "other", "bare"])
-async def test_what_is_no_answer_to_this(text: str, caplog: pytest.LogCaptureFixture) -> None:
+async def test_wrong_reply_kills_the_child(text: str, caplog: pytest.LogCaptureFixture) -> None:
     async with stand_in() as renderer:
         assert await renderer.render("a") == "<a>"
         pid = renderer.pid
@@ -233,14 +235,16 @@ async def test_what_is_no_answer_to_this(text: str, caplog: pytest.LogCaptureFix
 
 
 @pytest.mark.parametrize(("text", "status"), [("die", 3), ("half", 0)])
-async def test_a_text_that_ends_it_twice_is_given_up(text: str, status: int, caplog: pytest.LogCaptureFixture) -> None:
+async def test_text_that_ends_the_child_twice_is_given_up(
+    text: str, status: int, caplog: pytest.LogCaptureFixture
+) -> None:
     async with stand_in() as renderer:
         assert await renderer.render(text) is None
         assert await renderer.render("b") == "<b>"
     assert messages(caplog) == [f"the renderer ended, with status {status}"] * 2
 
 
-async def test_many_clients_that_leave_mix_nothing_up() -> None:
+async def test_clients_that_leave_mix_nothing_up() -> None:
     renderer = Renderer((sys.executable, "-c", STAND_IN), text_seconds=LONG_SECONDS)
     texts = RenderingService(renderer, request_seconds=LONG_SECONDS)
     async with Gate() as gate:
@@ -307,7 +311,7 @@ async def test_renderer_that_does_not_start_is_logged_once_and_tried_again_later
 # --- its end ------------------------------------------------------------------------------------------------------
 
 
-def test_the_end_of_its_input_ends_it() -> None:
+def test_child_ends_with_its_input() -> None:
     child = subprocess.Popen(
         [sys.executable, "-m", MODULE, str(os.getpid())],
         cwd=ROOT,
@@ -318,7 +322,7 @@ def test_the_end_of_its_input_ends_it() -> None:
     assert (child.returncode, output) == (0, b'"ready"\n[7, "<p>a</p>"]\n')
 
 
-async def test_a_server_has_one_for_as_long_as_it_lives(database_url: str) -> None:
+async def test_server_has_one_renderer_while_it_lives(database_url: str) -> None:
     async def renderers(server: ServerProcess) -> list[int]:
         conversation = await server.conversation()
         await server.say(conversation, "*a*", "assistant")

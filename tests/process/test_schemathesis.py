@@ -21,7 +21,7 @@ ECHO = {
 }
 
 
-async def test_the_server_is_what_its_document_says(
+async def test_server_matches_its_document(
     database_url: str, tmp_path: Path, record_property: pytest.RecordProperty
 ) -> None:
     document_file, report_file = tmp_path / "openapi.json", tmp_path / "report.json"

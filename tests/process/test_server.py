@@ -23,7 +23,7 @@ from tests.kit.waiting import PATIENCE_SECONDS, eventually
 SERVED_AGAIN_SECONDS = 2.0
 
 
-async def test_from_nothing_to_an_answer_and_a_quiet_end(tmp_path: Path) -> None:
+async def test_server_starts_from_nothing_answers_and_ends_quietly(tmp_path: Path) -> None:
     data_dir = tmp_path / "deep" / "data"
     async with started("--data-dir", str(data_dir)) as server:
         conversation = await server.conversation()
@@ -43,7 +43,7 @@ async def test_from_nothing_to_an_answer_and_a_quiet_end(tmp_path: Path) -> None
         assert (await server.ended())[0] == 0
 
 
-async def test_killed_it_leaves_no_database_behind_and_loses_nothing(tmp_path: Path) -> None:
+async def test_killed_server_leaves_no_database_and_loses_nothing(tmp_path: Path) -> None:
     async with started("--data-dir", str(tmp_path)) as server:
         conversation = await server.conversation()
         await server.say(conversation, "acknowledged")
@@ -53,7 +53,7 @@ async def test_killed_it_leaves_no_database_behind_and_loses_nothing(tmp_path: P
         assert [message["content"] for message in await server.messages(conversation)] == ["acknowledged"]
 
 
-async def test_an_embedded_database_that_was_lost_is_started_again(tmp_path: Path) -> None:
+async def test_lost_embedded_database_is_started_again(tmp_path: Path) -> None:
     async with started("--data-dir", str(tmp_path)) as server:
         conversation = await server.conversation()
         await server.say(conversation, "acknowledged")
@@ -66,7 +66,7 @@ async def test_an_embedded_database_that_was_lost_is_started_again(tmp_path: Pat
         assert not postmasters(tmp_path)
 
 
-async def test_two_processes_share_a_data_directory(tmp_path: Path) -> None:
+async def test_two_servers_share_a_data_directory(tmp_path: Path) -> None:
     first, second = await asyncio.gather(*(launch("--data-dir", str(tmp_path)) for _ in range(2)))
     one, two = await asyncio.gather(ready(first), ready(second))
     conversation = await one.conversation()
@@ -81,7 +81,7 @@ async def test_two_processes_share_a_data_directory(tmp_path: Path) -> None:
         server.process._transport.close()  # type: ignore[attr-defined]
 
 
-async def test_one_answer_on_two_processes(database_url: str) -> None:
+async def test_two_servers_share_one_answer(database_url: str) -> None:
     async with (
         ModelServer() as model,
         started("--database-url", database_url, **model.environment) as one,
@@ -116,7 +116,7 @@ async def test_one_answer_on_two_processes(database_url: str) -> None:
         assert (await stream.rest())[-1] == {"type": "stopped", "messageId": None}
 
 
-async def test_readers_elsewhere_keep_an_answer_going(database_url: str) -> None:
+async def test_readers_of_another_server_keep_an_answer_going(database_url: str) -> None:
     async with (
         ModelServer() as model,
         started("--database-url", database_url, **model.environment, CHATSERVER_RESUME_GRACE_SECONDS="0") as one,
@@ -144,7 +144,7 @@ async def test_readers_elsewhere_keep_an_answer_going(database_url: str) -> None
         assert model.calls == 1
 
 
-async def test_the_answer_of_a_process_that_dies_is_made_anew(database_url: str) -> None:
+async def test_answer_of_a_killed_server_is_generated_again(database_url: str) -> None:
     async with ModelServer() as model:
         setting = {**model.environment, "CHATSERVER_LEASE_SECONDS": "2", "CHATSERVER_PING_SECONDS": "0.2"}
         async with (
@@ -170,7 +170,7 @@ async def test_the_answer_of_a_process_that_dies_is_made_anew(database_url: str)
             assert [m["content"] for m in await two.messages(conversation)] == ["x", "whole"]
 
 
-async def test_an_answer_that_continues_is_adopted(database_url: str) -> None:
+async def test_continuing_answer_of_a_killed_server_is_adopted(database_url: str) -> None:
     async with ModelServer() as model:
         setting = {**model.environment, "CHATSERVER_LEASE_SECONDS": "1"}
         async with started("--database-url", database_url, **setting) as one:
@@ -187,7 +187,7 @@ async def test_an_answer_that_continues_is_adopted(database_url: str) -> None:
             assert (await two.messages(conversation))[-1]["content"] == "whole"
 
 
-async def test_sigterm_drains(database_url: str) -> None:
+async def test_sigterm_lets_streams_finish(database_url: str) -> None:
     async with (
         ModelServer() as model,
         started("--database-url", database_url, **model.environment, CHATSERVER_DRAIN_SECONDS="60") as server,
@@ -209,7 +209,7 @@ async def test_sigterm_drains(database_url: str) -> None:
         assert (await server.ended())[0] == 0
 
 
-async def test_a_signal_more_changes_nothing_to_the_very_end(database_url: str) -> None:
+async def test_further_signals_change_nothing(database_url: str) -> None:
     async with started("--database-url", database_url) as server:
         ending = asyncio.ensure_future(server.ended())
         while not ending.done():
@@ -219,7 +219,7 @@ async def test_a_signal_more_changes_nothing_to_the_very_end(database_url: str) 
         assert await ending == (0, "")
 
 
-async def test_after_the_drain_readers_are_told_to_come_back(database_url: str) -> None:
+async def test_readers_are_told_to_come_back_after_the_drain(database_url: str) -> None:
     async with ModelServer() as model:
         setting = {**model.environment, "CHATSERVER_DRAIN_SECONDS": "0.2"}
         async with started("--database-url", database_url, **setting) as server:
@@ -245,7 +245,7 @@ async def test_after_the_drain_readers_are_told_to_come_back(database_url: str) 
             assert text_of(await back.rest()) == "whole"
 
 
-async def test_done_waits_for_a_database_that_is_away(tmp_path: Path) -> None:
+async def test_done_waits_for_an_unavailable_database(tmp_path: Path) -> None:
     async with (
         ModelServer() as model,
         started("--data-dir", str(tmp_path), **model.environment, CHATSERVER_PING_SECONDS="0.2") as server,

@@ -49,7 +49,7 @@ def some_path(template: str) -> str:
 
 
 @pytest.mark.parametrize("path", ["/", "/healthz", "/readyz", "/metrics", "/static/x", "/nowhere", "/api/session"])
-async def test_the_host_is_guarded_everywhere(api: Api, path: str) -> None:
+async def test_unknown_host_is_refused_on_every_route(api: Api, path: str) -> None:
     for host in ("evil.example", "localhost.evil.example:8000", "192.168.0.1"):
         assert (await api.get(path, Host=host)).error == (403, "Host is not a name of this server")
     for host in ("LOCALHOST:1", "127.0.0.2", "[::1]:8000", "chat.example.org"):
@@ -57,7 +57,7 @@ async def test_the_host_is_guarded_everywhere(api: Api, path: str) -> None:
 
 
 @pytest.mark.parametrize(("method", "template"), OPERATIONS)
-async def test_another_sites_request_is_refused_on_every_route(api: Api, method: str, template: str) -> None:
+async def test_request_of_another_site_is_refused_on_every_route(api: Api, method: str, template: str) -> None:
     body = None if method in ("GET", "DELETE") else BODY
     for headers in (
         {"Host": "evil.example"},
@@ -70,14 +70,14 @@ async def test_another_sites_request_is_refused_on_every_route(api: Api, method:
         assert answer.error[0] == 403, headers
 
 
-async def test_a_request_of_the_page_is_taken(api: Api) -> None:
+async def test_request_of_the_page_is_accepted(api: Api) -> None:
     headers = {"Host": "localhost:8000", "Origin": "http://localhost:8000", "Sec-Fetch-Site": "same-origin"}
     answer = await api.request("POST", api.conversations, {}, headers)
     assert answer.status == 201
     assert "Access-Control-Allow-Origin" not in answer.headers
 
 
-async def test_an_allowed_site_may_call_and_read(api: Api) -> None:
+async def test_allowed_site_may_call_and_read(api: Api) -> None:
     headers = {"Origin": OTHER_SITE, "Sec-Fetch-Site": "cross-site"}
     answer = await api.request("POST", api.conversations, {}, headers)
     assert answer.status == 201
@@ -88,7 +88,7 @@ async def test_an_allowed_site_may_call_and_read(api: Api) -> None:
     assert (refused.status, refused.headers["Access-Control-Allow-Origin"]) == (404, OTHER_SITE)
 
 
-async def test_an_allowed_site_is_told_beforehand_what_it_may(api: Api) -> None:
+async def test_preflight_of_an_allowed_site_lists_its_permissions(api: Api) -> None:
     path = f"/api/conversations/{uuid4()}"
     asking = {"Access-Control-Request-Method": "PATCH", "Access-Control-Request-Headers": "content-type"}
     answer = await api.request("OPTIONS", path, None, {"Origin": OTHER_SITE, **asking})
@@ -104,7 +104,7 @@ async def test_an_allowed_site_is_told_beforehand_what_it_may(api: Api) -> None:
     assert not [name for name in own.headers if name.startswith("Access-Control")]
 
 
-async def test_the_session(api: Api, settings: Settings) -> None:
+async def test_session_names_actor_and_companies(api: Api, settings: Settings) -> None:
     company = {"id": str(settings.default_company_id)}
     answer = await api.get("/api/session")
     assert answer.json == {"mode": "local_trusted", "actor": {"name": "board"}, "companies": [company]}
@@ -138,7 +138,7 @@ def speakers(client: Client) -> tuple[ScopedApi, ScopedApi]:
 
 
 @pytest.mark.parametrize(("method", "template"), OPERATIONS)
-async def test_another_companys_resources_do_not_exist_and_its_lists_are_closed(
+async def test_resources_of_another_company_are_not_found_and_its_lists_forbidden(
     speakers: tuple[ScopedApi, ScopedApi], method: str, template: str
 ) -> None:
     owner, stranger = speakers
@@ -168,7 +168,7 @@ async def test_another_companys_resources_do_not_exist_and_its_lists_are_closed(
 
 
 @pytest.mark.parametrize(("method", "template"), OPERATIONS)
-async def test_without_credentials_there_is_only_the_session(
+async def test_request_without_credentials_reaches_only_the_session(
     speakers: object, api: Api, method: str, template: str
 ) -> None:
     answer = await api.request(method, some_path(template), None if method in ("GET", "DELETE") else BODY)
@@ -179,7 +179,7 @@ async def test_without_credentials_there_is_only_the_session(
     assert answer.headers["WWW-Authenticate"] == "Bearer"
 
 
-async def test_the_session_of_those_who_are_signed_in_and_of_those_who_are_not(
+async def test_session_differs_for_signed_in_and_signed_out_clients(
     speakers: tuple[ScopedApi, ScopedApi], api: Api
 ) -> None:
     speaker, _ = speakers
@@ -189,5 +189,5 @@ async def test_the_session_of_those_who_are_signed_in_and_of_those_who_are_not(
     assert (await api.get("/api/session")).json == {"mode": "authenticated", "actor": None, "companies": []}
 
 
-async def test_a_browser_asks_beforehand_without_credentials(speakers: object, api: Api) -> None:
+async def test_preflight_needs_no_credentials(speakers: object, api: Api) -> None:
     assert (await api.request("OPTIONS", some_path("/api/conversations/{id}"))).status == 204

@@ -25,7 +25,7 @@ async def create(api: Api, **body: Any) -> Any:
     return answer.json
 
 
-async def test_an_echo(api: Api) -> None:
+async def test_echo_agent_is_created(api: Api) -> None:
     answer = await api.post(api.agents, {"name": "Echo", "adapterType": "echo", "unknown": {}})
     assert answer.status == 201
     agent = answer.json
@@ -43,7 +43,7 @@ async def test_an_echo(api: Api) -> None:
     assert (await api.get(f"/api/agents/{agent['id']}")).json == agent
 
 
-async def test_an_llm_keeps_what_it_was_told(api: Api) -> None:
+async def test_llm_agent_keeps_its_config(api: Api) -> None:
     config = {"provider": "main", "model": "m", "systemPrompt": "be\nbrief", "temperature": 0.5, "maxTokens": 7}
     assert (await create(api, adapterConfig=config))["adapterConfig"] == config
     sparse = {"provider": "other", "model": None, "temperature": 1, "unknown": 1}
@@ -67,18 +67,18 @@ async def test_an_llm_keeps_what_it_was_told(api: Api) -> None:
         ({**LLM, "adapterConfig": {"provider": "main", "maxTokens": "1"}}, ["adapterConfig.maxTokens"]),
     ],
 )
-async def test_the_bounds_of_an_agent(api: Api, body: Any, wrong: list[str]) -> None:
+async def test_agent_beyond_its_bounds_is_refused(api: Api, body: Any, wrong: list[str]) -> None:
     assert (await api.post(api.agents, body)).wrong == wrong
     assert (await api.get(api.agents)).json["items"] == []
 
 
-async def test_an_llm_without_a_config_is_refused(api: Api) -> None:
+async def test_llm_agent_without_config_is_refused(api: Api) -> None:
     answer = await api.post(api.agents, {"name": "a", "adapterType": "llm"})
     assert answer.status == 400
     assert answer.json["error"] == "Validation error"
 
 
-async def test_a_patch_changes_what_it_says(api: Api) -> None:
+async def test_patch_changes_only_the_named_fields(api: Api) -> None:
     agent = await create(api)
     path = f"/api/agents/{agent['id']}"
     renamed = (await api.patch(path, {"name": "Bea"})).json
@@ -91,7 +91,7 @@ async def test_a_patch_changes_what_it_says(api: Api) -> None:
     assert (await api.patch(path, {"adapterType": "llm"})).json["adapterConfig"] == config
 
 
-async def test_a_patch_of_the_adapter(api: Api) -> None:
+async def test_patch_changes_the_adapter(api: Api) -> None:
     path = f"/api/agents/{(await create(api))['id']}"
     echo = (await api.patch(path, {"adapterType": "echo"})).json
     assert (echo["adapterType"], echo["adapterConfig"]) == ("echo", {})
@@ -113,14 +113,14 @@ async def test_a_patch_of_the_adapter(api: Api) -> None:
         ({"adapterConfig": {"provider": "main", "temperature": "hot"}}, ["adapterConfig.temperature"]),
     ],
 )
-async def test_a_bad_patch_changes_nothing(api: Api, body: Any, wrong: list[str]) -> None:
+async def test_bad_patch_changes_nothing(api: Api, body: Any, wrong: list[str]) -> None:
     agent = await create(api)
     path = f"/api/agents/{agent['id']}"
     assert (await api.patch(path, body)).wrong == wrong
     assert (await api.get(path)).json == agent
 
 
-async def test_a_deleted_agent_is_gone(api: Api) -> None:
+async def test_deleted_agent_is_not_found(api: Api) -> None:
     agent = await create(api)
     path = f"/api/agents/{agent['id']}"
     deleted = await api.delete(path)
@@ -131,7 +131,7 @@ async def test_a_deleted_agent_is_gone(api: Api) -> None:
     assert (await api.get(f"/api/agents/{uuid4()}")).error == (404, "Agent not found")
 
 
-async def test_the_list_has_the_oldest_first_page_by_page(api: Api) -> None:
+async def test_list_pages_through_agents_oldest_first(api: Api) -> None:
     made = [(await create(api, name=str(number)))["id"] for number in range(5)]
     seen, cursor = [], ""
     while True:

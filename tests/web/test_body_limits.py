@@ -60,7 +60,7 @@ async def ended(connection: Connection) -> bool:
             return True
 
 
-async def test_a_body_of_the_limit_is_taken(module_database_url: str) -> None:
+async def test_body_of_the_limit_is_accepted(module_database_url: str) -> None:
     async with connected(module_database_url) as (_, connection):
         await write(connection, f"Content-Length: {LIMIT}", body=padded(LIMIT))
         assert (await answered(connection))[0] == 201
@@ -68,7 +68,7 @@ async def test_a_body_of_the_limit_is_taken(module_database_url: str) -> None:
         assert (await answered(connection))[0] == 201
 
 
-async def test_one_byte_more_is_not(module_database_url: str) -> None:
+async def test_body_of_one_byte_more_is_refused(module_database_url: str) -> None:
     async with connected(module_database_url) as (_, connection):
         for more in (1, 2, 100_000):
             await write(connection, f"Content-Length: {LIMIT + more}", body=padded(LIMIT + more))
@@ -83,7 +83,7 @@ async def test_one_byte_more_is_not(module_database_url: str) -> None:
         assert (await answered(connection))[0] == 201
 
 
-async def test_what_is_far_too_large_is_refused_before_it_is_sent(module_database_url: str) -> None:
+async def test_far_too_large_body_is_refused_before_it_is_sent(module_database_url: str) -> None:
     for length in (LIMIT + body_limits.DISCARDED_BYTES + 1, 2**31, 2**63, 2**64, 10**60):
         async with connected(module_database_url) as (_, connection):
             await write(connection, f"Content-Length: {length}")
@@ -91,7 +91,7 @@ async def test_what_is_far_too_large_is_refused_before_it_is_sent(module_databas
             assert await ended(connection)
 
 
-async def test_a_client_that_asks_first_is_not_told_to_go_on(module_database_url: str) -> None:
+async def test_client_that_expects_continue_is_refused_first(module_database_url: str) -> None:
     async with connected(module_database_url) as (client, connection):
         await write(connection, "Expect: 100-continue", f"Content-Length: {LIMIT + 1}")
         assert (await answered(connection))[::2] == (413, TOO_LARGE)
@@ -103,7 +103,7 @@ async def test_a_client_that_asks_first_is_not_told_to_go_on(module_database_url
         assert (await answered(another))[0] == 201
 
 
-async def test_an_endless_body_ends_and_is_not_kept(module_database_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_endless_body_is_cut_and_not_kept(module_database_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(body_limits, "DISCARDED_BYTES", 4 * 2**20)
     piece = b"10000\r\n" + b"x" * 0x10000 + b"\r\n"
     async with connected(module_database_url) as (_, connection):
@@ -147,7 +147,7 @@ async def test_an_endless_body_ends_and_is_not_kept(module_database_url: str, mo
         b"POST /api/session HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: gzip\r\n\r\n",
     ],
 )
-async def test_what_is_not_http_harms_nobody(
+async def test_bytes_that_are_not_http_harm_nobody(
     module_database_url: str, caplog: pytest.LogCaptureFixture, request_bytes: bytes
 ) -> None:
     async with connected(module_database_url) as (client, connection):
@@ -163,7 +163,7 @@ async def test_what_is_not_http_harms_nobody(
     assert [record for record in caplog.records if record.exc_info] == []
 
 
-async def test_a_client_that_leaves_in_mid_body_harms_nobody(
+async def test_client_that_leaves_in_mid_body_harms_nobody(
     module_database_url: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     async with serving(module_database_url, max_body_bytes=LIMIT) as client:

@@ -14,7 +14,7 @@ def list_path(api: Api) -> str:
     return f"/api/companies/{api.company}/bookmarks"
 
 
-async def test_put_list_delete(api: Api) -> None:
+async def test_bookmark_is_put_listed_and_deleted(api: Api) -> None:
     conversation = await api.conversation(title="Plans")
     said = await api.say(conversation, "to be found again")
     bookmark = f"{conversation}/messages/{said['id']}/bookmark"
@@ -32,7 +32,7 @@ async def test_put_list_delete(api: Api) -> None:
     assert (await api.get(list_path(api))).json["items"] == []
 
 
-async def test_pages(api: Api) -> None:
+async def test_list_pages_through_bookmarks(api: Api) -> None:
     conversation = await api.conversation()
     for number in range(3):
         said = await api.say(conversation, str(number))
@@ -45,7 +45,7 @@ async def test_pages(api: Api) -> None:
     assert (await api.get(f"{list_path(api)}?cursor=x")).wrong == ["cursor"]
 
 
-async def test_what_is_not_there(api: Api) -> None:
+async def test_bookmark_of_an_unknown_message_is_not_found(api: Api) -> None:
     conversation, other = await api.conversation(), await api.conversation()
     first, second = await api.say(conversation, "a"), await api.say(conversation, "b")
     bookmark = f"{conversation}/messages/{second['id']}/bookmark"

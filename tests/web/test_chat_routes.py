@@ -25,7 +25,7 @@ TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z")
 # --- conversations ----------------------------------------------------------------------------------------
 
 
-async def test_a_new_conversation(api: Api) -> None:
+async def test_new_conversation_has_its_fields(api: Api) -> None:
     agent = str(uuid4())
     answer = await api.post(api.conversations, {"title": "Plans", "agentId": agent, "unknown": 1})
     assert answer.status == 201
@@ -51,13 +51,13 @@ async def test_a_new_conversation(api: Api) -> None:
 
 
 @pytest.mark.parametrize("body", [None, {}, {"title": None}, {"title": "  ", "agentId": None}])
-async def test_a_new_conversation_needs_nothing(api: Api, body: Any) -> None:
+async def test_new_conversation_needs_no_fields(api: Api, body: Any) -> None:
     answer = await api.post(api.conversations, body)
     assert answer.status == 201
     assert (answer.json["title"], answer.json["agentId"]) == (None, None)
 
 
-async def test_the_bounds_of_a_conversation(api: Api) -> None:
+async def test_conversation_beyond_its_bounds_is_refused(api: Api) -> None:
     assert (await api.post(api.conversations, {"title": "é" * 200})).json["title"] == "é" * 200
     assert (await api.post(api.conversations, {"title": "é" * 201})).wrong == ["title"]
     assert (await api.post(api.conversations, {"title": 1, "agentId": "x"})).wrong == ["title", "agentId"]
@@ -66,7 +66,7 @@ async def test_the_bounds_of_a_conversation(api: Api) -> None:
     assert (await api.patch(conversation, {"agentId": "00000000000040008000000000000001"})).wrong == ["agentId"]
 
 
-async def test_a_patch_changes_what_it_says(api: Api) -> None:
+async def test_patch_changes_only_the_named_fields(api: Api) -> None:
     agent = str(uuid4())
     conversation = await api.conversation(title="a")
     before = (await api.get(conversation)).json
@@ -84,7 +84,7 @@ async def test_a_patch_changes_what_it_says(api: Api) -> None:
 
 
 @pytest.mark.parametrize(("do", "undo", "key"), [("archive", "unarchive", "archivedAt"), ("pin", "unpin", "pinnedAt")])
-async def test_archive_and_pin(api: Api, do: str, undo: str, key: str) -> None:
+async def test_conversation_is_archived_and_pinned(api: Api, do: str, undo: str, key: str) -> None:
     conversation = await api.conversation()
     before = (await api.get(conversation)).json
     once, twice = await api.post(f"{conversation}/{do}"), await api.post(f"{conversation}/{do}")
@@ -96,7 +96,7 @@ async def test_archive_and_pin(api: Api, do: str, undo: str, key: str) -> None:
         assert (undone.status, undone.json) == (200, before)
 
 
-async def test_the_list(api: Api) -> None:
+async def test_list_filters_conversations(api: Api) -> None:
     agent = str(uuid4())
     paths = {title: await api.conversation(title=title) for title in ("one", "two", "three", "four", "five")}
     await api.post(f"{paths['one']}/pin")
@@ -126,7 +126,7 @@ async def test_the_list(api: Api) -> None:
     assert whole["items"][0] == (await api.get(paths["one"])).json
 
 
-async def test_the_list_goes_on_where_a_page_ended(api: Api) -> None:
+async def test_list_continues_where_a_page_ended(api: Api) -> None:
     made = [await api.conversation(title=str(number)) for number in range(7)]
     await api.post(f"{made[2]}/pin")
     seen, cursor = [], ""
@@ -161,11 +161,11 @@ async def test_the_list_goes_on_where_a_page_ended(api: Api) -> None:
         ("q=a&q=b", "q"),
     ],
 )
-async def test_a_bad_query_is_refused(api: Api, query: str, path: str) -> None:
+async def test_bad_query_is_refused(api: Api, query: str, path: str) -> None:
     assert (await api.get(f"{api.conversations}?{query}")).wrong == [path]
 
 
-async def test_a_cursor_of_another_list_is_refused(api: Api) -> None:
+async def test_cursor_of_another_list_is_refused(api: Api) -> None:
     for _ in range(2):
         conversation = await api.conversation()
         await api.say(conversation, "x")
@@ -189,7 +189,7 @@ async def test_a_cursor_of_another_list_is_refused(api: Api) -> None:
 # --- messages ---------------------------------------------------------------------------------------------
 
 
-async def test_a_new_message(api: Api) -> None:
+async def test_new_message_has_its_fields(api: Api) -> None:
     agent = str(uuid4())
     conversation = await api.conversation()
     said = await api.say(conversation, "hello\n", "assistant", agentId=agent)
@@ -216,7 +216,7 @@ async def test_a_new_message(api: Api) -> None:
     assert (await api.get(conversation)).json["updatedAt"] == said["createdAt"]
 
 
-async def test_the_bounds_of_a_message(api: Api) -> None:
+async def test_message_beyond_its_bounds_is_refused(api: Api) -> None:
     conversation = await api.conversation()
     messages = f"{conversation}/messages"
     said = await api.say(conversation, "\U0001f600" * 100_000)
@@ -232,7 +232,7 @@ async def test_the_bounds_of_a_message(api: Api) -> None:
     assert len(await api.contents(conversation)) == 1
 
 
-async def test_every_character_comes_back(api: Api) -> None:
+async def test_every_character_is_stored_and_returned(api: Api) -> None:
     conversation = await api.conversation()
     content = "".join(map(chr, range(1, 0x180))) + "\u2028\u202e\ufeff\uffff\U0001f469\u200d\U0001f680\U0010ffff"
     said = await api.say(conversation, content)
@@ -240,7 +240,7 @@ async def test_every_character_comes_back(api: Api) -> None:
     assert await api.contents(conversation) == [content]
 
 
-async def test_the_title_is_the_first_line_of_the_first_user_message(api: Api) -> None:
+async def test_title_is_the_first_line_of_the_first_user_message(api: Api) -> None:
     conversation = await api.conversation()
     await api.say(conversation, "be brief", "system")
     assert (await api.get(conversation)).json["title"] is None
@@ -253,7 +253,7 @@ async def test_the_title_is_the_first_line_of_the_first_user_message(api: Api) -
     assert (await api.get(conversation)).json["title"] == "mine"
 
 
-async def test_an_edit(api: Api) -> None:
+async def test_edit_changes_the_effective_content(api: Api) -> None:
     conversation = await api.conversation()
     said = await api.say(conversation, "teh")
     answer = await api.put(f"{conversation}/messages/{said['id']}", {"content": "the"})
@@ -264,7 +264,7 @@ async def test_an_edit(api: Api) -> None:
     assert (await api.get(conversation)).json["updatedAt"] == answer.json["editedAt"]
 
 
-async def test_a_message_of_another_conversation_is_not_found(api: Api) -> None:
+async def test_message_of_another_conversation_is_not_found(api: Api) -> None:
     here, there = await api.conversation(), await api.conversation()
     said = await api.say(here, "x")
     not_found = (404, "Message not found")
@@ -275,7 +275,7 @@ async def test_a_message_of_another_conversation_is_not_found(api: Api) -> None:
     assert await api.contents(here) == ["x"]
 
 
-async def test_the_messages_page_by_page(api: Api) -> None:
+async def test_list_pages_through_messages(api: Api) -> None:
     conversation = await api.conversation()
     for number in range(5):
         await api.say(conversation, str(number))
@@ -297,7 +297,7 @@ async def test_the_messages_page_by_page(api: Api) -> None:
         assert (await api.get(f"{conversation}/messages?{query}")).wrong == [query.partition("=")[0]]
 
 
-async def test_rewind(api: Api, chat: App) -> None:
+async def test_rewind_supersedes_later_messages(api: Api, chat: App) -> None:
     conversation = await api.conversation()
     said = [await api.say(conversation, str(number)) for number in range(4)]
     answer = await api.post(f"{conversation}/messages/{said[1]['id']}/rewind")
@@ -311,7 +311,7 @@ async def test_rewind(api: Api, chat: App) -> None:
     assert (await api.post(f"{conversation}/branch", {"messageId": said[3]["id"]})).status == 404
 
 
-async def test_an_answer_that_is_being_generated(api: Api, module_database_url: str) -> None:
+async def test_answer_in_progress_is_shown_with_its_conversation(api: Api, module_database_url: str) -> None:
     conversation = await api.conversation()
     said = await api.say(conversation, "x")
     with psycopg.connect(module_database_url) as connection:
@@ -329,7 +329,7 @@ async def test_an_answer_that_is_being_generated(api: Api, module_database_url: 
     assert answer.error == (409, "An answer is being generated in this conversation")
 
 
-async def test_an_answer_that_nobody_reads_makes_way_for_a_rewind(module_database_url: str) -> None:
+async def test_answer_without_readers_gives_way_to_a_rewind(module_database_url: str) -> None:
     async with ModelServer() as model, serving(module_database_url, **model.settings) as client:
         conversation = await client.conversation()
         question = await client.say(conversation, "x")
@@ -346,7 +346,7 @@ async def test_an_answer_that_nobody_reads_makes_way_for_a_rewind(module_databas
         await call.closed()
 
 
-async def test_branch(api: Api) -> None:
+async def test_branch_copies_the_history(api: Api) -> None:
     conversation = await api.conversation(agentId=str(uuid4()))
     said = [await api.say(conversation, str(number)) for number in range(3)]
     await api.put(f"{conversation}/messages/{said[0]['id']}", {"content": "edited"})
@@ -367,7 +367,7 @@ async def test_branch(api: Api) -> None:
     assert (await api.post(f"{conversation}/branch", {})).wrong == ["messageId"]
 
 
-async def test_the_history(api: Api, chat: App) -> None:
+async def test_history_holds_effective_contents_without_superseded_messages(api: Api, chat: App) -> None:
     from chatserver.services.access import local_actor
 
     conversation = await api.conversation()
@@ -395,7 +395,7 @@ BODY = {"role": "user", "content": "x", "messageId": str(uuid4())}
 GONE = ((404, "Conversation not found"), (404, "Message not found"))
 
 
-async def test_a_deleted_conversation_is_gone_with_all_below_it_until_it_is_restored(api: Api) -> None:
+async def test_deleted_conversation_is_not_found_until_restored(api: Api) -> None:
     conversation = await api.conversation(title="t")
     said = await api.say(conversation, "x")
     before = (await api.get(conversation)).json
@@ -416,14 +416,14 @@ async def test_a_deleted_conversation_is_gone_with_all_below_it_until_it_is_rest
 
 
 @pytest.mark.parametrize(("method", "template"), BELOW)
-async def test_an_unknown_conversation_is_not_found(api: Api, method: str, template: str) -> None:
+async def test_unknown_conversation_is_not_found(api: Api, method: str, template: str) -> None:
     path = template.replace("{id}", str(uuid4())).replace("{messageId}", str(uuid4()))
     answer = await api.request(method, path, None if method in ("GET", "DELETE") else BODY)
     assert answer.error[0] == 404
 
 
 @pytest.mark.parametrize("bad", ["x", "%20", "%00", "%ff", "%2e%2e", "01a2066cab457b0390cb32bab075e0f7", "null"])
-async def test_a_malformed_id_is_told_from_an_unknown_one(api: Api, bad: str) -> None:
+async def test_malformed_id_is_refused_unlike_an_unknown_one(api: Api, bad: str) -> None:
     for route in ROUTES:
         names = re.findall(r"{\w+}", route.path)
         for name in names:
@@ -465,7 +465,7 @@ class ChatRoutesTest(AsyncHTTPTestCase):
         )
         return answer.code, json.loads(answer.body) if answer.body else None
 
-    def test_a_conversation_from_begin_to_end(self) -> None:
+    def test_conversation_from_beginning_to_end(self) -> None:
         status, conversation = self.call("POST", f"/api/companies/{uuid4()}/conversations", {"title": "t"})
         assert status == 201
         path = f"/api/conversations/{conversation['id']}"

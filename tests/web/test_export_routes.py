@@ -60,7 +60,7 @@ async def test_markdown_is_the_default(api: Api) -> None:
         assert text.endswith("\n\nWhat is it?\n")
 
 
-async def test_json_has_all_that_the_api_tells(api: Api) -> None:
+async def test_json_has_all_fields_of_the_api(api: Api) -> None:
     conversation = await api.conversation(title="Plans")
     agent = (await api.post(api.agents, {"name": "Guide", "adapterType": "echo"})).json
     first = await api.say(conversation, "one")
@@ -83,7 +83,7 @@ async def test_json_has_all_that_the_api_tells(api: Api) -> None:
     ConversationExport.model_validate_json(answer.body, by_alias=True, by_name=False)
 
 
-async def test_a_conversation_without_messages(api: Api) -> None:
+async def test_conversation_without_messages_is_exported(api: Api) -> None:
     conversation = await api.conversation()
     assert (await api.get(f"{conversation}/export?format=json")).json["messages"] == []
     answer = await api.get(f"{conversation}/export")
@@ -91,7 +91,7 @@ async def test_a_conversation_without_messages(api: Api) -> None:
     assert answer.body.startswith(b"# Conversation\n")
 
 
-async def test_a_long_conversation_is_complete_and_in_order(api: Api, module_database_url: str) -> None:
+async def test_long_conversation_is_complete_and_in_order(api: Api, module_database_url: str) -> None:
     conversation = await api.conversation()
     say_much(module_database_url, conversation.rpartition("/")[2], messages=2 * export.BATCH_ROWS + 1, chars=3)
     document = (await api.get(f"{conversation}/export?format=json")).json
@@ -99,7 +99,7 @@ async def test_a_long_conversation_is_complete_and_in_order(api: Api, module_dat
     assert contents == [f"{number}xxx" for number in range(1, 2 * export.BATCH_ROWS + 2)]
 
 
-async def test_head_has_the_headers_alone(api: Api) -> None:
+async def test_head_returns_only_the_headers(api: Api) -> None:
     conversation = await api.conversation(title="Plans")
     await api.say(conversation, "one")
     answer = await api.request("HEAD", f"{conversation}/export")
@@ -109,11 +109,11 @@ async def test_head_has_the_headers_alone(api: Api) -> None:
 
 
 @pytest.mark.parametrize("query", ["format=", "format=xml", "format=json&format=json"])
-async def test_an_unknown_format_is_refused(api: Api, query: str) -> None:
+async def test_unknown_format_is_refused(api: Api, query: str) -> None:
     assert (await api.get(f"{await api.conversation()}/export?{query}")).wrong == ["format"]
 
 
-async def test_what_is_not_there_is_refused(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_unknown_or_deleted_conversation_is_not_found(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
     conversation = await api.conversation()
     for path in (f"/api/conversations/{uuid4()}", conversation):
         if path == conversation:
@@ -131,7 +131,9 @@ async def test_what_is_not_there_is_refused(api: Api, monkeypatch: pytest.Monkey
     assert (await api.get(f"{conversation}/export")).status == 404
 
 
-async def test_a_database_that_is_away_is_told_before_the_first_byte(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_unavailable_database_is_reported_before_the_first_byte(
+    api: Api, monkeypatch: pytest.MonkeyPatch
+) -> None:
     conversation = await api.conversation()
 
     def next_batch(*_: Any, **__: Any) -> Any:
@@ -198,14 +200,14 @@ def batches(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     return begun
 
 
-async def test_a_client_that_leaves_ends_the_work(database_url: str, batches: list[int]) -> None:
+async def test_work_ends_when_the_client_leaves(database_url: str, batches: list[int]) -> None:
     async with half_read(database_url) as (served, connection):
         connection.reset()
         await ended(served)
     assert 0 < len(batches) < MANY * LONG // export.BATCH_BYTES // 2
 
 
-async def test_a_client_that_takes_nothing_is_cut_off(database_url: str, batches: list[int]) -> None:
+async def test_client_that_reads_nothing_is_cut_off(database_url: str, batches: list[int]) -> None:
     async with half_read(database_url, slow_reader_seconds=0.3) as (served, connection):
         await ended(served)
         assert served.app.metrics.slow_readers._value.get() == 1
@@ -215,9 +217,7 @@ async def test_a_client_that_takes_nothing_is_cut_off(database_url: str, batches
 
 
 @pytest.mark.parametrize("version", ["HTTP/1.1", "HTTP/1.0"])
-async def test_a_database_that_goes_away_leaves_no_complete_file(
-    database_url: str, postgres_url: str, version: str
-) -> None:
+async def test_lost_database_leaves_no_complete_file(database_url: str, postgres_url: str, version: str) -> None:
     name = urlsplit(database_url).path[1:]
     async with half_read(database_url, version=version) as (served, connection):
         with psycopg.connect(with_database(postgres_url, "postgres"), autocommit=True) as admin:
@@ -229,7 +229,7 @@ async def test_a_database_that_goes_away_leaves_no_complete_file(
         await ended(served)
 
 
-async def test_an_export_is_cut_off_when_the_server_has_to_end(database_url: str) -> None:
+async def test_export_is_cut_off_when_the_server_must_end(database_url: str) -> None:
     async with half_read(database_url) as (served, connection):
         served.app.streams.close()
         with pytest.raises(ConnectionResetError):
@@ -237,7 +237,7 @@ async def test_an_export_is_cut_off_when_the_server_has_to_end(database_url: str
         await ended(served)
 
 
-async def test_no_export_begins_while_the_server_ends(database_url: str) -> None:
+async def test_export_is_refused_while_the_server_ends(database_url: str) -> None:
     async with serving(database_url) as served:
         conversation = await served.conversation()
         served.app.begin_drain()
@@ -246,7 +246,7 @@ async def test_no_export_begins_while_the_server_ends(database_url: str) -> None
         assert int(response.headers["retry-after"]) >= 1
 
 
-async def test_clients_of_http_1_0_get_complete_files(database_url: str) -> None:
+async def test_http_1_0_client_gets_the_complete_file(database_url: str) -> None:
     async with serving(database_url) as served:
         conversation = await served.conversation()
         say_much(database_url, conversation, messages=300)
@@ -256,7 +256,7 @@ async def test_clients_of_http_1_0_get_complete_files(database_url: str) -> None
         assert len(json.loads(await rest_of(connection))["messages"]) == 300
 
 
-async def test_a_file_goes_out_in_small_pieces_and_ends_with_the_last_chunk(database_url: str) -> None:
+async def test_file_is_sent_in_small_pieces_and_ends_with_the_last_chunk(database_url: str) -> None:
     async with serving(database_url) as served:
         conversation = await served.conversation()
         say_much(database_url, conversation, messages=300)

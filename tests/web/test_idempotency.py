@@ -16,7 +16,7 @@ async def post(client: Client, conversation: str, key: str, **body: Any) -> Resp
     return await client.request("POST", f"/api/conversations/{conversation}/messages", body, {"Idempotency-Key": key})
 
 
-async def test_the_same_again_gives_the_first_result(database_url: str) -> None:
+async def test_same_key_again_gives_the_first_result(database_url: str) -> None:
     async with serving(database_url) as client:
         conversation, other = await client.conversation(), await client.conversation()
         first = await post(client, conversation, "k")
@@ -40,7 +40,7 @@ async def test_the_same_again_gives_the_first_result(database_url: str) -> None:
         assert (await post(client, conversation, "l")).status == 201
 
 
-async def test_twenty_at_once(database_url: str) -> None:
+async def test_twenty_requests_at_once_store_one_message(database_url: str) -> None:
     async with serving(database_url) as client:
         conversation = await client.conversation()
         answers = await asyncio.gather(*(post(client, conversation, "k") for _ in range(20)))
@@ -49,7 +49,7 @@ async def test_twenty_at_once(database_url: str) -> None:
         assert len(await client.messages(conversation)) == 1
 
 
-async def test_a_refused_message_leaves_its_key_free(database_url: str) -> None:
+async def test_refused_message_leaves_its_key_free(database_url: str) -> None:
     async with serving(database_url) as client:
         conversation = await client.conversation()
         assert (await post(client, conversation, "k", content="")).status == 400
@@ -61,7 +61,7 @@ async def test_a_refused_message_leaves_its_key_free(database_url: str) -> None:
         assert (await post(client, conversation, "k")).status == 404
 
 
-async def test_keys_that_are_none(database_url: str) -> None:
+async def test_malformed_key_is_refused(database_url: str) -> None:
     async with serving(database_url) as client:
         conversation = await client.conversation()
         for key in ("", "x" * 256, "two words", "ü"):
@@ -71,7 +71,7 @@ async def test_keys_that_are_none(database_url: str) -> None:
         assert (await post(client, conversation, "x" * 255)).status == 201
 
 
-async def test_old_keys_make_room_for_new_ones(database_url: str) -> None:
+async def test_old_keys_are_removed_for_new_ones(database_url: str) -> None:
     async with serving(database_url) as client:
         conversation = await client.conversation()
         for number in range(15):

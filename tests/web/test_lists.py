@@ -52,5 +52,5 @@ async def test_other_tasks_run_between_items_of_every_list(api: Api, monkeypatch
         assert first < second, path
 
 
-async def test_an_empty_list(api: Api) -> None:
+async def test_empty_list_has_no_items_and_no_cursor(api: Api) -> None:
     assert (await api.get(api.agents)).json == {"items": [], "hasMore": False, "nextCursor": None}

@@ -19,14 +19,14 @@ async def none_open(server: Served) -> None:
 
 @pytest.mark.parametrize("method", ["GET", "HEAD", "OPTIONS", "POST", "BREW"])
 @pytest.mark.parametrize("path", ["/healthz", "/", "/nowhere", "/api/session", "/api/conversations/x/export"])
-async def test_an_answered_request_is_not_open(database_url: str, method: str, path: str) -> None:
+async def test_request_with_a_response_is_not_open(database_url: str, method: str, path: str) -> None:
     async with serving(database_url) as server:
         await server.request(method, path)
         await none_open(server)
 
 
 @pytest.mark.parametrize("with_reset", [True, False])
-async def test_one_whose_client_left_in_mid_response_is_not_open(database_url: str, with_reset: bool) -> None:
+async def test_request_whose_client_left_in_mid_response_is_not_open(database_url: str, with_reset: bool) -> None:
     async with serving(database_url) as server:
         conversation = await server.conversation()
         for _ in range(80):
@@ -40,7 +40,7 @@ async def test_one_whose_client_left_in_mid_response_is_not_open(database_url: s
             await none_open(server)
 
 
-async def test_a_stream_is_open_until_its_end(database_url: str) -> None:
+async def test_stream_is_open_until_its_end(database_url: str) -> None:
     async with ModelServer() as model, serving(database_url, **model.settings) as server:
         conversation = await server.conversation()
         await server.say(conversation, "x")
@@ -56,7 +56,7 @@ async def test_a_stream_is_open_until_its_end(database_url: str) -> None:
         await none_open(server)
 
 
-async def test_while_draining_clients_are_told_to_close_their_connections(database_url: str) -> None:
+async def test_draining_server_tells_clients_to_close_their_connections(database_url: str) -> None:
     async with serving(database_url) as server:
         connection = await server.connect()
         for draining, told in ((False, None), (True, "close")):

@@ -86,20 +86,20 @@ def schema_named(name: str) -> dict[str, str]:
     ],
     ids=["default", "limits", "providers", "authenticated"],
 )
-def test_it_is_valid_whatever_the_settings(settings: Settings) -> None:
+def test_document_is_valid_with_all_settings(settings: Settings) -> None:
     document = describe(ROUTES, settings, "0")
     assert [error.message for error in OpenAPIV31SpecValidator(document).iter_errors()] == []
     json.dumps(document, allow_nan=False)
 
 
-def test_it_has_the_paths_and_methods_of_the_routes_and_no_others() -> None:
+def test_document_has_exactly_the_paths_and_methods_of_the_routes() -> None:
     table = {(route.path, method.lower()) for route in ROUTES for method in route.operations}
     document = {(path, method) for path, item in DOCUMENT["paths"].items() for method in set(item) - {"parameters"}}
     assert document == table
 
 
 @pytest.mark.parametrize(("route", "method", "operation"), OPERATIONS)
-def test_an_operation_is_described_as_the_table_has_it(route: Route, method: str, operation: Operation) -> None:
+def test_operation_matches_its_route(route: Route, method: str, operation: Operation) -> None:
     told = described(route, method)
     path_parameters = DOCUMENT["paths"][route.path].get("parameters", [])
     assert [(each["name"], each["in"], each["required"]) for each in path_parameters] == [
@@ -126,7 +126,7 @@ def test_an_operation_is_described_as_the_table_has_it(route: Route, method: str
 
 
 @pytest.mark.parametrize(("route", "method", "operation"), OPERATIONS)
-def test_an_operation_has_a_name_and_says_what_it_does(route: Route, method: str, operation: Operation) -> None:
+def test_operation_has_a_name_and_a_description(route: Route, method: str, operation: Operation) -> None:
     told = described(route, method)
     assert re.fullmatch(r"[a-z]+([A-Z][a-z]+)*", told["operationId"])
     assert told["summary"][0].isupper()
@@ -135,7 +135,7 @@ def test_an_operation_has_a_name_and_says_what_it_does(route: Route, method: str
     assert all(text.endswith(".") for text in (*operation.also.values(), *operation.refusals.values()))
 
 
-def test_names_of_operations_are_there_once() -> None:
+def test_operation_names_are_unique() -> None:
     names = [operation.id for route in ROUTES for operation in route.operations.values()]
     assert len(set(names)) == len(names)
 
@@ -185,7 +185,7 @@ def test_schemas_have_known_keywords_only() -> None:
 # --- examples -----------------------------------------------------------------------------------------------------
 
 
-def test_every_body_and_answer_has_an_example() -> None:
+def test_every_body_and_response_has_an_example() -> None:
     for route in ROUTES:
         for method in route.operations:
             told = described(route, method)
@@ -196,7 +196,7 @@ def test_every_body_and_answer_has_an_example() -> None:
 
 
 @pytest.mark.parametrize("name", EXAMPLES)
-def test_an_example_is_what_it_is_an_example_of(name: str) -> None:
+def test_example_matches_its_schema(name: str) -> None:
     assert errors_in(DOCUMENT, schema_named(name), EXAMPLES[name]) == []
     whole = DOCUMENT["components"]["schemas"][name].get("properties")
     if whole is not None and not name.startswith(("Create", "Update", "Stream")):
@@ -215,7 +215,7 @@ def test_bodies_have_the_bounds_of_the_settings() -> None:
     assert "2000 bytes" in document["info"]["description"]
 
 
-def test_agents_need_a_provider_that_is_configured() -> None:
+def test_agent_schema_allows_only_configured_providers() -> None:
     agent = schema_named("CreateAgent")
     two = Settings(providers={"b": ProviderSettings(kind="echo"), "a": ProviderSettings(kind="echo")})
     for settings, provider, right in [(two, "a", True), (two, "b", True), (two, "c", False), (Settings(), "a", False)]:
@@ -226,7 +226,7 @@ def test_agents_need_a_provider_that_is_configured() -> None:
     assert errors_in(DOCUMENT, agent, {"name": "x", "adapterType": "echo"}) == []
 
 
-def test_who_has_to_sign_in() -> None:
+def test_security_is_required_where_sign_in_is() -> None:
     assert DOCUMENT["security"] == []
     document = describe(ROUTES, Settings(auth="authenticated"), "0")
     schemes = [name for alternative in document["security"] for name in alternative]
@@ -243,7 +243,7 @@ def test_who_has_to_sign_in() -> None:
 # --- what the server sends ----------------------------------------------------------------------------------------
 
 
-async def test_it_is_served(api: Api) -> None:
+async def test_document_is_served(api: Api) -> None:
     answer = await api.get("/api/openapi.json")
     assert answer.status == 200
     assert answer.headers["Content-Type"] == "application/json"
@@ -255,7 +255,7 @@ async def test_it_is_served(api: Api) -> None:
     assert (head.status, head.headers["Content-Length"], head.body) == (200, str(len(answer.body)), b"")
 
 
-async def test_every_event_is_as_described(database_url: str) -> None:
+async def test_every_event_matches_its_schema(database_url: str) -> None:
     """One of each, from a real server and a model that does what it is told."""
     events: list[Any] = []
     async with ModelServer() as model, serving(database_url, **model.settings) as client:

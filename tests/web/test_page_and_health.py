@@ -51,7 +51,7 @@ def app(chat: App, folder: Path) -> Application:
 
 
 @pytest.mark.parametrize("path", ["/", "/?x=1", "/c/", "/c/01a2066c-ab45-7b03-90cb-32bab075e0f7", "/c/a/b", "/c/%ff"])
-async def test_the_page(api: Api, folder: Path, path: str) -> None:
+async def test_page_is_served(api: Api, folder: Path, path: str) -> None:
     answer = await api.get(path)
     assert (answer.status, answer.body) == (200, (folder / "index.html").read_bytes())
     assert answer.headers["Content-Type"] == "text/html; charset=utf-8"
@@ -73,7 +73,7 @@ async def test_the_page(api: Api, folder: Path, path: str) -> None:
         ("index.html", "text/html; charset=utf-8"),
     ],
 )
-async def test_its_files(api: Api, folder: Path, name: str, content_type: str) -> None:
+async def test_files_of_the_page_are_served(api: Api, folder: Path, name: str, content_type: str) -> None:
     answer = await api.get(f"/static/{name}")
     assert (answer.status, answer.body) == (200, (folder / name).read_bytes())
     assert answer.headers["Content-Type"] == content_type
@@ -113,15 +113,15 @@ async def test_nothing_else_is_served(api: Api, name: str) -> None:
     assert answer.error == (404, "Not found")
 
 
-async def test_a_name_that_is_not_utf_8_is_malformed(api: Api) -> None:
+async def test_file_name_that_is_not_utf_8_is_malformed(api: Api) -> None:
     assert (await api.get("/static/%ff")).error == (400, "Malformed path")
 
 
-def test_the_package_has_a_page() -> None:
+def test_package_has_a_page() -> None:
     assert "index.html" in load_files(PAGE_FOLDER).by_name
 
 
-def test_the_page_names_what_its_scripts_import(tmp_path: Path) -> None:
+def test_page_preloads_imports_of_its_scripts(tmp_path: Path) -> None:
     """Browsers ask for all of it at once, instead of reading one module to learn of the next."""
     files = {
         "index.html": '<script type="module" src="/static/js/main.js"></script>',
@@ -157,14 +157,14 @@ def test_comments_are_not_sent(suffix: str, source: str, sent: str) -> None:
 # --- health -----------------------------------------------------------------------------------------------
 
 
-async def test_health(api: Api) -> None:
+async def test_health_is_reported(api: Api) -> None:
     for path in ("/healthz", "/readyz"):
         answer = await api.get(path)
         assert (answer.status, answer.json) == (200, {"status": "ok"})
         assert answer.headers["Cache-Control"] == "no-store"
 
 
-async def test_a_process_that_is_about_to_stop_takes_no_traffic(api: Api, chat: App) -> None:
+async def test_draining_process_is_not_ready(api: Api, chat: App) -> None:
     chat.begin_drain()
     answer = await api.get("/readyz")
     assert answer.error == (503, "Shutting down")
@@ -172,7 +172,7 @@ async def test_a_process_that_is_about_to_stop_takes_no_traffic(api: Api, chat: 
     assert (await api.get("/healthz")).status == 200
 
 
-async def test_a_database_that_does_not_answer_in_time(api: Api, chat: App, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_silent_database_makes_the_process_unready(api: Api, chat: App, monkeypatch: pytest.MonkeyPatch) -> None:
     async def silent(*args: object) -> None:
         await asyncio.Event().wait()
 
@@ -181,7 +181,7 @@ async def test_a_database_that_does_not_answer_in_time(api: Api, chat: App, monk
     assert (await api.get("/readyz")).error == (503, "The database is not available")
 
 
-async def test_the_metrics_count_requests_by_handler(api: Api) -> None:
+async def test_metrics_count_requests_by_handler(api: Api) -> None:
     conversation = await api.conversation()
     await api.get(conversation)
     await api.get(f"{conversation}/x")
@@ -219,7 +219,7 @@ class TestWithoutADatabase:
     def app(self, make_chat: Callable[[str], App], tmp_path: Path) -> Application:
         return make_chat(f"postgresql://chat@/chat?host={tmp_path}").web
 
-    async def test_it_lives_but_takes_no_traffic(self, client: Client) -> None:
+    async def test_process_without_database_is_alive_but_not_ready(self, client: Client) -> None:
         api = Api(client)
         assert (await api.get("/healthz")).status == 200
         assert (await api.get("/")).status == 200

@@ -37,7 +37,7 @@ async def test_only_answers_have_html_and_only_when_asked_for(api: Api) -> None:
     assert rendered == [{**message, "html": own} for message, own in zip(plain, (None, html, None), strict=True)]
 
 
-async def test_html_is_that_of_the_wording_that_counts(api: Api) -> None:
+async def test_html_is_of_the_effective_content(api: Api) -> None:
     conversation = await api.conversation()
     message = await api.say(conversation, "*first*", "assistant")
     assert [each["html"] for each in await listed(api, conversation)] == ["<p><em>first</em></p>"]
@@ -45,7 +45,7 @@ async def test_html_is_that_of_the_wording_that_counts(api: Api) -> None:
     assert [each["html"] for each in await listed(api, conversation)] == ["<p><code>second</code></p>"]
 
 
-async def test_it_goes_with_the_rest_of_the_query(api: Api) -> None:
+async def test_render_combines_with_the_rest_of_the_query(api: Api) -> None:
     conversation = await api.conversation()
     for content in ("a", "b", "c"):
         await api.say(conversation, content, "assistant")
@@ -57,18 +57,18 @@ async def test_it_goes_with_the_rest_of_the_query(api: Api) -> None:
 
 
 @pytest.mark.parametrize("value", ["", "xml", "HTML", "html,html", "html&render=html"])
-async def test_a_rendering_that_there_is_not(api: Api, value: str) -> None:
+async def test_unknown_rendering_is_refused(api: Api, value: str) -> None:
     conversation = await api.conversation()
     assert (await api.get(f"{conversation}/messages?render={value}")).wrong == ["render"]
 
 
-async def test_a_conversation_that_there_is_not(api: Api) -> None:
+async def test_unknown_conversation_is_not_found(api: Api) -> None:
     conversation = await api.conversation()
     await api.delete(conversation)
     assert (await api.get(f"{conversation}/messages?render=html")).status == 404
 
 
-async def test_without_a_renderer_the_text_is_there(api: Api, chat: App) -> None:
+async def test_text_is_shown_without_a_renderer(api: Api, chat: App) -> None:
     chat.rendering.renderer.command = ("/no/such/program",)
     conversation = await api.conversation()
     await api.say(conversation, "nobody ever rendered this", "assistant")
@@ -76,7 +76,7 @@ async def test_without_a_renderer_the_text_is_there(api: Api, chat: App) -> None
     assert (message["content"], message["html"]) == ("nobody ever rendered this", None)
 
 
-async def test_everyone_gets_their_own(api: Api) -> None:
+async def test_clients_at_once_get_html_of_their_own_messages(api: Api) -> None:
     conversations = [await api.conversation() for _ in range(8)]
     for number, conversation in enumerate(conversations):
         for each in range(3):
@@ -86,7 +86,7 @@ async def test_everyone_gets_their_own(api: Api) -> None:
         assert [message["html"] for message in page] == [f"<p>{number}-{each}</p>" for each in range(3)]
 
 
-async def test_both_lists_are_as_described(api: Api) -> None:
+async def test_both_lists_match_their_schemas(api: Api) -> None:
     conversation = await api.conversation()
     for role in ("user", "assistant"):
         await api.say(conversation, "a", role)
@@ -100,7 +100,7 @@ async def test_both_lists_are_as_described(api: Api) -> None:
 
 
 @pytest.mark.parametrize(("query", "copies"), [("limit=200", 1), ("limit=200&render=html", 2)])
-async def test_a_list_of_long_messages_lets_others_have_their_turn(
+async def test_other_tasks_run_between_long_messages(
     api: Api, query: str, copies: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     conversation = await api.conversation()

@@ -44,7 +44,7 @@ def is_error(answer: Response) -> bool:
 # --- headers ----------------------------------------------------------------------------------------------
 
 
-async def test_what_every_answer_bears(api: Api) -> None:
+async def test_every_response_has_the_common_headers(api: Api) -> None:
     conversation = await api.conversation()
     for answer in (
         await api.get(conversation),
@@ -70,13 +70,13 @@ async def test_what_every_answer_bears(api: Api) -> None:
 
 
 @pytest.mark.parametrize("given", ["a", "A-z_0.9", "x" * 64])
-async def test_a_sane_request_id_is_kept(api: Api, given: str) -> None:
+async def test_valid_request_id_is_kept(api: Api, given: str) -> None:
     for path in ("/api/session", "/api/nowhere", "/healthz"):
         assert (await api.get(path, X_Request_Id=given)).headers["X-Request-Id"] == given
 
 
 @pytest.mark.parametrize("given", ["", " ", "x" * 65, "a b", "a;b", "<x>", "\u00e9", "a, b"])
-async def test_another_one_is_not(api: Api, given: str) -> None:
+async def test_invalid_request_id_is_replaced(api: Api, given: str) -> None:
     made = (await api.get("/api/session", X_Request_Id=given)).headers["X-Request-Id"]
     assert re.fullmatch(r"[0-9a-f]{32}", made)
 
@@ -86,7 +86,7 @@ async def test_every_request_has_an_id_of_its_own(api: Api) -> None:
     assert len(made) == 3
 
 
-async def test_the_log_has_the_request_id(api: Api, caplog: pytest.LogCaptureFixture) -> None:
+async def test_log_has_the_request_id(api: Api, caplog: pytest.LogCaptureFixture) -> None:
     from chatserver import logs
 
     seen = []
@@ -118,7 +118,7 @@ async def test_the_log_has_the_request_id(api: Api, caplog: pytest.LogCaptureFix
         "/api/Session",
     ],
 )
-async def test_an_unknown_path_under_api(api: Api, method: str, path: str) -> None:
+async def test_unknown_path_under_api_is_not_found(api: Api, method: str, path: str) -> None:
     answer = await api.request(method, path)
     assert answer.status == 404
     if method != "HEAD":
@@ -126,7 +126,7 @@ async def test_an_unknown_path_under_api(api: Api, method: str, path: str) -> No
 
 
 @pytest.mark.parametrize("path", ["/nowhere", "/apiary", "/healthz/", "/index.html", "/..", "/%2e%2e/etc/passwd", "/é"])
-async def test_an_unknown_path_elsewhere(api: Api, path: str) -> None:
+async def test_unknown_path_elsewhere_is_not_found(api: Api, path: str) -> None:
     assert (await api.get(path)).error == (404, "Not found")
 
 
@@ -136,7 +136,7 @@ def routes() -> list[tuple[str, type[Handler]]]:
 
 
 @pytest.mark.parametrize(("template", "handler"), routes())
-async def test_a_wrong_method_is_told_the_right_ones(api: Api, template: str, handler: type[Handler]) -> None:
+async def test_wrong_method_is_refused_with_the_allowed_ones(api: Api, template: str, handler: type[Handler]) -> None:
     for method in ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "TRACE", "QUERY", "BREW"):
         if method in handler.allowed_methods():
             continue
@@ -177,13 +177,13 @@ async def test_head_is_get_without_a_body(api: Api) -> None:
         ("", b"{}"),
     ],
 )
-async def test_only_json_is_taken(api: Api, content_type: str | None, body: bytes) -> None:
+async def test_body_that_is_not_json_is_refused(api: Api, content_type: str | None, body: bytes) -> None:
     headers = {"Content-Type": content_type} if content_type is not None else {}
     answer = await api.request("POST", api.conversations, body, headers)
     assert answer.error == (415, "Content-Type must be application/json")
 
 
-async def test_a_post_without_a_body_needs_no_content_type(api: Api) -> None:
+async def test_post_without_a_body_needs_no_content_type(api: Api) -> None:
     conversation = await api.conversation()
     for path in (f"{conversation}/pin", f"{conversation}/archive", api.conversations, f"{conversation}/stop"):
         answer = await api.request("POST", path, b"")
@@ -220,7 +220,7 @@ NASTY = [
 
 
 @pytest.mark.parametrize(("method", "template"), WITH_BODY)
-async def test_no_body_does_harm(
+async def test_hostile_bodies_cause_no_server_error(
     api: Api, chat: App, caplog: pytest.LogCaptureFixture, method: str, template: str
 ) -> None:
     conversation = await api.conversation(title="before")
@@ -255,7 +255,7 @@ KEYS = st.sampled_from(
 BODIES = st.lists(st.dictionaries(KEYS, VALUES, max_size=5), min_size=1, max_size=4)
 
 
-async def test_no_values_do_harm(api: Api) -> None:
+async def test_hostile_values_cause_no_server_error(api: Api) -> None:
     """Whatever the values are, the answer is a resource or a refusal."""
     generated: list[dict[str, Any]] = []
 
@@ -285,7 +285,7 @@ async def test_no_values_do_harm(api: Api) -> None:
 # --- defects and a database that is away ------------------------------------------------------------------
 
 
-async def test_a_defect_says_nothing_to_the_client_and_all_to_the_log(
+async def test_defect_is_logged_and_hidden_from_the_client(
     api: Api, chat: App, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async def broken(*args: object) -> None:
@@ -305,7 +305,7 @@ def test_every_route_is_tried_here() -> None:
     assert {template for _, template in WITH_BODY} >= {"/api/conversations/{id}", "/api/agents/{id}"}
 
 
-async def test_too_many_requests(database_url: str) -> None:
+async def test_too_many_requests_are_refused(database_url: str) -> None:
     async with serving(database_url, requests_per_minute=5) as client:
         path = f"/api/companies/{COMPANY}/conversations"
         for _ in range(5):
@@ -325,7 +325,7 @@ async def test_too_many_requests(database_url: str) -> None:
         assert end.status == 204
 
 
-async def test_the_limit_counts_clients_behind_a_trusted_proxy(database_url: str) -> None:
+async def test_limit_counts_clients_behind_a_trusted_proxy(database_url: str) -> None:
     path = f"/api/companies/{COMPANY}/conversations"
     async with serving(database_url, requests_per_minute=1, trusted_proxies=("127.0.0.1",)) as client:
         for address, status in (("192.0.2.1", 200), ("192.0.2.1", 429), ("192.0.2.2", 200)):

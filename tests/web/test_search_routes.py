@@ -15,7 +15,7 @@ def path(api: Api, query: str) -> str:
     return f"/api/companies/{api.company}/search?{query}"
 
 
-async def test_a_hit_shows_where_and_why(api: Api) -> None:
+async def test_hit_shows_its_place_and_snippet(api: Api) -> None:
     conversation = await api.conversation(title="Plans")
     said = await api.say(conversation, "the red <b>fox</b> and the den")
     answer = await api.get(path(api, "q=fox"))
@@ -37,7 +37,7 @@ async def test_a_hit_shows_where_and_why(api: Api) -> None:
     }
 
 
-async def test_a_title_is_a_hit_without_a_message(api: Api) -> None:
+async def test_title_is_a_hit_without_a_message(api: Api) -> None:
     conversation = await api.conversation(title="Fox hunt")
     (hit,) = (await api.get(path(api, "q=fox"))).json["items"]
     assert hit["message"] is None
@@ -45,7 +45,7 @@ async def test_a_title_is_a_hit_without_a_message(api: Api) -> None:
     assert hit["snippet"] == [{"text": "Fox", "hit": True}, {"text": " hunt", "hit": False}]
 
 
-async def test_the_snippet_is_of_the_effective_content(api: Api) -> None:
+async def test_snippet_is_of_the_effective_content(api: Api) -> None:
     conversation = await api.conversation(title="Plans")
     said = await api.say(conversation, "first")
     edited = await api.put(f"{conversation}/messages/{said['id']}", {"content": "second fox"})
@@ -54,7 +54,7 @@ async def test_the_snippet_is_of_the_effective_content(api: Api) -> None:
     assert hit["snippet"] == [{"text": "second ", "hit": False}, {"text": "fox", "hit": True}]
 
 
-async def test_pages(api: Api) -> None:
+async def test_search_pages_through_hits(api: Api) -> None:
     conversation = await api.conversation(title="Plans")
     for number in range(5):
         await api.say(conversation, f"fox {number}")
@@ -84,19 +84,19 @@ async def test_pages(api: Api) -> None:
         ("q=fox&cursor=e30", "cursor"),
     ],
 )
-async def test_bad_queries(api: Api, query: str, wrong: str) -> None:
+async def test_bad_query_is_refused(api: Api, query: str, wrong: str) -> None:
     assert (await api.get(path(api, query))).wrong == [wrong]
 
 
 @pytest.mark.parametrize(
     "query", ["%22", "-", "-fox", "%27%3B--", "%5C", "%26%7C!()%3A*%3C-%3E", "x" * MAX_QUERY_CHARS]
 )
-async def test_odd_queries_find_nothing(api: Api, query: str) -> None:
+async def test_odd_query_finds_nothing(api: Api, query: str) -> None:
     await api.say(await api.conversation(title="Plans"), "the red fox")
     assert (await api.get(path(api, f"q={query}"))).json == {"items": [], "hasMore": False, "nextCursor": None}
 
 
-async def test_a_malformed_company_is_refused(api: Api) -> None:
+async def test_malformed_company_is_refused(api: Api) -> None:
     assert (await api.get("/api/companies/x/search?q=fox")).error == (400, "Malformed id")
 
 

@@ -17,7 +17,7 @@ from tests.kit.served_app import serving
 CLOSED_SECONDS = 0.05
 
 
-async def test_an_answer_from_question_to_history(database_url: str) -> None:
+async def test_answer_from_question_to_history(database_url: str) -> None:
     async with serving(database_url) as client:
         conversation = await client.conversation()
         question = await client.say(conversation, "two  words\n")
@@ -39,7 +39,7 @@ async def test_an_answer_from_question_to_history(database_url: str) -> None:
         assert shown["activeRun"] is None
 
 
-async def test_headers_and_first_bytes(database_url: str) -> None:
+async def test_stream_begins_with_its_headers_and_first_bytes(database_url: str) -> None:
     async with serving(database_url) as client:
         conversation = await client.conversation()
         await client.say(conversation, "x")
@@ -56,7 +56,7 @@ async def test_headers_and_first_bytes(database_url: str) -> None:
         assert b"data" not in first
 
 
-async def test_each_event_has_a_flush_of_its_own(database_url: str) -> None:
+async def test_each_event_is_flushed_by_itself(database_url: str) -> None:
     async with serving(database_url) as client:
         conversation = await client.conversation()
         await client.say(conversation, "a b c d e f g h")
@@ -68,7 +68,7 @@ async def test_each_event_has_a_flush_of_its_own(database_url: str) -> None:
         assert len({chunk.partition(b"\n")[0] for chunk in chunks}) == len(chunks), "ids differ"
 
 
-async def test_without_a_question_the_echo_says_so(database_url: str) -> None:
+async def test_echo_without_a_question_says_so(database_url: str) -> None:
     async with serving(database_url) as client:
         conversation = await client.conversation()
         events = await (await client.stream(conversation)).rest()
@@ -79,7 +79,7 @@ async def test_without_a_question_the_echo_says_so(database_url: str) -> None:
         assert answer["replyTo"] is None
 
 
-async def test_the_newest_user_message_is_answered_when_none_is_named(database_url: str) -> None:
+async def test_newest_user_message_is_answered_when_none_is_named(database_url: str) -> None:
     async with serving(database_url) as client:
         conversation = await client.conversation()
         await client.say(conversation, "first")
@@ -91,7 +91,7 @@ async def test_the_newest_user_message_is_answered_when_none_is_named(database_u
         assert (await client.messages(conversation))[-1]["replyTo"] == newest
 
 
-async def test_an_edited_question_is_answered_as_edited(database_url: str) -> None:
+async def test_edited_question_is_answered_as_edited(database_url: str) -> None:
     async with serving(database_url) as client:
         conversation = await client.conversation()
         question = await client.say(conversation, "old")
@@ -99,7 +99,7 @@ async def test_an_edited_question_is_answered_as_edited(database_url: str) -> No
         assert text_of(await (await client.stream(conversation, question)).rest()) == "Echo from agent: new"
 
 
-async def test_the_agent_of_an_answer(database_url: str) -> None:
+async def test_answer_has_the_agent_of_message_or_conversation(database_url: str) -> None:
     async with serving(database_url) as client:
         of_conversation, of_message = str(uuid4()), str(uuid4())
         conversation = await client.conversation(agentId=of_conversation)
@@ -111,7 +111,7 @@ async def test_the_agent_of_an_answer(database_url: str) -> None:
         assert agents == [of_conversation, of_message]
 
 
-async def test_fifty_first_gets_make_one_answer(database_url: str) -> None:
+async def test_fifty_first_requests_make_one_answer(database_url: str) -> None:
     async with ModelServer() as model, serving(database_url, **model.settings) as client:
         conversation = await client.conversation()
         question = await client.say(conversation, "x")
@@ -128,7 +128,7 @@ async def test_fifty_first_gets_make_one_answer(database_url: str) -> None:
         assert len(await client.messages(conversation)) == 2
 
 
-async def test_who_comes_later_gets_all_of_it(database_url: str) -> None:
+async def test_late_reader_gets_the_whole_answer(database_url: str) -> None:
     async with ModelServer() as model, serving(database_url, **model.settings) as client:
         conversation = await client.conversation()
         question = await client.say(conversation, "x")
@@ -143,7 +143,7 @@ async def test_who_comes_later_gets_all_of_it(database_url: str) -> None:
         assert await first.rest() == await second.rest()
 
 
-async def test_asking_again_replays_the_same_end(database_url: str) -> None:
+async def test_second_request_replays_the_same_end(database_url: str) -> None:
     async with ModelServer() as model, serving(database_url, **model.settings) as client:
         conversation = await client.conversation()
         question = await client.say(conversation, "x")
@@ -176,7 +176,7 @@ async def test_active_run_is_shown(database_url: str) -> None:
         assert (await client.ok("GET", f"/api/conversations/{conversation}"))["activeRun"] is None
 
 
-async def test_the_model_reads_the_history_arranged(database_url: str) -> None:
+async def test_model_gets_the_arranged_history(database_url: str) -> None:
     async with ModelServer() as model, serving(database_url, **model.settings) as client:
         agent = await client.ok(
             "POST",

@@ -11,7 +11,7 @@ from tests.kit.served_app import serving
 from tests.kit.waiting import eventually
 
 
-async def test_reject_is_the_default(database_url: str) -> None:
+async def test_second_question_is_rejected_by_default(database_url: str) -> None:
     async with ModelServer() as model, serving(database_url, **model.settings) as client:
         conversation = await client.conversation()
         first, second = await client.say(conversation, "x"), await client.say(conversation, "y")
@@ -29,7 +29,7 @@ async def test_reject_is_the_default(database_url: str) -> None:
         assert await joined.rest() == await stream.rest()
 
 
-async def test_interrupt(database_url: str) -> None:
+async def test_interrupt_stops_the_running_answer(database_url: str) -> None:
     async with ModelServer() as model, serving(database_url, **model.settings) as client:
         conversation = await client.conversation()
         first, second = await client.say(conversation, "x"), await client.say(conversation, "y")
@@ -47,7 +47,7 @@ async def test_interrupt(database_url: str) -> None:
         assert [m["content"] for m in await client.messages(conversation)] == ["x", "y", "answer"]
 
 
-async def test_the_last_to_interrupt_wins(database_url: str) -> None:
+async def test_last_interrupt_wins(database_url: str) -> None:
     async with ModelServer() as model, serving(database_url, **model.settings) as client:
         conversation = await client.conversation()
         questions = [await client.say(conversation, text) for text in "abcd"]
@@ -72,7 +72,7 @@ async def test_the_last_to_interrupt_wins(database_url: str) -> None:
         assert text_of(await queued.rest()) == "D"
 
 
-async def test_enqueue_is_first_come_first_served(database_url: str) -> None:
+async def test_enqueue_keeps_the_order_of_arrival(database_url: str) -> None:
     async with ModelServer() as model, serving(database_url, ping_seconds=0.05, **model.settings) as client:
         conversation = await client.conversation()
         questions = [await client.say(conversation, text) for text in "abcd"]
@@ -93,7 +93,7 @@ async def test_enqueue_is_first_come_first_served(database_url: str) -> None:
         assert model.calls == 3
 
 
-async def test_a_queued_post_keeps_its_message(database_url: str) -> None:
+async def test_queued_post_keeps_its_message(database_url: str) -> None:
     async with ModelServer() as model, serving(database_url, **model.settings) as client:
         conversation = await client.conversation()
         await client.say(conversation, "x")

@@ -8,7 +8,7 @@ from tests.kit.served_app import serving
 from tests.kit.waiting import eventually
 
 
-async def test_errors_end_the_stream_and_store_nothing(database_url: str) -> None:
+async def test_error_ends_the_stream_and_stores_nothing(database_url: str) -> None:
     async with ModelServer() as model, serving(database_url, **model.settings) as client:
         conversation = await client.conversation()
         question = await client.say(conversation, "x")
@@ -38,7 +38,7 @@ async def test_errors_end_the_stream_and_store_nothing(database_url: str) -> Non
         assert len(await client.messages(conversation)) == 1
 
 
-async def test_a_model_that_hangs_up_in_a_pause_is_asked_anew(database_url: str) -> None:
+async def test_model_that_hangs_up_in_a_pause_is_asked_again(database_url: str) -> None:
     async with ModelServer() as model, serving(database_url, **model.settings) as client:
         conversation = await client.conversation()
         question = await client.say(conversation, "x")
@@ -59,7 +59,7 @@ async def test_a_model_that_hangs_up_in_a_pause_is_asked_anew(database_url: str)
         assert (await client.messages(conversation))[-1]["content"] == "whole"
 
 
-async def test_answers_that_are_too_long_or_empty(database_url: str) -> None:
+async def test_too_long_or_empty_answer_is_an_error(database_url: str) -> None:
     async with ModelServer() as model, serving(database_url, max_answer_chars=5, **model.settings) as client:
         conversation = await client.conversation()
         await client.say(conversation, "x")

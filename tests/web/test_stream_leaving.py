@@ -8,7 +8,7 @@ from tests.kit.served_app import serving
 from tests.kit.waiting import eventually
 
 
-async def test_without_grace_the_models_connection_is_closed_at_once(database_url: str) -> None:
+async def test_model_connection_is_closed_at_once_without_grace(database_url: str) -> None:
     async with ModelServer() as model, serving(database_url, resume_grace_seconds=0, **model.settings) as client:
         conversation = await client.conversation()
         question = await client.say(conversation, "x")
@@ -27,7 +27,7 @@ async def test_without_grace_the_models_connection_is_closed_at_once(database_ur
         assert [m["content"] for m in await client.messages(conversation)] == ["x", "whole"]
 
 
-async def test_a_reader_that_leaves_is_noticed_whatever_it_has_sent(database_url: str) -> None:
+async def test_reader_that_leaves_is_noticed_despite_unread_bytes(database_url: str) -> None:
     """Tornado alone would notice it with the next write, which may be a ping."""
     async with ModelServer() as model, serving(database_url, resume_grace_seconds=0, **model.settings) as client:
         conversation = await client.conversation()
@@ -43,7 +43,7 @@ async def test_a_reader_that_leaves_is_noticed_whatever_it_has_sent(database_url
             await eventually(lambda: not list(client.app.answers))
 
 
-async def test_within_the_grace_the_answer_goes_on_where_it_was(database_url: str) -> None:
+async def test_answer_continues_within_the_grace(database_url: str) -> None:
     async with ModelServer() as model, serving(database_url, **model.settings) as client:
         conversation = await client.conversation()
         question = await client.say(conversation, "x")
@@ -61,7 +61,7 @@ async def test_within_the_grace_the_answer_goes_on_where_it_was(database_url: st
         assert model.calls == 1
 
 
-async def test_nobody_reading_nothing_taken(database_url: str) -> None:
+async def test_nothing_is_read_from_the_model_without_readers(database_url: str) -> None:
     """The model's bytes are held back while nobody reads: it cannot get rid of more than the sockets hold."""
     async with ModelServer() as model, serving(database_url, **model.settings) as client:
         conversation = await client.conversation()
@@ -80,7 +80,7 @@ async def test_nobody_reading_nothing_taken(database_url: str) -> None:
         assert len(run.journal) == before
 
 
-async def test_a_dropped_answer_leaves_nothing(database_url: str) -> None:
+async def test_dropped_answer_stores_nothing(database_url: str) -> None:
     async with serving(
         database_url,
         resume_grace_seconds=0,
@@ -97,7 +97,7 @@ async def test_a_dropped_answer_leaves_nothing(database_url: str) -> None:
         assert (await client.ok("GET", f"/api/conversations/{conversation}"))["activeRun"] is None
 
 
-async def test_on_disconnect_continue(database_url: str) -> None:
+async def test_answer_that_continues_is_stored_without_readers(database_url: str) -> None:
     async with ModelServer() as model, serving(database_url, resume_grace_seconds=0, **model.settings) as client:
         conversation = await client.conversation()
         question = await client.say(conversation, "x")
@@ -115,7 +115,7 @@ async def test_on_disconnect_continue(database_url: str) -> None:
         assert text_of(await back.rest()) == "b"
 
 
-async def test_an_answer_without_readers_is_not_busy(database_url: str) -> None:
+async def test_answer_without_readers_gives_way_to_another(database_url: str) -> None:
     async with ModelServer() as model, serving(database_url, **model.settings) as client:
         conversation = await client.conversation()
         first, second = await client.say(conversation, "x"), await client.say(conversation, "y")

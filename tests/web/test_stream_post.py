@@ -27,7 +27,7 @@ async def test_post_adds_the_message_and_streams_its_answer(database_url: str) -
         assert (await client.ok("GET", f"/api/conversations/{conversation}"))["title"] == "hi"
 
 
-async def test_bad_posts_store_nothing(database_url: str) -> None:
+async def test_bad_post_stores_nothing(database_url: str) -> None:
     async with serving(database_url, max_message_chars=10) as client:
         conversation = await client.conversation()
         for body, status in (

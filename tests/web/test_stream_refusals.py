@@ -15,7 +15,7 @@ from tests.kit.waiting import eventually
 SOCKETS_HOLD_BYTES = 5_000_000
 
 
-async def test_refusals(database_url: str) -> None:
+async def test_bad_requests_are_refused(database_url: str) -> None:
     async with serving(database_url) as client:
         conversation, other = await client.conversation(), await client.conversation()
         answer = await client.say(conversation, "x", role="assistant")
@@ -46,7 +46,7 @@ async def test_refusals(database_url: str) -> None:
         assert (await client.refused(conversation)).status == 404
 
 
-async def test_a_model_needs_something_to_answer(database_url: str) -> None:
+async def test_conversation_without_a_question_is_refused(database_url: str) -> None:
     async with ModelServer() as model, serving(database_url, **model.settings) as client:
         conversation = await client.conversation()
         assert (await client.refused(conversation)).status == 400
@@ -58,7 +58,7 @@ async def test_a_model_needs_something_to_answer(database_url: str) -> None:
         assert model.calls == 0
 
 
-async def test_head_and_other_methods(database_url: str) -> None:
+async def test_other_methods_are_refused(database_url: str) -> None:
     async with serving(database_url) as client:
         conversation = await client.conversation()
         for method in ("HEAD", "PUT", "DELETE"):
@@ -68,7 +68,7 @@ async def test_head_and_other_methods(database_url: str) -> None:
         assert (await client.messages(conversation)) == []
 
 
-async def test_http_1_0_gets_the_stream_to_the_end_of_the_connection(database_url: str) -> None:
+async def test_http_1_0_stream_ends_with_the_connection(database_url: str) -> None:
     async with serving(database_url) as client:
         conversation = await client.conversation()
         await client.say(conversation, "x")
@@ -82,7 +82,7 @@ async def test_http_1_0_gets_the_stream_to_the_end_of_the_connection(database_ur
         assert b'"type":"done"' in body
 
 
-async def test_past_max_runs_new_answers_are_refused_but_others_joined(database_url: str) -> None:
+async def test_new_answer_past_max_runs_is_refused_but_a_running_one_joined(database_url: str) -> None:
     async with ModelServer() as model, serving(database_url, max_runs=1, **model.settings) as client:
         busy, other = await client.conversation(), await client.conversation()
         question = await client.say(busy, "x")
@@ -101,7 +101,7 @@ async def test_past_max_runs_new_answers_are_refused_but_others_joined(database_
         assert await joined.rest() == await stream.rest()
 
 
-async def test_max_runs_holds_for_a_crowd(database_url: str) -> None:
+async def test_max_runs_holds_for_requests_at_once(database_url: str) -> None:
     async with ModelServer() as model, serving(database_url, max_runs=2, **model.settings) as client:
         conversations = [await client.conversation() for _ in range(12)]
         questions = [await client.say(conversation, "x") for conversation in conversations]
@@ -119,7 +119,7 @@ async def test_max_runs_holds_for_a_crowd(database_url: str) -> None:
             assert (await stream.rest())[-1]["type"] == "done"
 
 
-async def test_past_max_streams_all_others_are_refused(database_url: str) -> None:
+async def test_streams_past_max_streams_are_refused(database_url: str) -> None:
     async with ModelServer() as model, serving(database_url, max_streams=3, **model.settings) as client:
         conversation = await client.conversation()
         question = await client.say(conversation, "x")
@@ -143,7 +143,7 @@ async def open_or_status(client: Client, conversation: str, trigger: str) -> Eve
     return EventStream(connection, headers) if status == 200 else status
 
 
-async def test_pings_in_silence(database_url: str) -> None:
+async def test_silent_stream_sends_pings(database_url: str) -> None:
     async with ModelServer() as model, serving(database_url, ping_seconds=0.05, **model.settings) as client:
         conversation = await client.conversation()
         await client.say(conversation, "x")
@@ -157,7 +157,7 @@ async def test_pings_in_silence(database_url: str) -> None:
         assert text_of(await stream.rest()) == "a"
 
 
-async def test_a_reader_that_takes_nothing_is_cut_and_holds_nobody_up(database_url: str) -> None:
+async def test_reader_that_reads_nothing_is_cut_and_delays_nobody(database_url: str) -> None:
     async with (
         ModelServer() as model,
         serving(database_url, slow_reader_seconds=0.5, max_answer_chars=100_000_000, **model.settings) as client,
@@ -187,7 +187,7 @@ async def test_a_reader_that_takes_nothing_is_cut_and_holds_nobody_up(database_u
         assert text_of(taken + await back.rest()) == text_of(events)
 
 
-async def test_a_reader_that_takes_little_but_takes_it_is_not_cut(database_url: str) -> None:
+async def test_slow_reader_that_keeps_reading_is_not_cut(database_url: str) -> None:
     async with (
         ModelServer() as model,
         serving(database_url, slow_reader_seconds=0.8, max_answer_chars=100_000_000, **model.settings) as client,
@@ -226,7 +226,7 @@ async def test_a_reader_that_takes_little_but_takes_it_is_not_cut(database_url: 
         await fast.rest()
 
 
-async def test_draining_sends_readers_away(database_url: str) -> None:
+async def test_draining_server_sends_readers_away(database_url: str) -> None:
     async with ModelServer() as model, serving(database_url, **model.settings) as client:
         conversation = await client.conversation()
         question = await client.say(conversation, "x")

@@ -18,7 +18,7 @@ async def shown_after(client: Client, conversation: str, stream: EventStream, ev
     return text_of(events + await back.rest())
 
 
-async def test_resume_after_every_single_event_of_a_stored_answer(database_url: str) -> None:
+async def test_stored_answer_resumes_after_every_event(database_url: str) -> None:
     async with serving(
         database_url, providers={"fast": {"kind": "echo", "pace_ms": 0}}, default_provider="fast"
     ) as client:
@@ -40,7 +40,7 @@ async def test_resume_after_every_single_event_of_a_stored_answer(database_url: 
         assert (await client.refused(conversation, last_id=ids[-1])).status == 204
 
 
-async def test_resume_after_every_single_event_of_a_live_answer(database_url: str) -> None:
+async def test_live_answer_resumes_after_every_event(database_url: str) -> None:
     async with ModelServer() as model, serving(database_url, **model.settings) as client:
         conversation = await client.conversation()
         question = await client.say(conversation, "x")
@@ -65,7 +65,7 @@ async def test_resume_after_every_single_event_of_a_live_answer(database_url: st
         assert model.calls == 1
 
 
-async def test_the_id_names_the_run_also_without_a_trigger(database_url: str) -> None:
+async def test_last_event_id_names_the_run_without_a_trigger(database_url: str) -> None:
     async with serving(database_url) as client:
         conversation = await client.conversation()
         await client.say(conversation, "first")
@@ -78,7 +78,7 @@ async def test_the_id_names_the_run_also_without_a_trigger(database_url: str) ->
         assert text_of(stream.events[:1] + await back.rest()) == "Echo from agent: first"
 
 
-async def test_the_query_stands_in_for_the_header_which_wins(database_url: str) -> None:
+async def test_query_parameter_resumes_unless_the_header_is_there(database_url: str) -> None:
     async with serving(database_url) as client:
         conversation = await client.conversation()
         await client.say(conversation, "x")
@@ -94,7 +94,7 @@ async def test_the_query_stands_in_for_the_header_which_wins(database_url: str) 
         assert text_of(await back.rest()) == " from agent: x"
 
 
-async def test_unknown_ids_get_a_reset_and_the_whole(database_url: str) -> None:
+async def test_unknown_id_gets_a_reset_and_the_whole_answer(database_url: str) -> None:
     async with serving(database_url) as client:
         conversation, other = await client.conversation(), await client.conversation()
         await client.say(conversation, "x")
@@ -109,7 +109,7 @@ async def test_unknown_ids_get_a_reset_and_the_whole(database_url: str) -> None:
             assert text_of(events) == "Echo from agent: x"
 
 
-async def test_a_cut_right_after_the_opening_of_a_reset_resets_again(database_url: str) -> None:
+async def test_cut_right_after_the_opening_of_a_reset_resets_again(database_url: str) -> None:
     async with serving(database_url) as client:
         conversation = await client.conversation()
         await client.say(conversation, "x")
@@ -121,7 +121,7 @@ async def test_a_cut_right_after_the_opening_of_a_reset_resets_again(database_ur
         assert text_of(events) == "Echo from agent: x"
 
 
-async def test_an_answer_edited_since_is_reset(database_url: str) -> None:
+async def test_edited_answer_is_reset(database_url: str) -> None:
     async with serving(database_url) as client:
         conversation = await client.conversation()
         await client.say(conversation, "x")
@@ -135,7 +135,7 @@ async def test_an_answer_edited_since_is_reset(database_url: str) -> None:
         assert events == [{"type": "reset"}, {"type": "token", "content": "as edited"}, done]
 
 
-async def test_ids_hold_after_a_restart(database_url: str) -> None:
+async def test_ids_are_valid_after_a_restart(database_url: str) -> None:
     async with serving(database_url) as client:
         conversation = await client.conversation()
         await client.say(conversation, "x")
@@ -148,7 +148,7 @@ async def test_ids_hold_after_a_restart(database_url: str) -> None:
         assert first + await back.rest() == [*first, {"type": "token", "content": text_of(whole[2:])}, whole[-1]]
 
 
-async def test_with_an_id_a_busy_or_full_server_sends_away_kindly(database_url: str) -> None:
+async def test_resuming_reader_of_a_busy_or_full_server_is_sent_away_with_a_delay(database_url: str) -> None:
     async with ModelServer() as model, serving(database_url, max_streams=1, **model.settings) as client:
         conversation = await client.conversation()
         question, later = await client.say(conversation, "x"), await client.say(conversation, "y")

@@ -9,7 +9,7 @@ from tests.kit.model_server import ModelServer
 from tests.kit.served_app import serving
 
 
-async def test_stop_discards(database_url: str) -> None:
+async def test_stop_discards_the_answer(database_url: str) -> None:
     async with ModelServer() as model, serving(database_url, **model.settings) as client:
         conversation = await client.conversation()
         question = await client.say(conversation, "x")
@@ -36,7 +36,7 @@ async def test_stop_discards(database_url: str) -> None:
         assert text_of(await anew.rest()) == "anew"
 
 
-async def test_stop_keeps(database_url: str) -> None:
+async def test_stop_keeps_the_shown_text(database_url: str) -> None:
     async with ModelServer() as model, serving(database_url, **model.settings) as client:
         conversation = await client.conversation()
         question = await client.say(conversation, "x")
@@ -58,7 +58,7 @@ async def test_stop_keeps(database_url: str) -> None:
         assert model.calls == 1
 
 
-async def test_stop_with_nothing_to_keep(database_url: str) -> None:
+async def test_stop_with_nothing_to_keep_stores_nothing(database_url: str) -> None:
     async with ModelServer() as model, serving(database_url, **model.settings) as client:
         conversation = await client.conversation()
         await client.say(conversation, "x")
@@ -71,7 +71,7 @@ async def test_stop_with_nothing_to_keep(database_url: str) -> None:
         assert len(await client.messages(conversation)) == 1
 
 
-async def test_stop_refuses_nonsense(database_url: str) -> None:
+async def test_stop_with_a_bad_body_is_refused(database_url: str) -> None:
     async with serving(database_url) as client:
         conversation = await client.conversation()
         for body in ({"keep": "yes"}, {"keep": 1}, {"keep": None}, [], "x", 5):
@@ -81,7 +81,7 @@ async def test_stop_refuses_nonsense(database_url: str) -> None:
         assert (await client.request("POST", "/api/conversations/x/stop")).status == 400
 
 
-async def test_delete_stops(database_url: str) -> None:
+async def test_delete_stops_the_answer(database_url: str) -> None:
     async with ModelServer() as model, serving(database_url, **model.settings) as client:
         conversation = await client.conversation()
         first, second = await client.say(conversation, "x"), await client.say(conversation, "y")

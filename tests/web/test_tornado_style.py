@@ -32,7 +32,7 @@ class TestStream(AsyncHTTPTestCase):
         resource: dict[str, str] = json.loads(response.body)
         return resource
 
-    def test_a_conversation(self) -> None:
+    def test_conversation_works_in_an_asynchttptestcase(self) -> None:
         conversation = self.post(f"/api/companies/{COMPANY}/conversations", {})
         question = self.post(f"/api/conversations/{conversation['id']}/messages", {"role": "user", "content": "hi"})
         path = f"/api/conversations/{conversation['id']}/stream?triggerMessageId={question['id']}"
