@@ -1,6 +1,7 @@
-"""Tests in which nothing takes time but waiting, and waiting is over at once.
+"""Virtual time: a clock that moves on when every task waits.
 
-A grace of ten seconds is then waited for to the millisecond, in no time, and what is not to happen has its chance to.
+A test waits for a grace of ten seconds to the millisecond, and takes no time; an event that must not happen would
+happen.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ HOURS_SECONDS = 4 * 3_600.0
 
 
 class VirtualTimeLoop(asyncio.SelectorEventLoop):
-    """An event loop whose clock goes on when there is nothing else to do."""
+    """An event loop whose clock moves on when there is nothing else to do."""
 
     def __init__(self) -> None:
         self._now = 0.0
@@ -72,7 +73,7 @@ async def _leaving_no_task(test: Coroutine[Any, Any, None]) -> None:
 
 
 async def quiet() -> None:
-    """Until all that can happen without time has happened."""
+    """Wait until everything that takes no time has happened."""
     await asyncio.sleep(1e-6)
 
 

@@ -25,7 +25,7 @@ def ask(base_url: str, prompt: Prompt = PROMPT, **settings: object) -> AsyncGene
 
 
 async def failure_of(answer: AsyncGenerator[Delta]) -> ProviderError:
-    """What pulling the answer to its end raises."""
+    """The error that reading the answer to its end raises."""
     with pytest.raises(ProviderError) as caught:
         async for _ in answer:
             pass

@@ -1,4 +1,4 @@
-"""What schemathesis cannot make up from the document: cursors, and messages of the very conversation."""
+"""Values that schemathesis cannot derive from the document: cursors, and messages of the same conversation."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from schemathesis import Case, HookContext
 
 
 def ask(case: Case, method: str, path: str, body: object = None) -> Any:
-    """What the server answers; None where it refuses."""
+    """The server's resource; None if it refuses."""
     request = urllib.request.Request(
         f"{case.operation.base_url}{path}",
         method=method,

@@ -64,7 +64,7 @@ async def run_shell(name: str, port: int, folder: Path) -> str:
 
 
 async def said(server: ServerProcess) -> list[list[str]]:
-    """What was said in each conversation."""
+    """The messages of each conversation."""
     page = await server.ok("GET", f"/api/companies/{COMPANY}/conversations")
     return [[message["content"] for message in await server.messages(each["id"])] for each in page["items"]]
 

@@ -1,4 +1,4 @@
-"""Plain requests and SIGTERM: what has arrived is answered."""
+"""Plain requests and SIGTERM: a request that has arrived gets its response."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tests.kit.waiting import PATIENCE_SECONDS, eventually
 
 @contextmanager
 def locked(url: str, conversation: str) -> Iterator[psycopg.Connection]:
-    """In here nobody else can change the conversation."""
+    """Within this context, nobody else can change the conversation."""
     with psycopg.connect(url) as connection:
         connection.execute("SELECT FROM chat_conversations WHERE id = %s FOR UPDATE", [conversation])
         yield connection
@@ -24,7 +24,7 @@ def locked(url: str, conversation: str) -> Iterator[psycopg.Connection]:
 
 @asynccontextmanager
 async def held_request(server: ServerProcess, url: str, conversation: str) -> AsyncIterator[Connection]:
-    """A request that the database holds up; it is let go at the end."""
+    """A request that a lock in the database holds up until the end of the context."""
     with locked(url, conversation), psycopg.connect(url, autocommit=True) as observer:
         connection = await server.connect()
         await connection.send("PATCH", f"/api/conversations/{conversation}", {"title": "Changed"})

@@ -107,7 +107,7 @@ def test_root_with_hardly_any_account_runs_the_server(
 
 
 def as_user(uid: int) -> tuple[str, ...]:
-    """What makes root's command look like that of another user, and takes root's rights from it."""
+    """A prefix that runs root's command as another user, without root's rights."""
     return ("unshare", "--user", f"--map-user={uid}", f"--map-group={uid}")
 
 

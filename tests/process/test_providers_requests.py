@@ -1,4 +1,4 @@
-"""What providers send to a model and read from it, within bounds, over plain sockets."""
+"""Providers over plain sockets: their requests, the answers they read, and the bounds of both."""
 
 from __future__ import annotations
 

@@ -109,7 +109,7 @@ def chat(make_chat: Callable[[str], App], module_database_url: str) -> App:
 
 @pytest.fixture
 def app(chat: App) -> Application:
-    """What pytest-tornasync serves."""
+    """The application that pytest-tornasync serves."""
     return chat.web
 
 

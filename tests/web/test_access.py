@@ -1,4 +1,4 @@
-"""Who is let in: the guards of `local_trusted`, and what an actor of one company sees, on every route."""
+"""Access on every route: the guards of `local_trusted`, and the resources that an actor of one company sees."""
 
 from __future__ import annotations
 

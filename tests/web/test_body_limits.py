@@ -52,7 +52,7 @@ async def answered(connection: Connection) -> tuple[int, Mapping[str, str], Any]
 
 
 async def ended(connection: Connection) -> bool:
-    """Whether the server closes the connection, without another byte."""
+    """True if the server closes the connection without another byte."""
     async with asyncio.timeout(PATIENCE_SECONDS):
         try:
             return await connection.reader.read() == b""

@@ -64,7 +64,7 @@ def described(route: Route, method: str) -> dict[str, Any]:
 
 
 def errors_in(document: Mapping[str, Any], schema: Mapping[str, Any], instance: object) -> list[str]:
-    """What is wrong with `instance` by a schema of the document."""
+    """The faults of `instance` by a schema of the document."""
     validator = Draft202012Validator({**document, **schema}, format_checker=FormatChecker())
     return [error.message for error in validator.iter_errors(instance)]
 

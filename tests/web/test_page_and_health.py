@@ -1,4 +1,4 @@
-"""What stands beside the API: the page's files, health and metrics."""
+"""The server beside its API: the page's files, health and metrics."""
 
 from __future__ import annotations
 

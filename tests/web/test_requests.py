@@ -1,4 +1,4 @@
-"""What every answer has, and what becomes of requests that are wrong in every way."""
+"""Common headers of all responses, and responses to requests that are wrong in every way."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def some_path(template: str) -> str:
 
 
 def is_error(answer: Response) -> bool:
-    """Whether the answer has the contract's shape."""
+    """True if the response has the contract's shape."""
     body = answer.json
     details = body.get("details", [])
     return (
@@ -256,7 +256,7 @@ BODIES = st.lists(st.dictionaries(KEYS, VALUES, max_size=5), min_size=1, max_siz
 
 
 async def test_hostile_values_cause_no_server_error(api: Api) -> None:
-    """Whatever the values are, the answer is a resource or a refusal."""
+    """All values lead to a resource or a refusal."""
     generated: list[dict[str, Any]] = []
 
     @settings(max_examples=15, deadline=None, database=None)

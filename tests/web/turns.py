@@ -14,7 +14,7 @@ from pydantic import BaseModel
 
 @asynccontextmanager
 async def watched_pieces(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[list[int]]:
-    """In here the list gets, for each piece of a response that is made, the number of turns of another task so far."""
+    """Within this context, each piece of a response adds to the list the number of turns of another task so far."""
     turns = 0
     pieces: list[int] = []
     dump = BaseModel.model_dump_json
