@@ -2,27 +2,20 @@
 
 from __future__ import annotations
 
-import http.client
-import http.server
-import json
-import re
-import subprocess
-import sys
-import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 import pytest
 from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, Playwright, expect, sync_playwright
 
 from tests.conftest import DatabaseMaker
+from tests.kit.http_client import COMPANY
+from tests.kit.in_thread import InThread, in_thread
+from tests.kit.model_server import HEAD, Call, ModelServer
+from tests.kit.server_process import ServerProcess, started
 from tests.needs import chromium
 
-ROOT = Path(__file__).resolve().parents[2]
-COMPANY = "00000000-0000-4000-8000-000000000001"
 # Stands for a machine in the LAN: to browsers, plain HTTP is as secure as HTTPS only to the machine itself.
 LAN_HOST = "lan.test"
 CHROMIUM_ARGUMENTS = (
@@ -53,56 +46,36 @@ model = "none"
 
 [providers.thinking]
 kind = "openai"
-base_url = "http://127.0.0.1:{thinking_port}/v1"
+base_url = "{thinking_url}"
 model = "none"
 """
 
 
-class ThinkingModel(http.server.BaseHTTPRequestHandler):
-    """A model in the wire format of chat completions that sends reasoning before its answer."""
-
-    def do_POST(self) -> None:
-        self.rfile.read(int(self.headers["Content-Length"]))
-        self.send_response(200)
-        self.send_header("Content-Type", "text/event-stream")
-        self.end_headers()
-        for delta in ({"reasoning_content": "Six times "}, {"reasoning_content": "seven."}, {"content": "Forty-two"}):
-            self._send({"choices": [{"index": 0, "delta": delta}]})
-        self._send({"choices": [{"index": 0, "delta": {}, "finish_reason": "stop"}]})
-        self.wfile.write(b"data: [DONE]\n\n")
-
-    def _send(self, event: object) -> None:
-        self.wfile.write(b"data: " + json.dumps(event).encode() + b"\n\n")
-
-    def log_message(self, format: str, *args: object) -> None:
-        pass
+async def think(call: Call) -> None:
+    """Send reasoning before an answer."""
+    await call.send(HEAD)
+    await call.think("Six times ")
+    await call.think("seven.")
+    await call.send("Forty-two")
+    await call.finish()
 
 
 @pytest.fixture(scope="session")
-def thinking_port() -> Iterator[int]:
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), ThinkingModel) as model:
-        threading.Thread(target=model.serve_forever, daemon=True).start()
-        yield model.server_port
-        model.shutdown()
+def thinking_url() -> Iterator[str]:
+    """The base URL of a model that sends reasoning before its answer."""
+    with in_thread(lambda: ModelServer(think)) as model:
+        yield model.part.base_url
 
 
-@dataclass(frozen=True)
 class Server:
     """A running chatserver, and the calls of its API by which tests prepare data."""
 
-    url: str
+    def __init__(self, process: InThread[ServerProcess]) -> None:
+        self.url = process.part.url
+        self._process = process
 
     def call(self, method: str, path: str, body: object = None) -> Any:
-        connection = http.client.HTTPConnection(urlsplit(self.url).netloc, timeout=30)
-        try:
-            content = None if body is None else json.dumps(body)
-            connection.request(method, f"/api{path}", content, {"Content-Type": "application/json"} if content else {})
-            response = connection.getresponse()
-            text = response.read()
-            assert response.status < 400, (method, path, response.status, text)
-            return json.loads(text) if text else None
-        finally:
-            connection.close()
+        return self._process.run(self._process.part.ok(method, f"/api{path}", body))
 
     def create_conversation(self, title: str | None = None, *turns: str, agent_id: str | None = None) -> str:
         """The id of a new conversation with these messages, by a user and an assistant in turn."""
@@ -138,30 +111,17 @@ class Server:
 
 @pytest.fixture(scope="module")
 def server(
-    make_database: DatabaseMaker, tmp_path_factory: pytest.TempPathFactory, thinking_port: int
+    make_database: DatabaseMaker, tmp_path_factory: pytest.TempPathFactory, thinking_url: str
 ) -> Iterator[Server]:
     folder = tmp_path_factory.mktemp("server")
     configuration = folder / "chatserver.toml"
-    configuration.write_text(CONFIGURATION.format(thinking_port=thinking_port, lan_host=LAN_HOST))
-    with make_database() as database_url, (folder / "log").open("w") as log:
-        command = [sys.executable, "-m", "chatserver", "serve", "--config", str(configuration), "--port", "0"]
-        process = subprocess.Popen(
-            [*command, "--data-dir", str(folder / "data"), "--database-url", database_url],
-            cwd=ROOT,
-            stdout=subprocess.PIPE,
-            stderr=log,
-            text=True,
-        )
-        assert process.stdout is not None
-        with process, process.stdout:
-            try:
-                ready = re.fullmatch(r"chatserver ready at (\S+)\n", process.stdout.readline())
-                assert ready, (folder / "log").read_text()
-                server = Server(ready[1])
-                server.until_rendered("*The renderer is started when it is needed first.*")
-                yield server
-            finally:
-                process.kill()
+    configuration.write_text(CONFIGURATION.format(thinking_url=thinking_url, lan_host=LAN_HOST))
+    with make_database() as database_url:
+        arguments = ("--config", str(configuration), "--data-dir", str(folder / "data"), "--database-url", database_url)
+        with in_thread(lambda: started(*arguments, log=folder / "log")) as process:
+            server = Server(process)
+            server.until_rendered("*The renderer is started when it is needed first.*")
+            yield server
 
 
 @pytest.fixture(scope="session")

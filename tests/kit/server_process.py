@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import socket
 import subprocess
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
-from typing import Any
+from pathlib import Path
 
 from tests.kit.http_client import Client
 from tests.kit.process_table import ROOT
@@ -48,8 +49,17 @@ class ServerProcess(Client):
         return self.process.stdout
 
 
-async def launch(*arguments: str, **environment: str) -> asyncio.subprocess.Process:
-    """`chatserver serve` with these arguments; the environment's CHATSERVER_ settings are these alone."""
+async def launch(*arguments: str, log: Path | None = None, **environment: str) -> asyncio.subprocess.Process:
+    """`chatserver serve` with these arguments, and these CHATSERVER_ settings in its environment.
+
+    `log`: a file for standard error; None: a pipe, which the test reads.
+    """
+    with contextlib.ExitStack() as stack:
+        stderr = subprocess.PIPE if log is None else stack.enter_context(log.open("wb")).fileno()
+        return await _launch(arguments, stderr, environment)
+
+
+async def _launch(arguments: Sequence[str], stderr: int, environment: Mapping[str, str]) -> asyncio.subprocess.Process:
     return await asyncio.create_subprocess_exec(
         sys.executable,
         "-m",
@@ -62,7 +72,7 @@ async def launch(*arguments: str, **environment: str) -> asyncio.subprocess.Proc
         env={**os.environ, **environment},
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
+        stderr=stderr,
         start_new_session=True,
     )
 
@@ -77,9 +87,9 @@ async def ready(process: asyncio.subprocess.Process) -> ServerProcess:
 
 
 @asynccontextmanager
-async def started(*arguments: str, **environment: str) -> AsyncIterator[ServerProcess]:
+async def started(*arguments: str, log: Path | None = None, **environment: str) -> AsyncIterator[ServerProcess]:
     """A server that accepts requests; at the end it is killed if it still runs."""
-    process = await launch(*arguments, **environment)
+    process = await launch(*arguments, log=log, **environment)
     server = None
     try:
         server = await ready(process)
@@ -89,9 +99,7 @@ async def started(*arguments: str, **environment: str) -> AsyncIterator[ServerPr
             await server.close()
         if process.returncode is None:
             process.kill()
-            await process.wait()
-        transport: Any = process._transport  # type: ignore[attr-defined]
-        transport.close()
+        await process.communicate()  # to the end of its pipes, which closes them
 
 
 def accepts(port: int) -> bool:

@@ -78,7 +78,7 @@ async def test_two_servers_share_a_data_directory(tmp_path: Path) -> None:
     await gone(tmp_path)
     for server in (one, two):
         await server.close()
-        server.process._transport.close()  # type: ignore[attr-defined]
+        await server.process.communicate()
 
 
 async def test_two_servers_share_one_answer(database_url: str) -> None:
