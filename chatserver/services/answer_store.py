@@ -284,7 +284,8 @@ def _is_busy(connection: Connection, key: RunKey) -> bool:
     take that one over.
     """
     active = runs.find_active(connection, key.conversation_id)
-    if active is None:
+    if active is None or active.trigger_message_id == key.trigger_id:
+        # A run of this very trigger came first: the claim looks again, and joins it.
         return False
     if active.leased or active.awaited:
         return True

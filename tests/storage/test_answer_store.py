@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterator
 from typing import Any
 from uuid import UUID, uuid4
@@ -166,6 +167,17 @@ async def test_open_at_capacity_begins_nothing_but_shows_what_is_stored(stores: 
     await commit(stores, await stores.claimed(key))
     opened = await stores.there.open(stores.request(key, at_capacity=True))
     assert isinstance(opened.outcome, Stored)
+
+
+async def test_one_of_two_processes_that_open_at_once_claims_and_the_other_joins(stores: StoresUnderTest) -> None:
+    for refuse_busy in [True, False] * 5:
+        conversation = stores.conversation()
+        request = stores.request(stores.key(conversation, stores.say(conversation)), refuse_busy=refuse_busy)
+        outcomes = [
+            opened.outcome for opened in await asyncio.gather(stores.here.open(request), stores.there.open(request))
+        ]
+        (claimed,) = (outcome for outcome in outcomes if isinstance(outcome, Claimed))
+        assert Elsewhere(claimed.run_id, 1) in outcomes
 
 
 # --- open with a message ----------------------------------------------------------------------------------
