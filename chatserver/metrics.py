@@ -27,7 +27,7 @@ class Metrics:
 
     def __init__(self, version: str) -> None:
         registry = self.registry = CollectorRegistry()
-        self.streams = Gauge("chatserver_streams", "Open event streams.", registry=registry)
+        self.streams = Gauge("chatserver_streams", "Open streams of answers and exports.", registry=registry)
         self.runs = Gauge("chatserver_runs", "Answers being generated.", registry=registry)
         self.tokens = Counter("chatserver_tokens", "Pieces of answers taken from models.", registry=registry)
         self.first_token_seconds = Histogram(

@@ -198,7 +198,8 @@ class Settings(BaseSettings):
         default=1_000,
         ge=1,
         le=1_000_000,
-        description="The most answers that this process generates, queues or follows at once; one more gets 503.",
+        description="New answers get 503 while this process generates, queues or follows so many. "
+        "Answers of other processes can still be followed.",
     )
     requests_per_minute: Whole = Field(
         default=0, ge=0, le=1_000_000, description="The most requests of one address; one more gets 429; 0: no limit."

@@ -55,7 +55,7 @@ class StreamOptions:
 
 
 class Answers:
-    """The answers that this process generates, follows, or has wait. All methods belong to the loop's thread.
+    """The answers that this process generates, follows, or keeps in a queue. All methods belong to the loop's thread.
 
     `draining`: no further run is begun.
     """
@@ -92,8 +92,7 @@ class Answers:
     async def open(self, companies: Companies, conversation_id: UUID, options: StreamOptions) -> Reader:
         """A reader of the answer to a trigger. The answer is begun if nobody has begun it yet.
 
-        The reader must be closed. Raises what can be refused: NotFoundError, ValidationError, ConflictError,
-        UnavailableError.
+        The reader must be closed. Raises NotFoundError, ValidationError, ConflictError and UnavailableError.
         """
         reader, _ = await self._open(companies, conversation_id, options, None)
         return reader
@@ -165,7 +164,8 @@ class Answers:
             other.interrupt(Interrupt.DROP)
         if interrupts:
             for other in others:
-                # The last to interrupt wins over those that wait to interrupt. Who enqueued keeps the place.
+                # Stop the answer that is being generated, and those that wait because they interrupted it. Enqueued
+                # ones keep their places.
                 if other.owned or other.interrupts:
                     other.interrupt(Interrupt.DISCARD)
         return run
@@ -217,7 +217,7 @@ class Answers:
         raise UnavailableError("The process that generates the answer does not react")
 
     async def drop_unread(self, conversation_id: UUID) -> None:
-        """End the conversation's answers that nobody reads."""
+        """End the conversation's answers that have no readers and do not continue without."""
         for run in self._queues.of(conversation_id).runs:
             await run.drop()
 

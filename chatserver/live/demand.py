@@ -85,6 +85,6 @@ class Demand:
         self.paused = False
 
     def close(self) -> None:
-        """The run has ended: readers that leave now change nothing, and no timer keeps its frames in memory."""
+        """Ignore readers from now on, and cancel the grace timer, which would keep the run's frames in memory."""
         self._closed = True
         self._cancel_grace()

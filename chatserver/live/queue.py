@@ -26,7 +26,10 @@ Q = TypeVar("Q", bound=Queued)
 
 
 class ConversationQueue(Generic[Q]):
-    """The runs of one conversation, first come, first served; the first is generated, or followed."""
+    """The runs of one conversation in the order of their turns.
+
+    Only the first may claim its answer. Any may follow a run of another process.
+    """
 
     def __init__(self) -> None:
         self._lock = asyncio.Lock()
@@ -55,7 +58,7 @@ class ConversationQueue(Generic[Q]):
         return next((run for run in self._runs if run.key == key), None)
 
     def add(self, run: Q, *, next_in_turn: bool = False) -> None:
-        """Add a run at the end, or directly behind the first one."""
+        """Add a run at the end; `next_in_turn`: directly behind the first one."""
         self._runs.insert(1 if next_in_turn and self._runs else len(self._runs), run)
 
     def remove(self, run: Q) -> None:
@@ -81,9 +84,9 @@ class ConversationQueue(Generic[Q]):
 
 
 class Queues(Generic[Q]):
-    """The queues of all conversations, which hold at most `max_runs` runs together.
+    """The queues of all conversations. From `max_runs` runs on they are `full`; `add` does not check it.
 
-    A queue exists as long as it holds a run, or somebody holds the queue.
+    A queue without runs is forgotten when nobody uses it any more.
     """
 
     def __init__(self, max_runs: int) -> None:

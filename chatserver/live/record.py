@@ -16,7 +16,9 @@ logger = logging.getLogger(__name__)
 
 
 class RunRecord:
-    """The row of a run. `owned`: this process holds its lease; without it nothing is written.
+    """The row of a run. `owned`: this process holds its lease; without it `end` and `hand_over` do nothing.
+
+    The fence guards the other writes.
 
     The run and its epoch are those of `journal`.
     """
@@ -50,7 +52,7 @@ class RunRecord:
     async def end(self, status: EndStatus, code: ErrorCode | None = None, message: str | None = None) -> None:
         """Write down that the run ended without an answer.
 
-        If the database does not come back in time, the lease expires, and the next client to ask begins a new run.
+        If the database does not come back in time, the lease expires, and the run is taken over for the next client.
         """
         if not self.owned:
             return
@@ -69,6 +71,6 @@ class RunRecord:
             return
         with contextlib.suppress(DatabaseUnavailableError):
             if continues:
-                await self._store.release([self._journal.run_id])
+                await self._store.release(self._journal.run_id)
             else:
                 await self._store.end(self._journal.run_id, self._journal.epoch, "dropped")

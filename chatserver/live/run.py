@@ -26,7 +26,6 @@ from chatserver.live.journal import Journal
 from chatserver.live.queue import ConversationQueue
 from chatserver.live.reader import Reader
 from chatserver.live.record import RunRecord
-from chatserver.live.replay import done_event, end_without_answer, error_event, stopped_event
 from chatserver.live.steps import Interrupt, Outcome
 from chatserver.live.store import (
     PERSIST_SECONDS,
@@ -41,6 +40,7 @@ from chatserver.live.store import (
     RunKey,
     Stored,
 )
+from chatserver.live.terminal_events import FAILED, done_event, end_without_answer, error_event, stopped_event
 from chatserver.live.waiting import follow, pause, show_stored, wait_for_turn
 from chatserver.metrics import Metrics
 from chatserver.providers.base import Finish
@@ -50,11 +50,10 @@ logger = logging.getLogger(__name__)
 
 # How often an answer is begun anew because the model hung up while nobody was reading.
 RESTARTS = 5
-INTERNAL = "The answer failed"
 
 
 class Run:
-    """The answer to `key`, as long as this process generates it, follows it, or has it wait in `queue`.
+    """The answer to `key`, as long as this process generates it, follows it, or keeps it in `queue`.
 
     `run` is its life. While the run waits or follows, the run id of `journal` is provisional.
     """
@@ -151,7 +150,7 @@ class Run:
         return self.outcome == "stopped"
 
     async def drop(self) -> None:
-        """End the run if nobody reads it."""
+        """End the run if nobody wants it; return when it has ended. Only wait for one that is being stopped."""
         if not self.wanted or not self.joinable:
             self.interrupt(Interrupt.DROP)
             await self.wait_settled()
@@ -174,7 +173,7 @@ class Run:
 
     async def run(self) -> None:
         """Take step after step until the run is over. To be called once, as a task."""
-        over = steps.Over("error", error_event("internal", INTERNAL))
+        over = steps.Over("error", error_event("internal", FAILED))
         step: steps.Step = self._first_step
         try:
             while not isinstance(step, steps.Over):
@@ -185,7 +184,7 @@ class Run:
             over = steps.Over("error", error_event("unavailable", error.message))
         except Exception:
             logger.exception("run %s", self.journal.run_id)
-            await self._record.end("failed", "internal", INTERNAL)
+            await self._record.end("failed", "internal", FAILED)
         finally:
             if over.terminal is not None:
                 self.journal.end(over.terminal)

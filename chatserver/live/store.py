@@ -31,7 +31,7 @@ EndStatus = Literal["stopped", "failed", "dropped"]
 
 @dataclass(frozen=True, slots=True)
 class RunKey:
-    """Names an answer: the conversation's answer to that trigger. `trigger_id` is None without a user message."""
+    """Names an answer: the conversation's answer to a trigger. `trigger_id` None: there is no user message."""
 
     company_id: UUID
     conversation_id: UUID
@@ -59,7 +59,8 @@ class OpenRequest:
     `continues`: the answer shall be generated to its end without readers.
     `refuse_busy`: raise ConflictError, and store nothing, if another answer is being generated.
     `must_queue`: do not begin an answer now, because others of the conversation come first in this process.
-    `at_capacity`: this process must not add a run.
+    `at_capacity`: raise UnavailableError instead of claiming or queueing. Answers that are stored, or that another
+    process generates, are still returned.
     """
 
     companies: Companies
@@ -235,8 +236,8 @@ class AnswerStore(Protocol):
     ) -> None:
         """End a run without an answer. Does nothing if this process has lost it. May be repeated."""
 
-    async def release(self, run_ids: Collection[UUID]) -> None:
-        """Give up leases of this process, so that other processes take the runs over at once."""
+    async def release(self, run_id: UUID) -> None:
+        """Give up the lease of a run of this process, so that another process takes the run over at once."""
 
     async def set_continues(self, run_id: UUID) -> None:
         """Have an active run, of whichever process, generated without readers. May be repeated."""

@@ -9,8 +9,8 @@ from chatserver.errors import DatabaseUnavailableError
 from chatserver.live import steps
 from chatserver.live.journal import Journal
 from chatserver.live.queue import ConversationQueue, Q
-from chatserver.live.replay import end_of_stored, end_without_answer
 from chatserver.live.store import AnswerStore, Elsewhere, Ended, Orphaned, Stored
+from chatserver.live.terminal_events import end_of_stored, end_without_answer
 
 # How often a run of another process, or a conversation that is busy there, is looked at.
 POLL_SECONDS = 0.5

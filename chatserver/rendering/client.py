@@ -63,9 +63,8 @@ class Renderer:
 
         Raises UnavailableError if the child does not start.
         """
-        for _ in range(
-            2
-        ):  # the child may have been killed long before; if it dies twice in a row, the text is the cause
+        # The child may have died long before. If it dies twice in a row, the text is the cause.
+        for _ in range(2):
             child = await self._running()
             try:
                 async with asyncio.timeout(self.text_seconds):

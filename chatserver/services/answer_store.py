@@ -192,8 +192,8 @@ class PostgresAnswerStore:
         next_epoch = await self._database.autocommit(runs.next_epoch, run_id, self._owner, epoch)
         return Lost() if next_epoch is None else Restarted(next_epoch)
 
-    async def release(self, run_ids: Collection[UUID]) -> None:
-        await self._database.autocommit(leases.release, tuple(run_ids), self._owner)
+    async def release(self, run_id: UUID) -> None:
+        await self._database.autocommit(leases.release, run_id, self._owner)
 
     async def set_continues(self, run_id: UUID) -> None:
         await self._database.autocommit(leases.set_continues, run_id)

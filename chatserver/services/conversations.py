@@ -40,7 +40,7 @@ class Answers(Protocol):
         """Stop the answer of a conversation that was deleted."""
 
     async def drop_unread(self, conversation_id: UUID) -> None:
-        """Drop the conversation's answer if nobody reads it."""
+        """Drop the conversation's answers that have no readers and do not continue without."""
 
 
 class HistoryMessage(NamedTuple):
@@ -173,8 +173,8 @@ class ConversationService:
         Raises UnprocessableError if the key was used with another body.
         """
         # With a key it takes more than one statement.
-        hop = self._database.autocommit if idempotency_key is None else self._database.transaction
-        sent = await hop(
+        execute = self._database.autocommit if idempotency_key is None else self._database.transaction
+        sent = await execute(
             send,
             actor.scope,
             conversation_id,
@@ -198,7 +198,7 @@ class ConversationService:
     async def rewind_messages(self, actor: Actor, conversation_id: UUID, message_id: UUID) -> int:
         """Supersede all messages that follow a message; how many they were.
 
-        Raises ConflictError while an answer is being generated that somebody reads.
+        Raises ConflictError while an answer is being generated that somebody reads, or that continues without readers.
         """
         try:
             return await self._rewind(actor, conversation_id, message_id)

@@ -28,7 +28,7 @@ class Export:
         self._writer = writer
 
     async def chunks(self) -> AsyncGenerator[bytes]:
-        """The file, in pieces of about a megabyte, without messages that are added after its begin.
+        """The file, in pieces of about a megabyte, without messages that are added after it was opened.
 
         No database connection is held between two pieces. Raises DatabaseUnavailableError.
         """

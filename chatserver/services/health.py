@@ -10,7 +10,7 @@ from sqlalchemy import Connection, text
 
 from chatserver.errors import DatabaseUnavailableError
 
-# A load balancer waits no longer than its clients do.
+# Load balancers give up on a health check after a few seconds: respond before that.
 ANSWER_SECONDS = 2
 
 _PING = text("SELECT 1")

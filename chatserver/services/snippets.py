@@ -97,7 +97,7 @@ def _densest(hits: Sequence[_Hit]) -> Sequence[_Hit]:
 
 
 def _begin(text: str, hit_begin: int) -> int:
-    """The begin of a snippet: at a word, not too far before its first hit."""
+    """Where a snippet starts: at a word, not too far before its first hit."""
     begin = max(0, hit_begin - LEAD_CHARS)
     if begin == 0:
         return 0
@@ -106,7 +106,7 @@ def _begin(text: str, hit_begin: int) -> int:
 
 
 def _end(text: str, hit_end: int, limit: int) -> int:
-    """The end of a snippet: behind a word, after its last hit, and not after `limit`."""
+    """Where a snippet ends: behind a word, after its last hit, and not after `limit`."""
     if limit >= len(text):
         return len(text)
     blank = text.rfind(" ", hit_end, limit + 1)

@@ -94,9 +94,9 @@ def renew(connection: Connection, run_ids: Sequence[UUID], owner: UUID, lease_se
     return connection.execute(_RENEW, parameters).all()
 
 
-def release(connection: Connection, run_ids: Sequence[UUID], owner: UUID) -> None:
-    """End the leases of `owner`'s runs, so that other processes take them over."""
-    connection.execute(_RELEASE, {"run_ids": list(run_ids), "by": owner})
+def release(connection: Connection, run_id: UUID, owner: UUID) -> None:
+    """End the lease of `owner`'s run, so that another process takes it over."""
+    connection.execute(_RELEASE, {"run_ids": [run_id], "by": owner})
 
 
 def follow(connection: Connection, run_id: UUID) -> int | None:

@@ -30,7 +30,8 @@ from chatserver.storage.tables import messages, runs
 NOW = func.clock_timestamp()
 LEASE = NOW + func.make_interval(0, 0, 0, 0, 0, 0, bindparam("lease_seconds"))
 
-# A run that shall go on without readers is given up if no process has taken it over by then.
+# How long after its lease has expired a run that shall go on without readers still blocks others: some process is about
+# to take it over.
 ADOPTED_WITHIN: ColumnElement[Any] = literal_column("interval '1 minute'")
 
 # --- find -------------------------------------------------------------------------------------------------

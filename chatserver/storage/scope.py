@@ -1,8 +1,4 @@
-"""The companies that an actor may see, as SQL: the one place that hides rows from other companies.
-
-No parameter of a statement in this package has the name of a column: in an update SQLAlchemy would set that column,
-too.
-"""
+"""The companies that an actor may see, as SQL: the one place that hides rows from other companies."""
 
 from __future__ import annotations
 

@@ -1,5 +1,7 @@
 """The one definition of the schema. A test compares it with the migrations.
 
+In an UPDATE no parameter has the name of a column of its table: SQLAlchemy would set that column, too.
+
 Two columns hold orders:
 
 * `chat_messages.position` counts 1, 2, 3 … within a conversation. It is given out under the row lock of the
@@ -114,7 +116,7 @@ runs = Table(
     # active     being generated under the lease
     # completed  its answer is stored          kept     stopped; what was shown is stored
     # stopped    stopped, nothing is stored    failed   ended with an error, nothing is stored
-    # dropped    its readers left              superseded  was completed or kept, then rewound
+    # dropped    its readers left, or its process died  superseded  was completed or kept, then rewound
     Column("status", Text, nullable=False),
     Column("owner", Uuid, nullable=False),
     Column("epoch", Integer, nullable=False),

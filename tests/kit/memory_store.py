@@ -466,13 +466,11 @@ class MemoryStore:
 
         await self._visit("end", end)
 
-    async def release(self, run_ids: Collection[UUID]) -> None:
-        asked = tuple(run_ids)
-
+    async def release(self, run_id: UUID) -> None:
         def release() -> None:
-            for row in map(self.database.rows.get, asked):
-                if row is not None and row.owner == self.owner and row.status == "active":
-                    row.lease_until = self.database.clock()
+            row = self.database.rows.get(run_id)
+            if row is not None and row.owner == self.owner and row.status == "active":
+                row.lease_until = self.database.clock()
 
         await self._visit("release", release)
 

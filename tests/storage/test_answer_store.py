@@ -386,9 +386,9 @@ async def test_next_epoch_may_be_repeated(stores: StoresUnderTest, key: RunKey) 
 
 async def test_released_run_is_taken_over_at_once(stores: StoresUnderTest, key: RunKey) -> None:
     run = await stores.claimed(key)
-    await stores.there.release([run.run_id])
+    await stores.there.release(run.run_id)
     assert await stores.there.look(run.run_id) == Elsewhere(run.run_id, 1), "it was not that process's to release"
-    await stores.here.release([run.run_id])
+    await stores.here.release(run.run_id)
     taken = await stores.claimed(key, store=stores.there)
     assert (taken.run_id, taken.epoch) == (run.run_id, 2)
 

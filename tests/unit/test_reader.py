@@ -16,8 +16,9 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 from chatserver import sse
 from chatserver.live.journal import REPLAY_CHARS, Journal
 from chatserver.live.reader import BATCH_FRAMES, Reader
-from chatserver.live.replay import done_event, end_of_stored, error_event, read_end, read_stored, stopped_event
+from chatserver.live.replay import read_end, read_stored
 from chatserver.live.store import Ended, Stored
+from chatserver.live.terminal_events import done_event, end_of_stored, error_event, stopped_event
 from chatserver.providers.base import Usage
 from chatserver.sse import NO_EPOCH, EventId, parse_event_id
 from tests.kit.event_stream import EventSource, Viewer

@@ -14,7 +14,7 @@ from tornado.iostream import StreamClosedError
 
 from chatserver import sse
 from chatserver.errors import ConflictError, TryLaterError
-from chatserver.live.answers import StreamOptions
+from chatserver.live.answers import StreamOptions, WhenBusy
 from chatserver.live.reader import BATCH_FRAMES, Reader
 from chatserver.live.store import NewMessage
 from chatserver.schema_types import Id, Wire
@@ -31,7 +31,7 @@ class PostStreamQuery(Wire):
     """Query of POST …/stream."""
 
     when_busy: Annotated[
-        Literal["reject", "interrupt", "enqueue"],
+        WhenBusy,
         Field(
             description="What a request that would start an answer does while another one is being generated. "
             "`reject`: it gets 409. `interrupt`: it stops the other answer. `enqueue`: it waits for its turn. Requests "
@@ -84,15 +84,15 @@ class StreamHandler(StreamingHandler):
 
     async def get(self, conversation_id: str) -> None:
         query = self.query(StreamQuery)
-        came_with = self.request.headers.get("Last-Event-ID") or query.last_event_id
-        resume = None if came_with is None else sse.parse_event_id(came_with)
+        last_event_id = self.request.headers.get("Last-Event-ID") or query.last_event_id
+        resume = None if last_event_id is None else sse.parse_event_id(last_event_id)
         if resume is not None and resume.terminal:
             self.write_nothing()
             return
         options = StreamOptions(
             trigger_id=query.trigger_message_id,
             resume=resume,
-            reset=came_with is not None and resume is None,
+            reset=last_event_id is not None and resume is None,
             when_busy=query.when_busy,
             continues=query.on_disconnect == "continue",
         )
@@ -102,9 +102,9 @@ class StreamHandler(StreamingHandler):
                 reader = await self.context.answers.open(self.actor.companies, parse_id(conversation_id), options)
                 await self._follow(reader)
         except (ConflictError, TryLaterError):
-            if came_with is None:
+            if last_event_id is None:
                 raise
-            # An EventSource gives up for good on any other status.
+            # At any status but 200 an EventSource gives up for good.
             await self._send_away()
 
     async def post(self, conversation_id: str) -> None:

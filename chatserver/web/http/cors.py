@@ -19,17 +19,16 @@ def cors_headers(
     origin = headers.get("Origin", "")
     if origin.lower() not in allowed_origins:
         return {"Vary": "Origin"}
-    answer = {
+    added = {
         "Vary": "Origin",
         "Access-Control-Allow-Origin": origin,
         "Access-Control-Expose-Headers": _EXPOSED_HEADERS,
     }
-    if (
-        "Access-Control-Request-Method" in headers
-    ):  # a preflight request: the browser asks before it sends the request itself
-        answer |= {
+    # A preflight request: the browser asks before it sends the request itself.
+    if "Access-Control-Request-Method" in headers:
+        added |= {
             "Access-Control-Allow-Methods": ", ".join(methods),
             "Access-Control-Allow-Headers": _ALLOWED_HEADERS,
             "Access-Control-Max-Age": str(_PREFLIGHT_SECONDS),
         }
-    return answer
+    return added

@@ -33,7 +33,7 @@ class OpenRequests:
             self._empty.set()
 
     def close(self) -> None:
-        """Take no more requests. Some that clients sent ahead may still be in buffers here."""
+        """Refuse further requests: pipelined ones may still wait in Tornado's buffers."""
         self._closed = True
 
     async def finish(self) -> None:

@@ -1,4 +1,4 @@
-"""The open event streams of this process: their number, and their end when the process ends."""
+"""The responses of this process that are being streamed, answers and exports: their number, and their end."""
 
 from __future__ import annotations
 

@@ -26,7 +26,7 @@ class StreamingHandler(ApiHandler):
         self.gone = False
         """Whether the client has left."""
         self._watch = contextlib.ExitStack()
-        self._look_at = 0.0
+        self._next_look_at = 0.0
 
     def on_connection_close(self) -> None:
         self.gone = True
@@ -55,7 +55,7 @@ class StreamingHandler(ApiHandler):
         self._watch.enter_context(self.context.hangups.watched(stream.socket, self._hung_up))
 
     def _hung_up(self) -> None:
-        """The peer left. Tornado does not notice it while bytes of the peer are unread."""
+        """The peer left."""
         self.gone = True
         self.connection.stream.close()
         self.wake()
@@ -84,11 +84,11 @@ class StreamingHandler(ApiHandler):
         flushed.result()
 
     def _refuse_vanished(self) -> None:
-        """Raise TimeoutError for a peer that acknowledges nothing: the kernel of a slow reader would."""
+        """Raise TimeoutError if the peer has vanished: it acknowledges nothing; a slow reader's kernel does."""
         now = asyncio.get_running_loop().time()
-        if now >= self._look_at and not self.connection.stream.closed():
+        if now >= self._next_look_at and not self.connection.stream.closed():
             limit = self.context.settings.slow_reader_seconds
-            self._look_at = now + limit / 4
+            self._next_look_at = now + limit / 4
             seen = progress(self.connection.stream.socket)
             if seen is not None and seen.silent_seconds >= limit:
                 raise TimeoutError

@@ -1,6 +1,6 @@
 """The events of a stream, for the OpenAPI document.
 
-`live/journal.py` and `live/replay.py` write them. A test compares both.
+`live/journal.py` and `live/terminal_events.py` write them. A test compares both.
 """
 
 from __future__ import annotations

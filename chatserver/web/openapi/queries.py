@@ -8,6 +8,7 @@ from pydantic import Field, StringConstraints
 
 from chatserver.schema_types import Id, Text, Wire
 from chatserver.schemas import MAX_TITLE_CHARS
+from chatserver.services.export_formats import Format
 from chatserver.web.http.parsing import WHOLE_NUMBER, Cursor
 
 MAX_QUERY_CHARS = 200
@@ -49,7 +50,7 @@ class ExportConversation(Wire):
     """Query of GET …/export."""
 
     format: Annotated[
-        Literal["markdown", "json"],
+        Format,
         Field(description="`markdown`: for people. `json`: everything that is stored, for programs."),
     ] = "markdown"
 
