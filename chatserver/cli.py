@@ -23,7 +23,8 @@ from chatserver import logs
 from chatserver.errors import ChatServerError, ConfigurationError, ValidationError
 from chatserver.schema_types import parse_uuid
 from chatserver.schemas import Agent, CreateAgent
-from chatserver.settings import Settings, load_settings, option_name
+from chatserver.settings import Settings
+from chatserver.settings_reading import load_settings, option_name
 from chatserver.version import installed_version
 
 logger = logging.getLogger(__name__)

@@ -22,6 +22,7 @@ GROUND = frozenset(
         "schema_types",
         "schemas",
         "settings",
+        "settings_reading",
         "settings_types",
         "sse",
         "systemd",

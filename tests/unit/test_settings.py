@@ -16,7 +16,8 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from chatserver.errors import ConfigurationError
-from chatserver.settings import Settings, load_settings, variable_name
+from chatserver.settings import Settings
+from chatserver.settings_reading import load_settings, variable_name
 
 MAIN = {"kind": "openai", "base_url": "http://127.0.0.1:11434/v1", "model": "llama3.2"}
 

@@ -15,7 +15,8 @@ import annotated_types
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
-from chatserver.settings import ProviderSettings, Settings, load_settings, variable_name
+from chatserver.settings import ProviderSettings, Settings
+from chatserver.settings_reading import load_settings, variable_name
 
 ROOT = Path(__file__).resolve().parents[2]
 EXAMPLE_FILE = ROOT / "conf" / "chatserver.toml"
