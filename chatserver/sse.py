@@ -26,7 +26,10 @@ FIRST_EPOCH = 1
 NO_EPOCH = 0
 
 _ID = re.compile(r"([0-9a-f]{32})\.([0-9]{1,9})\.(?:([0-9]{1,9})\.([0-9]{1,9})|end)", re.ASCII)
-_quote = json.JSONEncoder(ensure_ascii=False).encode
+_encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
+# Line ends of Unicode that JSON leaves as they are. SSE does not know them, but clients that cut a stream as Python's
+# `str.splitlines` does (httpx, requests) would cut the JSON there.
+_LINE_ENDS = str.maketrans({"\x85": "\\u0085", "\u2028": "\\u2028", "\u2029": "\\u2029"})
 
 
 class EventId(NamedTuple):
@@ -70,9 +73,17 @@ def come_back() -> bytes:
 
 def event(event_id: EventId, data: dict[str, Any]) -> bytes:
     """One event as one frame."""
-    return f"id: {event_id}\ndata: {json.dumps(data, ensure_ascii=False, separators=(',', ':'))}\n\n".encode()
+    return f"id: {event_id}\ndata: {_one_line(data)}\n\n".encode()
 
 
 def text_event(event_id: EventId, kind: str, content: str) -> bytes:
     """`event` for `{"type": kind, "content": content}`, quicker: an answer has thousands of them."""
-    return f'id: {event_id}\ndata: {{"type":"{kind}","content":{_quote(content)}}}\n\n'.encode()
+    return f'id: {event_id}\ndata: {{"type":"{kind}","content":{_one_line(content)}}}\n\n'.encode()
+
+
+def _one_line(value: Any) -> str:
+    """`value` as JSON that no client takes for several lines."""
+    text = _encode(value)
+    if "\x85" in text or "\u2028" in text or "\u2029" in text:
+        return text.translate(_LINE_ENDS)
+    return text

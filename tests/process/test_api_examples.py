@@ -114,10 +114,11 @@ async def test_curl_sends_once(database_url: str, tmp_path: Path) -> None:
         assert await said(server) == [["once"]]
 
 
-async def test_python_client_survives_cuts(database_url: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("example", ["python", "httpx"])
+async def test_python_client_survives_cuts(database_url: str, tmp_path: Path, example: str) -> None:
     async with started("--database-url", database_url) as server:
         with CuttableProxy(server.url, cuts=2) as proxy:
-            output = await run("python", proxy.port, tmp_path, sys.executable, "-W", "error", suffix=".py")
+            output = await run(example, proxy.port, tmp_path, sys.executable, "-W", "error", suffix=".py")
             assert output == f"done {ANSWER}\n"
             assert proxy.cuts_left == 0
             assert await said(server) == [["Hello there", ANSWER]]
