@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from uuid import uuid4
 
+import pytest
+
 from tests.kit.event_stream import EventStream, Frame, text_of
-from tests.kit.http_client import Client, stream_path
+from tests.kit.http_client import Client, Response, stream_path
 from tests.kit.model_server import ModelServer
 from tests.kit.served_app import serving
 from tests.kit.waiting import eventually
@@ -244,3 +247,34 @@ async def test_draining_server_sends_readers_away(database_url: str) -> None:
         assert (await stream.rest())[1:] == []
         assert stream.retry is not None
         assert 1000 <= stream.retry <= 5000
+
+
+@pytest.mark.parametrize("in_query", [False, True])
+@pytest.mark.parametrize("moment", ["drain", "farewell"])
+async def test_reconnecting_reader_is_never_refused_while_the_server_stops(
+    database_url: str, moment: str, in_query: bool
+) -> None:
+    async with serving(database_url) as client:
+        conversation = await client.conversation()
+        question = await client.say(conversation, "x")
+        stream = await client.stream(conversation, question)
+        await stream.event()
+        first_id = stream.last_id
+        await stream.rest()
+        assert first_id is not None and stream.last_id is not None
+        client.app.begin_drain()
+        if moment == "farewell":
+            client.app.requests.close()
+
+        async def ask(event_id: str) -> Response:
+            path = stream_path(conversation, question)
+            if in_query:
+                return await client.request("GET", f"{path}&lastEventId={event_id}")
+            return await client.request("GET", path, headers={"Last-Event-ID": event_id})
+
+        for event_id in (first_id, "foreign"):
+            response = await ask(event_id)
+            assert (response.status, response.headers["content-type"]) == (200, "text/event-stream")
+            assert re.fullmatch(rb":ok\n\nretry: [1-5][0-9]{3}\n\n", response.body)
+        assert (await ask(stream.last_id)).status == 204
+        assert (await client.refused(conversation, question)).status == 503

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 from contextlib import closing
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import tornado.web
 from pydantic import Field
@@ -77,14 +76,9 @@ class StreamHandler(StreamingHandler):
         if self._reader is not None:
             self._reader.wake()
 
-    def check_rate(self) -> None:
-        """Does nothing for GET: `get` checks the rate itself, because it must not refuse a client that reconnects."""
-        if self.request.method != "GET":
-            super().check_rate()
-
     async def get(self, conversation_id: str) -> None:
         query = self.query(StreamQuery)
-        last_event_id = self.request.headers.get("Last-Event-ID") or query.last_event_id
+        last_event_id = self._last_event_id()
         resume = None if last_event_id is None else sse.parse_event_id(last_event_id)
         if resume is not None and resume.terminal:
             self.write_nothing()
@@ -96,16 +90,9 @@ class StreamHandler(StreamingHandler):
             when_busy=query.when_busy,
             continues=query.on_disconnect == "continue",
         )
-        try:
-            super().check_rate()
-            with self.context.streams.admitted(self):
-                reader = await self.context.answers.open(self.actor.companies, parse_id(conversation_id), options)
-                await self._follow(reader)
-        except (ConflictError, TryLaterError):
-            if last_event_id is None:
-                raise
-            # At any status but 200 an EventSource gives up for good.
-            await self._send_away()
+        with self.context.streams.admitted(self):
+            reader = await self.context.answers.open(self.actor.companies, parse_id(conversation_id), options)
+            await self._follow(reader)
 
     async def post(self, conversation_id: str) -> None:
         query = self.query(PostStreamQuery)
@@ -155,11 +142,34 @@ class StreamHandler(StreamingHandler):
             elif not await reader.wait(self.context.settings.ping_seconds):
                 await self.send(sse.PING)
 
-    async def _send_away(self) -> None:
+    # --- before the stream --------------------------------------------------------------------------------
+
+    def write_error(self, status_code: int, **kwargs: Any) -> None:
+        """As for every handler, but a client that reconnects is not told to wait: it is told to come back.
+
+        At any status but 200 an EventSource gives up for good. Wherever a request was refused, even before `get`, a
+        client that has an event id gets 200 and the end, or 204 if it has the terminal event.
+        """
+        last_event_id = self._last_event_id() if self.request.method == "GET" else None
+        error = kwargs.get("exc_info", (None, None, None))[1]
+        if last_event_id is None or not isinstance(error, ConflictError | TryLaterError):
+            super().write_error(status_code, **kwargs)
+            return
+        self.let_other_sites_read()
+        event_id = sse.parse_event_id(last_event_id)
+        if event_id is not None and event_id.terminal:
+            self.write_nothing()
+            return
+        self.set_status(200)
         self._begin()
-        with contextlib.suppress(StreamClosedError, TimeoutError):
-            await self.send(sse.OK + sse.come_back())
+        self.write(sse.OK + sse.come_back())
+        self.flush()
         self.end_body()
+
+    def _last_event_id(self) -> str | None:
+        """The event id that the client has, in the header or in the query; the header wins."""
+        in_query = self.request.query_arguments.get("lastEventId", [b""])[-1].decode("ascii", "replace")
+        return self.request.headers.get("Last-Event-ID") or in_query or None
 
     def _begin(self) -> None:
         self.set_header("Content-Type", "text/event-stream")

@@ -82,7 +82,7 @@ class Handler(tornado.web.RequestHandler):
         self.context.access.guard(self.request.path, self.request.headers)
         if body_limits.exceeds(self.request, self.context.settings.max_body_bytes):
             raise BodyTooLargeError
-        self._let_other_sites_read()
+        self.let_other_sites_read()
 
     def compute_etag(self) -> str | None:
         return None
@@ -175,7 +175,7 @@ class Handler(tornado.web.RequestHandler):
         error: BaseException | None = kwargs.get("exc_info", (None, None, None))[1]
         status, body = error_response(error)
         self.set_status(status)
-        self._let_other_sites_read()
+        self.let_other_sites_read()
         if status == 401:
             self.set_header("WWW-Authenticate", "Bearer")
         if status == 405:
@@ -198,7 +198,7 @@ class Handler(tornado.web.RequestHandler):
         if not gone and error_response(value)[0] == 500:
             logger.error("%s %s failed", self.request.method, type(self).__name__, exc_info=value)
 
-    def _let_other_sites_read(self) -> None:
+    def let_other_sites_read(self) -> None:
         allowed_origins = self.context.settings.allowed_origins
         for name, value in cors_headers(self.request.headers, allowed_origins, self.allowed_methods()).items():
             self.set_header(name, value)
