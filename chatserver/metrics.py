@@ -28,7 +28,7 @@ class Metrics:
     def __init__(self, version: str) -> None:
         registry = self.registry = CollectorRegistry()
         self.streams = Gauge("chatserver_streams", "Open streams of answers and exports.", registry=registry)
-        self.runs = Gauge("chatserver_runs", "Answers being generated.", registry=registry)
+        self.runs = Gauge("chatserver_runs", "Answers that are generated, queued or followed.", registry=registry)
         self.tokens = Counter("chatserver_tokens", "Pieces of answers taken from models.", registry=registry)
         self.first_token_seconds = Histogram(
             "chatserver_first_token_seconds",
@@ -49,7 +49,9 @@ class Metrics:
             "chatserver_database_errors", "Visits to the database that failed.", registry=registry
         )
         # not `chatserver_runs`: the gauge has that name
-        ended = Counter("chatserver_runs_ended", "Answers that ended, by outcome.", ["outcome"], registry=registry)
+        ended = Counter(
+            "chatserver_runs_ended", "Answers that this process generated, by outcome.", ["outcome"], registry=registry
+        )
         self._runs_ended = {outcome: ended.labels(outcome) for outcome in OUTCOMES}
         self._requests = Counter(
             "chatserver_requests", "Requests served.", ["handler", "method", "status"], registry=registry

@@ -176,8 +176,7 @@ class Settings(BaseSettings):
         default=1_000,
         ge=1,
         le=1_000_000,
-        description="New answers get 503 while this process generates, queues or follows so many. "
-        "Answers of other processes can still be followed.",
+        description="The most answers that this process generates, queues or follows; one more gets 503.",
     )
     requests_per_minute: Whole = Field(
         default=0, ge=0, le=1_000_000, description="The most requests of one address; one more gets 429; 0: no limit."

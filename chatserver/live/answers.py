@@ -155,7 +155,7 @@ class Answers:
         """Add a run to a conversation that is busy. Answers without readers, and interrupted ones, make way for it."""
         interrupts = options.when_busy == "interrupt"
         if interrupts and queue.owned is None:
-            await self._store.request_stop(key.conversation_id, keep=False)
+            await self._store.request_stop(key.conversation_id, None, keep=False)
         others = queue.runs
         unread = [other for other in others if not other.wanted]
         run = self._add(key, steps.WaitForTurn(), continues=options.continues, next_in_turn=interrupts or bool(unread))
@@ -201,10 +201,13 @@ class Answers:
         queue = self._queues.of(conversation_id)
         async with queue.locked():
             run = queue.owned
-        if run is not None and (await run.stop(keep=keep) or not run.joinable):
-            return run.outcome == "stopped"
-        # Another process generates it, or has taken it over by now.
-        run_id = await self._store.request_stop(conversation_id, keep=keep)
+        run_id = None
+        if run is not None:
+            run_id = run.journal.run_id
+            if await run.stop(keep=keep) or not run.joinable:
+                return run.outcome == "stopped"
+        # Another process generates it, or has taken this run over by now. Then the stop is meant for no other run.
+        run_id = await self._store.request_stop(conversation_id, run_id, keep=keep)
         if run_id is None:
             return False
         clock = asyncio.get_running_loop().time

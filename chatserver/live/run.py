@@ -224,6 +224,7 @@ class Run:
 
     async def _settle(self, why: Interrupt) -> steps.Step:
         """Carry out an interruption."""
+        generated = self._record.owned
         match why:
             case Interrupt.LOST if not self._handing_over:
                 self._interruption.clear()
@@ -232,12 +233,13 @@ class Run:
                 return steps.Commit(Finish("stopped"), kept=True)
             case Interrupt.DISCARD | Interrupt.KEEP:
                 await self._record.end("stopped")
-                return steps.Over("stopped", stopped_event(None))
+                return steps.Over("stopped" if generated else "elsewhere", stopped_event(None))
             case Interrupt.HAND_OVER:
                 await self._record.hand_over(continues=self.continues)
+                generated = generated and not self.continues
             case Interrupt.DROP:
                 await self._record.end("dropped")
-        return steps.Over("dropped")
+        return steps.Over("dropped" if generated else "elsewhere")
 
     # --- claim and generate -------------------------------------------------------------------------------
 
@@ -255,7 +257,7 @@ class Run:
                 outcome = await self._store.claim(self.key, run_id, continues=self.continues)
             except (NotFoundError, ValidationError):
                 # The conversation, the message or its text was deleted meanwhile, which stops the answer.
-                return steps.Over("stopped", stopped_event(None))
+                return steps.Over("elsewhere", stopped_event(None))
             except DatabaseUnavailableError:
                 now = asyncio.get_running_loop().time()
                 if self._away_since is None:

@@ -15,7 +15,7 @@ from chatserver.live.store import Claimed, Stored
 from chatserver.providers.base import Finish
 
 Outcome = Literal["done", "stopped", "error", "dropped", "elsewhere"]
-"""How a run came to its end. `elsewhere`: another process generated the answer, and counts it."""
+"""How a run came to its end. `elsewhere`: this process did not generate the answer, so it does not count it."""
 
 
 class Interrupt(enum.Enum):

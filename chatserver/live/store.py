@@ -59,8 +59,7 @@ class OpenRequest:
     `continues`: the answer shall be generated to its end without readers.
     `refuse_busy`: raise ConflictError, and store nothing, if another answer is being generated.
     `must_queue`: do not begin an answer now, because others of the conversation come first in this process.
-    `at_capacity`: raise UnavailableError instead of claiming or queueing. Answers that are stored, or that another
-    process generates, are still returned.
+    `at_capacity`: raise UnavailableError unless the answer is stored, or its run has ended.
     """
 
     companies: Companies
@@ -248,10 +247,11 @@ class AnswerStore(Protocol):
     async def require_conversation(self, companies: Companies, conversation_id: UUID) -> None:
         """Raises NotFoundError unless the conversation exists for these companies."""
 
-    async def request_stop(self, conversation_id: UUID, *, keep: bool) -> UUID | None:
+    async def request_stop(self, conversation_id: UUID, run_id: UUID | None, *, keep: bool) -> UUID | None:
         """Ask the owner of the conversation's active run to stop it; the run's id, None if no process generates.
 
-        The first request decides what is kept. A run whose lease has expired is stopped by this, and counts as none.
+        `run_id`: only this run is meant; None: the one that is active now. The first request decides what is kept. A
+        run whose lease has expired is stopped by this, and counts as none.
         """
 
     async def stop_state(self, run_id: UUID) -> StopState:

@@ -121,17 +121,17 @@ class PostgresAnswerStore:
     ) -> ClaimOutcome:
         for _ in range(ATTEMPTS):
             current = runs.find_current(connection, key.conversation_id, key.trigger_id)
+            if current is not None and current.status != "active":
+                return _stored(current)
+            if at_capacity:
+                raise UnavailableError("Too many answers are being generated")
             if current is not None:
-                if current.status != "active":
-                    return _stored(current)
                 # A leased run is claimable only if we own it but never saw the claim confirmed.
                 if current.leased and (current.owner != self._owner or must_queue):
                     return Elsewhere(current.id, current.epoch)
                 if current.stop_requested is not None and not current.leased:
                     runs.end_orphan(connection, current.id, "stopped")
                     return Ended(current.id, current.epoch, "stopped")
-            if at_capacity:
-                raise UnavailableError("Too many answers are being generated")
             question, provider = self._lock_question(connection, key)
             if current is not None:
                 epoch = runs.take_over(connection, current.id, self._owner, self._lease_seconds)
@@ -242,8 +242,8 @@ class PostgresAnswerStore:
         if await self._database.autocommit(conversations.find, _scope(companies), conversation_id) is None:
             raise NotFoundError("Conversation not found")
 
-    async def request_stop(self, conversation_id: UUID, *, keep: bool) -> UUID | None:
-        return await self._database.autocommit(leases.request_stop, conversation_id, keep=keep)
+    async def request_stop(self, conversation_id: UUID, run_id: UUID | None, *, keep: bool) -> UUID | None:
+        return await self._database.autocommit(leases.request_stop, conversation_id, run_id, keep=keep)
 
     async def stop_state(self, run_id: UUID) -> StopState:
         return await self._database.transaction(_stop_state, run_id)

@@ -71,6 +71,7 @@ _REQUEST_STOP = (
     )
     .returning(runs.c.id, runs.c.status)
 )
+_REQUEST_STOP_OF_RUN = _REQUEST_STOP.where(runs.c.id == bindparam("run_id"))
 
 _ABANDONED = (
     select(conversations.c.company_id, runs.c.conversation_id, runs.c.trigger_message_id)
@@ -109,13 +110,18 @@ def set_continues(connection: Connection, run_id: UUID) -> None:
     connection.execute(_SET_CONTINUES, {"run_id": run_id})
 
 
-def request_stop(connection: Connection, conversation_id: UUID, *, keep: bool) -> UUID | None:
-    """Ask the owner of the conversation's active run to stop it; the run's id.
+def request_stop(
+    connection: Connection, conversation_id: UUID, run_id: UUID | None = None, *, keep: bool
+) -> UUID | None:
+    """Ask the owner of the conversation's active run to stop it; the run's id. `run_id`: only this run is meant.
 
     None if nothing is being generated. A run whose lease has expired is stopped by this, and counts as none.
     """
     parameters = {"in_conversation": conversation_id, "stop": "keep" if keep else "discard"}
-    run = connection.execute(_REQUEST_STOP, parameters).one_or_none()
+    if run_id is None:
+        run = connection.execute(_REQUEST_STOP, parameters).one_or_none()
+    else:
+        run = connection.execute(_REQUEST_STOP_OF_RUN, parameters | {"run_id": run_id}).one_or_none()
     return None if run is None or run.status != "active" else run.id
 
 

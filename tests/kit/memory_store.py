@@ -325,17 +325,17 @@ class MemoryStore:
     ) -> ClaimOutcome:
         database = self.database
         row = database.current(key)
+        if row is not None and row.status != "active":
+            return stored(row)
+        if at_capacity:
+            raise UnavailableError("Too many answers are being generated")
         if row is not None:
-            if row.status != "active":
-                return stored(row)
             # A leased run is claimable only if we own it but never saw the claim confirmed.
             if self._leased(row) and (row.owner != self.owner or must_queue):
                 return Elsewhere(row.id, row.epoch)
             if row.stop_requested is not None and not self._leased(row):
                 row.status = "stopped"
                 return Ended(row.id, row.epoch, "stopped")
-        if at_capacity:
-            raise UnavailableError("Too many answers are being generated")
         self._check_question(key)
         if row is not None:
             row.owner, row.epoch, row.lease_until = self.owner, row.epoch + 1, self._lease()
@@ -504,10 +504,10 @@ class MemoryStore:
 
         await self._visit("require_conversation", require)
 
-    async def request_stop(self, conversation_id: UUID, *, keep: bool) -> UUID | None:
+    async def request_stop(self, conversation_id: UUID, run_id: UUID | None, *, keep: bool) -> UUID | None:
         def request_stop() -> UUID | None:
             row = self.database.active(conversation_id)
-            if row is None:
+            if row is None or run_id not in (None, row.id):
                 return None
             row.stop_requested = row.stop_requested or ("keep" if keep else "discard")
             if not self._leased(row):

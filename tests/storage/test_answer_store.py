@@ -95,7 +95,7 @@ async def test_open_claims_an_answer_that_nobody_generates(stores: StoresUnderTe
 
 async def test_open_joins_an_answer_of_another_process(stores: StoresUnderTest, key: RunKey) -> None:
     claimed = await stores.claimed(key)
-    opened = await stores.there.open(stores.request(key, at_capacity=True))
+    opened = await stores.there.open(stores.request(key))
     assert opened.outcome == Elsewhere(claimed.run_id, claimed.epoch)
 
 
@@ -164,7 +164,10 @@ async def test_open_that_must_queue_begins_nothing(stores: StoresUnderTest, key:
 async def test_open_at_capacity_begins_nothing_but_shows_what_is_stored(stores: StoresUnderTest, key: RunKey) -> None:
     with pytest.raises(UnavailableError):
         await stores.here.open(stores.request(key, at_capacity=True))
-    await commit(stores, await stores.claimed(key))
+    claimed = await stores.claimed(key)
+    with pytest.raises(UnavailableError):  # following costs memory, too
+        await stores.there.open(stores.request(key, at_capacity=True))
+    await commit(stores, claimed)
     opened = await stores.there.open(stores.request(key, at_capacity=True))
     assert isinstance(opened.outcome, Stored)
 
@@ -301,7 +304,7 @@ async def test_claim_whose_confirmation_was_lost_is_claimed_again(stores: Stores
 
 async def test_expired_run_that_was_to_be_stopped_ends_stopped(stores: StoresUnderTest, key: RunKey) -> None:
     run = await stores.claimed(key)
-    assert await stores.there.request_stop(key.conversation_id, keep=False) == run.run_id
+    assert await stores.there.request_stop(key.conversation_id, None, keep=False) == run.run_id
     stores.expire(run.run_id)
     assert await stores.there.claim(key, uuid7(), continues=False) == Ended(run.run_id, 1, "stopped")
     assert stores.status(run.run_id) == "stopped"
@@ -309,7 +312,7 @@ async def test_expired_run_that_was_to_be_stopped_ends_stopped(stores: StoresUnd
 
 async def test_client_that_comes_after_such_a_stop_gets_a_new_run(stores: StoresUnderTest, key: RunKey) -> None:
     run = await stores.claimed(key)
-    await stores.there.request_stop(key.conversation_id, keep=False)
+    await stores.there.request_stop(key.conversation_id, None, keep=False)
     stores.expire(run.run_id)
     opened = await stores.there.open(stores.request(key))
     assert isinstance(opened.outcome, Claimed)
@@ -370,7 +373,7 @@ async def test_renewal_extends_the_lease_and_tells_what_others_asked_for(stores:
     await stores.here.renew([run.run_id])
     await stores.there.look(run.run_id)
     await stores.there.set_continues(run.run_id)
-    await stores.there.request_stop(key.conversation_id, keep=True)
+    await stores.there.request_stop(key.conversation_id, None, keep=True)
     assert await stores.here.renew([run.run_id]) == {run.run_id: Renewal("keep", followed=True, continues=True)}
     await stores.here.end(run.run_id, 1, "stopped")
     assert await stores.here.renew([run.run_id]) == {}
@@ -401,7 +404,7 @@ async def test_abandoned_runs_are_those_that_continue_and_have_no_owner(stores: 
     runs = [await stores.claimed(key, continues=number != 0) for number, key in enumerate(keys)]
     for run in runs[:4]:
         stores.expire(run.run_id)
-    await stores.there.request_stop(keys[1].conversation_id, keep=False)
+    await stores.there.request_stop(keys[1].conversation_id, None, keep=False)
     stores.delete(keys[2].conversation_id)
     abandoned = await stores.there.abandoned()
     assert [key for key in keys if key in abandoned] == [keys[3]]
@@ -464,17 +467,27 @@ async def test_answer_that_ended_without_text_is_generated_anew(stores: StoresUn
 
 
 async def test_first_request_to_stop_decides_what_is_kept(stores: StoresUnderTest, key: RunKey) -> None:
-    assert await stores.there.request_stop(key.conversation_id, keep=False) is None
+    assert await stores.there.request_stop(key.conversation_id, None, keep=False) is None
     run = await stores.claimed(key)
     for keep in (False, True):
-        assert await stores.there.request_stop(key.conversation_id, keep=keep) == run.run_id
+        assert await stores.there.request_stop(key.conversation_id, None, keep=keep) == run.run_id
     assert (await stores.here.renew([run.run_id]))[run.run_id].stop == "discard"
+
+
+async def test_request_to_stop_one_run_leaves_the_next_one_alone(stores: StoresUnderTest, key: RunKey) -> None:
+    first = await stores.claimed(key)
+    await commit(stores, first)
+    following = await stores.claimed(other_key(stores, key))
+    assert await stores.there.request_stop(key.conversation_id, first.run_id, keep=True) is None
+    assert (await stores.here.renew([following.run_id]))[following.run_id].stop is None
+    assert await stores.there.request_stop(key.conversation_id, following.run_id, keep=True) == following.run_id
+    assert (await stores.here.renew([following.run_id]))[following.run_id].stop == "keep"
 
 
 async def test_request_to_stop_ends_an_expired_run(stores: StoresUnderTest, key: RunKey) -> None:
     run = await stores.claimed(key)
     stores.expire(run.run_id)
-    assert await stores.there.request_stop(key.conversation_id, keep=True) is None
+    assert await stores.there.request_stop(key.conversation_id, None, keep=True) is None
     assert stores.status(run.run_id) == "stopped"
 
 
@@ -482,7 +495,7 @@ async def test_stop_is_pending_until_its_owner_reacts_or_its_lease_expires(
     stores: StoresUnderTest, key: RunKey
 ) -> None:
     run = await stores.claimed(key)
-    await stores.there.request_stop(key.conversation_id, keep=True)
+    await stores.there.request_stop(key.conversation_id, None, keep=True)
     assert await stores.there.stop_state(run.run_id) is StopState.PENDING
     await commit(stores, run, kept=True)
     assert await stores.there.stop_state(run.run_id) is StopState.STOPPED

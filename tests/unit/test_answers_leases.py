@@ -19,6 +19,7 @@ from tests.kit.processes import (
     Client,
     World,
     clients,
+    ended_runs,
     run_of,
     world,
 )
@@ -299,3 +300,60 @@ async def test_follower_takes_over_when_its_turn_comes() -> None:
         assert (second.text, follower.text) == ("x", "x")
         current = [row.key for row in w.database.rows.values() if row.status == "completed"]
         assert current == [SECOND, FIRST]
+
+
+# --- stops and counts -------------------------------------------------------------------------------------
+
+
+@in_virtual_time
+async def test_stop_of_a_run_that_was_taken_over_leaves_the_next_run_alone() -> None:
+    async with world() as w:
+        old, new = w.process(), w.process()
+        (first,) = await clients(old, FIRST)
+        w.model.say("a")
+        await first.until_text("a")
+        hold = old.store.hold("commit")
+        stopping = asyncio.create_task(old.stop(FIRST.conversation_id, keep=True))
+        await hold.entered.wait()
+        # Meanwhile another process takes the run over, finishes it, and begins the next one.
+        (row,) = w.database.rows.values()
+        row.lease_until = now()
+        (second,) = await clients(new, FIRST)
+        w.model.say("b", STOP)
+        await second.rest()
+        (third,) = await clients(new, SECOND)
+        hold.release()
+        assert not await stopping
+        w.model.say("c", STOP)
+        await asyncio.gather(first.rest(), third.rest())
+        assert [client.end for client in (first, second, third)] == ["done"] * 3
+        assert w.database.answers() == ["b", "c"]
+
+
+@in_virtual_time
+async def test_process_counts_only_answers_that_it_generated() -> None:
+    async with world(grace_seconds=0) as w:
+        owner, other = w.process(), w.process()
+        (first,) = await clients(owner, FIRST)
+        following, queued = await clients(other, FIRST, SECOND)
+        for leaving in (following, queued):
+            leaving.leave()
+            await run_of(leaving).wait_settled()
+        w.model.say("a", STOP)
+        await first.rest()
+        assert (ended_runs(owner), ended_runs(other)) == ({"done": 1}, {})
+
+
+@in_virtual_time
+async def test_answer_that_is_handed_over_is_counted_by_the_process_that_ends_it() -> None:
+    async with world() as w:
+        ending, living = w.process(), w.process()
+        living.start()
+        client = Client()
+        await client.open(ending, FIRST, continues=True)
+        client.leave()
+        await ending.answers.close()
+        w.model.say("a", STOP)
+        await asyncio.sleep(LEASE_SECONDS + 2 * SWEEP_SECONDS)
+        assert w.database.answers() == ["a"]
+        assert (ended_runs(ending), ended_runs(living)) == ({}, {"done": 1})

@@ -352,6 +352,20 @@ async def test_no_run_is_begun_beyond_max_runs() -> None:
 
 
 @in_virtual_time
+async def test_answers_of_other_processes_are_followed_within_max_runs_only() -> None:
+    async with world() as w:
+        owner, follower = w.process(), w.process(max_runs=1)
+        own = await clients(owner, FIRST, ELSEWHERE)
+        (following,) = await clients(follower, FIRST)
+        with pytest.raises(UnavailableError):
+            await clients(follower, ELSEWHERE)
+        (joined,) = await clients(follower, FIRST)
+        assert follower.keys() == [FIRST]
+        w.model.say("a", STOP, "b", STOP)
+        await asyncio.gather(*(client.rest() for client in (*own, following, joined)))
+
+
+@in_virtual_time
 async def test_no_run_is_begun_while_draining() -> None:
     async with world() as w:
         process = w.process()
