@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Literal
@@ -35,6 +36,8 @@ from chatserver.sse import EventId
 
 # How long a stop waits for an owner elsewhere. By then the owner has reacted, or its lease has expired.
 STOP_SECONDS = 20.0
+# How long the deletion of a conversation waits for its answer to be stopped.
+STOP_FOR_DELETE_SECONDS = 5.0
 
 WhenBusy = Literal["reject", "interrupt", "enqueue"]
 
@@ -194,8 +197,13 @@ class Answers:
         return await self._stop(conversation_id, keep=keep)
 
     async def stop_for_delete(self, conversation_id: UUID) -> None:
-        """Stop the answer of a conversation that was deleted."""
-        await self._stop(conversation_id, keep=False)
+        """Stop the answer of a conversation whose deletion has been committed, and with it the request to stop.
+
+        Never fails, and returns in time: the deletion has taken effect, whatever becomes of the stop.
+        """
+        with contextlib.suppress(UnavailableError, TimeoutError):
+            async with asyncio.timeout(STOP_FOR_DELETE_SECONDS):
+                await self._stop(conversation_id, keep=False)
 
     async def _stop(self, conversation_id: UUID, *, keep: bool) -> bool:
         queue = self._queues.of(conversation_id)

@@ -21,7 +21,7 @@ from chatserver.schemas import (
 from chatserver.services.access import Actor
 from chatserver.services.idempotent_send import IdempotencyKey, send
 from chatserver.services.to_wire import to_conversation, to_message
-from chatserver.storage import conversations, messages
+from chatserver.storage import conversations, leases, messages
 from chatserver.storage.branch import branch
 from chatserver.storage.conversations import Archived
 from chatserver.storage.messages import Order, Superseded
@@ -37,7 +37,7 @@ class Answers(Protocol):
     """The answers that are being generated, as far as conversations need them."""
 
     async def stop_for_delete(self, conversation_id: UUID) -> None:
-        """Stop the answer of a conversation that was deleted."""
+        """Stop the answer of a conversation that was deleted. Never fails."""
 
     async def drop_unread(self, conversation_id: UUID) -> None:
         """Drop the conversation's answers that have no readers and do not continue without."""
@@ -109,8 +109,7 @@ class ConversationService:
 
     async def soft_delete_conversation(self, actor: Actor, conversation_id: UUID) -> None:
         """Hide a conversation with all its parts until it is restored, and stop its answer."""
-        if not await self._database.autocommit(conversations.soft_delete, actor.scope, conversation_id):
-            raise NotFoundError("Conversation not found")
+        await self._database.transaction(_soft_delete, actor.scope, conversation_id)
         await self._answers.stop_for_delete(conversation_id)
 
     async def restore_conversation(self, actor: Actor, conversation_id: UUID) -> Conversation:
@@ -223,6 +222,13 @@ class ConversationService:
 def _history(connection: Connection, companies: Companies, conversation_id: UUID) -> list[Row[Any]]:
     _found(conversations.find(connection, companies, conversation_id), "Conversation")
     return list(messages.history(connection, conversation_id))
+
+
+def _soft_delete(connection: Connection, companies: Companies, conversation_id: UUID) -> None:
+    """Delete a conversation, and request the stop of its answer: neither happens without the other."""
+    if not conversations.soft_delete(connection, companies, conversation_id):
+        raise NotFoundError("Conversation not found")
+    leases.request_stop(connection, conversation_id, keep=False)
 
 
 def _branch(connection: Connection, companies: Companies, conversation_id: UUID, message_id: UUID) -> Row[Any]:

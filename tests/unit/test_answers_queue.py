@@ -7,6 +7,7 @@ import asyncio
 import pytest
 
 from chatserver.errors import NotFoundError, UnavailableError, ValidationError
+from chatserver.live.answers import STOP_FOR_DELETE_SECONDS
 from chatserver.live.steps import Interrupt
 from chatserver.live.store import PERSIST_SECONDS
 from chatserver.live.waiting import POLL_SECONDS
@@ -312,6 +313,21 @@ async def test_answers_of_a_deleted_conversation_end_stopped() -> None:
         w.model.say("a", STOP)
         await asyncio.gather(first.rest(), second.rest())
         assert (first.end, second.end, w.database.answers()) == ("stopped", "stopped", [])
+
+
+@in_virtual_time
+async def test_stop_of_a_deleted_conversation_neither_fails_nor_waits_for_the_database() -> None:
+    async with world() as w:
+        (client,) = await clients(w.process(), FIRST)
+        w.database.deleted.add(FIRST.conversation_id)
+        w.database.away = True
+        asked = now()
+        await w.processes[0].answers.stop_for_delete(FIRST.conversation_id)
+        await w.processes[0].answers.stop_for_delete(ELSEWHERE.conversation_id)
+        assert now() - asked <= STOP_FOR_DELETE_SECONDS
+        w.database.away = False
+        await client.rest()
+        assert (client.end, w.database.statuses()) == ("stopped", ["stopped"])
 
 
 @in_virtual_time

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from uuid import uuid4
 
+import psycopg
+
 from tests.kit.event_stream import text_of
 from tests.kit.model_server import ModelServer
 from tests.kit.served_app import serving
@@ -93,6 +95,26 @@ async def test_delete_stops_the_answer(database_url: str) -> None:
         assert (await stream.rest())[-1] == {"type": "stopped", "messageId": None}
         assert (await queued.rest())[-1] == {"type": "stopped", "messageId": None}
         assert model.calls == 1
+
+
+async def test_delete_succeeds_though_the_owner_of_the_answer_does_not_react(database_url: str) -> None:
+    async with serving(database_url) as client:
+        conversation = await client.conversation()
+        question = await client.say(conversation, "x")
+        with psycopg.connect(database_url, autocommit=True) as connection:
+            connection.execute(
+                "INSERT INTO chat_runs (id, conversation_id, trigger_message_id, status, owner, epoch, lease_until,"
+                " continues, started_at) VALUES (%(id)s, %(conversation)s, %(question)s, 'active', %(id)s, 1,"
+                " now() + interval '1 hour', false, now())",
+                {"id": uuid4(), "conversation": conversation, "question": question},
+            )
+            path = f"/api/conversations/{conversation}"
+            assert (await client.request("DELETE", path)).status == 204
+            assert (await client.request("GET", path)).status == 404
+            asked = connection.execute(
+                "SELECT status, stop_requested FROM chat_runs WHERE conversation_id = %s", [conversation]
+            )
+            assert asked.fetchall() == [("active", "discard")]
 
 
 async def test_rewind_is_refused_while_generating(database_url: str) -> None:
