@@ -80,6 +80,13 @@ class ProviderSettings(BaseModel):
     max_tokens_field: Literal["max_tokens", "max_completion_tokens"] = Field(
         default="max_tokens", description="The name by which an OpenAI-compatible server knows max_tokens."
     )
+    max_prompt_chars: Whole = Field(
+        default=400_000,
+        ge=1,
+        le=100_000_000,
+        description="How much of a conversation the model is sent: the newest messages that fit, and the question "
+        "always.",
+    )
 
     @field_validator("base_url", "model")
     @classmethod

@@ -23,6 +23,7 @@ from chatserver.live.demand import Demand
 from chatserver.live.generation import generate, hung_up_in_pause
 from chatserver.live.interruption import Interruption
 from chatserver.live.journal import Journal
+from chatserver.live.prompt import whole_prompt
 from chatserver.live.queue import ConversationQueue
 from chatserver.live.reader import Reader
 from chatserver.live.record import RunRecord
@@ -302,9 +303,10 @@ class Run:
 
     async def _generate(self, claimed: Claimed) -> steps.Step:
         max_chars, metrics = self._max_answer_chars, self._metrics
+        prompt = await whole_prompt(self._store, self.key, claimed)
         try:
             finish = await generate(
-                claimed.provider, claimed.prompt, self.journal, self._demand, max_chars=max_chars, metrics=metrics
+                claimed.provider, prompt, self.journal, self._demand, max_chars=max_chars, metrics=metrics
             )
             return steps.Commit(finish)
         except ProviderError as error:

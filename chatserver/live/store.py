@@ -14,7 +14,7 @@ from typing import Any, Literal, Protocol, TypeVar
 from uuid import UUID
 
 from chatserver.errors import DatabaseUnavailableError, ErrorCode
-from chatserver.providers.base import Prompt, Provider, Usage
+from chatserver.providers.base import Prompt, Provider, Turn, Usage
 from chatserver.sse import EventId
 
 T = TypeVar("T")
@@ -78,14 +78,19 @@ class OpenRequest:
 
 @dataclass(frozen=True, slots=True)
 class Claimed:
-    """This process generates the answer, in this epoch."""
+    """This process generates the answer, in this epoch.
+
+    `prompt` holds the question alone; the messages before it are read outside the claim (`AnswerStore.history`).
+    `continues`: a client asked that the answer be generated without readers. `history_chars`: how many characters of
+    earlier messages the prompt has room for; 0: none are read.
+    """
 
     run_id: UUID
     epoch: int
     provider: Provider
     prompt: Prompt
     continues: bool = False
-    """Whether a client asked that the answer be generated without readers."""
+    history_chars: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -201,6 +206,12 @@ class AnswerStore(Protocol):
         A run of the same trigger whose lease has expired is taken over under its own id and a new epoch; if it was to
         be stopped, the outcome is Ended. Raises NotFoundError if the conversation or the trigger is gone,
         ValidationError if there is nothing to answer any more, UnavailableError if its provider is not configured.
+        """
+
+    async def history(self, key: RunKey, max_chars: int) -> tuple[Turn, ...]:
+        """What stands before the trigger: the newest live messages that fit into `max_chars` characters.
+
+        Whole messages, in reading order (each answer directly after the message it answers), without empty ones.
         """
 
     async def look(self, run_id: UUID) -> RunState:

@@ -77,9 +77,13 @@ class Provider(Protocol):
     has already arrived, and the pause does not count toward a time-out. It ends after one `Finish`, or raises
     `chatserver.errors.ProviderError` and nothing else. `aclose()`, and a cancellation of a pending `__anext__`,
     return only when the model's connection is closed.
+
+    `needs_user_turn`: it reads a whole conversation, and cannot answer without a question. `max_prompt_chars`: how long
+    a prompt may be; of the messages before the question, the newest that fit are sent.
     """
 
     needs_user_turn: bool
+    max_prompt_chars: int
 
     def generate(self, prompt: Prompt) -> AsyncGenerator[Delta]: ...
 

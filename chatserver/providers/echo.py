@@ -22,6 +22,7 @@ class EchoProvider:
     """
 
     needs_user_turn = False
+    max_prompt_chars = 0
 
     def __init__(self, pace_seconds: float = 0.005) -> None:
         self._pace_seconds = pace_seconds

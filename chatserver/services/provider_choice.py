@@ -30,6 +30,14 @@ class ChosenProvider:
             max_tokens=self.config.max_tokens,
         )
 
+    def room_for_history(self, prompt: Prompt) -> int:
+        """How many characters of earlier messages fit before a prompt that has only the question."""
+        if not self.provider.needs_user_turn:
+            # The provider reads only the question: a long history is not loaded for it.
+            return 0
+        taken = len(prompt.system or "") + sum(len(turn.content) for turn in prompt.turns)
+        return max(0, self.provider.max_prompt_chars - taken)
+
 
 class ProviderChoice:
     """The operator's providers by name, and the echo. `default` names the one for agents that are not registered."""

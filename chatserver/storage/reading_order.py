@@ -19,13 +19,13 @@ _NAMES = ("stands_at", "position")
 _asked = messages.alias("asked")
 
 
-def _stands_at() -> ColumnElement[int]:
+def stands_at() -> ColumnElement[int]:
     """The position of the live message that a message answers, or else its own position."""
     asked = select(_asked.c.position).where(_asked.c.id == messages.c.reply_to, _asked.c.superseded_at.is_(None))
     return func.coalesce(asked.scalar_subquery(), messages.c.position)
 
 
-_PLACE = (_stands_at(), messages.c.position)
+_PLACE = (stands_at(), messages.c.position)
 _TARGET_PLACE = tuple(bindparam(f"target_{name}", type_=messages.c.position.type) for name in _NAMES)
 _FIND_TARGET = select(
     *(column.label(f"target_{name}") for column, name in zip(_PLACE, _NAMES, strict=True)),

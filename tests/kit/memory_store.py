@@ -375,7 +375,32 @@ class MemoryStore:
     def _claimed(self, row: Row, continues: bool) -> Claimed:
         trigger = None if row.key.trigger_id is None else self.database.messages[row.key.trigger_id]
         turns = () if trigger is None else (Turn("user", trigger.content),)
-        return Claimed(row.id, row.epoch, self.database.provider, Prompt(turns), continues or row.continues)
+        provider = self.database.provider
+        room = 0
+        if trigger is not None and provider.needs_user_turn:
+            room = max(0, provider.max_prompt_chars - len(trigger.content))
+        return Claimed(row.id, row.epoch, provider, Prompt(turns), continues or row.continues, history_chars=room)
+
+    async def history(self, key: RunKey, max_chars: int) -> tuple[Turn, ...]:
+        return await self._visit("history", lambda: self._history(key, max_chars))
+
+    def _history(self, key: RunKey, max_chars: int) -> tuple[Turn, ...]:
+        before: list[Turn] = []
+        for message in self._live(key.conversation_id):
+            if message.id == key.trigger_id:
+                break
+            before.append(Turn(message.role, message.content))  # type: ignore[arg-type]
+            answered = self.database.current(RunKey(key.company_id, key.conversation_id, message.id))
+            if answered is not None and answered.answer is not None:
+                answer = answered.answer
+                before.append(Turn("assistant", answer.text if answer.edited is None else answer.edited))
+        fitting: list[Turn] = []
+        for turn in reversed(before):
+            max_chars -= len(turn.content)
+            if max_chars < 0:
+                break
+            fitting.insert(0, turn)
+        return tuple(turn for turn in fitting if turn.content.strip())
 
     # --- hold ---------------------------------------------------------------------------------------------
 

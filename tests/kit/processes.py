@@ -53,6 +53,7 @@ class Model:
     """
 
     needs_user_turn = True
+    max_prompt_chars = 100
 
     def __init__(self) -> None:
         self.given = 0

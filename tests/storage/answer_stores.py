@@ -33,6 +33,7 @@ class NamedProvider:
 
     def __init__(self, *, needs_user_turn: bool) -> None:
         self.needs_user_turn = needs_user_turn
+        self.max_prompt_chars = 1_000
 
     def generate(self, prompt: Prompt) -> AsyncGenerator[Delta]:
         raise AssertionError("nothing is generated here")

@@ -93,6 +93,22 @@ async def test_open_claims_an_answer_that_nobody_generates(stores: StoresUnderTe
     assert stores.status(claimed.run_id) == "active"
 
 
+async def test_history_is_read_after_the_claim_as_far_as_it_fits(stores: StoresUnderTest, key: RunKey) -> None:
+    further = other_key(stores, key)
+    await commit(stores, await stores.claimed(key), "So.")
+    claimed = await stores.claimed(further)
+    assert claimed.history_chars == 1_000 - len("And?")
+    assert await stores.here.history(further, 4) == (Turn("user", "?"), Turn("assistant", "So."))
+    assert await stores.here.history(further, 3) == (Turn("assistant", "So."),)
+    assert await stores.here.history(further, 2) == ()
+    assert await stores.here.history(key, 1_000) == ()
+
+
+async def test_provider_that_reads_the_question_alone_gets_no_history(stores: StoresUnderTest, key: RunKey) -> None:
+    stores.provider.needs_user_turn = False
+    assert (await stores.claimed(key)).history_chars == 0
+
+
 async def test_open_joins_an_answer_of_another_process(stores: StoresUnderTest, key: RunKey) -> None:
     claimed = await stores.claimed(key)
     opened = await stores.there.open(stores.request(key))

@@ -24,6 +24,7 @@ from chatserver.services.idempotent_send import IdempotencyKey, send
 from chatserver.services.provider_choice import ProviderChoice
 from chatserver.storage import bookmarks, conversations, export, keyset, leases, messages, questions, runs
 from chatserver.storage.branch import branch
+from chatserver.storage.history import read_before
 from chatserver.storage.rewind import rewind
 from chatserver.storage.search import hits
 from chatserver.storage.search.terms import parse_terms
@@ -167,6 +168,7 @@ CALLS: dict[str, Callable[[Connection], object]] = {
     "messages in the middle": messages_in_the_middle,
     "messages, superseded too": lambda c: list_messages(c, superseded="include"),
     "history": lambda c: messages.history(c, CONVERSATION),
+    "history for a model": lambda c: read_before(c, CONVERSATION, MESSAGE, max_chars=1_000),
     "add": add,
     "add under a key": lambda c: add(c, IdempotencyKey("messages", "key")),
     "edit": lambda c: messages.edit(c, [COMPANY], CONVERSATION, MESSAGE, "edited"),

@@ -47,6 +47,23 @@ async def test_commit_is_repeated_until_the_database_is_back() -> None:
         assert (client.end, w.database.answers()) == ("done", ["a"])
 
 
+@in_virtual_time
+async def test_history_is_read_when_the_database_is_back() -> None:
+    async with world() as w:
+        process = w.process()
+        hold = process.store.hold("history")
+        client = await reader_of(process)
+        await hold.entered.wait()
+        w.database.away = True
+        hold.release()
+        await asyncio.sleep(5)
+        assert w.model.generations == 0
+        w.database.away = False
+        w.model.say("a", STOP)
+        await client.rest()
+        assert (client.text, client.end) == ("a", "done")
+
+
 @pytest.mark.parametrize("keep", [False, True])
 @in_virtual_time
 async def test_commit_with_a_lost_confirmation_stores_one_answer(keep: bool) -> None:

@@ -176,6 +176,28 @@ async def test_active_run_is_shown(database_url: str) -> None:
         assert (await client.ok("GET", f"/api/conversations/{conversation}"))["activeRun"] is None
 
 
+@pytest.mark.parametrize(
+    ("max_prompt_chars", "sent"),
+    [(30, ["q1" * 5, "a1" * 5, "q2" * 5]), (29, ["a1" * 5, "q2" * 5]), (19, ["q2" * 5]), (1, ["q2" * 5])],
+)
+async def test_model_gets_the_newest_messages_that_fit(
+    database_url: str, max_prompt_chars: int, sent: list[str]
+) -> None:
+    async with ModelServer() as model:
+        provider = {**model.settings["providers"]["main"], "max_prompt_chars": max_prompt_chars}
+        async with serving(database_url, providers={"main": provider}, default_provider="main") as client:
+            conversation = await client.conversation()
+            await client.say(conversation, "q1" * 5)
+            await client.say(conversation, "a1" * 5, role="assistant")
+            question = await client.say(conversation, "q2" * 5)
+            stream = await client.stream(conversation, question)
+            call = await model.call()
+            assert [message["content"] for message in call.request["messages"]] == sent
+            await call.send("a2")
+            await call.finish()
+            await stream.rest()
+
+
 async def test_model_gets_the_arranged_history(database_url: str) -> None:
     async with ModelServer() as model, serving(database_url, **model.settings) as client:
         agent = await client.ok(

@@ -1,0 +1,150 @@
+"""Claims of answers: whose process generates one, and by which provider.
+
+All of it belongs to a transaction of the caller, which takes everything back if something is refused.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import Connection
+
+from chatserver.errors import ConflictError, NotFoundError, Problem, UnavailableError, ValidationError
+from chatserver.ids import uuid7
+from chatserver.live.store import Busy, Claimed, ClaimOutcome, Elsewhere, Ended, OpenRequest, RunKey
+from chatserver.providers.base import Turn
+from chatserver.services.provider_choice import ChosenProvider, ProviderChoice
+from chatserver.services.run_outcomes import stored
+from chatserver.sse import FIRST_EPOCH
+from chatserver.storage import agents, questions, runs
+
+# Between two looks another process may claim and end a run. That this happens ten times in a row is absurd.
+ATTEMPTS = 10
+
+
+class Claims:
+    """Claims for the process that is known as `owner`."""
+
+    def __init__(self, providers: ProviderChoice, owner: UUID, lease_seconds: float) -> None:
+        self._providers = providers
+        self._owner = owner
+        self._lease_seconds = lease_seconds
+
+    def claim_for(self, connection: Connection, key: RunKey, request: OpenRequest) -> ClaimOutcome:
+        """Claim an answer for a client that has just come."""
+        for _ in range(ATTEMPTS):
+            outcome = self.claim(
+                connection,
+                key,
+                uuid7(),
+                continues=request.continues,
+                must_queue=request.must_queue,
+                at_capacity=request.at_capacity,
+            )
+            if isinstance(outcome, Busy) and request.refuse_busy:
+                raise ConflictError("Another answer is being generated in this conversation")
+            # A run that ends here was stopped while its process was dead. This client has not waited for it.
+            if not isinstance(outcome, Ended):
+                return outcome
+        raise UnavailableError
+
+    def claim(
+        self,
+        connection: Connection,
+        key: RunKey,
+        run_id: UUID,
+        *,
+        continues: bool,
+        must_queue: bool = False,
+        at_capacity: bool = False,
+    ) -> ClaimOutcome:
+        for _ in range(ATTEMPTS):
+            current = runs.find_current(connection, key.conversation_id, key.trigger_id)
+            if current is not None and current.status != "active":
+                return stored(current)
+            if at_capacity:
+                raise UnavailableError("Too many answers are being generated")
+            if current is not None:
+                # A leased run is claimable only if we own it but never saw the claim confirmed.
+                if current.leased and (current.owner != self._owner or must_queue):
+                    return Elsewhere(current.id, current.epoch)
+                if current.stop_requested is not None and not current.leased:
+                    runs.end_orphan(connection, current.id, "stopped")
+                    return Ended(current.id, current.epoch, "stopped")
+            question, provider = self._lock_question(connection, key)
+            if current is not None:
+                epoch = runs.take_over(connection, current.id, self._owner, self._lease_seconds)
+                if epoch is not None:
+                    claimed = _claimed(key, question, provider, current.id, epoch)
+                    return replace(claimed, continues=continues or current.continues)
+            elif must_queue:
+                return Busy()
+            elif self._insert(connection, key, question, run_id, continues=continues):
+                claimed = _claimed(key, question, provider, run_id, FIRST_EPOCH)
+                return replace(claimed, continues=continues)
+            elif _is_busy(connection, key):
+                return Busy()
+        raise UnavailableError
+
+    def _lock_question(self, connection: Connection, key: RunKey) -> tuple[Any, ChosenProvider]:
+        """The question and the provider of its answer. From now on nobody rewinds or deletes."""
+        if not questions.lock_conversation(connection, key.conversation_id):
+            raise NotFoundError("Conversation not found")
+        # Read again: the row may have changed before it was locked.
+        question = questions.find_question(connection, None, key.conversation_id, key.trigger_id, newest=False)
+        if question is None:
+            raise NotFoundError("Conversation not found")
+        if key.trigger_id is not None:
+            if question.trigger_id is None or question.superseded_at is not None:
+                raise NotFoundError("Message not found")
+            if question.role != "user":
+                raise ValidationError([Problem("triggerMessageId", "must name a user message")])
+        agent_id = _agent_id(question)
+        agent = None if agent_id is None else agents.find(connection, key.company_id, agent_id)
+        chosen = self._providers.for_agent(agent)
+        if chosen.provider.needs_user_turn and not (question.content or "").strip():
+            raise ValidationError([Problem("triggerMessageId", "there is nothing to answer")])
+        return question, chosen
+
+    def _insert(self, connection: Connection, key: RunKey, question: Any, run_id: UUID, *, continues: bool) -> bool:
+        return runs.insert_run(
+            connection,
+            run_id=run_id,
+            conversation_id=key.conversation_id,
+            trigger_id=key.trigger_id,
+            agent_id=_agent_id(question),
+            owner=self._owner,
+            lease_seconds=self._lease_seconds,
+            continues=continues,
+        )
+
+
+def _agent_id(question: Any) -> UUID | None:
+    """The agent of the answer: the message's own, else the conversation's."""
+    agent_id: UUID | None = question.message_agent_id or question.agent_id
+    return agent_id
+
+
+def _is_busy(connection: Connection, key: RunKey) -> bool:
+    """Whether another answer is being generated.
+
+    A run whose lease has expired is ended by this, unless it shall go on without readers: some process is about to
+    take that one over.
+    """
+    active = runs.find_active(connection, key.conversation_id)
+    if active is None or active.trigger_message_id == key.trigger_id:
+        # A run of this very trigger came first: the claim looks again, and joins it.
+        return False
+    if active.leased or active.awaited:
+        return True
+    runs.end_orphan(connection, active.id, "dropped")
+    return False
+
+
+def _claimed(key: RunKey, question: Any, chosen: ChosenProvider, run_id: UUID, epoch: int) -> Claimed:
+    if key.trigger_id is None:
+        return Claimed(run_id, epoch, chosen.provider, chosen.prompt(()))
+    prompt = chosen.prompt((Turn("user", question.content),))
+    return Claimed(run_id, epoch, chosen.provider, prompt, history_chars=chosen.room_for_history(prompt))

@@ -1,0 +1,56 @@
+"""The state of a run, and how it ended, from its row."""
+
+from __future__ import annotations
+
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import Connection
+
+from chatserver.live.store import Elsewhere, Ended, Orphaned, RunState, StopState, Stored
+from chatserver.providers.base import Usage
+from chatserver.storage import leases, runs
+
+
+def look(connection: Connection, run_id: UUID) -> RunState:
+    epoch = leases.follow(connection, run_id)
+    if epoch is not None:
+        return Elsewhere(run_id, epoch)
+    row = runs.find_run(connection, run_id)
+    if row is None or row.status == "active":
+        return Orphaned()
+    return stored(row) if row.answer_id is not None else ended(row)
+
+
+def stop_state(connection: Connection, run_id: UUID) -> StopState:
+    run = runs.find_run(connection, run_id)
+    if run is None or run.status in ("stopped", "kept"):
+        return StopState.STOPPED
+    if run.status != "active":
+        return StopState.ENDED
+    if run.leased:
+        return StopState.PENDING
+    runs.end_orphan(connection, run_id, "stopped")
+    return StopState.STOPPED
+
+
+def stored(row: Any) -> Stored:
+    """The answer of a run that has one."""
+    usage = None
+    if row.input_tokens is not None and row.output_tokens is not None:
+        usage = Usage(row.input_tokens, row.output_tokens)
+    return Stored(
+        run_id=row.id,
+        epoch=row.epoch,
+        message_id=row.answer_id,
+        text=row.answer,
+        edited=row.answer_edited_at is not None,
+        kept=row.answer_status == "stopped",
+        usage=usage,
+        stop_reason=row.stop_reason,
+    )
+
+
+def ended(row: Any) -> Ended:
+    """The end of a run that has no answer."""
+    return Ended(row.id, row.epoch, row.status, row.error_code, row.error_message)
