@@ -14,7 +14,7 @@ from sqlalchemy import Connection, Engine, Row, func, insert
 
 from chatserver.ids import uuid7
 from chatserver.storage import conversations, messages
-from chatserver.storage.postgres.database import make_engine
+from chatserver.storage.postgres.connections import make_engine
 from chatserver.storage.tables import runs
 from tests.conftest import with_database
 

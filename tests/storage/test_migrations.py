@@ -16,7 +16,7 @@ from alembic.config import Config
 from alembic.migration import MigrationContext
 
 from chatserver.errors import ConfigurationError
-from chatserver.storage.postgres.database import make_engine
+from chatserver.storage.postgres.connections import make_engine
 from chatserver.storage.postgres.migrate import alembic_config, migrations_folder, upgrade
 from chatserver.storage.tables import metadata
 

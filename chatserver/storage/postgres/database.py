@@ -1,4 +1,4 @@
-"""The connections to PostgreSQL, the threads that block on them, and the translation of the driver's errors.
+"""PostgreSQL for coroutines: the threads that block on its connections, and the translation of the driver's errors.
 
 There are as many threads as connections, so no thread waits for a connection. A use case is one function
 `f(connection, …)` and one hop to a thread: `autocommit` for a single statement, `transaction` for several.
@@ -8,96 +8,30 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import select
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
-import psycopg
-from psycopg.conninfo import conninfo_to_dict
-from sqlalchemy import Connection, Engine, create_engine, event
-from sqlalchemy.exc import DBAPIError, DisconnectionError, InterfaceError, OperationalError
+from sqlalchemy import Connection
+from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
-from chatserver.errors import ChatServerError, ConfigurationError, DatabaseUnavailableError
+from chatserver.errors import ChatServerError, DatabaseUnavailableError
 from chatserver.metrics import Metrics
+from chatserver.storage.postgres.connections import make_engine
 
 P = ParamSpec("P")
 T = TypeVar("T")
 
 logger = logging.getLogger(__name__)
 
-# How long a connection attempt may take (libpq rounds to whole seconds, at least 2).
-CONNECT_SECONDS = 3
-# Within a transaction nothing waits but for PostgreSQL itself.
-IDLE_TRANSACTION_SECONDS = 10
 # The most requests that wait for a thread. With more, the database is too slow for the load.
 MAX_WAITING = 2_000
 # How often a transaction is run that PostgreSQL aborts because of another one.
 TRANSACTION_ATTEMPTS = 4
 RETRYABLE_SQLSTATES = frozenset({"40001", "40P01"})  # serialization_failure, deadlock_detected
 READ_ONLY_SQLSTATE = "25006"  # a primary that was demoted while we were connected
-
-
-def make_engine(
-    url: str, *, connections: int = 1, statement_timeout_seconds: float | None = None, pooled: bool = False
-) -> Engine:
-    """An engine whose connections are in autocommit mode. Nothing is connected yet.
-
-    `url` is a libpq URL. `pooled`: it leads to a transaction pooler, so no prepared statements and no session settings
-    are used. Raises ConfigurationError for a malformed URL.
-    """
-    parameters: dict[str, Any] = {
-        "connect_timeout": CONNECT_SECONDS,
-        "application_name": "chatserver",
-        # A server that vanished is noticed within about 15 s.
-        "keepalives_idle": 10,
-        "keepalives_interval": 3,
-        "keepalives_count": 2,
-        "tcp_user_timeout": 15_000,
-    }
-    if not pooled and statement_timeout_seconds is not None:
-        # A process that froze within a transaction must not hold its locks for ever.
-        parameters["options"] = (
-            f"-c statement_timeout={int(statement_timeout_seconds * 1000)}"
-            f" -c idle_in_transaction_session_timeout={int(IDLE_TRANSACTION_SECONDS * 1000)}"
-        )
-    try:
-        # The parameters of the URL win.
-        parameters.update(conninfo_to_dict(url))
-    except psycopg.Error as error:
-        raise ConfigurationError("database_url is not a PostgreSQL URL") from error
-    prepare_threshold = None if pooled else 3
-
-    def connect() -> psycopg.Connection[Any]:
-        # libpq reads the URL: it knows more forms than SQLAlchemy, such as several hosts.
-        return psycopg.connect(**parameters, prepare_threshold=prepare_threshold)
-
-    engine = create_engine(
-        "postgresql+psycopg://",
-        creator=connect,
-        isolation_level="AUTOCOMMIT",
-        skip_autocommit_rollback=True,
-        pool_size=connections,
-        max_overflow=0,
-        pool_timeout=CONNECT_SECONDS,
-        # Errors are logged; texts of users must not be.
-        hide_parameters=True,
-    )
-    event.listen(engine, "checkout", _refuse_dead_connection)
-    return engine
-
-
-def _refuse_dead_connection(connection: psycopg.Connection[Any], _record: object, _proxy: object) -> None:
-    """Have the pool replace a connection that the server closed while it was idle.
-
-    An idle connection has something to read only if the server closed it. Looking costs no round trip.
-    """
-    poll = select.poll()
-    poll.register(connection.fileno(), select.POLLIN | select.POLLHUP | select.POLLERR)
-    if poll.poll(0):
-        raise DisconnectionError("the server closed the connection")
 
 
 def translate(error: Exception) -> ChatServerError | None:

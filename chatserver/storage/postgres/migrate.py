@@ -13,7 +13,7 @@ from sqlalchemy import Connection, Engine, text
 from sqlalchemy.exc import DBAPIError
 
 from chatserver.errors import ConfigurationError
-from chatserver.storage.postgres.database import make_engine
+from chatserver.storage.postgres.connections import make_engine
 
 # Any number that no other program uses in the same database.
 ADVISORY_LOCK = 0x63686174  # "chat"
