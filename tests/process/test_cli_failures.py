@@ -12,9 +12,12 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from uuid import uuid4
 
 import psycopg
 import pytest
+
+from tests.conftest import with_database
 
 ROOT = Path(__file__).resolve().parents[2]
 # Above all that a start may wait for a database that does not answer.
@@ -176,6 +179,21 @@ def test_database_of_a_newer_version_is_refused(refused: Refused, database_url: 
         assert "newer" in refused(*command.split(), "--database-url", database_url)
         row = connection.execute("SELECT version_num, to_regclass('chat_messages') FROM alembic_version").fetchone()
     assert row == ("from_the_future", "chat_messages")
+
+
+@pytest.mark.parametrize("encoding", ["LATIN1", "SQL_ASCII"])
+def test_database_of_another_encoding_is_refused(refused: Refused, postgres_url: str, encoding: str) -> None:
+    name = f"encoding_{encoding.lower()}_{uuid4().hex}"
+    with psycopg.connect(postgres_url, autocommit=True) as connection:
+        connection.execute(
+            f"CREATE DATABASE {name} TEMPLATE template0 ENCODING '{encoding}' LOCALE_PROVIDER libc LOCALE 'C'"
+        )
+        try:
+            line = refused("serve", "--port", "0", "--database-url", with_database(postgres_url, name))
+        finally:
+            connection.execute(f"DROP DATABASE {name} WITH (FORCE)")
+    assert encoding in line
+    assert "UTF8" in line
 
 
 # --- agents ------------------------------------------------------------------------------------------------

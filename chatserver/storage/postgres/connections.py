@@ -1,13 +1,22 @@
-"""The connections to PostgreSQL: how they are made, and what holds on each of them."""
+"""The connections to PostgreSQL: how they are made, and what holds on each of them.
+
+The settings of a session come from many places: the server, the database, the role, the URL, libpq's variables. What
+this code relies on is therefore set on each connection, after all of them.
+"""
 
 from __future__ import annotations
 
+import math
+import os
 import select
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 import psycopg
 from psycopg.conninfo import conninfo_to_dict
-from sqlalchemy import Engine, create_engine, event
+from psycopg.pq import Conninfo
+from sqlalchemy import Connection, Engine, create_engine, event
 from sqlalchemy.exc import DisconnectionError
 
 from chatserver.errors import ConfigurationError
@@ -16,6 +25,32 @@ from chatserver.errors import ConfigurationError
 CONNECT_SECONDS = 3
 # Within a transaction nothing waits but for PostgreSQL itself.
 IDLE_TRANSACTION_SECONDS = 10
+# A migration may work on its own between two statements.
+IDLE_MIGRATION_SECONDS = 600
+
+# How values are written. The search path is not here: it says which schema of the operator's holds the tables.
+FORMS = {
+    "client_encoding": "UTF8",
+    "DateStyle": "ISO, MDY",
+    "IntervalStyle": "postgres",
+    "TimeZone": "UTC",
+    "standard_conforming_strings": "on",
+}
+ISOLATION = "read committed"
+# Our own option of an engine: it leads to a transaction pooler.
+POOLED = "pooled"
+
+# libpq reads these, too, and lists them nowhere.
+UNLISTED_VARIABLES = (
+    "PGSERVICEFILE",
+    "PGSYSCONFDIR",
+    "PGLOCALEDIR",
+    "PGDATESTYLE",
+    "PGTZ",
+    "PGGEQO",
+    "PGREQUIRESSL",
+    "PGREALM",
+)
 
 
 def make_engine(
@@ -23,8 +58,9 @@ def make_engine(
 ) -> Engine:
     """An engine whose connections are in autocommit mode. Nothing is connected yet.
 
-    `url` is a libpq URL. `pooled`: it leads to a transaction pooler, so no prepared statements and no session settings
-    are used. Raises ConfigurationError for a malformed URL.
+    `url` is a libpq URL. `statement_timeout_seconds` None: statements take as long as they need, as in a migration.
+    `pooled`: the URL leads to a transaction pooler, so no prepared statements and no session settings are used, and
+    the mode is not autocommit: `single_statement` commits. Raises ConfigurationError for a malformed URL.
     """
     parameters: dict[str, Any] = {
         "connect_timeout": CONNECT_SECONDS,
@@ -35,36 +71,85 @@ def make_engine(
         "keepalives_count": 2,
         "tcp_user_timeout": 15_000,
     }
-    if not pooled and statement_timeout_seconds is not None:
-        # A process that froze within a transaction must not hold its locks for ever.
-        parameters["options"] = (
-            f"-c statement_timeout={int(statement_timeout_seconds * 1000)}"
-            f" -c idle_in_transaction_session_timeout={int(IDLE_TRANSACTION_SECONDS * 1000)}"
-        )
     try:
         # The parameters of the URL win.
         parameters.update(conninfo_to_dict(url))
     except psycopg.Error as error:
         raise ConfigurationError("database_url is not a PostgreSQL URL") from error
-    prepare_threshold = None if pooled else 3
+    # But for this one, in which all texts come and go. It also wins over PGCLIENTENCODING.
+    parameters["client_encoding"] = FORMS["client_encoding"]
+    settings = FORMS | _bounds(statement_timeout_seconds)
+    session_settings = None if pooled else _set(settings | {"default_transaction_isolation": ISOLATION}, local=False)
 
     def connect() -> psycopg.Connection[Any]:
         # libpq reads the URL: it knows more forms than SQLAlchemy, such as several hosts.
-        return psycopg.connect(**parameters, prepare_threshold=prepare_threshold)
+        connection = psycopg.connect(**parameters, autocommit=True, prepare_threshold=None if pooled else 3)
+        if session_settings is not None:
+            try:
+                connection.execute(session_settings)
+            except BaseException:
+                connection.close()
+                raise
+        return connection
 
     engine = create_engine(
         "postgresql+psycopg://",
         creator=connect,
-        isolation_level="AUTOCOMMIT",
+        isolation_level="READ COMMITTED" if pooled else "AUTOCOMMIT",
         skip_autocommit_rollback=True,
         pool_size=connections,
         max_overflow=0,
         pool_timeout=CONNECT_SECONDS,
         # Errors are logged; texts of users must not be.
         hide_parameters=True,
+        execution_options={POOLED: pooled},
     )
     event.listen(engine, "checkout", _refuse_dead_connection)
+    if pooled:
+        # The pooler gives the next transaction another session, and this session to somebody else.
+        transaction_settings = _set(settings, local=True)
+        event.listen(engine, "begin", lambda connection: connection.exec_driver_sql(transaction_settings))
     return engine
+
+
+@contextmanager
+def single_statement(engine: Engine) -> Iterator[Connection]:
+    """A connection for one statement, which is committed at once.
+
+    Behind a transaction pooler it is a transaction, which its settings need. Else it is none: that would take two round
+    trips more.
+    """
+    with engine.begin() if engine.get_execution_options()[POOLED] else engine.connect() as connection:
+        yield connection
+
+
+def forget_variables() -> None:
+    """Take all variables that libpq reads out of the environment of this process.
+
+    They say where other databases are, and how to reach them: `PGHOSTADDR`, `PGSERVICE` or `PGREQUIREAUTH` would lead
+    away from the embedded one. Not all of them have a parameter that could win over them.
+    """
+    listed = [option.envvar.decode() for option in Conninfo.get_defaults() if option.envvar is not None]
+    for name in (*listed, *UNLISTED_VARIABLES):
+        os.environ.pop(name, None)
+
+
+def _bounds(statement_timeout_seconds: float | None) -> dict[str, str]:
+    """Bounds that hold even if the process freezes: in the middle of a transaction it would hold its locks for ever."""
+    if statement_timeout_seconds is None:
+        statement, idle = 0.0, IDLE_MIGRATION_SECONDS
+    else:
+        statement, idle = statement_timeout_seconds, IDLE_TRANSACTION_SECONDS
+    return {
+        "statement_timeout": f"{math.ceil(statement * 1000)}ms",
+        "idle_in_transaction_session_timeout": f"{idle * 1000}ms",
+    }
+
+
+def _set(settings: Mapping[str, str], *, local: bool) -> str:
+    """One statement, and so one round trip, that sets all of them: for the session, or for the transaction alone."""
+    calls = (f"set_config('{name}', '{value}', {str(local).lower()})" for name, value in settings.items())
+    return f"SELECT {', '.join(calls)}"
 
 
 def _refuse_dead_connection(connection: psycopg.Connection[Any], _record: object, _proxy: object) -> None:

@@ -19,7 +19,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
 from chatserver.errors import ChatServerError, DatabaseUnavailableError
 from chatserver.metrics import Metrics
-from chatserver.storage.postgres.connections import make_engine
+from chatserver.storage.postgres.connections import make_engine, single_statement
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -111,7 +111,7 @@ class Database:
 
     def _run_autocommit(self, function: Callable[..., T], args: Any, kwargs: Any) -> T:
         try:
-            with self._engine.connect() as connection:
+            with single_statement(self._engine) as connection:
                 return function(connection, *args, **kwargs)
         except Exception as error:
             self._raise_translated(error)

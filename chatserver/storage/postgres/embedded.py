@@ -32,6 +32,7 @@ import psycopg
 
 from chatserver.errors import ConfigurationError
 from chatserver.storage.postgres import cluster, programs
+from chatserver.storage.postgres.connections import forget_variables
 from chatserver.storage.postgres.socket_folder import PORT, socket_folder, url_of
 
 logger = logging.getLogger(__name__)
@@ -82,9 +83,11 @@ class EmbeddedPostgres:
     def start(self) -> str:
         """Start the server if it does not run; its URL, once it answers a query.
 
-        The URL is libpq's: `postgresql://chatserver@/postgres?host=…`. A further call starts a server that was lost.
+        The URL is libpq's: `postgresql://chatserver@/postgres?host=…`. libpq's variables are taken out of the
+        environment of this process: they are about other databases. A further call starts a server that was lost.
         Raises `ConfigurationError` if the server cannot run; then nothing has changed.
         """
+        forget_variables()
         try:
             self._prepare_folder()
             self._users = self._users or (self._folder / "users.lock").open("ab")

@@ -40,7 +40,7 @@ def upgrade(url: str, *, pooled: bool = False) -> None:
     """Migrate the database at `url` (a libpq URL) to the newest revision, all or nothing.
 
     Processes that start together wait for each other. Raises ConfigurationError if the database cannot be reached, is
-    too old a PostgreSQL, was migrated by newer code, or refuses the change.
+    too old a PostgreSQL, has another encoding than UTF8, was migrated by newer code, or refuses the change.
     """
     engine = make_engine(url, pooled=pooled)
     try:
@@ -59,6 +59,11 @@ def _upgrade(engine: Engine) -> None:
         version = connection.execute(text("SELECT current_setting('server_version_num')::int")).scalar_one()
         if version < 150_000:
             raise ConfigurationError(f"the database is PostgreSQL {version // 10_000}; 15 or newer is needed")
+        encoding = connection.execute(text("SELECT current_setting('server_encoding')")).scalar_one()
+        if encoding != "UTF8":
+            raise ConfigurationError(
+                f"the database has the encoding {encoding}; UTF8 is needed: create it anew with it"
+            )
         if _revision(connection, scripts) == scripts.get_current_head():
             return
         connection.execute(text(f"SET LOCAL lock_timeout = '{LOCK_WAIT}'"))

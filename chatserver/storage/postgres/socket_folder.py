@@ -19,7 +19,8 @@ MAX_SOCKET_DIR_BYTES = 103 - len(f"/.s.PGSQL.{PORT}")
 
 
 def url_of(folder: Path) -> str:
-    return f"postgresql://{USER}@/{DATABASE}?host={quote(str(folder))}&port={PORT}"
+    # The schema of the tables: this database is ours, so nobody else chooses it.
+    return f"postgresql://{USER}@/{DATABASE}?host={quote(str(folder))}&port={PORT}&options=-csearch_path%3Dpublic"
 
 
 def socket_folder(folder: Path) -> Path:
