@@ -62,8 +62,8 @@ def load_settings(config: Path | None, overrides: Mapping[str, object], environm
 
 def _read_file(config: Path) -> dict[str, Any]:
     try:
-        with config.open("rb") as file:
-            return tomllib.load(file)
+        # utf-8-sig: editors on Windows put a byte order mark at the beginning.
+        return tomllib.loads(config.read_bytes().decode("utf-8-sig"))
     except OSError as error:
         raise ConfigurationError(f"{config}: cannot be read: {error.strerror or error}") from None
     except UnicodeDecodeError:

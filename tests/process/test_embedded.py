@@ -56,6 +56,22 @@ def test_start_after_stop_finds_the_data(data_dir: Path) -> None:
     assert "not properly shut down" not in log
 
 
+def test_nobody_is_let_in_over_a_network(data_dir: Path) -> None:
+    """Not by the rules either, also in a cluster that an earlier version created."""
+    server = EmbeddedPostgres(data_dir)
+    kinds = "SELECT string_agg(DISTINCT type, ',') FROM pg_hba_file_rules"
+    rules = data_dir / "postgres" / "data" / "pg_hba.conf"
+    assert query(server.start(), kinds) == "local"
+    server.stop()
+    rules.write_text("local all all trust\nhost all all 0.0.0.0/0 trust\n")
+    assert query(server.start(), kinds) == "local"
+    assert stat.S_IMODE(rules.stat().st_mode) == 0o600
+    server.stop()
+    rules.unlink()
+    assert query(server.start(), kinds) == "local"
+    server.stop()
+
+
 def test_last_user_stops_the_server(data_dir: Path, use_database: UseDatabase) -> None:
     first = use_database(data_dir)
     url = first.url()

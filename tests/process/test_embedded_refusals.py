@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from chatserver.errors import ConfigurationError
-from chatserver.storage.postgres import embedded
+from chatserver.storage.postgres import embedded, programs
 from chatserver.storage.postgres.embedded import EmbeddedPostgres
 from tests.kit.process_table import parent, postmaster, wait_for_end
 from tests.process.embedded_database import UseDatabase, query, remember, remembered
@@ -84,6 +84,39 @@ def test_full_disk_is_reported(data_dir: Path, use_database: UseDatabase, size: 
     error = user.error()
     assert "No space left on device" in error
     assert "\n" not in error
+
+
+# Runs a command where shared memory is scarce.
+SMALL_SHM = """
+set -e
+mount -t tmpfs -o size="$1" none /dev/shm
+shift
+exec "$@"
+"""
+
+
+@pytest.mark.root
+@pytest.mark.parametrize("size", ["4k", "64k", "1m"])
+def test_small_shared_memory_is_named(data_dir: Path, use_database: UseDatabase, size: str) -> None:
+    user = use_database(data_dir, prefix=("unshare", "--mount", "sh", "-c", SMALL_SHM, "sh", size))
+    error = user.error()
+    assert "/dev/shm" in error
+    assert "No space left on device" in error
+    assert "\n" not in error
+
+
+@pytest.mark.parametrize(
+    ("output", "told"),
+    [
+        (b"LOG: x\nFATAL:  the cause\nPANIC:  a consequence\nAborted\n", "the cause"),
+        (b"FATAL:  the database system is starting up\nFATAL:  the cause\nDETAIL:  more\n", "the cause (more)"),
+        (b"initdb: error: the cause\ninitdb: removing data\n", "the cause"),
+        (b"child process was terminated by signal 7: Bus error\ninitdb: removing data\n", "Bus error: /dev/shm"),
+        (b"", "no reason given"),
+    ],
+)
+def test_first_error_of_a_program_is_its_reason(output: bytes, told: str) -> None:
+    assert told in programs.reason(output)
 
 
 # Runs a command where /etc/passwd is another file.

@@ -261,6 +261,14 @@ def test_a_file_of_endless_nesting(config: Path) -> None:
     assert file_refusal(config, "port = " + "[" * 20_000).startswith("is not valid TOML: ")
 
 
+def test_byte_order_mark_at_the_beginning_of_the_file_is_passed_over(config: Path) -> None:
+    """As editors on Windows write it; with their line ends, too."""
+    config.write_bytes('\ufeffport = 1234\r\ndefault_company_id = "00000000-0000-4000-8000-000000000009"\r\n'.encode())
+    assert load_settings(config, {}, {}).port == 1234
+    assert "is not valid TOML" in file_refusal(config, "port = 1\n\ufeff")
+    assert file_refusal(config, "port = 1".encode("utf-16")) == "is not UTF-8"
+
+
 def test_a_file_that_is_not_utf8(config: Path) -> None:
     assert file_refusal(config, b'host = "\xff"') == "is not UTF-8"
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import subprocess
@@ -25,6 +26,14 @@ TUNABLE_SETTINGS = {
 }
 
 INITDB_SECONDS = 300.0
+
+# The whole `pg_hba.conf`: no line lets anybody in over a network, whatever `listen_addresses` says. The socket is in a
+# folder that only its owner may enter. The second line is for pg_basebackup.
+ACCESS_RULES = """\
+# Written by chatserver at each start.
+local all all trust
+local replication all trust
+"""
 
 
 def exists(folder: Path) -> bool:
@@ -62,6 +71,18 @@ def create(folder: Path, gate: IO[bytes]) -> None:
         raise ConfigurationError(f"cannot make a database in {folder}: not done in {INITDB_SECONDS:.0f} s") from error
     finally:
         shutil.rmtree(unfinished, ignore_errors=True)
+
+
+def write_access_rules(folder: Path) -> None:
+    """Make `pg_hba.conf` what it has to be, also in a cluster that an earlier version created. Raises OSError."""
+    path = folder / "data" / "pg_hba.conf"
+    with contextlib.suppress(FileNotFoundError):
+        if path.read_bytes() == ACCESS_RULES.encode():
+            return
+    unfinished = path.with_suffix(".new")
+    unfinished.write_text(ACCESS_RULES, encoding="utf-8")
+    unfinished.chmod(0o600)
+    unfinished.replace(path)
 
 
 def _sync(folder: Path) -> None:

@@ -236,6 +236,7 @@ class _Report:
 
 def _start_supervisor(folder: Path, lock: IO[bytes]) -> _Report:
     """Start a supervisor, which inherits `lock`, in a session of its own: signals to our group do not reach it."""
+    cluster.write_access_rules(folder)
     socket_dir = socket_folder(folder)
     quoted_socket_dir = str(socket_dir).replace('"', '""')
     settings = FIXED_SETTINGS | {"unix_socket_directories": f'"{quoted_socket_dir}"'}

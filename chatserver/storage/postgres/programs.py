@@ -15,6 +15,8 @@ from chatserver.errors import ConfigurationError
 USER_REFUSED = "PostgreSQL runs neither as root nor as a user without an account"
 USER_REMEDY = "run chatserver as another user, or give the URL of a database"
 
+SHARED_MEMORY_REMEDY = "/dev/shm is too small or cannot be used (64 MB are enough; for a container, --shm-size=64m)"
+
 
 def command(program: str, *, ends_with_parent: bool = False) -> list[str]:
     """The command of one of PostgreSQL's programs, without arguments.
@@ -34,17 +36,22 @@ def environment() -> dict[str, str]:
 
 
 def reason(output: bytes) -> str:
-    """The last error of a program, with its detail, in one line."""
+    """The first error of a program, with its detail, in one line: later ones may be consequences of it."""
     lines = [line.strip() for line in output.decode(errors="replace").splitlines() if line.strip()]
     told = lines[-1] if lines else "no reason given"
     for number, line in enumerate(lines):
         # That the system is starting up is no error: clients get this message meanwhile.
-        error = re.search(r"\b(?:FATAL|PANIC|error):\s+(?!the database system is)(.*)", line)
+        error = re.search(r"\b(?:FATAL|PANIC|error):\s+(?=\S)(?!the database system is)(.*)", line)
         if error:
             detail = re.search(r"\b(?:DETAIL|detail):\s+(.*)", lines[number + 1]) if number + 1 < len(lines) else None
             told = f"{error[1]} ({detail[1]})" if detail else error[1]
+            break
     if told.startswith("unshare:"):
         return f"{USER_REFUSED}, and this machine allows no user namespaces: {USER_REMEDY}"
+    # A write into a full /dev/shm is answered by the signal SIGBUS.
+    cut = next((line for line in lines if "Bus error" in line), None)
+    if cut is not None or "shared memory segment" in told:
+        return f"{cut or told}: {SHARED_MEMORY_REMEDY}"
     return told
 
 
