@@ -14,8 +14,10 @@ from chatserver.errors import ConfigurationError
 
 USER_REFUSED = "PostgreSQL runs neither as root nor as a user without an account"
 USER_REMEDY = "run chatserver as another user, or give the URL of a database"
-
-SHARED_MEMORY_REMEDY = "/dev/shm is too small or cannot be used (64 MB are enough; for a container, --shm-size=64m)"
+SHARED_MEMORY = "/dev/shm"  # noqa: S108 (named only)
+SHARED_MEMORY_REMEDY = (
+    f"{SHARED_MEMORY} is too small or cannot be used (64 MB are enough; in a container, --shm-size=64m)"
+)
 
 
 def command(program: str, *, ends_with_parent: bool = False) -> list[str]:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import os
-import stat
 import tempfile
 from pathlib import Path
 from urllib.parse import quote
 
 from chatserver.storage.postgres.cluster import USER
+from chatserver.storage.postgres.supervisor import make_private
 
 DATABASE = "postgres"
 # A part of the socket's name; no TCP port is opened.
@@ -24,17 +24,20 @@ def url_of(folder: Path) -> str:
 
 
 def socket_folder(folder: Path) -> Path:
-    """The folder of the server's socket, created if necessary: `folder`, or a private one with a shorter name."""
+    """The folder of the server's socket, created if necessary: `folder`, or a private one with a shorter name.
+
+    A recorded folder that is gone is made again under its name: a cleaner of temporary files took it away, and the
+    clients of a running server know no other address.
+    """
     name = str(folder)
     # libpq takes a comma in a host as a separator.
     if len(os.fsencode(name)) <= MAX_SOCKET_DIR_BYTES and name.isprintable() and "," not in name:
         return folder
     record = folder / "socket"
     with contextlib.suppress(FileNotFoundError, ValueError):
-        recorded = Path(record.read_text(encoding="utf-8"))
-        status = recorded.lstat()
-        if stat.S_ISDIR(status.st_mode) and status.st_uid == os.geteuid() and not status.st_mode & 0o077:
-            return recorded
+        recorded = record.read_text(encoding="utf-8")
+        if recorded and make_private(recorded):
+            return Path(recorded)
     base = tempfile.gettempdir()
     if len(os.fsencode(base)) > MAX_SOCKET_DIR_BYTES - len("/chatserver-12345678"):
         base = "/tmp"  # noqa: S108 (mkdtemp makes it private)

@@ -16,7 +16,8 @@ The server is a child, so its process id is certain, and its end is noticed. It 
 - the supervisor gets SIGTERM;
 - the supervisor itself is killed: the kernel then sends SIGINT to the server (`setpriv --pdeathsig` in COMMAND).
 
-A server that crashes after it was ready is started again.
+A server that crashes after it was ready is started again. So is one whose socket is gone, perhaps because a cleaner of
+/tmp took the folder away: a server cannot make its socket anew. Both come back at the same address.
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ import math
 import os
 import queue
 import signal
+import stat
 import subprocess
 import sys
 import threading
@@ -43,6 +45,11 @@ ORPHAN_SECONDS = 30.0
 STOP_STEPS = ((signal.SIGINT, 60.0), (signal.SIGQUIT, 15.0), (signal.SIGKILL, 5.0))
 # A server that crashes twice within this time is started again after a second, not at once.
 CRASH_LOOP_SECONDS = 5.0
+
+# PostgreSQL's name of a socket, with the port that `socket_folder.py` gives it.
+SOCKET_NAME = ".s.PGSQL.5432"
+# How often to look for the socket.
+LOOK_SECONDS = 0.5
 
 Event = Literal["stop", "exit"]
 
@@ -76,6 +83,12 @@ class ServerLog:
             self._file.close()
             self._file = None
 
+    def note(self, text: str) -> None:
+        """Write a line of our own. Not while `copy` runs."""
+        moment = time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime())
+        with contextlib.suppress(OSError), contextlib.closing(self):
+            self._write(f"{moment} [{os.getpid()}] supervisor: {text}\n".encode())
+
     def end_report(self) -> None:
         """Close the report to the process that started the supervisor. May be called again."""
         if self._reporting:
@@ -104,10 +117,12 @@ class Supervisor:
     def __init__(self, folder: str, socket_dir: str, command: list[str]) -> None:
         self._data = os.path.join(folder, "data")
         self._socket_dir = socket_dir
+        self._socket = os.path.join(socket_dir, SOCKET_NAME)
         self._users = open(os.path.join(folder, "users.lock"), "ab")  # noqa: SIM115 (held until the process ends)
         self._command = command
         self._log = ServerLog(os.path.join(folder, "server.log"), sys.stderr.fileno())
         self._events: queue.SimpleQueue[Event] = queue.SimpleQueue()
+        self._told_to_stop = False
 
     def run(self) -> None:
         """Return when the server is down for good."""
@@ -117,6 +132,7 @@ class Supervisor:
         while True:
             if not self._wait_for_orphans():
                 return
+            self._log.ready = False
             server = subprocess.Popen(
                 self._command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
             )
@@ -124,15 +140,43 @@ class Supervisor:
             copying = threading.Thread(target=self._log.copy, args=(server.stdout,), daemon=True)
             copying.start()
             threading.Thread(target=self._wait_for_exit, args=(server,), daemon=True).start()
-            told_to_stop = self._events.get() == "stop"
-            if told_to_stop:
+            event = self._next_event()
+            if event != "exit":
                 self._stop(server)
             copying.join(timeout=1)  # a killed server's children may still hold the pipe
-            if told_to_stop or server.returncode == 0 or not self._log.ready:
-                return  # stopped by us, stopped in order by somebody else, or it cannot run at all
+            if self._told_to_stop:
+                return
+            if event == "cut off":
+                self._log.note("the server was started again because its socket was gone")
+                continue
+            if server.returncode == 0 or not self._log.ready:
+                return  # stopped in order by somebody else, or it cannot run at all
             last_crash, crash = crash, time.monotonic()
             if crash - last_crash < CRASH_LOOP_SECONDS and self._stopped_within(1.0):
                 return
+
+    def _next_event(self) -> Event | Literal["cut off"]:
+        """Wait for the next event, or until no client can reach the server any more."""
+        looks = 0
+        while True:
+            with contextlib.suppress(queue.Empty):
+                return self._take(LOOK_SECONDS)
+            # A server that somebody stops has removed its socket, too, and is gone by the second look.
+            looks = looks + 1 if self._is_cut_off() else 0
+            if looks == 2:
+                return "cut off"
+
+    def _is_cut_off(self) -> bool:
+        """Whether the socket of the server is gone, and a new server could make it anew."""
+        if not self._log.ready or os.path.lexists(self._socket):
+            return False
+        return os.path.exists(os.path.join(self._data, "PG_VERSION")) and make_private(self._socket_dir)
+
+    def _take(self, seconds: float) -> Event:
+        """The next event within so many seconds. Raises queue.Empty."""
+        event = self._events.get(timeout=max(0.0, seconds))
+        self._told_to_stop = self._told_to_stop or event == "stop"
+        return event
 
     def _wait_for_last_user(self) -> None:
         fcntl.flock(self._users, fcntl.LOCK_EX)
@@ -147,7 +191,7 @@ class Supervisor:
             server.send_signal(number)
             deadline = time.monotonic() + seconds
             with contextlib.suppress(queue.Empty):
-                while self._events.get(timeout=max(0.0, deadline - time.monotonic())) != "exit":
+                while self._take(deadline - time.monotonic()) != "exit":
                     pass
                 return
 
@@ -171,8 +215,19 @@ class Supervisor:
 
     def _stopped_within(self, seconds: float) -> bool:
         with contextlib.suppress(queue.Empty):
-            return self._events.get(timeout=seconds) == "stop"
+            self._take(seconds)
+        return self._told_to_stop
+
+
+def make_private(folder: str) -> bool:
+    """Make a folder if it is missing; whether it is ours, and for nobody else."""
+    with contextlib.suppress(OSError):  # among others: it is there
+        os.makedirs(folder, mode=0o700)
+    try:
+        status = os.lstat(folder)
+    except OSError:
         return False
+    return stat.S_ISDIR(status.st_mode) and status.st_uid == os.geteuid() and not status.st_mode & 0o077
 
 
 def is_in_use(data: str) -> bool | None:
@@ -203,6 +258,7 @@ def main() -> None:
     if socket_dir != folder:
         with contextlib.suppress(OSError):  # the socket of a killed server is still there: the next start uses it again
             os.rmdir(socket_dir)
+            os.unlink(os.path.join(folder, "socket"))
 
 
 if __name__ == "__main__":
