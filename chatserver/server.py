@@ -9,6 +9,7 @@ import os
 import resource
 import signal
 import socket
+import sys
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
@@ -28,7 +29,10 @@ from chatserver.storage.postgres.provision import ProvidedDatabase, provided_dat
 
 logger = logging.getLogger(__name__)
 
-_STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
+# SIGHUP: the terminal is gone.
+_STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+# These would kill the process, and mean nothing to it. Signals of faults keep their effect; SIGABRT leaves a core.
+_OTHER_SIGNALS = ("QUIT", "USR1", "USR2", "ALRM", "VTALRM", "PROF", "IO", "PWR", "STKFLT", "XCPU")
 # The most connections that wait to be accepted: after a restart a crowd of readers comes back at once.
 BACKLOG = 4_096
 # Open files besides those of streams: connections to models and the database, requests, logs.
@@ -44,7 +48,7 @@ LOCAL_AGENT = "Local model"
 
 
 def serve(settings: Settings, *, reuse_port: bool, local_model: bool) -> int:
-    """Run until SIGTERM or SIGINT; the exit status.
+    """Run until SIGTERM, SIGINT or SIGHUP; the exit status.
 
     Raises ConfigurationError if the server cannot start.
     """
@@ -62,10 +66,7 @@ def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop]:
 
 async def _serve(settings: Settings, *, reuse_port: bool, local_model: bool) -> int:
     stop = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    for number in _STOP_SIGNALS:
-        # A second one changes nothing.
-        loop.add_signal_handler(number, stop.set)
+    handled = _handle_signals(stop)
     _raise_file_limit(settings.max_streams + OTHER_FILES)
     async with AsyncExitStack() as stack:
         sockets = _listen(settings, reuse_port=reuse_port)
@@ -91,12 +92,38 @@ async def _serve(settings: Settings, *, reuse_port: bool, local_model: bool) -> 
             await _until(stop)
         await _drain(app, server)
     logger.info("stopped")
-    # Closing the loop restores the default handlers. A further signal would then kill the process: ignore it.
-    signal.pthread_sigmask(signal.SIG_BLOCK, _STOP_SIGNALS)
-    for number in _STOP_SIGNALS:
+    _ignore_signals(handled)
+    return 0
+
+
+# --- signals ----------------------------------------------------------------------------------------------
+
+
+def _handle_signals(stop: asyncio.Event) -> list[int]:
+    """Have `stop` set by the signals that stop the server, and others do nothing; the numbers of all of them."""
+    loop = asyncio.get_running_loop()
+    stopping: list[int] = list(_STOP_SIGNALS)
+    if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:  # started by nohup, to outlive its terminal
+        stopping.remove(signal.SIGHUP)
+    names = [f"SIG{name}" for name in _OTHER_SIGNALS]
+    others: list[int] = [getattr(signal, name) for name in names if hasattr(signal, name)]
+    others += range(signal.SIGRTMIN, signal.SIGRTMAX + 1) if sys.platform == "linux" else ()
+    for number in stopping:
+        # A second one changes nothing.
+        loop.add_signal_handler(number, stop.set)
+    for number in others:
+        # A handler, not SIG_IGN, which child processes would inherit.
+        loop.add_signal_handler(number, logger.info, "signal %d has no effect", number)
+    return stopping + others
+
+
+def _ignore_signals(numbers: list[int]) -> None:
+    """Closing the loop restores the default handlers, and a further signal would kill the process: ignore it."""
+    loop = asyncio.get_running_loop()
+    signal.pthread_sigmask(signal.SIG_BLOCK, numbers)
+    for number in numbers:
         loop.remove_signal_handler(number)
         signal.signal(number, signal.SIG_IGN)
-    return 0
 
 
 # --- start ------------------------------------------------------------------------------------------------

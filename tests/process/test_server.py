@@ -187,7 +187,8 @@ async def test_continuing_answer_of_a_killed_server_is_adopted(database_url: str
             assert (await two.messages(conversation))[-1]["content"] == "whole"
 
 
-async def test_sigterm_lets_streams_finish(database_url: str) -> None:
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
+async def test_stop_signal_lets_streams_finish(database_url: str, number: signal.Signals) -> None:
     async with (
         ModelServer() as model,
         started("--database-url", database_url, **model.environment, CHATSERVER_DRAIN_SECONDS="60") as server,
@@ -198,9 +199,9 @@ async def test_sigterm_lets_streams_finish(database_url: str) -> None:
         call = await model.call()
         await call.send("part")
         await stream.event()
-        server.terminate()
+        server.process.send_signal(number)
         await eventually(lambda: not accepts(server.port))
-        server.terminate()  # changes nothing
+        server.process.send_signal(number)  # changes nothing
         await call.send(" and the rest")
         await call.finish()
         events = await stream.rest()
@@ -209,12 +210,45 @@ async def test_sigterm_lets_streams_finish(database_url: str) -> None:
         assert (await server.ended())[0] == 0
 
 
-async def test_further_signals_change_nothing(database_url: str) -> None:
+# All that neither stop the server, nor tell of a fault in it, nor stop any process (SIGSTOP, SIGTSTP …).
+FAULTS = {"SIGABRT", "SIGBUS", "SIGFPE", "SIGILL", "SIGSEGV", "SIGSYS", "SIGTRAP"}
+OTHERS = {"SIGKILL", "SIGSTOP", "SIGTSTP", "SIGTTIN", "SIGTTOU", "SIGCONT", "SIGTERM", "SIGINT", "SIGHUP"}
+HARMLESS = [number for number in signal.valid_signals() if getattr(number, "name", "") not in FAULTS | OTHERS]
+
+
+async def test_other_signals_have_no_effect(database_url: str) -> None:
+    async with started("--database-url", database_url) as server:
+        assert {signal.SIGUSR1, signal.SIGQUIT, signal.SIGIO, signal.SIGRTMIN} <= set(HARMLESS)
+        for number in HARMLESS:
+            os.kill(server.pid, number)
+            assert (await server.request("GET", "/healthz")).status == 200, number
+        server.terminate()
+        assert await server.ended() == (0, "")
+
+
+async def test_hangup_under_nohup_has_no_effect(database_url: str) -> None:
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)  # the server inherits it
+    try:
+        process = await launch("--database-url", database_url)
+    finally:
+        signal.signal(signal.SIGHUP, before)
+    server = await ready(process)
+    process.send_signal(signal.SIGHUP)
+    assert (await server.request("GET", "/healthz")).status == 200
+    server.terminate()
+    assert await server.ended() == (0, "")
+    await server.close()
+    await process.communicate()
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1])
+async def test_further_signals_change_nothing(database_url: str, number: signal.Signals) -> None:
     async with started("--database-url", database_url) as server:
         ending = asyncio.ensure_future(server.ended())
+        server.terminate()
         while not ending.done():
             with contextlib.suppress(ProcessLookupError):
-                server.terminate()
+                server.process.send_signal(number)
             await asyncio.wait({ending}, timeout=0.002)
         assert await ending == (0, "")
 
