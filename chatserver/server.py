@@ -10,7 +10,10 @@ import resource
 import signal
 import socket
 import sys
+import threading
+import time
 from collections.abc import AsyncIterator, Callable, Coroutine
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
 
@@ -25,6 +28,7 @@ from chatserver.services.access import local_actor
 from chatserver.services.database_watch import DatabaseWatch
 from chatserver.settings import ProviderSettings, Settings
 from chatserver.settings_types import is_loopback
+from chatserver.storage.postgres.embedded import StartGivenUpError
 from chatserver.storage.postgres.provision import ProvidedDatabase, provided_database
 
 logger = logging.getLogger(__name__)
@@ -42,6 +46,9 @@ IDLE_CONNECTION_SECONDS = 120
 BODY_SECONDS = 60
 # How long streams that are sent away may take to end, after the drain.
 FAREWELL_SECONDS = 5.0
+# How long a start that is given up may take to end, and threads after everything else has ended.
+GIVE_UP_SECONDS = 3.0
+THREAD_SECONDS = 1.0
 
 LOCAL_PROVIDER = "local"
 LOCAL_AGENT = "Local model"
@@ -68,11 +75,27 @@ async def _serve(settings: Settings, *, reuse_port: bool, local_model: bool) -> 
     stop = asyncio.Event()
     handled = _handle_signals(stop)
     _raise_file_limit(settings.max_streams + OTHER_FILES)
+    threads = ThreadPoolExecutor(thread_name_prefix="server")
+    asyncio.get_running_loop().set_default_executor(threads)
+    try:
+        await _run(settings, stop, reuse_port=reuse_port, local_model=local_model)
+    except StartGivenUpError:
+        if not stop.is_set():
+            raise
+    logger.info("stopped")
+    _ignore_signals(handled)
+    threads.shutdown(wait=False, cancel_futures=True)
+    _leave_stuck_threads()
+    return 0
+
+
+async def _run(settings: Settings, stop: asyncio.Event, *, reuse_port: bool, local_model: bool) -> None:
+    """Start, wait for `stop`, and stop. Raises ConfigurationError."""
     async with AsyncExitStack() as stack:
         sockets = _listen(settings, reuse_port=reuse_port)
         for listener in sockets:
             stack.callback(listener.close)
-        database = await stack.enter_async_context(_database(settings))
+        database = await stack.enter_async_context(_database(settings, stop))
         if local_model:
             settings = await stack.enter_async_context(_with_local_model(settings))
         app = App(settings, database.url, os.environ)
@@ -91,9 +114,6 @@ async def _serve(settings: Settings, *, reuse_port: bool, local_model: bool) -> 
             _say_ready(sockets, settings)
             await _until(stop)
         await _drain(app, server)
-    logger.info("stopped")
-    _ignore_signals(handled)
-    return 0
 
 
 # --- signals ----------------------------------------------------------------------------------------------
@@ -153,11 +173,23 @@ def _is_local(listener: socket.socket) -> bool:
 
 
 @asynccontextmanager
-async def _database(settings: Settings) -> AsyncIterator[ProvidedDatabase]:
-    """`provided_database` on a thread: signals are handled meanwhile."""
+async def _database(settings: Settings, stop: asyncio.Event) -> AsyncIterator[ProvidedDatabase]:
+    """`provided_database` on a thread: signals are handled meanwhile.
+
+    Raises StartGivenUpError if `stop` is set before the database is ready.
+    """
     loop = asyncio.get_running_loop()
-    database = provided_database(settings)
-    provided = await loop.run_in_executor(None, database.__enter__)
+    given_up = threading.Event()
+    database = provided_database(settings, given_up)
+    entering: asyncio.Future[Any] = loop.run_in_executor(None, database.__enter__)
+    stopping: asyncio.Future[Any] = loop.create_task(stop.wait())
+    await asyncio.wait([entering, stopping], return_when=asyncio.FIRST_COMPLETED)
+    stopping.cancel()
+    given_up.set()
+    await asyncio.wait({entering}, timeout=GIVE_UP_SECONDS)
+    if not entering.done():
+        raise StartGivenUpError
+    provided = entering.result()
     try:
         yield provided
     finally:
@@ -245,3 +277,20 @@ async def _drain(app: App, server: HTTPServer) -> None:
     app.requests.close()
     app.streams.close()
     await _within(FAREWELL_SECONDS, app.streams.wait_empty())
+
+
+def _leave_stuck_threads() -> None:
+    """End the process now if threads do not end: they wait for a name server, or for a database that hangs.
+
+    The interpreter would wait for them.
+    """
+    deadline = time.monotonic() + THREAD_SECONDS
+    stuck = [
+        thread for thread in threading.enumerate() if thread is not threading.current_thread() and not thread.daemon
+    ]
+    for thread in stuck:
+        thread.join(max(0.0, deadline - time.monotonic()))
+    if any(thread.is_alive() for thread in stuck):
+        logger.warning("threads that do not end are left behind")
+        logs.release()
+        os._exit(0)

@@ -276,9 +276,15 @@ class Answers:
             await continuing[0].wait_settled()
 
     async def close(self) -> None:
-        """Begin nothing more, and hand over all runs. May be called again."""
+        """Begin nothing more, hand over all runs, and end those that wait for a database that is away.
+
+        May be called again.
+        """
         self.draining = True
         await self._leases.close()
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
 
 
 def _find(queue: ConversationQueue[Run], companies: Companies, options: StreamOptions) -> Run | None:

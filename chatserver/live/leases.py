@@ -19,6 +19,8 @@ logger = logging.getLogger(__name__)
 HEARTBEAT_SECONDS = 1.0
 # How often abandoned runs are looked for: they shall go on without readers, and their process died.
 SWEEP_SECONDS = 5.0
+# How long handing over may take when the database does not answer. After that the leases expire by themselves.
+HAND_OVER_SECONDS = 3.0
 
 
 class Leases:
@@ -58,14 +60,18 @@ class Leases:
             ]
 
     async def close(self) -> None:
-        """Hand over all runs, and end the loops. May be called again, also while it goes on.
+        """Hand over all runs for which HAND_OVER_SECONDS are enough, and end the loops.
 
-        Leases are renewed until the last run is handed over.
+        May be called again, also while it goes on. Leases are renewed until the last run is handed over.
         """
         self._closed = True
-        # A request that was claiming when the process began to drain may still add a run.
-        while runs := list(self._queues):
-            await asyncio.gather(*(run.hand_over() for run in runs))
+        try:
+            # A request that was claiming when the process began to drain may still add a run.
+            while runs := list(self._queues):
+                async with asyncio.timeout(HAND_OVER_SECONDS):
+                    await asyncio.gather(*(run.hand_over() for run in runs))
+        except TimeoutError:
+            logger.warning("%d answers could not be handed over in time", len(self._queues))
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import logging
 from uuid import UUID
@@ -27,11 +28,21 @@ class RunRecord:
         self.owned = owned
         self._store = store
         self._journal = journal
+        self._given_up = asyncio.Event()
+
+    @property
+    def given_up(self) -> bool:
+        """Whether this process ends, and so waits no longer for a database that is away."""
+        return self._given_up.is_set()
+
+    def give_up(self) -> None:
+        """Wait no longer for a database that is away: this process ends."""
+        self._given_up.set()
 
     async def begin_anew(self) -> Restarted | Lost:
         """Begin the next epoch. Raises DatabaseUnavailableError."""
         run_id, epoch = self._journal.run_id, self._journal.epoch
-        return await persist(lambda: self._store.next_epoch(run_id, epoch))
+        return await persist(lambda: self._store.next_epoch(run_id, epoch), self._given_up)
 
     async def commit(self, finish: Finish, *, kept: bool) -> UUID | Lost:
         """Store the journal's text as the answer; the id of its message. Raises DatabaseUnavailableError."""
@@ -45,7 +56,8 @@ class RunRecord:
                 kept=kept,
                 usage=finish.usage,
                 stop_reason=finish.stop_reason,
-            )
+            ),
+            self._given_up,
         )
         return result if isinstance(result, Lost) else message_id
 
@@ -58,7 +70,7 @@ class RunRecord:
             return
         run_id, epoch = self._journal.run_id, self._journal.epoch
         try:
-            await persist(lambda: self._store.end(run_id, epoch, status, code, message))
+            await persist(lambda: self._store.end(run_id, epoch, status, code, message), self._given_up)
         except DatabaseUnavailableError:
             logger.warning("run %s: its end could not be stored", run_id)
 

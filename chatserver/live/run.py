@@ -94,7 +94,6 @@ class Run:
         )
         self._restarts = 0
         self._away_since: float | None = None
-        self._handing_over = False
         self._settled = asyncio.Event()
         self._connection_closed = asyncio.Event()
 
@@ -158,7 +157,7 @@ class Run:
 
     async def hand_over(self) -> None:
         """End the run because this process ends; other processes take over what has to go on."""
-        self._handing_over = True
+        self._record.give_up()
         self.interrupt(Interrupt.HAND_OVER)
         await self.wait_settled()
 
@@ -227,7 +226,7 @@ class Run:
         """Carry out an interruption."""
         generated = self._record.owned
         match why:
-            case Interrupt.LOST if not self._handing_over:
+            case Interrupt.LOST if not self._record.given_up:
                 self._interruption.clear()
                 return self._follow_new_owner()
             case Interrupt.KEEP if self._record.owned and self.journal.text.strip():
@@ -331,6 +330,8 @@ class Run:
             with self._interruption.disabled():
                 committed = await self._record.commit(finish, kept=step.kept)
         except DatabaseUnavailableError:
+            if self._record.given_up:  # its readers come back to another process, which takes it over
+                return steps.Over("dropped")
             return steps.Over("error", error_event("unavailable", "The answer could not be stored"))
         if isinstance(committed, Lost):
             return await self._settle(Interrupt.LOST)

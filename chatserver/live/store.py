@@ -7,6 +7,7 @@ runs against both. Every method may raise DatabaseUnavailableError; a write that
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import enum
 from collections.abc import Callable, Collection, Coroutine, Mapping
 from dataclasses import dataclass
@@ -269,11 +270,13 @@ class AnswerStore(Protocol):
         """The state of a run whose stop was requested. If its lease has expired, this stops it."""
 
 
-async def persist(write: Callable[[], Coroutine[Any, Any, T]]) -> T:
+async def persist(write: Callable[[], Coroutine[Any, Any, T]], given_up: asyncio.Event | None = None) -> T:
     """The result of `write`, which is repeated while the database is away.
 
-    `write` must be one that may be repeated. Raises DatabaseUnavailableError after PERSIST_SECONDS.
+    `write` must be one that may be repeated. Raises DatabaseUnavailableError after PERSIST_SECONDS, or, when `given_up`
+    is set, after one more try.
     """
+    given_up = given_up or asyncio.Event()
     clock = asyncio.get_running_loop().time
     deadline = clock() + PERSIST_SECONDS
     wait = FIRST_RETRY_SECONDS
@@ -281,7 +284,9 @@ async def persist(write: Callable[[], Coroutine[Any, Any, T]]) -> T:
         try:
             return await write()
         except DatabaseUnavailableError:
-            if clock() + wait > deadline:
+            if given_up.is_set() or clock() + wait > deadline:
                 raise
-        await asyncio.sleep(wait)
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(wait):
+                await given_up.wait()
         wait = min(2 * wait, LONGEST_RETRY_SECONDS)

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import threading
 
 from chatserver.errors import ConfigurationError, DatabaseUnavailableError
 from chatserver.services.health import require_database
 from chatserver.storage.postgres.database import Database
-from chatserver.storage.postgres.embedded import EmbeddedPostgres
+from chatserver.storage.postgres.embedded import EmbeddedPostgres, StartGivenUpError
 
 logger = logging.getLogger(__name__)
 
@@ -24,6 +25,8 @@ class DatabaseWatch:
         self._embedded = embedded
         self._database = database
         self._closing = asyncio.Event()
+        self._given_up = threading.Event()
+        self._starting = False
         self._task: asyncio.Task[None] | None = None
 
     @property
@@ -37,15 +40,20 @@ class DatabaseWatch:
             self._task = asyncio.create_task(self._watch())
 
     async def close(self) -> None:
-        """Look no more; return when a start that is under way has ended. May be called again."""
+        """Look no more. A start that is under way is given up. May be called again."""
         self._closing.set()
+        self._given_up.set()
         if self._task is not None:
+            if not self._starting:
+                self._task.cancel()
             await asyncio.wait({self._task})
 
     async def _watch(self) -> None:
         while not await self._closes_within(LOOK_SECONDS):
             try:
                 await self._look()
+            except StartGivenUpError:
+                return
             except ConfigurationError as error:
                 logger.error("the embedded database does not start: %s", error.message)
             except Exception:
@@ -64,4 +72,8 @@ class DatabaseWatch:
             await require_database(self._database)
         except DatabaseUnavailableError:
             logger.warning("the embedded database does not answer: starting it")
-            await asyncio.get_running_loop().run_in_executor(None, self._embedded.start)
+            self._starting = True
+            try:
+                await asyncio.get_running_loop().run_in_executor(None, self._embedded.start, self._given_up)
+            finally:
+                self._starting = False

@@ -8,7 +8,7 @@ import logging
 import pytest
 
 from chatserver.errors import UnavailableError
-from chatserver.live.leases import SWEEP_SECONDS
+from chatserver.live.leases import HAND_OVER_SECONDS, SWEEP_SECONDS
 from tests.kit.memory_store import LEASE_SECONDS
 from tests.kit.processes import (
     ELSEWHERE,
@@ -209,6 +209,40 @@ async def test_close_does_not_wait_for_a_database_that_is_away(continues: bool) 
         client.read()
         assert client.ends == []
         w.database.away = False
+
+
+@in_virtual_time
+async def test_close_gives_up_a_commit_that_waits_for_the_database() -> None:
+    """No error is told: the lease expires, and its readers find the answer at another process."""
+    async with world() as w:
+        process = w.process()
+        (client,) = await clients(process, FIRST)
+        w.model.say("a")
+        await client.until_text("a")
+        w.database.away = True
+        w.model.say(STOP)
+        await asyncio.sleep(5)
+        began = now()
+        await process.answers.close()
+        assert now() - began < 1
+        client.read()
+        assert (process.keys(), client.ends) == ([], [])
+        w.database.away = False
+
+
+@in_virtual_time
+async def test_close_leaves_a_commit_that_hangs() -> None:
+    async with world() as w:
+        process = w.process()
+        hold = process.store.hold("commit")
+        (client,) = await clients(process, FIRST)
+        w.model.say("a", STOP)
+        await hold.entered.wait()
+        began = now()
+        await process.answers.close()
+        assert now() - began == pytest.approx(HAND_OVER_SECONDS)
+        assert process.keys() == []
+        hold.release()
 
 
 @in_virtual_time

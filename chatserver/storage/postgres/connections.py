@@ -6,12 +6,15 @@ this code relies on is therefore set on each connection, after all of them.
 
 from __future__ import annotations
 
+import contextlib
 import math
 import os
 import select
+import socket
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
+from weakref import WeakSet
 
 import psycopg
 from psycopg.conninfo import conninfo_to_dict
@@ -121,6 +124,21 @@ def single_statement(engine: Engine) -> Iterator[Connection]:
     """
     with engine.begin() if engine.get_execution_options()[POOLED] else engine.connect() as connection:
         yield connection
+
+
+class OpenConnections:
+    """The open connections of an engine. A thread that waits on one can be freed."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._open: WeakSet[psycopg.Connection[Any]] = WeakSet()
+        event.listen(engine, "connect", lambda connection, _record: self._open.add(connection))
+        event.listen(engine, "close", lambda connection, _record: self._open.discard(connection))
+
+    def cut(self) -> None:
+        """Cut all of them, so that whoever waits for the server gets an error. PostgreSQL ends what they had begun."""
+        for connection in list(self._open):
+            with contextlib.suppress(OSError, psycopg.Error), socket.socket(fileno=os.dup(connection.fileno())) as own:
+                own.shutdown(socket.SHUT_RDWR)
 
 
 def forget_variables() -> None:

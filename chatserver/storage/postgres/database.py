@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -19,7 +20,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
 from chatserver.errors import ChatServerError, DatabaseUnavailableError
 from chatserver.metrics import Metrics
-from chatserver.storage.postgres.connections import make_engine, single_statement
+from chatserver.storage.postgres.connections import OpenConnections, make_engine, single_statement
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -28,6 +29,8 @@ logger = logging.getLogger(__name__)
 
 # The most requests that wait for a thread. With more, the database is too slow for the load.
 MAX_WAITING = 2_000
+# How long `close` waits for statements under way.
+CLOSE_SECONDS = 1.0
 # How often a transaction is run that PostgreSQL aborts because of another one.
 TRANSACTION_ATTEMPTS = 4
 RETRYABLE_SQLSTATES = frozenset({"40001", "40P01"})  # serialization_failure, deadlock_detected
@@ -62,6 +65,7 @@ class Database:
         self._engine = make_engine(
             url, connections=connections, statement_timeout_seconds=statement_timeout_seconds, pooled=pooled
         )
+        self._connections = OpenConnections(self._engine)
         self._transactions = self._engine.execution_options(isolation_level="READ COMMITTED")
         self._executor = ThreadPoolExecutor(connections, thread_name_prefix="database")
         self._metrics = metrics
@@ -143,7 +147,16 @@ class Database:
         raise ours from error
 
     def close(self) -> None:
-        """Wait for the threads, and close the connections. May be called again."""
+        """Wait for the threads, and close the connections. May be called again.
+
+        Threads that wait for a database which does not answer are freed after CLOSE_SECONDS. One that still waits after
+        that, for a name server perhaps, is left behind.
+        """
         self._closed = True
-        self._executor.shutdown(wait=True, cancel_futures=True)
+        waiting = threading.Thread(target=self._executor.shutdown, kwargs={"cancel_futures": True}, daemon=True)
+        waiting.start()
+        waiting.join(CLOSE_SECONDS)
+        if waiting.is_alive():
+            self._connections.cut()
+            waiting.join(CLOSE_SECONDS)
         self._engine.dispose()

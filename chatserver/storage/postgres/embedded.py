@@ -23,6 +23,7 @@ import os
 import select
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 from types import TracebackType
@@ -57,10 +58,14 @@ SILENT_SECONDS = 60.0
 PATIENT_SECONDS = 3.0
 # A little more than the longest stop of the supervisor (`STOP_STEPS`).
 STOP_SECONDS = 90.0
+# How long to wait for the end of a server that does not answer; and how long for an answer.
+SILENT_STOP_SECONDS = 2.0
+PROBE_SECONDS = 2
 # The pause between two looks at something that another process will end shortly.
 POLL_SECONDS = 0.01
 # The pause between two queries to a server that is starting.
 STARTING_POLL_SECONDS = 0.5
+REPORT_POLL_SECONDS = 0.2
 REPORT_BYTES = 16384
 
 SUPERVISOR = Path(__file__).with_name("supervisor.py")
@@ -79,25 +84,31 @@ class EmbeddedPostgres:
         self._data_dir = data_dir
         self._folder = data_dir / "postgres"
         self._users: IO[bytes] | None = None
+        self._url: str | None = None
 
-    def start(self) -> str:
+    def start(self, given_up: threading.Event | None = None) -> str:
         """Start the server if it does not run; its URL, once it answers a query.
+
+        A recovery after a crash may take long. When `given_up` is set meanwhile, this raises StartGivenUpError, and the
+        server goes on starting as long as it has users.
 
         The URL is libpq's: `postgresql://chatserver@/postgres?host=…`. libpq's variables are taken out of the
         environment of this process: they are about other databases. A further call starts a server that was lost.
         Raises `ConfigurationError` if the server cannot run; then nothing has changed.
         """
+        given_up = given_up or threading.Event()
         forget_variables()
         try:
             self._prepare_folder()
             self._users = self._users or (self._folder / "users.lock").open("ab")
             try:
-                fcntl.flock(self._users, fcntl.LOCK_SH)  # this waits while the server is being stopped
+                _lock(self._users, fcntl.LOCK_SH, given_up)  # this waits while the server is being stopped
                 with (self._folder / "start.lock").open("ab") as gate:
-                    fcntl.flock(gate, fcntl.LOCK_EX)
+                    _lock(gate, fcntl.LOCK_EX, given_up)
                     if not cluster.exists(self._folder):
                         cluster.create(self._folder, gate)
-                    return _run_server(self._folder)
+                    self._url = _run_server(self._folder, given_up)
+                    return self._url
             except BaseException:
                 self._users.close()
                 self._users = None
@@ -108,12 +119,16 @@ class EmbeddedPostgres:
             ) from error
 
     def stop(self) -> None:
-        """Stop using the server. If nobody else uses it, return when it is down. Does nothing if not started."""
+        """Stop using the server. If nobody else uses it, return when it is down. Does nothing if not started.
+
+        A server that does not answer is left to its supervisor after SILENT_STOP_SECONDS.
+        """
         if self._users is None:
             return
+        patient = self._url is not None and _state(self._url, seconds=PROBE_SECONDS) == "answers"
         self._users.close()
         self._users = None
-        deadline = time.monotonic() + STOP_SECONDS
+        deadline = time.monotonic() + (STOP_SECONDS if patient else SILENT_STOP_SECONDS)
         while _is_supervised(self._folder) and not _is_used(self._folder):
             if time.monotonic() > deadline:
                 logger.warning(
@@ -136,7 +151,26 @@ class EmbeddedPostgres:
             self._folder.chmod(0o700)  # everyone who reaches the socket is trusted
 
 
+class StartGivenUpError(ConfigurationError):
+    """The start of the embedded database was given up"""
+
+
 # --- who is at work ---------------------------------------------------------------------------------------
+
+
+def _lock(file: IO[bytes], kind: int, given_up: threading.Event) -> None:
+    """Wait for a lock. Raises StartGivenUpError."""
+    while True:
+        try:
+            return fcntl.flock(file, kind | fcntl.LOCK_NB)
+        except BlockingIOError:
+            _go_on(given_up)
+            time.sleep(POLL_SECONDS)
+
+
+def _go_on(given_up: threading.Event) -> None:
+    if given_up.is_set():
+        raise StartGivenUpError
 
 
 def _locked_supervisor_file(folder: Path) -> IO[bytes] | None:
@@ -175,7 +209,7 @@ def _is_used(folder: Path) -> bool:
 # --- the server -------------------------------------------------------------------------------------------
 
 
-def _run_server(folder: Path) -> str:
+def _run_server(folder: Path, given_up: threading.Event) -> str:
     """Make sure that a supervised server answers; its URL. Call it with the locks `users` and `start` held."""
     report: _Report | None = None
     silent_since = time.monotonic()
@@ -188,11 +222,12 @@ def _run_server(folder: Path) -> str:
                         reason = programs.reason(report.text)
                         raise ConfigurationError(f"the embedded database in {folder} does not start: {reason}")
                     report = stack.enter_context(_start_supervisor(folder, supervisor_lock))
-                report.wait(PATIENT_SECONDS)
+                report.wait(PATIENT_SECONDS, given_up)
                 if not report.ended:
                     logger.info("the embedded database in %s is starting; after a crash that takes its time", folder)
-                    report.wait(None)
+                    report.wait(math.inf, given_up)
                 continue
+            _go_on(given_up)
             url = url_of(socket_folder(folder))
             state = _state(url)
             if state == "answers":
@@ -222,13 +257,14 @@ class _Report:
     ) -> None:
         self._pipe.close()
 
-    def wait(self, seconds: float | None) -> None:
-        """Return when the report ends, at the latest after `seconds` (None: no limit)."""
+    def wait(self, seconds: float, given_up: threading.Event) -> None:
+        """Return when the report ends, at the latest after `seconds`. Raises StartGivenUpError."""
         poll = select.poll()
         poll.register(self._pipe, select.POLLIN)
-        deadline = math.inf if seconds is None else time.monotonic() + seconds
+        deadline = time.monotonic() + seconds
         while not self.ended and (left := deadline - time.monotonic()) > 0:
-            if poll.poll(None if seconds is None else left * 1000):
+            _go_on(given_up)
+            if poll.poll(min(left, REPORT_POLL_SECONDS) * 1000):
                 said = os.read(self._pipe.fileno(), REPORT_BYTES)
                 self.ended = not said
                 self.text = (self.text + said)[-REPORT_BYTES:]
@@ -257,9 +293,10 @@ def _start_supervisor(folder: Path, lock: IO[bytes]) -> _Report:
     return _Report(process.stderr)
 
 
-def _state(url: str) -> Literal["answers", "starting", "silent"]:
+def _state(url: str, *, seconds: int = 5) -> Literal["answers", "starting", "silent"]:
+    """What the server says within so many seconds (libpq takes at least 2)."""
     try:
-        with psycopg.connect(url, connect_timeout=5, autocommit=True) as connection:
+        with psycopg.connect(url, connect_timeout=seconds, autocommit=True) as connection:
             connection.execute("SELECT 1")
     except psycopg.OperationalError as error:
         # "… is starting up", "… is not yet accepting connections", "… is in recovery mode", "… is shutting down"

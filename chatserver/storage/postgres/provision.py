@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -20,17 +21,17 @@ class ProvidedDatabase:
 
 
 @contextmanager
-def provided_database(settings: Settings) -> Iterator[ProvidedDatabase]:
+def provided_database(settings: Settings, given_up: threading.Event | None = None) -> Iterator[ProvidedDatabase]:
     """The migrated database. An embedded one runs at least until the end of the context.
 
-    Blocks while it starts, migrates and stops. Raises ConfigurationError.
+    Blocks while it starts, migrates and stops. `given_up`: as for `EmbeddedPostgres.start`. Raises ConfigurationError.
     """
     if settings.database_url is not None:
         upgrade(settings.database_url, pooled=settings.listen_database_url is not None)
         yield ProvidedDatabase(settings.database_url)
         return
     server = EmbeddedPostgres(settings.data_dir)
-    url = server.start()
+    url = server.start(given_up)
     try:
         upgrade(url)
         yield ProvidedDatabase(url, server)
