@@ -235,7 +235,7 @@ async def test_close_leaves_a_commit_that_hangs() -> None:
     async with world() as w:
         process = w.process()
         hold = process.store.hold("commit")
-        (client,) = await clients(process, FIRST)
+        await clients(process, FIRST)
         w.model.say("a", STOP)
         await hold.entered.wait()
         began = now()
