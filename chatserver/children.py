@@ -14,6 +14,8 @@ import signal
 import sys
 from collections.abc import Sequence
 
+from chatserver import logs
+
 logger = logging.getLogger(__name__)
 
 LINE_BYTES = 2**16
@@ -34,7 +36,7 @@ class Child:
         self.stdout = process.stdout
         self._process = process
         self._name = name
-        self.ended = asyncio.create_task(self._watch())
+        self.ended = asyncio.create_task(self._watch(), context=logs.without_request())
 
     async def end(self) -> int:
         """Tell the child to end, and kill it after some seconds; its exit status. May be called again.

@@ -49,6 +49,13 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _cannot_start(error)
     logs.configure(settings.log_level, settings.log_format, hold=True)
     try:
+        return _carry_out(settings, arguments)
+    finally:
+        logs.close()
+
+
+def _carry_out(settings: Settings, arguments: argparse.Namespace) -> int:
+    try:
         status: int = arguments.command(settings, arguments)
     except KeyboardInterrupt:
         return INTERRUPTED
@@ -60,7 +67,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             logger.critical("the start failed", exc_info=error)
             logs.release()
         return _cannot_start(error)
-    logs.release()
+    logs.release(background=True)
     return status
 
 

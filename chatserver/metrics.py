@@ -5,10 +5,15 @@ Names begin with `chatserver_`. Requests are labelled by handler, not by path: s
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Literal
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Info, ProcessCollector
 from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
+from prometheus_client.metrics_core import CounterMetricFamily, Metric
+from prometheus_client.registry import Collector
+
+from chatserver import logs
 
 Outcome = Literal["done", "stopped", "error", "dropped"]
 OUTCOMES: tuple[Outcome, ...] = ("done", "stopped", "error", "dropped")
@@ -17,6 +22,15 @@ _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"
 _HOP_BUCKETS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 10, 30)
 _REQUEST_BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 60)
 _FIRST_TOKEN_BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120)
+
+
+class _LostLines(Collector):
+    """Counted where lines are lost, and read when somebody asks."""
+
+    def collect(self) -> Iterable[Metric]:
+        yield CounterMetricFamily(
+            "chatserver_log_lines_lost", "Lines of the log that standard error did not take.", value=logs.lost_lines()
+        )
 
 
 class Metrics:
@@ -65,6 +79,7 @@ class Metrics:
             registry=registry,
         )
         self._request_seconds_children: dict[str, Histogram] = {}
+        registry.register(_LostLines())
         Info("chatserver_build", "What is running.", registry=registry).info({"version": version})
         ProcessCollector(namespace="chatserver", registry=registry)
 

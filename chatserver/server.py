@@ -72,6 +72,7 @@ def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop]:
 
 
 async def _serve(settings: Settings, *, reuse_port: bool, local_model: bool) -> int:
+    logs.catch_unhandled()
     stop = asyncio.Event()
     handled = _handle_signals(stop)
     _raise_file_limit(settings.max_streams + OTHER_FILES)
@@ -251,7 +252,7 @@ def _say_ready(sockets: list[socket.socket], settings: Settings) -> None:
     # What was built so far is never freed: spare the garbage collector from looking at it.
     gc.collect()
     gc.freeze()
-    logs.release()
+    logs.release(background=True)
     port = sockets[0].getsockname()[1] if sockets[0].family != socket.AF_UNIX else settings.port
     host = f"[{settings.host}]" if ":" in settings.host else settings.host
     print(f"chatserver ready at http://{host}:{port}", flush=True)
@@ -292,5 +293,6 @@ def _leave_stuck_threads() -> None:
         thread.join(max(0.0, deadline - time.monotonic()))
     if any(thread.is_alive() for thread in stuck):
         logger.warning("threads that do not end are left behind")
-        logs.release()
+        logs.release(background=True)
+        logs.close()
         os._exit(0)

@@ -2,18 +2,32 @@
 
 from __future__ import annotations
 
+import json
+import logging
 import subprocess
 import sys
+from collections.abc import Iterator
 
 import pytest
 
-from chatserver import local_model
+from chatserver import children, local_model, logs
 from chatserver.rendering import client
 from tests.kit.process_table import ROOT, wait_for_end
 
 MODULES = pytest.mark.parametrize(
     "module", [client.MODULE, pytest.param(local_model.__name__, marks=pytest.mark.local_model)]
 )
+
+
+@pytest.fixture(autouse=True)
+def _logging_as_before() -> Iterator[None]:
+    root, ours = logging.getLogger(), logging.getLogger("chatserver")
+    before = root.handlers[:], root.level, ours.level
+    yield
+    root.handlers[:], root.level, ours.level = before
+    logging.captureWarnings(False)
+
+
 # Has a child that is never told anything: its standard input is this program's, and stays open.
 PARENT = """
 import os, subprocess, sys
@@ -37,6 +51,19 @@ def test_child_dies_with_a_killed_parent(module: str) -> None:
     parent.kill()
     wait_for_end(pid)
     parent.communicate(timeout=20)
+
+
+async def test_log_of_a_child_bears_no_id_of_the_request_that_started_it(capsys: pytest.CaptureFixture[str]) -> None:
+    """The child goes on for other requests."""
+    logs.configure("info", "json")
+    token = logs.request_id.set("mine")
+    try:
+        child = await children.start([sys.executable, "-c", "print('trouble', file=__import__('sys').stderr)"], "child")
+        await child.ended
+    finally:
+        logs.request_id.reset(token)
+    (line,) = [json.loads(line) for line in capsys.readouterr().err.splitlines()]
+    assert (line["message"], line.get("requestId")) == ("child: trouble", None)
 
 
 @pytest.mark.parametrize("module", [client.MODULE, local_model.__name__])

@@ -1,0 +1,124 @@
+"""Where the lines of the log go: they are held back, then written at once, then written in the background."""
+
+from __future__ import annotations
+
+import logging
+import sys
+import time
+from collections import deque
+from typing import TextIO
+
+from chatserver.logs.lines import without_request
+from chatserver.logs.repeats import Repeats
+from chatserver.logs.writer import Writer
+
+_HELD_LINES = 1_000
+
+
+class Output(logging.Handler):
+    """Writes lines to `stream`. While `holding`, keeps the newest of them instead.
+
+    From `release` with `background` on a thread writes them, and a stream that takes nothing delays nobody.
+    """
+
+    def __init__(self, stream: TextIO, *, hold: bool) -> None:
+        super().__init__()
+        self.holding = hold
+        self._stream = stream
+        self._held: deque[str] = deque(maxlen=_HELD_LINES)
+        self._repeats = Repeats()
+        self._summing = False
+        self._writer: Writer | None = None
+
+    def emit(self, record: logging.LogRecord) -> None:  # the caller holds the handler's lock
+        now = time.monotonic()
+        if self._writer is None:
+            self._tell_sums(now)
+        if self._repeats.tell(record, now):
+            self._tell(record)
+        elif not self._summing and self._writer is not None:
+            self._summing = True
+            self._writer.wake()
+
+    def release_held(self, *, background: bool) -> None:
+        """Write what was held back. From now on lines are written at once, or in the background if that is possible."""
+        self.acquire()
+        try:
+            if background and self._writer is None:
+                self._writer = self._background_writer()
+            self.holding = False
+            while self._held:
+                self._write(self._held.popleft())
+        finally:
+            self.release()
+
+    def finish(self, seconds: float) -> None:
+        """Write what waits in the background, and what was not told yet, for at most so many seconds."""
+        self.acquire()
+        try:
+            self._tell_sums(time.monotonic(), at_end=True)
+            writer = self._writer
+        finally:
+            self.release()
+        if writer is not None:
+            writer.close(seconds)
+
+    @property
+    def lost(self) -> int:
+        """How many lines were lost because nobody took them."""
+        return self._writer.lost if self._writer is not None else 0
+
+    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 (the standard library's name)
+        """Name a line that cannot be formatted. The standard library would write to standard error, which may block."""
+        error = sys.exc_info()[1]
+        self._write(f"a line of {record.name} cannot be formatted: {ascii(record.msg)[:500]} ({type(error).__name__})")
+
+    def _background_writer(self) -> Writer | None:
+        try:
+            return Writer(self._stream.fileno(), self._lost_line, self._tick)
+        except (OSError, ValueError):  # it is no file, as in tests
+            return None
+
+    def _tick(self) -> float | None:
+        self.acquire()
+        try:
+            self._tell_sums(time.monotonic())
+            due = self._repeats.due
+            self._summing = due is not None
+            return due
+        finally:
+            self.release()
+
+    def _tell_sums(self, now: float, *, at_end: bool = False) -> None:
+        for record in self._repeats.sums(now, at_end=at_end):
+            without_request().run(self._tell, record)
+
+    def _tell(self, record: logging.LogRecord) -> None:
+        try:
+            line = self.format(record)
+        except Exception:  # as in every handler of the standard library: a bad log call must do no harm
+            self.handleError(record)
+            return
+        if self.holding:
+            self._held.append(line)
+        else:
+            self._write(line)
+
+    def _write(self, line: str) -> None:
+        if self._writer is not None:
+            self._writer.put(self._encode(line))
+            return
+        try:
+            self._stream.write(line + "\n")
+            self._stream.flush()
+        except (OSError, ValueError):  # nobody reads any more
+            pass
+
+    def _encode(self, line: str) -> bytes:
+        return (line + "\n").encode(self._stream.encoding or "utf-8", "backslashreplace")
+
+    def _lost_line(self, count: int) -> bytes:
+        message = "%d lines of the log were lost: they were not taken from standard error"
+        record = logging.LogRecord("chatserver.logs", logging.WARNING, "", 0, message, (count,), None)
+        record.fields = {"lost": count}
+        return self._encode(self.format(record))
