@@ -18,7 +18,7 @@ from tests.kit.waiting import PATIENCE_SECONDS, eventually
 LONG_PATH = "/c/" + "x" * 7_000
 # The lines of so many requests are more than the pipe, its reader and the server hold.
 MANY = 800
-ENDS_WITHIN_SECONDS = 10.0
+ENDS_WITHIN_SECONDS = 20.0
 
 
 @asynccontextmanager

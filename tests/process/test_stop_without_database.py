@@ -22,7 +22,7 @@ from tests.kit.server_process import ServerProcess, launch, started
 from tests.kit.waiting import eventually
 
 # Without a database a stop took a minute, or did not end.
-ENDS_WITHIN_SECONDS = 15.0
+ENDS_WITHIN_SECONDS = 20.0
 SETTINGS = {"CHATSERVER_DRAIN_SECONDS": "0.5", "CHATSERVER_PING_SECONDS": "0.2"}
 
 
@@ -30,6 +30,10 @@ async def ends(server: ServerProcess) -> None:
     server.terminate()
     async with asyncio.timeout(ENDS_WITHIN_SECONDS):
         assert await server.ended() == (0, "")
+
+
+async def request(server: ServerProcess, conversation: str) -> None:
+    await server.request("GET", f"/api/conversations/{conversation}/messages")
 
 
 @contextmanager
@@ -95,7 +99,10 @@ async def test_frozen_embedded_database_does_not_delay_the_stop(tmp_path: Path) 
         with frozen(tmp_path):
             await call.finish()
             assert await stream.comment() == "ping"
+            hanging = [asyncio.ensure_future(request(server, conversation)) for _ in range(20)]
+            await asyncio.wait(hanging, timeout=0.5)
             await ends(server)
+            await asyncio.gather(*hanging, return_exceptions=True)
     await gone(tmp_path)
 
 

@@ -59,7 +59,7 @@ PATIENT_SECONDS = 3.0
 # A little more than the longest stop of the supervisor (`STOP_STEPS`).
 STOP_SECONDS = 90.0
 # How long to wait for the end of a server that does not answer; and how long for an answer.
-SILENT_STOP_SECONDS = 2.0
+SILENT_STOP_SECONDS = 1.0
 PROBE_SECONDS = 2
 # The pause between two looks at something that another process will end shortly.
 POLL_SECONDS = 0.01
