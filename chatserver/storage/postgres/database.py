@@ -153,10 +153,13 @@ class Database:
         that, for a name server perhaps, is left behind.
         """
         self._closed = True
-        waiting = threading.Thread(target=self._executor.shutdown, kwargs={"cancel_futures": True}, daemon=True)
+        waiting = threading.Thread(target=self._end_threads, daemon=True)
         waiting.start()
         waiting.join(CLOSE_SECONDS)
         if waiting.is_alive():
             self._connections.cut()
             waiting.join(CLOSE_SECONDS)
         self._engine.dispose()
+
+    def _end_threads(self) -> None:
+        self._executor.shutdown(cancel_futures=True)
