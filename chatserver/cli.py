@@ -42,6 +42,7 @@ LLM_OPTIONS = ("provider", "model", "system_prompt", "temperature", "max_tokens"
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; its exit status. `argv`: the arguments after the program's name; None: those of this process."""
+    _open_missing_streams()
     try:
         arguments = _parser().parse_args(argv)
         settings = load_settings(arguments.config, _overrides(arguments), os.environ)
@@ -52,6 +53,17 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _carry_out(settings, arguments)
     finally:
         logs.close()
+
+
+def _open_missing_streams() -> None:
+    """Have standard output and standard error lead nowhere if they were closed, as by `2>&-`.
+
+    They also keep their descriptors then, which a socket would get, and with it what was meant for them.
+    """
+    if sys.stdout is None:
+        sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115 (it stays open)
+    if sys.stderr is None:
+        sys.stderr = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115
 
 
 def _carry_out(settings: Settings, arguments: argparse.Namespace) -> int:

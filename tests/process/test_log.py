@@ -5,13 +5,16 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import subprocess
+import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
 from chatserver.logs.repeats import TOLD_REFUSALS, WINDOW_SECONDS
-from tests.kit.server_process import ServerProcess, started
+from tests.kit.process_table import ROOT
+from tests.kit.server_process import ServerProcess, ready, started
 from tests.kit.waiting import PATIENCE_SECONDS, eventually
 
 # A page whose path makes a line of nearly the greatest length.
@@ -77,6 +80,25 @@ async def test_server_whose_log_was_closed_goes_on(database_url: str) -> None:
             await eventually(lambda: has_lost_lines(server))
             server.terminate()
             assert await server.ended() == (0, "")
+
+
+async def test_server_without_standard_error_serves(database_url: str) -> None:
+    """As of `chatserver serve 2>&-`: no socket of the server gets the descriptor, and with it what is printed there."""
+    program = "import os, sys; os.close(2); os.execv(sys.executable, [sys.executable, *sys.argv[1:]])"
+    arguments = ["-c", program, "-m", "chatserver", "serve", "--port", "0", "--database-url", database_url]
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, *arguments, cwd=ROOT, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE
+    )
+    server = await ready(process)
+    try:
+        assert os.readlink(f"/proc/{server.pid}/fd/2") == os.devnull
+        await server.conversation()
+        server.terminate()
+        assert await server.ended() == (0, "")
+    finally:
+        if process.returncode is None:
+            process.kill()
+        await server.close()
 
 
 def lines_of(log: Path) -> list[dict[str, Any]]:
