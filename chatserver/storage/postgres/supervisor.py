@@ -48,8 +48,9 @@ CRASH_LOOP_SECONDS = 5.0
 
 # PostgreSQL's name of a socket, with the port that `socket_folder.py` gives it.
 SOCKET_NAME = ".s.PGSQL.5432"
-# How often to look for the socket.
+# How often to look for the socket; and how soon to look again if it is gone.
 LOOK_SECONDS = 0.5
+SECOND_LOOK_SECONDS = 0.1
 
 Event = Literal["stop", "exit"]
 
@@ -160,7 +161,7 @@ class Supervisor:
         looks = 0
         while True:
             with contextlib.suppress(queue.Empty):
-                return self._take(LOOK_SECONDS)
+                return self._take(SECOND_LOOK_SECONDS if looks else LOOK_SECONDS)
             # A server that somebody stops has removed its socket, too, and is gone by the second look.
             looks = looks + 1 if self._is_cut_off() else 0
             if looks == 2:
