@@ -70,8 +70,8 @@ class Output(logging.Handler):
 
     def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 (the standard library's name)
         """Name a line that cannot be formatted. The standard library would write to standard error, which may block."""
-        error = sys.exc_info()[1]
-        self._write(f"a line of {record.name} cannot be formatted: {ascii(record.msg)[:500]} ({type(error).__name__})")
+        kind = type(sys.exc_info()[1]).__name__
+        self._put(self.format(_own(record.name, "a line cannot be formatted (%s): %s", kind, ascii(record.msg)[:500])))
 
     def _background_writer(self) -> Writer | None:
         try:
@@ -98,7 +98,10 @@ class Output(logging.Handler):
             line = self.format(record)
         except Exception:  # as in every handler of the standard library: a bad log call must do no harm
             self.handleError(record)
-            return
+        else:
+            self._put(line)
+
+    def _put(self, line: str) -> None:
         if self.holding:
             self._held.append(line)
         else:
@@ -118,7 +121,10 @@ class Output(logging.Handler):
         return (line + "\n").encode(self._stream.encoding or "utf-8", "backslashreplace")
 
     def _lost_line(self, count: int) -> bytes:
-        message = "%d lines of the log were lost: they were not taken from standard error"
-        record = logging.LogRecord("chatserver.logs", logging.WARNING, "", 0, message, (count,), None)
+        record = _own("chatserver.logs", "%d lines of the log were lost: standard error did not take them", count)
         record.fields = {"lost": count}
         return self._encode(self.format(record))
+
+
+def _own(name: str, message: str, *arguments: object) -> logging.LogRecord:
+    return logging.LogRecord(name, logging.WARNING, "", 0, message, arguments, None)
