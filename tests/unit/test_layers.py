@@ -17,6 +17,7 @@ GROUND = frozenset(
         "children",
         "errors",
         "ids",
+        "lanes",
         "logs",
         "metrics",
         "schema_types",

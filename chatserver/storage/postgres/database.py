@@ -1,7 +1,8 @@
 """PostgreSQL for coroutines: the threads that block on its connections, and the translation of the driver's errors.
 
 There are as many threads as connections, so no thread waits for a connection. A use case is one function
-`f(connection, …)` and one hop to a thread: `autocommit` for a single statement, `transaction` for several.
+`f(connection, …)` and one hop to a thread: `autocommit` for a single statement, `transaction` for several. Calls that read
+or copy much go through `heavy`: they have threads and connections of their own.
 """
 
 from __future__ import annotations
@@ -10,17 +11,22 @@ import asyncio
 import logging
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from functools import partial
 from typing import Any, Concatenate, ParamSpec, TypeVar
+from uuid import UUID
 
-from sqlalchemy import Connection
+from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
 from chatserver.errors import ChatServerError, DatabaseUnavailableError
+from chatserver.lanes import Lane
 from chatserver.metrics import Metrics
 from chatserver.storage.postgres.connections import OpenConnections, make_engine, single_statement
+from chatserver.storage.postgres.heavy import HeavyCalls, Statements, heavy_connections
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -62,12 +68,16 @@ class Database:
         metrics: Metrics,
         pooled: bool = False,
     ) -> None:
+        heavy = heavy_connections(connections)
+        light = max(1, connections - heavy)
         self._engine = make_engine(
-            url, connections=connections, statement_timeout_seconds=statement_timeout_seconds, pooled=pooled
+            url, connections=light + heavy, statement_timeout_seconds=statement_timeout_seconds, pooled=pooled
         )
         self._connections = OpenConnections(self._engine)
         self._transactions = self._engine.execution_options(isolation_level="READ COMMITTED")
-        self._executor = ThreadPoolExecutor(connections, thread_name_prefix="database")
+        self._snapshots = self._engine.execution_options(isolation_level="REPEATABLE READ")
+        self._executor = ThreadPoolExecutor(light, thread_name_prefix="database")
+        self._lane = Lane("database_heavy", heavy)
         self._metrics = metrics
         self._waiting = 0
         self._closed = False
@@ -92,18 +102,34 @@ class Database:
         """
         return await self._hop(self._run_transaction, function, args, kwargs)
 
+    def heavy(self, company_id: UUID) -> HeavyCalls:
+        """The calls of a company that read or copy much. Companies take turns.
+
+        If a caller is cancelled, so is its statement.
+        """
+
+        async def run(function: Callable[..., T], args: Any, kwargs: Any, *, transaction: bool) -> T:
+            statements = Statements()
+            watched = statements.watched(function)
+            call = (
+                partial(self._run_transaction, watched, args, kwargs, self._snapshots)
+                if transaction
+                else partial(self._run_autocommit, watched, args, kwargs)
+            )
+            with self._measured():
+                return await self._lane.run(company_id, call, interrupt=statements.cancel)
+
+        return HeavyCalls(run)
+
     async def _hop(self, run: Callable[..., T], function: Callable[..., T], args: Any, kwargs: Any) -> T:
         if self._closed:
             raise DatabaseUnavailableError
         if self._waiting >= MAX_WAITING:
             raise DatabaseUnavailableError("The database is overloaded")
         self._waiting += 1
-        started = time.perf_counter()
         try:
-            return await asyncio.get_running_loop().run_in_executor(self._executor, run, function, args, kwargs)
-        except DatabaseUnavailableError:
-            self._metrics.database_errors.inc()
-            raise
+            with self._measured():
+                return await asyncio.get_running_loop().run_in_executor(self._executor, run, function, args, kwargs)
         except asyncio.CancelledError:
             task = asyncio.current_task()
             if task is not None and not task.cancelling():  # `close` cancelled the wait for a thread, not a caller
@@ -111,6 +137,16 @@ class Database:
             raise
         finally:
             self._waiting -= 1
+
+    @contextmanager
+    def _measured(self) -> Iterator[None]:
+        started = time.perf_counter()
+        try:
+            yield
+        except DatabaseUnavailableError:
+            self._metrics.database_errors.inc()
+            raise
+        finally:
             self._metrics.database_seconds.observe(time.perf_counter() - started)
 
     def _run_autocommit(self, function: Callable[..., T], args: Any, kwargs: Any) -> T:
@@ -121,10 +157,12 @@ class Database:
             self._raise_translated(error)
             raise
 
-    def _run_transaction(self, function: Callable[..., T], args: Any, kwargs: Any) -> T:
+    def _run_transaction(
+        self, function: Callable[..., T], args: Any, kwargs: Any, transactions: Engine | None = None
+    ) -> T:
         for attempt in range(1, TRANSACTION_ATTEMPTS + 1):
             try:
-                with self._transactions.begin() as connection:
+                with (transactions or self._transactions).begin() as connection:
                     return function(connection, *args, **kwargs)
             except Exception as error:
                 if (
@@ -153,6 +191,7 @@ class Database:
         that, for a name server perhaps, is left behind.
         """
         self._closed = True
+        self._lane.stop()
         waiting = threading.Thread(target=self._end_threads, daemon=True)
         waiting.start()
         waiting.join(CLOSE_SECONDS)
@@ -163,3 +202,4 @@ class Database:
 
     def _end_threads(self) -> None:
         self._executor.shutdown(cancel_futures=True)
+        self._lane.join()
