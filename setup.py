@@ -32,6 +32,7 @@ setup(
         "pydantic>=2.14",
         "pydantic-settings>=2.16",
         "pygments>=2.21",
+        "regex>=2026.9",
         "sqlalchemy>=2.1.9",
         "tornado>=6.6",
         "uvloop>=0.23; platform_python_implementation == 'CPython' and sys_platform != 'win32'",
@@ -52,7 +53,7 @@ setup(
             "schemathesis>=4.32",
             "setuptools>=77",
         ],
-        "dev": ["mypy>=2.4", "ruff>=0.17", "types-Pygments>=2.21"],
+        "dev": ["mypy>=2.4", "ruff>=0.17", "types-Pygments>=2.21", "types-regex>=2026.9"],
     },
     entry_points={"console_scripts": ["chatserver = chatserver.cli:main"]},
 )

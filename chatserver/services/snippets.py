@@ -1,22 +1,35 @@
-"""Snippets: a short piece of a text that shows why it was found."""
+"""Snippets: a short piece of a text that shows why it was found.
+
+A text may be very long, and it is searched on a thread that others wait for. So it is read window by window, up to the
+first one with a hit; only there the places of the hits are looked for.
+"""
 
 from __future__ import annotations
 
+import unicodedata
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 from itertools import islice
 from typing import NamedTuple
 
+import regex
+
 from chatserver.schemas import SnippetPart
+from chatserver.storage.search.folding import fold
 from chatserver.storage.search.terms import Phrase
-from chatserver.storage.search.words import INDEXED_CHARS, WORD, normalized
+from chatserver.storage.search.words import INDEXED_CHARS, WORD
 
 SNIPPET_CHARS = 200
 # The most characters before the first hit.
 LEAD_CHARS = 60
 # Only the first hits are considered when the best piece is chosen.
 MAX_HITS = 200
+WINDOW_CHARS = 2_000
+# Neighbouring windows share so many characters: so no phrase is divided between them.
+OVERLAP_CHARS = 400
 ELLIPSIS = "…"
+
+_CHARACTER = regex.compile(r"\X")
 
 
 class _Hit(NamedTuple):
@@ -25,54 +38,113 @@ class _Hit(NamedTuple):
     phrase: int
 
 
+class _Piece:
+    """A piece of a text as it is shown, with white space evened out, and as it is compared: folded."""
+
+    def __init__(self, text: str, begin: int, end: int) -> None:
+        self.shown = " ".join(unicodedata.normalize("NFC", text[begin:end]).split())
+        self.goes_before = begin > 0
+        self.goes_on = end < len(text)
+        # The first or the last word may be half a word.
+        self.cuts_first_word = self.goes_before and not text[begin - 1].isspace()
+        self.cuts_last_word = self.goes_on and not text[end].isspace()
+        if self.shown.isascii():
+            self.folded = self.shown.lower()
+            self._begins: Sequence[int] = range(len(self.shown))
+            self._ends: Sequence[int] = range(1, len(self.shown) + 1)
+            return
+        folded, begins, ends = [], [], []
+        for character in _CHARACTER.finditer(self.shown):
+            part = fold(character[0])
+            folded.append(part)
+            begins += [character.start()] * len(part)
+            ends += [character.end()] * len(part)
+        self.folded = "".join(folded)
+        self._begins, self._ends = begins, ends
+
+    def words(self) -> Iterator[tuple[str, int, int]]:
+        """The folded words, with the places where they begin and end in `shown`."""
+        for word in WORD.finditer(self.folded):
+            begin, end = word.span()
+            if not (begin == 0 and self.cuts_first_word):
+                yield word[0], self._begins[begin], self._ends[end - 1]
+
+
 def make_snippet(text: str, phrases: Sequence[Phrase]) -> list[SnippetPart]:
-    """The piece of `text` with the most of `phrases`, in parts; each part says whether it is a hit.
+    """A piece of `text` around the first hits, with the most of `phrases` that are near; each part says whether it is a
+    hit.
 
     White space becomes one blank. If nothing is found, the snippet is the beginning of the text.
     """
-    text = " ".join(normalized(text[:INDEXED_CHARS]).split())
-    hits = _densest(list(islice(_hits(text, phrases), MAX_HITS)))
+    text = text[:INDEXED_CHARS]
+    for begin, end in _windows(text, phrases):
+        piece = _Piece(text, begin, end)
+        hits = _densest(list(islice(_hits(piece, phrases), MAX_HITS)))
+        if hits:
+            return _parts(piece, hits)
+    return _parts(_Piece(text, 0, min(len(text), WINDOW_CHARS)), [])
+
+
+def _windows(text: str, phrases: Sequence[Phrase]) -> Iterator[tuple[int, int]]:
+    """The windows of the text in which one of `phrases` seems to be, with what can be shown before and after them."""
+    needles = [f" {' '.join(phrase.words)}" + " " * (not phrase.goes_on) for phrase in phrases]
+    read = 0
+    for begin in range(0, len(text), WINDOW_CHARS):
+        end = min(begin + WINDOW_CHARS + OVERLAP_CHARS, len(text))
+        folded = fold(text[begin:end])
+        words = f" {' '.join(WORD.findall(folded))} "
+        if any(needle in words for needle in needles):
+            yield max(0, begin - 2 * LEAD_CHARS), min(end + SNIPPET_CHARS, len(text))
+        # Folding makes some characters many. No more than these are in the index.
+        read += len(folded)
+        if end == len(text) or read > INDEXED_CHARS:
+            return
+
+
+def _parts(piece: _Piece, hits: Sequence[_Hit]) -> list[SnippetPart]:
+    text = piece.shown
     begin = _begin(text, hits[0].begin) if hits else 0
     end = _end(text, hits[-1].end if hits else 0, begin + SNIPPET_CHARS)
-    parts = [SnippetPart(text=ELLIPSIS if begin > 0 else "", hit=False)]
+    parts = [SnippetPart(text=ELLIPSIS if begin > 0 or piece.goes_before else "", hit=False)]
     position = begin
     for hit in hits:
         parts.append(SnippetPart(text=text[position : hit.begin], hit=False))
         parts.append(SnippetPart(text=text[hit.begin : min(hit.end, end)], hit=True))
         position = min(hit.end, end)
-    parts.append(SnippetPart(text=text[position:end] + (ELLIPSIS if end < len(text) else ""), hit=False))
+    cut = end < len(text) or piece.goes_on
+    parts.append(SnippetPart(text=text[position:end] + (ELLIPSIS if cut else ""), hit=False))
     return list(_merged(parts))
 
 
-def _hits(text: str, phrases: Sequence[Phrase]) -> Iterator[_Hit]:
-    """The places of `phrases` in the text, in order; they do not overlap.
-
-    A loop over words, not one regular expression: over a long text that would block all other threads.
-    """
-    places = [match.span() for match in WORD.finditer(text)]
-    words = [text[begin:end].lower() for begin, end in places]
-    wanted = [[word.lower() for word in phrase.words] for phrase in phrases]
+def _hits(piece: _Piece, phrases: Sequence[Phrase]) -> Iterator[_Hit]:
+    """The places of `phrases` in the piece, in order; they do not overlap."""
+    places = list(piece.words())
+    words = [word for word, _, _ in places]
     complete: defaultdict[str, list[int]] = defaultdict(list)
     beginnings: list[int] = []
     for number, phrase in enumerate(phrases):
         if phrase.goes_on and len(phrase.words) == 1:
             beginnings.append(number)
         else:
-            complete[wanted[number][0]].append(number)
+            complete[phrase.words[0]].append(number)
     index = 0
     while index < len(words):
         for number in (*complete.get(words[index], ()), *beginnings):
-            length = len(wanted[number])
-            if _is_phrase(words[index : index + length], wanted[number], goes_on=phrases[number].goes_on):
-                yield _Hit(places[index][0], places[index + length - 1][1], number)
+            phrase = phrases[number]
+            length = len(phrase.words)
+            if index + length == len(words) and piece.cuts_last_word and not phrase.goes_on:
+                continue
+            if _is_phrase(words[index : index + length], phrase):
+                yield _Hit(places[index][1], places[index + length - 1][2], number)
                 index += length
                 break
         else:
             index += 1
 
 
-def _is_phrase(words: Sequence[str], wanted: Sequence[str], *, goes_on: bool) -> bool:
-    if not goes_on:
+def _is_phrase(words: Sequence[str], phrase: Phrase) -> bool:
+    wanted = list(phrase.words)
+    if not phrase.goes_on:
         return words == wanted
     return len(words) == len(wanted) and words[:-1] == wanted[:-1] and words[-1].startswith(wanted[-1])
 

@@ -27,6 +27,7 @@ from sqlalchemy import (
 from chatserver.ids import uuid7
 from chatserver.storage import keyset
 from chatserver.storage.scope import Companies, companies_parameter, in_scope
+from chatserver.storage.search.folding import fold
 from chatserver.storage.tables import conversations, runs
 
 Archived = Literal["false", "true", "all"]
@@ -137,7 +138,7 @@ def _part(in_archive: bool, *, by_agent: bool, by_title: bool, resumed: bool) ->
     if by_agent:
         part = part.where(conversations.c.agent_id == bindparam("agent"))
     if by_title:
-        part = part.where(conversations.c.title.ilike(bindparam("title_pattern")))
+        part = part.where(conversations.c.folded_title.like(bindparam("title_pattern")))
     if resumed:
         part = part.where(_ORDER.after(*key))
     return part
@@ -207,7 +208,7 @@ def list_page(
     if agent_id is not None:
         values["agent"] = agent_id
     if title_contains is not None:
-        values["title_pattern"] = f"%{_literal_pattern(title_contains)}%"
+        values["title_pattern"] = f"%{_literal_pattern(fold(title_contains))}%"
     statement = _page(
         archived, by_agent=agent_id is not None, by_title=title_contains is not None, resumed=cursor is not None
     )

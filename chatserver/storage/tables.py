@@ -17,6 +17,7 @@ from sqlalchemy import (
     Boolean,
     CheckConstraint,
     Column,
+    Computed,
     Connection,
     DateTime,
     ForeignKey,
@@ -33,6 +34,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects.postgresql import JSONB, TSVECTOR
 
+from chatserver.storage.search.folding import FOLD
 from chatserver.storage.search.triggers import SEARCH_SCHEMA
 
 metadata = MetaData(
@@ -53,6 +55,8 @@ conversations = Table(
     Column("id", Uuid, primary_key=True),
     Column("company_id", Uuid, nullable=False),
     Column("title", Text),
+    # as the filter of titles compares it
+    Column("folded_title", Text, Computed("chat_fold(title)", persisted=True)),
     Column("agent_id", Uuid),
     Column("pinned_at", Moment),
     Column("archived_at", Moment),
@@ -234,6 +238,11 @@ Index(
     # Without a pending list: each message pays for its own entry, instead of one in thousands for all.
     postgresql_with={"fastupdate": "off"},
 )
+
+
+@event.listens_for(metadata, "before_create")
+def _create_functions(_: MetaData, connection: Connection, **__: object) -> None:
+    connection.exec_driver_sql(FOLD)
 
 
 @event.listens_for(metadata, "after_create")

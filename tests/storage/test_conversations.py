@@ -118,6 +118,32 @@ def test_list_by_title_matches_every_character_literally(chat: Chat, searched: s
     assert set(titles(chat, title_contains=searched)) == found
 
 
+@pytest.mark.parametrize(
+    ("title", "searched"),
+    [
+        ("cafe\u0301 au lait", "CAFÉ"),
+        ("café au lait", "cafe\u0301 AU"),
+        ("Do\u00adnaudampf", "naudamp"),
+        ("Donaudampf", "nau\u200bdamp"),
+        ("ΟΔΥΣΣΕΥΣ", "δυσσευς"),
+        ("οδυσσευς", "ΕΥΣ"),
+        ("الســـلام", "السلام"),
+        ("ＡＰＩ", "api"),
+        ("an api", "ＡＰＩ"),
+        ("ﾃｽﾄ", "テスト"),
+        ("the oﬃce", "office"),
+        ("Große Straße", "STRASSE"),
+        ("100％", "100%"),
+    ],
+)
+def test_list_by_title_matches_what_readers_take_for_the_same(chat: Chat, title: str, searched: str) -> None:
+    conversation = chat.conversation(title)
+    chat.conversation("another")
+    assert titles(chat, title_contains=searched) == [title]
+    conversations.change(chat.connection, None, conversation, {"title": "renamed"})
+    assert titles(chat, title_contains=searched) == []
+
+
 def test_pages_hold_each_conversation_once_even_if_times_are_equal(chat: Chat) -> None:
     now = chat.connection.execute(text("SELECT now()")).scalar_one()
     made = [chat.conversation(str(number)) for number in range(23)]

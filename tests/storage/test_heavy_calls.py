@@ -115,5 +115,7 @@ async def test_heavy_transaction_sees_one_snapshot(module_database_url: str) -> 
         def _insert(connection: Connection) -> None:
             connection.execute(text("INSERT INTO chat_sent_keys_seen VALUES (1)"))
 
-        await database.autocommit(lambda connection: connection.execute(text("CREATE TABLE chat_sent_keys_seen (a int)")))
+        await database.autocommit(
+            lambda connection: connection.execute(text("CREATE TABLE chat_sent_keys_seen (a int)"))
+        )
         assert await database.heavy(A).transaction(count_twice) == [0, 0]

@@ -148,6 +148,58 @@ def test_old_messages_and_titles_can_be_searched(make_empty_database: MakeDataba
     ]
 
 
+@pytest.mark.parametrize("revision", ["0002", "0003"])
+def test_old_texts_are_found_by_their_folded_words(make_empty_database: MakeDatabase, revision: str) -> None:
+    """An old database has the same entries in the end as a new one with the same texts."""
+    texts = ["Do\u00adnaudampf", "ΟΔΥΣΣΕΥΣ", "ﾃｽﾄ oﬃce", "plain Words"]
+    conversation, company, ids = uuid4(), uuid4(), [uuid4() for _ in texts]
+    entries = "SELECT * FROM chat_search ORDER BY id"
+
+    def add(url: str) -> None:
+        with psycopg.connect(url) as connection:
+            connection.execute(
+                "INSERT INTO chat_conversations (id, company_id, title, created_at, updated_at)"
+                " VALUES (%s, %s, 'ＡＰＩ', '2026-01-01', '2026-01-01')",
+                [conversation, company],
+            )
+            for position, content in enumerate(texts, 1):
+                connection.execute(
+                    "INSERT INTO chat_messages (id, conversation_id, role, content, created_at, position)"
+                    " VALUES (%s, %s, 'user', %s, '2026-01-01', %s)",
+                    [ids[position - 1], conversation, content, position],
+                )
+
+    old, new = make_empty_database(), make_empty_database()
+    alembic(command.upgrade, old, revision)
+    add(old)
+    upgrade(old)
+    upgrade(new)
+    add(new)
+    with psycopg.connect(old) as of_old, psycopg.connect(new) as of_new:
+        migrated = of_old.execute(entries).fetchall()
+        assert migrated == of_new.execute(entries).fetchall()
+        titles = "SELECT title, folded_title FROM chat_conversations"
+        assert of_old.execute(titles).fetchall() == of_new.execute(titles).fetchall() == [("ＡＰＩ", "api")]
+    lexemes = {word.partition(":")[0].strip("'") for row in migrated for word in row[-1].split()}
+    words = {"donaudampf", "οδυσσευσ", "テ", "ス", "ト", "office", "plain", "words", "api"}
+    assert lexemes == words | {f"@{company}"}
+
+
+def test_dump_with_folded_titles_is_restored(make_empty_database: MakeDatabase) -> None:
+    """While a dump is restored, the search path is empty: the function that folds titles must not need it."""
+    url = make_empty_database()
+    upgrade(url)
+    with psycopg.connect(url) as connection:
+        connection.execute("SET search_path = ''")
+        connection.execute(
+            "INSERT INTO public.chat_conversations (id, company_id, created_at, updated_at)"
+            " VALUES (%s, %s, now(), now())",
+            [uuid4(), uuid4()],
+        )
+        for title in ("Größe", "ᾼ", "plain"):
+            connection.execute("SELECT public.chat_fold(%s)", [title])
+
+
 def test_concurrent_processes_migrate_once(make_empty_database: MakeDatabase) -> None:
     url = make_empty_database()
     program = "import sys; from chatserver.storage.postgres.migrate import upgrade; upgrade(sys.argv[1])"

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import time
 from itertools import pairwise
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chatserver.services.snippets import SNIPPET_CHARS, make_snippet
+from chatserver.services.snippets import OVERLAP_CHARS, SNIPPET_CHARS, WINDOW_CHARS, make_snippet
 from chatserver.storage.search.terms import parse_terms
 from chatserver.storage.search.words import INDEXED_CHARS
 
@@ -33,6 +34,16 @@ def marked(text: str, query: str) -> str:
         ("red fox", '"fox" "red"', "[red] [fox]"),
         ("これは、猫です。", "猫です", "これは、[猫です]。"),
         ("un cafe\u0301 noir", "café", "un [café] noir"),
+        ("im Do\u00adnau\u00addampf und Wind", "donaudampf", "im [Do\u00adnau\u00addampf] und Wind"),
+        ("ein Hand\u200bbuch!", "HANDBUCH", "ein [Hand\u200bbuch]!"),
+        ("ὁ ΟΔΥΣΣΕΥΣ ἦν", "οδυσσευς ἦν", "ὁ [ΟΔΥΣΣΕΥΣ] [ἦν]"),
+        ("قال الســـلام عليكم", '"السلام"', "قال [الســـلام] عليكم"),
+        ("die ＡＰＩ ist", '"api"', "die [ＡＰＩ] ist"),
+        ("an oﬃce, a straße", "office strasse", "an [oﬃce], a [straße]"),
+        ("これはﾃｽﾄです", "テスト", "これは[ﾃｽﾄ]です"),
+        ("ﾊﾟﾝを食べる", "パン", "[ﾊﾟﾝ]を食べる"),
+        ("½ cup, 1½ cups", '"1"', "[½] cup, 1½ cups"),
+        ("a 👨\u200d👩\u200d👧\u200d👦 b", "👩", "a [👨\u200d👩\u200d👧\u200d👦] b"),
         ("<b>fox</b> & [fox]", "fox", "<b>[fox]</b> & [[fox]]"),
         ("line\n\n\tbreaks  and fox", "fox", "line breaks and [fox]"),
         ("nothing of it", "fox", "nothing of it"),
@@ -78,6 +89,49 @@ def test_too_long_hit_is_cut() -> None:
 
 def test_text_past_the_indexed_part_is_not_shown() -> None:
     assert "fox" not in marked("word " * (INDEXED_CHARS // 5) + "fox", "fox")
+
+
+def test_first_window_with_a_hit_is_shown() -> None:
+    """Later hits are not looked for: a search may find a hundred texts of 100,000 characters."""
+    text = "word " * 1_000 + "fox " + "word " * 10_000 + '"red fox"'
+    assert "word [fox] word" in marked(text, '"red" "fox"')
+
+
+@pytest.mark.parametrize("place", range(WINDOW_CHARS - 40, WINDOW_CHARS + OVERLAP_CHARS + 40, 7))
+def test_hit_at_the_border_of_a_window_is_shown(place: int) -> None:
+    text = ("word " * 1_000)[:place] + " a red-fox den " + "word " * 1_000
+    assert "a [red-fox] den" in marked(text, '"red fox"')
+
+
+@pytest.mark.parametrize(
+    "place", range(WINDOW_CHARS + OVERLAP_CHARS - 20, WINDOW_CHARS + OVERLAP_CHARS + SNIPPET_CHARS + 20, 3)
+)
+def test_half_a_word_at_the_border_of_a_window_is_no_hit(place: int) -> None:
+    filler = "word " * 1_000
+    assert "[" not in marked(filler[:place] + " firefoxes " + filler, '"fox"')
+    assert "[" not in marked(filler[:place] + " firefox " + filler, '"fire"')
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "word " * 20_000 + "fox",
+        "fo " * 33_000 + "fox",
+        "猫" * 99_999 + "é fox",
+        "\u00ad" * 99_990 + " fox",
+        "\ufdfa" * 99_990 + " fox",
+        "e\u0301" * 49_990 + " fox",
+        "a" + "\u0301" * 99_990 + " fox",
+        "a-" * 49_990 + " fox",
+        "x" * 99_990 + " fox",
+    ],
+)
+def test_snippet_of_a_long_text_takes_little_time(text: str) -> None:
+    """Processor time, so that other work on the machine does not count. The bound is many times what it takes here."""
+    terms = parse_terms('"fo fox" "a b" fox').wanted
+    before = time.thread_time()
+    make_snippet(text, terms)
+    assert time.thread_time() - before < 0.5
 
 
 QUERIES = st.sampled_from(['"red" fo', "red", '"red fox" den', "猫 red"])

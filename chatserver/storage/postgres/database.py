@@ -1,8 +1,8 @@
 """PostgreSQL for coroutines: the threads that block on its connections, and the translation of the driver's errors.
 
 There are as many threads as connections, so no thread waits for a connection. A use case is one function
-`f(connection, …)` and one hop to a thread: `autocommit` for a single statement, `transaction` for several. Calls that read
-or copy much go through `heavy`: they have threads and connections of their own.
+`f(connection, …)` and one hop to a thread: `autocommit` for a single statement, `transaction` for several. Calls that
+read or copy much go through `heavy`: they have threads and connections of their own.
 """
 
 from __future__ import annotations

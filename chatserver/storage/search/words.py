@@ -3,13 +3,14 @@
 Words are runs of letters and digits of any script. PostgreSQL's own parser finds e-mail addresses, file names and tags
 instead, whose words are not found, and its idea of a letter depends on the locale of the database; so it gets only
 words and blanks. Scripts without blanks between words are taken character by character: a phrase of them is found
-wherever its characters follow each other.
+wherever its characters follow each other. All words are folded.
 """
 
 from __future__ import annotations
 
 import re
-import unicodedata
+
+from chatserver.storage.search.folding import fold
 
 # Ranges for the brackets of a regular expression, which Python and PostgreSQL read alike.
 BETWEEN_WORDS = (
@@ -35,11 +36,6 @@ INDEXED_CHARS = 100_000
 WORD = re.compile(f"[{SINGLE_CHARACTERS}]|[^{SINGLE_CHARACTERS}{BETWEEN_WORDS}]+")
 
 
-def normalized(text: str) -> str:
-    """The same form for texts that look the same."""
-    return unicodedata.normalize("NFC", text)
-
-
 def words_of(text: str) -> list[str]:
-    """The words of a text in their order, as they are written."""
-    return WORD.findall(normalized(text))
+    """The folded words of a text in their order."""
+    return WORD.findall(fold(text))
