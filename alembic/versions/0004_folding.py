@@ -8,9 +8,9 @@ down_revision = "0003"
 branch_labels = None
 depends_on = None
 
-INVISIBLE = (
-    r"\u00ad\u034f\u061c\u0640\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b-\u200f\u202a-\u202e\u2060-\u206f\u3164"
-    r"\ufe00-\ufe0f\ufeff\uffa0\ufff0-\ufff8\U0001bca0-\U0001bca3\U0001d173-\U0001d17a\U000e0000-\U000e0fff"
+LEFT_OUT = (
+    r"\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b-\u200f\u202a-\u202e\u2060-\u206f\u3164"
+    r"\ufe00-\ufe0f\ufeff\uffa0\ufff0-\ufff8\U0001bca0-\U0001bca3\U0001d173-\U0001d17a\U000e0000-\U000e0fff\u0640"
 )
 VARIANTS = "ς\u1c80\u1c81\u1c82\u1c83\u1c84\u1c85\u1c86\u1c87\u1c88"
 LETTERS = "σвдосттъѣꙋ"
@@ -50,7 +50,7 @@ BEGIN
     IF octet_length(content) = length(content) THEN
         RETURN lower(content COLLATE "C");
     END IF;
-    folded := lower(regexp_replace(normalize(content, NFKC), '[{INVISIBLE}]+', '', 'g') COLLATE COLLATION_OF_LETTERS);
+    folded := lower(regexp_replace(normalize(content, NFKC), '[{LEFT_OUT}]+', '', 'g') COLLATE COLLATION_OF_LETTERS);
     folded := replace(translate(folded, '{VARIANTS}', '{LETTERS}'), 'ß', 'ss');
     folded := regexp_replace(folded, 'i\u0307+', 'i', 'g');
     IF folded ~ '[{IOTA_BELOW}]' THEN

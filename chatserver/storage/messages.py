@@ -28,21 +28,15 @@ from chatserver.storage import keyset
 from chatserver.storage.conversations import moved, visible
 from chatserver.storage.scope import Companies, companies_parameter
 from chatserver.storage.tables import conversations, messages
+from chatserver.storage.titles import first_line
 
 Order = Literal["asc", "desc"]
 Superseded = Literal["exclude", "include"]
 
-AUTOMATIC_TITLE_CHARS = 60
 _ORDERS: Mapping[Order, keyset.ListOrder] = {
     "asc": keyset.ListOrder("messages", position=int),
     "desc": keyset.ListOrder("messages", descending=True, position=int),
 }
-
-
-def first_line(content: str) -> str | None:
-    """The title that a first message gives: its first line that is not blank, cut short. None: all are blank."""
-    line = next((line.strip() for line in content.splitlines() if line.strip()), None)
-    return None if line is None else line[:AUTOMATIC_TITLE_CHARS].rstrip()
 
 
 def effective_content() -> ColumnElement[str]:

@@ -26,23 +26,6 @@ def title(chat: Chat, conversation_id: Any) -> str | None:
     return None if row.title is None else str(row.title)
 
 
-@pytest.mark.parametrize(
-    ("content", "expected"),
-    [
-        ("hello", "hello"),
-        ("\n \t\n  first  line \r\nsecond", "first  line"),
-        ("x" * 60, "x" * 60),
-        ("x" * 61, "x" * 60),
-        ("y" * 58 + "   z", "y" * 58),
-        ("一行目\n二行目", "一行目"),
-        (" \n\t", None),
-        ("", None),
-    ],
-)
-def test_title_is_the_first_line_that_is_not_blank(content: str, expected: str | None) -> None:
-    assert messages.first_line(content) == expected
-
-
 def test_message_gets_position_and_time_from_its_conversation(chat: Chat) -> None:
     conversation, agent = chat.conversation(), uuid4()
     first = chat.say(conversation, "one", agent_id=agent)
@@ -71,6 +54,12 @@ def test_first_user_message_gives_the_title(chat: Chat) -> None:
     assert title(chat, conversation) == "what is this?"
     chat.say(conversation, "another")
     assert title(chat, conversation) == "what is this?"
+
+
+def test_message_that_shows_nothing_gives_no_title_and_the_next_visible_line_does(chat: Chat) -> None:
+    conversation = chat.conversation()
+    chat.say(conversation, "\u200b\n\u200b\u00ad \n" + "x" * 57 + "👨\u200d👩\u200d👧\u200d👦 and more")
+    assert title(chat, conversation) == "x" * 57
 
 
 def test_given_title_is_not_replaced(chat: Chat) -> None:

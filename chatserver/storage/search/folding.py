@@ -10,19 +10,20 @@ from __future__ import annotations
 import re
 import unicodedata
 
-# Ranges for the brackets of a regular expression, which Python and PostgreSQL read alike: the default ignorable code
-# points of Unicode (soft hyphen, zero-width characters, controls of direction, variation selectors …), and the tatweel.
+# Ranges for the brackets of a regular expression, which Python and PostgreSQL read alike.
 INVISIBLE = (
-    r"\u00ad\u034f\u061c\u0640\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b-\u200f\u202a-\u202e\u2060-\u206f\u3164"
+    r"\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b-\u200f\u202a-\u202e\u2060-\u206f\u3164"
     r"\ufe00-\ufe0f\ufeff\uffa0\ufff0-\ufff8\U0001bca0-\U0001bca3\U0001d173-\U0001d17a\U000e0000-\U000e0fff"
 )
+"""Unicode's default ignorable code points: soft hyphen, zero-width characters, variation selectors …"""
+_LEFT_OUT = INVISIBLE + r"\u0640"  # the tatweel lengthens an Arabic word
 # Letters whose lower case is not yet the same for all their forms: the final sigma, and variants of Cyrillic letters.
 _VARIANTS = "ς\u1c80\u1c81\u1c82\u1c83\u1c84\u1c85\u1c86\u1c87\u1c88"
 _LETTERS = "σвдосттъѣꙋ"
 # Greek letters with an iota below them: in capitals it is a letter of its own.
 _IOTA_BELOW = r"\u0345\u1f80-\u1faf\u1fb2-\u1fb4\u1fb7\u1fbc\u1fc2-\u1fc4\u1fc7\u1fcc\u1ff2-\u1ff4\u1ff7\u1ffc"
 
-_invisible = re.compile(f"[{INVISIBLE}]+")
+_invisible = re.compile(f"[{_LEFT_OUT}]+")
 _letters = str.maketrans(_VARIANTS, _LETTERS) | {ord("ß"): "ss"}
 _dotted = re.compile("i\u0307+")  # the lower case of the Turkish İ
 _iota_below = re.compile(f"[{_IOTA_BELOW}]")
@@ -60,7 +61,7 @@ BEGIN
     IF octet_length(content) = length(content) THEN
         RETURN lower(content COLLATE "C");
     END IF;
-    folded := lower(regexp_replace(normalize(content, NFKC), '[{INVISIBLE}]+', '', 'g') COLLATE COLLATION_OF_LETTERS);
+    folded := lower(regexp_replace(normalize(content, NFKC), '[{_LEFT_OUT}]+', '', 'g') COLLATE COLLATION_OF_LETTERS);
     folded := replace(translate(folded, '{_VARIANTS}', '{_LETTERS}'), 'ß', 'ss');
     folded := regexp_replace(folded, 'i\u0307+', 'i', 'g');
     IF folded ~ '[{_IOTA_BELOW}]' THEN
