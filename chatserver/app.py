@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager
 
 from chatserver.errors import ConfigurationError
 from chatserver.ids import uuid7
+from chatserver.lanes import Lane
 from chatserver.live.answers import Answers
 from chatserver.metrics import Metrics
 from chatserver.providers.echo import EchoProvider
@@ -25,10 +26,14 @@ from chatserver.storage.postgres.database import Database
 from chatserver.version import installed_version
 from chatserver.web.handler_context import HandlerContext
 from chatserver.web.http.hangups import Hangups
+from chatserver.web.http.large_bodies import LargeBodies
 from chatserver.web.http.open_requests import OpenRequests
 from chatserver.web.http.open_streams import OpenStreams
 from chatserver.web.http.rate_limits import RateLimiter
 from chatserver.web.routes import make_application
+
+# Each holds about a megabyte in memory while its reader takes nothing.
+MAX_LARGE_BODIES = 64
 
 
 class App:
@@ -65,11 +70,13 @@ class App:
             max_runs=settings.max_runs,
         )
         self.rendering = RenderingService()
+        # One thread for Python that takes long: more would only wait for each other.
+        self.texts = Lane("texts", 1)
         self.context = HandlerContext(
             conversations=ConversationService(self.database, self.answers),
             rendering=self.rendering,
-            search=SearchService(self.database),
-            export=ExportService(self.database),
+            search=SearchService(self.database, self.texts),
+            export=ExportService(self.database, self.texts),
             bookmarks=BookmarkService(self.database),
             agents=AgentService(self.database, settings.providers),
             answers=self.answers,
@@ -80,6 +87,7 @@ class App:
             metrics=self.metrics,
             database=self.pulse,
             hangups=self._hangups,
+            large_bodies=LargeBodies(MAX_LARGE_BODIES),
             rates=RateLimiter(settings.requests_per_minute),
             draining=lambda: self.draining,
         )
@@ -103,6 +111,7 @@ class App:
         await self.rendering.close()
         self._hangups.close()
         self.providers.close()
+        self.texts.close()
         self.database.close()
         self.pulse.close()
 

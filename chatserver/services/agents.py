@@ -28,14 +28,15 @@ class AgentService:
         self._providers = frozenset(providers)
 
     async def list_agents(
-        self, actor: Actor, company_id: UUID, *, limit: int = 30, cursor: str | None = None
+        self, actor: Actor, company_id: UUID, *, limit: int = 30, cursor: str | None = None, heavy: bool = False
     ) -> Page[Agent]:
-        """A page of a company's agents, the oldest first.
+        """A page of a company's agents, the oldest first, bounded in bytes. `heavy`: by the lane of heavy calls.
 
         Raises ForbiddenError for another company, ValidationError for a cursor of another list.
         """
         actor.require_company(company_id)
-        page = await self._database.autocommit(agents.list_page, company_id=company_id, limit=limit, cursor=cursor)
+        calls = self._database.heavy(company_id) if heavy else self._database
+        page = await calls.autocommit(agents.list_page, company_id=company_id, limit=limit, cursor=cursor)
         items = [to_agent(row) for row in page.rows]
         return AgentPage(items=items, has_more=page.next_cursor is not None, next_cursor=page.next_cursor)
 

@@ -21,14 +21,15 @@ class BookmarkService:
         self._database = database
 
     async def list_bookmarks(
-        self, actor: Actor, company_id: UUID, *, limit: int = 30, cursor: str | None = None
+        self, actor: Actor, company_id: UUID, *, limit: int = 30, cursor: str | None = None, heavy: bool = False
     ) -> Page[Bookmark]:
-        """A page of a company's bookmarks, the newest first.
+        """A page of a company's bookmarks, the newest first, bounded in bytes. `heavy`: by the lane of heavy calls.
 
         Raises ForbiddenError for another company, ValidationError for a cursor of another list.
         """
         actor.require_company(company_id)
-        page = await self._database.autocommit(bookmarks.list_page, company_id=company_id, limit=limit, cursor=cursor)
+        calls = self._database.heavy(company_id) if heavy else self._database
+        page = await calls.autocommit(bookmarks.list_page, company_id=company_id, limit=limit, cursor=cursor)
         items = [
             Bookmark(
                 message=to_message(message_rows.message_of(row)),

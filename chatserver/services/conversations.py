@@ -26,6 +26,7 @@ from chatserver.storage.branch import branch
 from chatserver.storage.conversations import Archived
 from chatserver.storage.messages import Order, Superseded
 from chatserver.storage.postgres.database import Database
+from chatserver.storage.postgres.heavy import HeavyCalls
 from chatserver.storage.rewind import rewind
 from chatserver.storage.scope import Companies
 
@@ -73,13 +74,17 @@ class ConversationService:
         archived: Archived = "false",
         agent_id: UUID | None = None,
         title_contains: str | None = None,
+        heavy: bool = False,
     ) -> Page[Conversation]:
-        """A page of a company's conversations: pinned first, then the newest.
+        """A page of a company's conversations: pinned first, then the newest. `heavy`: by the lane of heavy calls.
 
         Raises ForbiddenError for another company, ValidationError for a cursor of another list.
         """
         actor.require_company(company_id)
-        page = await self._database.autocommit(
+        # For a title, all conversations of the company may have to be looked at.
+        heavy = heavy or title_contains is not None
+        calls = self._database.heavy(company_id) if heavy else self._database
+        page = await calls.autocommit(
             conversations.list_page,
             company_id=company_id,
             limit=limit,
@@ -101,6 +106,10 @@ class ConversationService:
 
     async def get_conversation(self, actor: Actor, conversation_id: UUID) -> Conversation:
         return await self._one(conversations.find, actor, conversation_id)
+
+    async def company_of(self, actor: Actor, conversation_id: UUID) -> UUID:
+        """The company that a conversation belongs to."""
+        return (await self.get_conversation(actor, conversation_id)).company_id
 
     async def update_conversation(self, actor: Actor, conversation_id: UUID, body: UpdateConversation) -> Conversation:
         """Change the fields that `body` has, and no others. The conversation moves to the top of its list."""
@@ -130,8 +139,12 @@ class ConversationService:
         return await self._one(conversations.unpin, actor, conversation_id)
 
     async def branch_conversation(self, actor: Actor, conversation_id: UUID, message_id: UUID) -> Conversation:
-        """A new conversation with copies of all live messages up to and with that message."""
-        return to_conversation(await self._database.transaction(_branch, actor.scope, conversation_id, message_id))
+        """A new conversation with copies of all live messages up to and with that message.
+
+        Raises UnprocessableError if they are too many, or too long, and UnavailableError if too many heavy calls wait.
+        """
+        calls = await self._heavy_calls(actor, conversation_id)
+        return to_conversation(await calls.transaction(_branch, actor.scope, conversation_id, message_id))
 
     # --- messages -----------------------------------------------------------------------------------------
 
@@ -144,9 +157,14 @@ class ConversationService:
         cursor: str | None = None,
         order: Order = "asc",
         superseded: Superseded = "exclude",
+        heavy: bool = False,
     ) -> Page[ChatMessage]:
-        """A page of a conversation's messages. Raises ValidationError for a cursor of another list."""
-        page = await self._database.autocommit(
+        """A page of a conversation's messages, bounded in bytes. `heavy`: by the lane of heavy calls.
+
+        Raises ValidationError for a cursor of another list.
+        """
+        calls = await self._heavy_calls(actor, conversation_id) if heavy else self._database
+        page = await calls.autocommit(
             messages.list_page,
             actor.scope,
             conversation_id,
@@ -208,6 +226,9 @@ class ConversationService:
 
     async def _rewind(self, actor: Actor, conversation_id: UUID, message_id: UUID) -> int:
         return await self._database.transaction(rewind, actor.scope, conversation_id, message_id)
+
+    async def _heavy_calls(self, actor: Actor, conversation_id: UUID) -> HeavyCalls:
+        return self._database.heavy(await self.company_of(actor, conversation_id))
 
     async def _one(
         self,

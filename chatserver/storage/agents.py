@@ -8,10 +8,11 @@ from functools import cache
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, Connection, Row, Select, bindparam, func, insert, select, update
+from sqlalchemy import ColumnElement, Connection, Row, Select, Text, bindparam, cast, func, insert, select, update
 
 from chatserver.ids import uuid7
 from chatserver.storage import keyset
+from chatserver.storage.page_bytes import text_bytes, with_places, within_bytes
 from chatserver.storage.scope import Companies, companies_parameter, in_scope
 from chatserver.storage.tables import agents
 
@@ -57,15 +58,17 @@ _SOFT_DELETE = update(agents).where(_visible()).values(deleted_at=func.clock_tim
 @cache
 def _page(*, resumed: bool) -> Select[Any]:
     key = (agents.c.created_at, agents.c.id)
-    page = (
+    rows = (
         select(agents)
         .where(agents.c.company_id == bindparam("company"), agents.c.deleted_at.is_(None))
         .order_by(*_ORDER.by(*key))
         .limit(bindparam("rows"))
     )
     if resumed:
-        page = page.where(_ORDER.after(*key))
-    return page
+        rows = rows.where(_ORDER.after(*key))
+    size = text_bytes(cast(agents.c.adapter_config, Text))
+    page = with_places(rows, size, _ORDER.by(*key)).subquery("page")
+    return select(page).where(within_bytes(page)).order_by(*_ORDER.by(page.c.created_at, page.c.id))
 
 
 def create(
@@ -115,11 +118,14 @@ def soft_delete(connection: Connection, companies: Companies, agent_id: UUID) ->
 
 
 def list_page(connection: Connection, *, company_id: UUID, limit: int, cursor: str | None = None) -> keyset.Slice:
-    """A page of a company's agents, oldest first. Raises ValidationError for a cursor of another list."""
+    """A page of a company's agents, oldest first, bounded in bytes.
+
+    Raises ValidationError for a cursor of another list.
+    """
     filters = (company_id,)
-    values = {"company": company_id, "rows": limit + 1, **_ORDER.resume(filters, cursor)}
+    values = {"company": company_id, "rows": limit, **_ORDER.resume(filters, cursor)}
     rows = connection.execute(_page(resumed=cursor is not None), values).all()
-    return _ORDER.cut(rows, limit, filters)
+    return _ORDER.slice(rows, filters, followed=bool(rows) and rows[-1].followed)
 
 
 def _named(companies: Companies, agent_id: UUID) -> dict[str, Any]:

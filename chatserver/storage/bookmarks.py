@@ -13,6 +13,7 @@ from sqlalchemy.dialects.postgresql import insert
 from chatserver.storage import keyset, message_rows
 from chatserver.storage.conversations import is_active_run_of, visible
 from chatserver.storage.messages import live
+from chatserver.storage.page_bytes import text_bytes, with_places, within_bytes
 from chatserver.storage.scope import Companies, companies_parameter
 from chatserver.storage.tables import bookmarks, conversations, messages, runs
 
@@ -52,25 +53,34 @@ _REMOVE = _remove()
 @cache
 def _page(*, resumed: bool) -> Select[Any]:
     key = (bookmarks.c.created_at, bookmarks.c.message_id)
-    source = (
-        bookmarks.join(messages, messages.c.id == bookmarks.c.message_id)
+    rows = (
+        select(bookmarks.c.created_at, bookmarks.c.message_id)
+        .join(messages, messages.c.id == bookmarks.c.message_id)
         .join(conversations, conversations.c.id == messages.c.conversation_id)
-        .outerjoin(runs, is_active_run_of(conversations))
-    )
-    page = (
-        select(
-            bookmarks.c.created_at.label("bookmarked_at"),
-            bookmarks.c.message_id.label("bookmark_id"),
-            *message_rows.COLUMNS,
-        )
-        .select_from(source)
         .where(bookmarks.c.company_id == bindparam("company"), live(), conversations.c.deleted_at.is_(None))
         .order_by(*_ORDER.by(*key))
         .limit(bindparam("rows"))
     )
     if resumed:
-        page = page.where(_ORDER.after(*key))
-    return page
+        rows = rows.where(_ORDER.after(*key))
+    size = text_bytes(messages.c.content, messages.c.edited_content)
+    page = with_places(rows, size, _ORDER.by(*key)).subquery("page")
+    source = (
+        page.join(messages, messages.c.id == page.c.message_id)
+        .join(conversations, conversations.c.id == messages.c.conversation_id)
+        .outerjoin(runs, is_active_run_of(conversations))
+    )
+    return (
+        select(
+            page.c.created_at.label("bookmarked_at"),
+            page.c.message_id.label("bookmark_id"),
+            page.c.followed,
+            *message_rows.COLUMNS,
+        )
+        .select_from(source)
+        .where(within_bytes(page))
+        .order_by(*_ORDER.by(page.c.created_at, page.c.message_id))
+    )
 
 
 def add(connection: Connection, companies: Companies, conversation_id: UUID, message_id: UUID) -> bool:
@@ -86,13 +96,13 @@ def remove(connection: Connection, companies: Companies, conversation_id: UUID, 
 def list_page(connection: Connection, *, company_id: UUID, limit: int, cursor: str | None = None) -> keyset.Slice:
     """A page of a company's bookmarks, newest first: rows of `message_rows.COLUMNS` and `bookmarked_at`.
 
-    Bookmarks of superseded messages and of deleted conversations are left out.
+    It is bounded in bytes. Bookmarks of superseded messages and of deleted conversations are left out.
     Raises ValidationError for a cursor of another list.
     """
     filters = (company_id,)
-    values = {"company": company_id, "rows": limit + 1, **_ORDER.resume(filters, cursor)}
+    values = {"company": company_id, "rows": limit, **_ORDER.resume(filters, cursor)}
     rows = connection.execute(_page(resumed=cursor is not None), values).all()
-    return _ORDER.cut(rows, limit, filters)
+    return _ORDER.slice(rows, filters, followed=bool(rows) and rows[-1].followed)
 
 
 def _named(companies: Companies, conversation_id: UUID, message_id: UUID) -> dict[str, Any]:

@@ -83,9 +83,12 @@ class ListOrder:
 
     def cut(self, rows: Sequence[Row[Any]], limit: int, filters: Sequence[object]) -> Slice:
         """The page in `rows`, of which one more than `limit` was fetched to see whether others follow."""
-        if len(rows) <= limit:
+        return self.slice(rows[:limit], filters, followed=len(rows) > limit)
+
+    def slice(self, rows: Sequence[Row[Any]], filters: Sequence[object], *, followed: bool) -> Slice:
+        """The page of these rows. `followed`: whether others follow."""
+        if not followed:
             return Slice(rows, None)
-        rows = rows[:limit]
         return Slice(rows, encode(self._kind, filters, [getattr(rows[-1], name) for name in self._columns]))
 
     def _key(self, columns: Sequence[ColumnElement[Any]]) -> ColumnElement[Any]:

@@ -19,13 +19,13 @@ from sqlalchemy import (
     insert,
     literal_column,
     select,
-    true,
     update,
 )
 
 from chatserver.ids import uuid7
 from chatserver.storage import keyset
 from chatserver.storage.conversations import moved, visible
+from chatserver.storage.page_bytes import text_bytes, with_places, within_bytes
 from chatserver.storage.scope import Companies, companies_parameter
 from chatserver.storage.tables import conversations, messages
 from chatserver.storage.titles import first_line
@@ -116,17 +116,19 @@ def _edit() -> Any:
 def _page(order: Order, superseded: Superseded, *, resumed: bool) -> Select[Any]:
     """One row without a message (`id` is null) if the page is empty; no row if there is no such conversation."""
     list_order = _ORDERS[order]
-    page = select(messages).where(messages.c.conversation_id == conversations.c.id)
+    by_position = list_order.by(messages.c.position)
+    rows = select(messages).where(messages.c.conversation_id == bindparam("conversation"))
     if resumed:
-        page = page.where(list_order.after(messages.c.position))
+        rows = rows.where(list_order.after(messages.c.position))
     if superseded == "exclude":
-        page = page.where(live())
-    lateral = page.order_by(*list_order.by(messages.c.position)).limit(bindparam("rows")).lateral("page")
+        rows = rows.where(live())
+    size = text_bytes(messages.c.content, messages.c.edited_content)
+    page = with_places(rows.order_by(*by_position).limit(bindparam("rows")), size, by_position).subquery("page")
     return (
-        select(lateral)
-        .select_from(conversations.outerjoin(lateral, true()))
+        select(page)
+        .select_from(conversations.outerjoin(page, within_bytes(page)))
         .where(visible())
-        .order_by(*list_order.by(lateral.c.position))
+        .order_by(*list_order.by(page.c.position))
     )
 
 
@@ -223,7 +225,7 @@ def list_page(
     order: Order = "asc",
     superseded: Superseded = "exclude",
 ) -> keyset.Slice | None:
-    """A page of a conversation's messages by position; None: there is no such conversation.
+    """A page of a conversation's messages by position, bounded in bytes; None: there is no such conversation.
 
     Raises ValidationError for a cursor of another list.
     """
@@ -231,10 +233,10 @@ def list_page(
     values = {
         "companies": companies_parameter(companies),
         "conversation": conversation_id,
-        "rows": limit + 1,
+        "rows": limit,
         **list_order.resume(filters, cursor),
     }
     rows = connection.execute(_page(order, superseded, resumed=cursor is not None), values).all()
     if not rows:
         return None
-    return list_order.cut([row for row in rows if row.id is not None], limit, filters)
+    return list_order.slice([row for row in rows if row.id is not None], filters, followed=bool(rows[-1].followed))

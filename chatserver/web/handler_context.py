@@ -18,6 +18,7 @@ from chatserver.services.rendering import RenderingService
 from chatserver.services.search import SearchService
 from chatserver.settings import Settings
 from chatserver.web.http.hangups import Hangups
+from chatserver.web.http.large_bodies import LargeBodies
 from chatserver.web.http.open_requests import OpenRequests
 from chatserver.web.http.open_streams import OpenStreams
 from chatserver.web.http.rate_limits import RateLimiter
@@ -43,5 +44,6 @@ class HandlerContext:
     database: Asked
     rates: RateLimiter
     hangups: Hangups
+    large_bodies: LargeBodies
     draining: Callable[[], bool]
     page_folder: Path = PAGE_FOLDER

@@ -116,7 +116,9 @@ def messages_in_the_middle(connection: Connection) -> keyset.Slice:
 
 def look_for(query: str) -> Callable[[Connection], keyset.Slice]:
     def find(connection: Connection) -> keyset.Slice:
-        return hits.search_page(connection, company_id=COMPANY, query=query, terms=parse_terms(query), limit=30)
+        found = hits.find_hits(connection, company_id=COMPANY, query=query, terms=parse_terms(query), limit=30)
+        ids = [hit.entry_id for hit in found.hits]
+        return keyset.Slice(hits.read_hits(connection, company_id=COMPANY, entry_ids=ids), found.next_cursor)
 
     return find
 

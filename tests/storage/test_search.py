@@ -39,7 +39,7 @@ class Searching(Chat):
         self, query: str, *, limit: int = 100, cursor: str | None = None, company: UUID | None = None
     ) -> keyset.Slice:
         with self.transaction() as connection:
-            return hits.search_page(
+            found = hits.find_hits(
                 connection,
                 company_id=company or self.company,
                 query=query,
@@ -47,6 +47,10 @@ class Searching(Chat):
                 limit=limit,
                 cursor=cursor,
             )
+            ids = [hit.entry_id for hit in found.hits]
+            rows = hits.read_hits(connection, company_id=company or self.company, entry_ids=ids)
+            assert [row.entry for row in rows] == ids
+            return keyset.Slice(rows, found.next_cursor)
 
     def found(self, query: str, *, limit: int = 100) -> list[str]:
         """The contents of the messages on all pages, in order; titles in angle brackets."""

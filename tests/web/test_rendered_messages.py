@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from chatserver.app import App
-from chatserver.web.http.base_handler import CHARS_A_TURN
+from chatserver.web.http.lists import BYTES_A_TURN
 from tests.web.conftest import Api
 from tests.web.test_openapi import errors_in, schema_named
 from tests.web.turns import watched_pieces
@@ -110,7 +110,8 @@ async def test_other_tasks_run_between_long_messages(
     assert [len(message["content"]) for message in whole] == [50_000] * 10
     async with watched_pieces(monkeypatch) as turns:
         assert await listed(api, conversation, query) == whole
-    messages_a_turn = CHARS_A_TURN // (copies * 50_000) + 1
-    (_head, *pieces) = turns
+    messages_a_turn = BYTES_A_TURN // (copies * 50_000) + 1
+    (*pieces, _tail) = turns
     assert len(pieces) == 10
-    assert len(set(pieces)) == 1 + (10 - 1) // messages_a_turn
+    for one, later in zip(pieces, pieces[messages_a_turn:], strict=False):
+        assert one < later

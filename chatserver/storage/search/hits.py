@@ -4,10 +4,14 @@ A common word is in so many messages that ranking them all takes too long. So hi
 `BLOCK` of them, then the next; within a block the best come first. PostgreSQL knows how common a word is: for a common
 one it reads the newest entries one after the other, the others it finds by their words. At worst, the cost of a page
 grows with the square root of the number of entries.
+
+`find_hits` finds a page of hits without their texts; `read_hits` reads the texts of some of them.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
@@ -19,8 +23,10 @@ from sqlalchemy import (
     Row,
     Select,
     Text,
+    Uuid,
     bindparam,
     cast,
+    column,
     false,
     func,
     literal_column,
@@ -28,11 +34,12 @@ from sqlalchemy import (
     select,
     true,
 )
-from sqlalchemy.dialects.postgresql import REGCONFIG, TSQUERY
+from sqlalchemy.dialects.postgresql import ARRAY, REGCONFIG, TSQUERY
 
 from chatserver.storage import keyset, message_rows
 from chatserver.storage.conversations import is_active_run_of
 from chatserver.storage.messages import live
+from chatserver.storage.page_bytes import text_bytes
 from chatserver.storage.search.terms import Terms
 from chatserver.storage.search.triggers import SCOPE_MARK
 from chatserver.storage.tables import conversations, messages, runs, search_entries
@@ -150,13 +157,7 @@ def _page() -> Select[Any]:
         .limit(bindparam("rows"))
         .subquery("page")
     )
-    source = (
-        first.outerjoin(beyond, true())
-        .outerjoin(page, true())
-        .outerjoin(messages, messages.c.id == page.c.id)
-        .outerjoin(conversations, conversations.c.id == page.c.conversation_id)
-        .outerjoin(runs, is_active_run_of(conversations))
-    )
+    source = first.outerjoin(beyond, true()).outerjoin(page, true()).outerjoin(messages, messages.c.id == page.c.id)
     columns = (
         first.c.said_at.label("start_at"),
         first.c.id.label("start_id"),
@@ -165,43 +166,96 @@ def _page() -> Select[Any]:
         page.c.id.label("entry_id"),
         page.c.said_at,
         page.c.rank,
-        *message_rows.COLUMNS,
+        func.coalesce(text_bytes(messages.c.content, messages.c.edited_content), 0).label("text_bytes"),
     )
     return select(*columns).select_from(source).order_by(*_BEST_FIRST.by(page.c.rank, page.c.said_at, page.c.id))
 
 
+def _read() -> Select[Any]:
+    wanted = (
+        func.unnest(bindparam("entries", type_=ARRAY(Uuid)))
+        .table_valued(column("entry", Uuid), with_ordinality="place", name="wanted")
+        .render_derived()
+    )
+    source = (
+        wanted.outerjoin(messages, (messages.c.id == wanted.c.entry) & live())
+        .join(conversations, conversations.c.id == func.coalesce(messages.c.conversation_id, wanted.c.entry))
+        .outerjoin(runs, is_active_run_of(conversations))
+    )
+    return (
+        select(wanted.c.entry, *message_rows.COLUMNS)
+        .select_from(source)
+        .where(conversations.c.company_id == bindparam("company"), conversations.c.deleted_at.is_(None))
+        .order_by(wanted.c.place)
+    )
+
+
 _PAGE = _page()
+_READ = _read()
+
+# --- functions --------------------------------------------------------------------------------------------
 
 
-def search_page(
+@dataclass(frozen=True, slots=True)
+class Hit:
+    """A message or a title. `cursor` asks for the hits behind it."""
+
+    entry_id: UUID
+    text_bytes: int
+    cursor: str
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """A page of hits. `next_cursor` None: nothing follows."""
+
+    hits: Sequence[Hit]
+    next_cursor: str | None
+
+
+def find_hits(
     connection: Connection, *, company_id: UUID, query: str, terms: Terms, limit: int, cursor: str | None = None
-) -> keyset.Slice:
+) -> Found:
     """A page of hits in a company; `terms` is the parsed `query`. Needs a transaction.
 
-    Rows of `message_rows.COLUMNS`. A row without a message is a hit of the conversation's title.
     Raises ValidationError for a cursor of another list.
     """
-    kind, filters = "search", (company_id, query)
+    filters = (company_id, query)
     start, after = _BEGINNING, (_MAX_RANK, *_BEGINNING)
     if cursor is not None:
-        start_at, start_id, *rest = keyset.decode(kind, filters, cursor, (*_NEWEST_FIRST.types, *_BEST_FIRST.types))
+        start_at, start_id, *rest = keyset.decode("search", filters, cursor, (*_NEWEST_FIRST.types, *_BEST_FIRST.types))
         start, after = (start_at, start_id), tuple(rest)
     if not terms.wanted:
-        return keyset.Slice([], None)
+        return Found([], None)
     connection.execute(_PLAN)
     rows: list[Row[Any]] = []
     for _ in range(BLOCKS_AT_ONCE):
         found = connection.execute(_PAGE, _values(company_id, terms, start, after, limit + 1)).all()
         rows += (row for row in found if row.entry_id is not None)
         if len(rows) > limit:
-            last = rows[limit - 1]
-            key = (last.start_at, last.start_id, last.rank, last.said_at, last.entry_id)
-            return keyset.Slice(rows[:limit], keyset.encode(kind, filters, key))
+            hits = _hits(rows[:limit], filters)
+            return Found(hits, hits[-1].cursor)
         if not found or found[0].next_id is None:
-            return keyset.Slice(rows, None)
+            return Found(_hits(rows, filters), None)
         start = (found[0].next_at, found[0].next_id)
         after = (_MAX_RANK, *start)
-    return keyset.Slice(rows, keyset.encode(kind, filters, (*start, *after)))
+    return Found(_hits(rows, filters), keyset.encode("search", filters, (*start, *after)))
+
+
+def read_hits(connection: Connection, *, company_id: UUID, entry_ids: Sequence[UUID]) -> Sequence[Row[Any]]:
+    """Hits of `find_hits`, in this order: rows of `message_rows.COLUMNS`, and `entry`, the id.
+
+    A row without a message is a hit of the conversation's title. Hits that are gone meanwhile are left out.
+    """
+    return connection.execute(_READ, {"company": company_id, "entries": list(entry_ids)}).all()
+
+
+def _hits(rows: Sequence[Row[Any]], filters: Sequence[object]) -> list[Hit]:
+    keys = ((row.start_at, row.start_id, row.rank, row.said_at, row.entry_id) for row in rows)
+    return [
+        Hit(row.entry_id, row.text_bytes, keyset.encode("search", filters, key))
+        for row, key in zip(rows, keys, strict=True)
+    ]
 
 
 def _values(

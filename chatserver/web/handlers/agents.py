@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from chatserver.schemas import CreateAgent, UpdateAgent
+from chatserver.services.paging import in_pages
 from chatserver.web.http.base_handler import ApiHandler
+from chatserver.web.http.lists import ListHandler
 from chatserver.web.http.parsing import parse_id
 from chatserver.web.openapi.queries import ListAgents
 
 
-class AgentsHandler(ApiHandler):
+class AgentsHandler(ListHandler):
     async def get(self, company_id: str) -> None:
         company, query = parse_id(company_id), self.query(ListAgents)
-        page = await self.context.agents.list_agents(self.actor, company, limit=query.limit, cursor=query.cursor)
-        await self.write_page(page)
+        read = partial(self.context.agents.list_agents, self.actor, company)
+        await self.write_list(in_pages(read, query.limit, query.cursor), company)
 
     async def post(self, company_id: str) -> None:
         company, body = parse_id(company_id), self.body(CreateAgent)

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+from functools import partial
+
+from chatserver.services.paging import in_pages
 from chatserver.web.http.base_handler import ApiHandler
+from chatserver.web.http.lists import ListHandler
 from chatserver.web.http.parsing import parse_id
 from chatserver.web.openapi.queries import ListBookmarks
 
 
-class BookmarksHandler(ApiHandler):
+class BookmarksHandler(ListHandler):
     async def get(self, company_id: str) -> None:
         company, query = parse_id(company_id), self.query(ListBookmarks)
-        page = await self.context.bookmarks.list_bookmarks(self.actor, company, limit=query.limit, cursor=query.cursor)
-        await self.write_page(page)
+        read = partial(self.context.bookmarks.list_bookmarks, self.actor, company)
+        await self.write_list(in_pages(read, query.limit, query.cursor), company)
 
 
 class BookmarkHandler(ApiHandler):

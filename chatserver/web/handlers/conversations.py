@@ -3,30 +3,33 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from functools import partial
 from uuid import UUID
 
 from chatserver.schemas import BranchConversation, Conversation, CreateConversation, UpdateConversation
 from chatserver.services.access import Actor
 from chatserver.services.conversations import ConversationService
+from chatserver.services.paging import in_pages
 from chatserver.web.handler_context import HandlerContext
 from chatserver.web.http.base_handler import ApiHandler
+from chatserver.web.http.lists import ListHandler
+from chatserver.web.http.long_requests import LongRequestHandler
 from chatserver.web.http.parsing import parse_id
 from chatserver.web.openapi.queries import ListConversations
 
 
-class ConversationsHandler(ApiHandler):
+class ConversationsHandler(ListHandler):
     async def get(self, company_id: str) -> None:
         company, query = parse_id(company_id), self.query(ListConversations)
-        page = await self.context.conversations.list_conversations(
+        read = partial(
+            self.context.conversations.list_conversations,
             self.actor,
             company,
-            limit=query.limit,
-            cursor=query.cursor,
             archived=query.archived,
             agent_id=query.agent_id,
             title_contains=query.q,
         )
-        await self.write_page(page)
+        await self.write_list(in_pages(read, query.limit, query.cursor), company)
 
     async def post(self, company_id: str) -> None:
         company, body = parse_id(company_id), self.body(CreateConversation)
@@ -65,8 +68,8 @@ class ActionHandler(ApiHandler):
         self.write_json(await self._action(self.context.conversations, self.actor, parse_id(conversation_id)))
 
 
-class BranchHandler(ApiHandler):
+class BranchHandler(LongRequestHandler):
     async def post(self, conversation_id: str) -> None:
         conversation, body = parse_id(conversation_id), self.body(BranchConversation)
-        created = await self.context.conversations.branch_conversation(self.actor, conversation, body.message_id)
-        self.write_json(created, 201)
+        branch = self.context.conversations.branch_conversation(self.actor, conversation, body.message_id)
+        self.write_json(await self.unless_gone(branch), 201)

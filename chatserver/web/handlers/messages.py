@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from functools import partial
+from typing import Any
+
 from pydantic import RootModel
 
 from chatserver.schemas import CreateMessage, EditMessage, Superseded
 from chatserver.services.conversations import MessagePage
+from chatserver.services.paging import in_pages
 from chatserver.services.rendering import RenderedPage
 from chatserver.web.http.base_handler import ApiHandler
+from chatserver.web.http.lists import ListHandler
 from chatserver.web.http.parsing import parse_id
 from chatserver.web.openapi.queries import ListMessages
 
@@ -16,18 +21,21 @@ class MessageList(RootModel[MessagePage | RenderedPage]):
     """A page of messages; with `render=html` each item also has `html`."""
 
 
-class MessagesHandler(ApiHandler):
+class MessagesHandler(ListHandler):
     async def get(self, conversation_id: str) -> None:
         conversation, query = parse_id(conversation_id), self.query(ListMessages)
-        page = await self.context.conversations.list_messages(
-            self.actor,
-            conversation,
-            limit=query.limit,
-            cursor=query.cursor,
-            order=query.order,
-            superseded=query.superseded,
+        conversations = self.context.conversations
+        read = partial(
+            conversations.list_messages, self.actor, conversation, order=query.order, superseded=query.superseded
         )
-        await self.write_page(page if query.render is None else await self.context.rendering.render_page(page))
+
+        async def read_rendered(**page: Any) -> RenderedPage:
+            return await self.context.rendering.render_page(await read(**page))
+
+        await self.write_list(
+            in_pages(read if query.render is None else read_rendered, query.limit, query.cursor),
+            partial(conversations.company_of, self.actor, conversation),
+        )
 
     async def post(self, conversation_id: str) -> None:
         conversation, body = parse_id(conversation_id), self.message_body(CreateMessage)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from chatserver.web.http.base_handler import ApiHandler
+from chatserver.web.http.lists import ListHandler
 from chatserver.web.http.parsing import parse_id
 from chatserver.web.openapi.queries import Search
 
 
-class SearchHandler(ApiHandler):
+class SearchHandler(ListHandler):
     async def get(self, company_id: str) -> None:
         company, query = parse_id(company_id), self.query(Search)
-        page = await self.context.search.search(self.actor, company, query.q, limit=query.limit, cursor=query.cursor)
-        await self.write_page(page)
+        pages = self.context.search.search(self.actor, company, query.q, limit=query.limit, cursor=query.cursor)
+        await self.write_list(pages, company)

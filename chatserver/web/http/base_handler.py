@@ -23,7 +23,7 @@ from chatserver.errors import (
     TryLaterError,
     ValidationError,
 )
-from chatserver.schemas import CreateMessage, EditMessage, Page, StreamMessage
+from chatserver.schemas import CreateMessage, EditMessage, StreamMessage
 from chatserver.services.access import API, Actor
 from chatserver.web.handler_context import HandlerContext
 from chatserver.web.http import body_limits, parsing
@@ -35,9 +35,6 @@ logger = logging.getLogger(__name__)
 
 M = TypeVar("M", bound=BaseModel)
 Message = TypeVar("Message", CreateMessage, EditMessage, StreamMessage)
-
-# Yield to the loop after this many characters of a response: they take about a millisecond.
-CHARS_A_TURN = 256 * 1024
 
 IDEMPOTENCY_KEY = re.compile(r"[!-~]{1,255}", re.ASCII)
 _SANE_REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}", re.ASCII)
@@ -142,20 +139,6 @@ class Handler(tornado.web.RequestHandler):
         self.set_status(status)
         self.set_header("Content-Type", "application/json")
         self.finish(resource.model_dump_json(by_alias=True))
-
-    async def write_page(self, page: Page[Any]) -> None:
-        """End the response with a page of a list. It is written in pieces, between which other tasks get a turn."""
-        self.set_header("Content-Type", "application/json")
-        before, _, after = page.model_copy(update={"items": []}).model_dump_json(by_alias=True).partition("[]")
-        written = 0
-        for number, item in enumerate(page.items):
-            piece = item.model_dump_json(by_alias=True)
-            self.write(("," if number else before + "[") + piece)
-            written += len(piece)
-            if written > CHARS_A_TURN:
-                written = 0
-                await asyncio.sleep(0)
-        self.finish(("]" if page.items else before + "[]") + after)
 
     def write_nothing(self) -> None:
         """End the response with 204."""

@@ -26,6 +26,7 @@ class StreamingHandler(ApiHandler):
         self.gone = False
         """Whether the client has left."""
         self._watch = contextlib.ExitStack()
+        self._watched = False
         self._next_look_at = 0.0
 
     def on_connection_close(self) -> None:
@@ -47,12 +48,18 @@ class StreamingHandler(ApiHandler):
         if self.request.version == "HTTP/1.0":
             # A body of HTTP/1.0 ends with the connection.
             self.set_header("Connection", "close")
-        if self.connection.stream.closed():
-            return
         stream = self.connection.stream
-        # Sockets from systemd do not have it set.
-        stream.set_nodelay(True)
-        self._watch.enter_context(self.context.hangups.watched(stream.socket, self._hung_up))
+        if not stream.closed():
+            # Sockets from systemd do not have it set.
+            stream.set_nodelay(True)
+        self.watch_peer()
+
+    def watch_peer(self) -> None:
+        """Notice from now on when the client leaves. May be called again."""
+        stream = self.connection.stream
+        if not self._watched and not stream.closed():
+            self._watched = True
+            self._watch.enter_context(self.context.hangups.watched(stream.socket, self._hung_up))
 
     def _hung_up(self) -> None:
         """The peer left."""
@@ -103,9 +110,13 @@ class StreamingHandler(ApiHandler):
 
     def cut_off(self) -> None:
         """End an incomplete response such that nobody takes it for complete."""
+        self.reset()
+        self.end_body()
+
+    def reset(self) -> None:
+        """Cut the connection. The writer has still to end the response."""
         stream = self.connection.stream
         if not stream.closed():
             # A reset: if a body ends with the connection, only this shows that it is incomplete.
             stream.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
             stream.close()
-        self.end_body()

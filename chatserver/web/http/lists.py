@@ -1,0 +1,111 @@
+"""The base of handlers of lists: a page is written in pieces, and is bounded in bytes."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import aclosing
+from typing import Any
+from uuid import UUID
+
+from chatserver.schemas import Page
+from chatserver.web.http.long_requests import PIECE_BYTES, LongRequestHandler
+
+# A page that has so many bytes ends there. It exceeds this by one batch of the database at most.
+MAX_PAGE_BYTES = 8 << 20
+# A page of up to so many bytes is written at once: it waits in the buffers of this process and of the system.
+SMALL_PAGE_BYTES = 256 * 1024
+# Yield to the loop after this many bytes of a response: they take about a millisecond.
+BYTES_A_TURN = 256 * 1024
+
+
+class ListHandler(LongRequestHandler):
+    async def write_list(self, pages: AsyncGenerator[Page[Any]], company: UUID | Callable[[], Awaitable[UUID]]) -> None:
+        """End the response with one page of a list.
+
+        It comes in smaller pages. Each is read when the one before it was sent, so that a slow reader does not hold the
+        whole page in memory. `company`: whose list it is, or how to find that out.
+        """
+        async with aclosing(pages):
+            body = _Body(pages)
+            begun = await self.unless_gone(body.first())
+            self.set_header("Content-Type", "application/json")
+            if body.complete:
+                self.finish(begun)
+                return
+            company_id = company if isinstance(company, UUID) else await company()
+            with self.context.large_bodies.admitted(company_id, self):
+                self.begin_body()
+                if self.request.method == "HEAD":
+                    await self.flush()
+                    self.finish()
+                else:
+                    await self.send_all(body.rest(begun), "a list")
+
+    async def send(self, data: bytes) -> None:
+        await super().send(data)
+        self.context.large_bodies.went_on(self)
+
+    def evict(self) -> None:
+        """Make room for the list of another client."""
+        self.gone = True
+        self.reset()
+        self.wake()
+
+
+class _Body:
+    """The JSON of a page that comes in smaller pages."""
+
+    def __init__(self, pages: AsyncGenerator[Page[Any]]) -> None:
+        self._pages = pages
+        self._items = 0
+        self._bytes = 0
+        self._following: Page[Any] | None = None
+        self._last: Page[Any]
+        self.complete = False
+        """Whether `first` is the whole body."""
+
+    async def first(self) -> bytes:
+        """The beginning of the body, or all of it if it is small."""
+        self._last = await anext(self._pages)
+        pieces = [b'{"items":[', *[piece async for piece in self._encoded(self._last)]]
+        if self._bytes <= SMALL_PAGE_BYTES:
+            self._following = await anext(self._pages, None)
+            self.complete = self._following is None
+            if self.complete:
+                pieces.append(self._tail())
+        return b"".join(pieces)
+
+    async def rest(self, begun: bytes) -> AsyncGenerator[bytes]:
+        """`begun`, and all that comes behind it."""
+        yield begun
+        del begun
+        pieces: list[bytes] = []
+        while self._bytes < MAX_PAGE_BYTES:
+            following, self._following = self._following or await anext(self._pages, None), None
+            if following is None:
+                break
+            self._last = following
+            async for piece in self._encoded(following):
+                pieces.append(piece)
+                if sum(map(len, pieces)) >= PIECE_BYTES:
+                    yield b"".join(pieces)
+                    pieces.clear()
+        yield b"".join([*pieces, self._tail()])
+
+    async def _encoded(self, page: Page[Any]) -> AsyncGenerator[bytes]:
+        """The items of a page, one by one. Other tasks get a turn in between."""
+        since_turn = 0
+        for item in page.items:
+            piece = item.model_dump_json(by_alias=True).encode()
+            yield b"," + piece if self._items else piece
+            self._items += 1
+            self._bytes += len(piece)
+            since_turn += len(piece)
+            if since_turn > BYTES_A_TURN:
+                since_turn = 0
+                await asyncio.sleep(0)
+
+    def _tail(self) -> bytes:
+        end = self._last.model_copy(update={"items": []}).model_dump_json(by_alias=True)
+        return end.removeprefix('{"items":[').encode()
