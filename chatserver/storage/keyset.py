@@ -14,7 +14,8 @@ from hashlib import sha256
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, Row, bindparam, tuple_
+from sqlalchemy import BigInteger, ColumnElement, Row, bindparam, tuple_
+from sqlalchemy.types import TypeEngine
 
 from chatserver.errors import Problem, ValidationError
 
@@ -93,8 +94,15 @@ class ListOrder:
 
     def _key(self, columns: Sequence[ColumnElement[Any]]) -> ColumnElement[Any]:
         # Compared with the whole row: so PostgreSQL can begin to read an index at the key.
-        named = zip(self._columns, columns, strict=True)
-        return tuple_(*(bindparam(f"{self._prefix}_{name}", type_=column.type) for name, column in named))
+        named = zip(self._columns.items(), columns, strict=True)
+        return tuple_(
+            *(bindparam(f"{self._prefix}_{name}", type_=_type(kind, column)) for (name, kind), column in named)
+        )
+
+
+def _type(kind: type[Key], column: ColumnElement[Any]) -> TypeEngine[Any]:
+    """The type of a parameter: a number of a forged cursor may not fit into the column."""
+    return BigInteger() if kind is int else column.type
 
 
 def encode(kind: str, filters: Sequence[object], key: Sequence[Key]) -> str:
