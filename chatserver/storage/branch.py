@@ -1,34 +1,44 @@
-"""Branch: copying the messages up to a message into a new conversation."""
+"""Branch: copying the messages up to a message into a new conversation, all within PostgreSQL."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from typing import Any
 from uuid import UUID
 
 from sqlalchemy import Connection, Uuid, bindparam, column, func, insert, or_, select
 from sqlalchemy.dialects.postgresql import ARRAY
 
-from chatserver.errors import NotFoundError
+from chatserver.errors import NotFoundError, UnprocessableError
 from chatserver.ids import uuid7
 from chatserver.storage.conversations import later_than, visible
 from chatserver.storage.messages import live
+from chatserver.storage.page_bytes import text_bytes
 from chatserver.storage.reading_order import place_of_target, up_to_target
 from chatserver.storage.scope import Companies, companies_parameter
-from chatserver.storage.tables import ANSWER_IS_STORED, conversations, messages, runs
+from chatserver.storage.search.triggers import COPIES
+from chatserver.storage.tables import ANSWER_IS_STORED, conversations, messages, runs, search_entries
+
+# What one branch may copy. It then takes some seconds at most.
+MAX_MESSAGES = 10_000
+MAX_BYTES = 8 << 20
+# Most of the time goes into the index of words. No single statement shall take long, so that it can be cancelled.
+BYTES_A_STATEMENT = 1 << 20
 
 _conversation_id = bindparam("conversation", type_=conversations.c.id.type)
 
-# The lock keeps messages from being added, edited or superseded while they are copied.
-_SOURCE = select(conversations).where(visible()).with_for_update(read=True)
+_SOURCE = select(conversations).where(visible())
 _UP_TO = (
-    select(messages.c.id)
+    select(messages.c.id, text_bytes(messages.c.content, messages.c.edited_content).label("bytes"))
     .where(
         messages.c.conversation_id == _conversation_id,
         up_to_target(),
         live(),
     )
     .order_by(messages.c.position)
+    .limit(bindparam("rows"))
 )
+_COPY_ENTRIES_INSTEAD = select(func.set_config(COPIES, "on", True))
 _COLUMNS = (
     "id",
     "company_id",
@@ -92,22 +102,43 @@ def _copy_runs() -> Any:
     return insert(runs).from_select(list(columns), statement)
 
 
+def _copy_entries() -> Any:
+    copies = _copies("copies")
+    own = {"id": copies.c.copy, "conversation_id": bindparam("new_conversation", type_=Uuid())}
+    columns = {each.name: own.get(each.name, each) for each in search_entries.c}
+    source = search_entries.join(copies, search_entries.c.id == copies.c.original)
+    statement = (
+        select(*columns.values())
+        .select_from(source)
+        .where(copies.c.place.between(bindparam("first"), bindparam("last")))
+    )
+    return insert(search_entries).from_select(list(columns), statement)
+
+
 _COPY_MESSAGES = _copy_messages()
 _COPY_RUNS = _copy_runs()
+_COPY_ENTRIES = _copy_entries()
 
 
 def branch(connection: Connection, companies: Companies, conversation_id: UUID, message_id: UUID) -> UUID:
     """Make a new conversation with copies of all live messages up to and with that message; its id.
 
     The copies keep times, edits, and replies to messages that are copied as well. An answered question stays answered.
-    Raises NotFoundError if the conversation has no such live message.
+    Needs a transaction that sees one snapshot: messages may be added, edited or superseded meanwhile, and answers
+    committed. Raises NotFoundError if the conversation has no such live message, and UnprocessableError if more than
+    MAX_MESSAGES or MAX_BYTES would be copied.
     """
     named = {"conversation": conversation_id}
     source = connection.execute(_SOURCE, {**named, "companies": companies_parameter(companies)}).one_or_none()
     if source is None:
         raise NotFoundError("Conversation not found")
     target = place_of_target(connection, conversation_id, message_id)
-    originals = connection.execute(_UP_TO, {**named, **target}).scalars().all()
+    rows = connection.execute(_UP_TO, {**named, **target, "rows": MAX_MESSAGES + 1}).all()
+    if len(rows) > MAX_MESSAGES or sum(row.bytes for row in rows) > MAX_BYTES:
+        raise UnprocessableError(
+            f"Too much to copy: a branch has at most {MAX_MESSAGES:,} messages and {MAX_BYTES >> 20} MiB of text"
+        )
+    originals = [row.id for row in rows]
     new_id = uuid7()
     values = {
         "source_updated_at": source.updated_at,
@@ -126,6 +157,19 @@ def branch(connection: Connection, companies: Companies, conversation_id: UUID, 
         "copies": [uuid7() for _ in originals],
         "new_runs": [uuid7() for _ in originals],
     }
+    connection.execute(_COPY_ENTRIES_INSTEAD)
     connection.execute(_COPY_MESSAGES, copied)
+    for first, last in _slices([row.bytes for row in rows]):
+        connection.execute(_COPY_ENTRIES, {**copied, "first": first, "last": last})
     connection.execute(_COPY_RUNS, {**named, **copied})
     return new_id
+
+
+def _slices(sizes: Sequence[int]) -> Iterator[tuple[int, int]]:
+    """The first and the last place of each slice of the messages; places begin with 1."""
+    first, size = 1, 0
+    for place, each in enumerate(sizes, 1):
+        size += each
+        if size >= BYTES_A_STATEMENT or place == len(sizes):
+            yield first, place
+            first, size = place + 1, 0

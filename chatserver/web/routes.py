@@ -118,6 +118,7 @@ ROUTES: tuple[Route, ...] = (
                 schemas.Conversation,
                 status=201,
                 description="The copies keep times, edits and, among themselves, replies; superseded ones stay behind.",
+                refusals={422: "There is too much to copy."},
             )
         },
     ),

@@ -10,7 +10,8 @@ from uuid import UUID, uuid4
 import pytest
 from sqlalchemy import Connection, select, update
 
-from chatserver.errors import ConflictError, NotFoundError
+from chatserver.errors import ConflictError, NotFoundError, UnprocessableError
+from chatserver.storage import branch as branching
 from chatserver.storage import conversations, messages
 from chatserver.storage.branch import branch as make_branch
 from chatserver.storage.rewind import rewind as rewind_to
@@ -270,6 +271,72 @@ def test_branch_of_a_branch_names_its_parent(chat: Chat, branch: Any) -> None:
     row = conversations.find(chat.connection, None, again)
     assert row is not None
     assert row.parent_conversation_id == made
+
+
+def entries_of(chat: Chat, conversation_id: UUID) -> list[tuple[Any, ...]]:
+    statement = (
+        "SELECT m.position, s.company_id, s.of_title, s.said_at, s.vector FROM chat_search s"
+        " LEFT JOIN chat_messages m ON m.id = s.id WHERE s.conversation_id = %s ORDER BY m.position"
+    )
+    return [tuple(row) for row in chat.connection.exec_driver_sql(statement, (conversation_id,))]
+
+
+def test_branch_copies_entries_of_the_search(
+    chat: Chat, branch: Any, rewind: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(branching, "BYTES_A_STATEMENT", 7)
+    conversation = chat.conversation("named")
+    first = chat.say(conversation, "gone")
+    chat.answer(conversation, first, "gone")
+    rewind(conversation, first.id)
+    messages.edit(chat.connection, None, conversation, first.id, "the red fox")
+    last = first
+    for number in range(5):
+        last = chat.say(conversation, f"fox {number}")
+    made = branch(conversation, last.id)
+    copied = entries_of(chat, made)
+    assert len(copied) == 1 + 6
+    chat.connection.execute(
+        update(message_table).where(message_table.c.conversation_id == made).values(content=message_table.c.content)
+    )
+    assert entries_of(chat, made) == copied  # made anew, they are the same
+    chat.say(made, "said in the branch")
+    chat.say(conversation, "said in its source")
+    assert len(entries_of(chat, made)) == len(copied) + 1
+
+
+def test_branch_makes_no_entry_anew(chat: Chat, branch: Any) -> None:
+    """To find the words of 100,000 characters takes 50 ms; to copy them takes little."""
+    conversation = chat.conversation("named")
+    said = chat.say(conversation, "the red fox")
+    chat.connection.exec_driver_sql("UPDATE chat_search SET vector = 'marked' WHERE id = %s", (said.id,))
+    made = branch(conversation, said.id)
+    assert {row[-1] for row in entries_of(chat, made) if row[0] is not None} == {"'marked'"}
+
+
+def test_nobody_waits_for_a_branch_that_is_being_made(chat: Chat, transaction: Transaction) -> None:
+    conversation = chat.conversation()
+    question = chat.say(conversation, "q")
+    with transaction() as connection:
+        make_branch(connection, None, conversation, question.id)
+        chat.answer(conversation, question, "a")  # fails after 10 s if it waits
+        messages.edit(chat.connection, None, conversation, question.id, "edited")
+    assert live(chat, conversation) == ["edited", "a"]
+
+
+@pytest.mark.parametrize(("bound", "value"), [("MAX_MESSAGES", 3), ("MAX_BYTES", 11)])
+def test_too_large_branch_is_refused(
+    chat: Chat, branch: Any, monkeypatch: pytest.MonkeyPatch, bound: str, value: int
+) -> None:
+    monkeypatch.setattr(branching, bound, value)
+    conversation = chat.conversation()
+    first, second, third, fourth = (chat.say(conversation, content) for content in ("äö", "1234", "12", "x"))
+    messages.edit(chat.connection, None, conversation, second.id, "1")
+    assert live(chat, branch(conversation, third.id)) == ["äö", "1", "12"]
+    with pytest.raises(UnprocessableError, match="Too much to copy"):
+        branch(conversation, fourth.id)
+    assert len(conversations.list_page(chat.connection, company_id=chat.company, limit=10).rows) == 2
+    assert live(chat, branch(conversation, first.id)) == ["äö"]
 
 
 def test_branch_is_made_while_an_answer_is_generated(chat: Chat, branch: Any) -> None:

@@ -14,6 +14,7 @@ from tornado.web import Application
 
 from chatserver.app import App
 from chatserver.settings import Settings
+from chatserver.storage import branch
 from chatserver.web.routes import ROUTES
 from tests.kit.model_server import ModelServer
 from tests.kit.served_app import serving
@@ -365,6 +366,16 @@ async def test_branch_copies_the_history(api: Api) -> None:
     assert not {copy["id"] for copy in copies} & {message["id"] for message in said}
     assert (await api.get(conversation)).json == source
     assert (await api.post(f"{conversation}/branch", {})).wrong == ["messageId"]
+
+
+async def test_branch_that_would_copy_too_much_is_refused(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(branch, "MAX_BYTES", 1 << 20)
+    conversation = await api.conversation()
+    for _ in range(11):
+        said = await api.say(conversation, "x" * 100_000)
+    answer = await api.post(f"{conversation}/branch", {"messageId": said["id"]})
+    assert answer.error == (422, "Too much to copy: a branch has at most 10,000 messages and 1 MiB of text")
+    assert len((await api.get(api.conversations)).json["items"]) == 1
 
 
 async def test_history_holds_effective_contents_without_superseded_messages(api: Api, chat: App) -> None:

@@ -11,8 +11,8 @@ from uuid import UUID
 from chatserver.schemas import Page
 from chatserver.web.http.long_requests import PIECE_BYTES, LongRequestHandler
 
-# A page that has so many bytes ends there. It exceeds this by one batch of the database at most.
-MAX_PAGE_BYTES = 8 << 20
+# A page ends at about 8 MiB: it goes on with what the database reads at once, unless it has so many bytes already.
+MAX_PAGE_BYTES = 15 << 19
 # A page of up to so many bytes is written at once: it waits in the buffers of this process and of the system.
 SMALL_PAGE_BYTES = 256 * 1024
 # Yield to the loop after this many bytes of a response: they take about a millisecond.

@@ -1,0 +1,198 @@
+"""Requests that take long hold up nobody else, take turns by company, and end when their clients leave."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+from uuid import uuid4
+
+import psycopg
+import pytest
+from sqlalchemy import Connection, text
+
+from chatserver import lanes
+from chatserver.services import conversations as conversation_service
+from chatserver.services import search as search_service
+from chatserver.storage import conversations, export
+from tests.kit.http_client import Client
+from tests.kit.served_app import Served, serving
+from tests.kit.waiting import PATIENCE_SECONDS, eventually
+
+
+class Company:
+    """Requests for a company of its own."""
+
+    def __init__(self, client: Client) -> None:
+        self.client = client
+        self.path = f"/api/companies/{uuid4()}"
+
+    async def conversation(self) -> str:
+        created = await self.client.ok("POST", f"{self.path}/conversations", {})
+        return f"/api/conversations/{created['id']}"
+
+    async def say(self, conversation: str, content: str) -> str:
+        said = await self.client.ok("POST", f"{conversation}/messages", {"role": "user", "content": content})
+        return str(said["id"])
+
+
+def sleep(connection: Connection, *_: Any, **__: Any) -> Any:
+    connection.execute(text("SELECT pg_sleep(60)"))
+
+
+@pytest.fixture
+def endless(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Heavy calls take a minute."""
+    monkeypatch.setattr(search_service, "find_hits", sleep)
+    monkeypatch.setattr(conversation_service, "branch", sleep)
+    monkeypatch.setattr(export, "next_batch", sleep)
+    original = conversations.list_page
+
+    def list_page(connection: Connection, *, title_contains: str | None = None, **criteria: Any) -> Any:
+        return original(connection, **criteria) if title_contains is None else sleep(connection)
+
+    monkeypatch.setattr(conversations, "list_page", list_page)
+
+
+async def heavy_requests(company: Company) -> list[tuple[str, str, Any]]:
+    conversation = await company.conversation()
+    said = await company.say(conversation, "fox")
+    return [
+        ("GET", f"{company.path}/search?q=fox", None),
+        ("GET", f"{company.path}/conversations?q=fox", None),
+        ("GET", f"{conversation}/export", None),
+        ("POST", f"{conversation}/branch", {"messageId": said}),
+    ]
+
+
+def sleeping(url: str) -> int:
+    """How many statements sleep in the database."""
+    with psycopg.connect(url) as connection:
+        row = connection.execute(
+            "SELECT count(*) FROM pg_stat_activity"
+            " WHERE datname = current_database() AND state = 'active' AND query ~ '[p]g_sleep'"
+        ).fetchone()
+    assert row is not None
+    return int(row[0])
+
+
+@asynccontextmanager
+async def asked(client: Served, method: str, path: str, body: Any = None, count: int = 1) -> AsyncIterator[list[Any]]:
+    """Clients that have sent the same request, and wait."""
+    connections = [await client.connect() for _ in range(count)]
+    before = len(client.app.requests)
+    for connection in connections:
+        await connection.send(method, path, body)
+    await eventually(lambda: len(client.app.requests) == before + count)
+    yield connections
+
+
+@pytest.mark.usefixtures("endless")
+@pytest.mark.parametrize("number", range(4), ids=["search", "list by title", "export", "branch"])
+@pytest.mark.parametrize("way", ["close", "reset"])
+async def test_statement_ends_when_the_client_leaves(
+    database_url: str, number: int, way: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with serving(database_url) as client:
+        method, path, body = (await heavy_requests(Company(client)))[number]
+        async with asked(client, method, path, body, count=5) as connections:
+            await eventually(lambda: sleeping(database_url) > 0)
+            for connection in connections:
+                getattr(connection, way)()
+            await eventually(lambda: len(client.app.requests) == 0)
+            await eventually(lambda: sleeping(database_url) == 0)
+        assert [record for record in caplog.records if record.exc_info or record.levelname == "ERROR"] == []
+
+
+@pytest.mark.usefixtures("endless")
+@pytest.mark.parametrize("number", range(4), ids=["search", "list by title", "export", "branch"])
+async def test_heavy_requests_hold_up_no_others(database_url: str, number: int) -> None:
+    async with serving(database_url) as client:
+        company = Company(client)
+        method, path, body = (await heavy_requests(company))[number]
+        async with asked(client, method, path, body, count=24):
+            await eventually(lambda: sleeping(database_url) > 0)
+            async with asyncio.timeout(PATIENCE_SECONDS):
+                conversation = await company.conversation()
+                await company.say(conversation, "hello")
+                assert len((await client.ok("GET", f"{conversation}/messages"))["items"]) == 1
+                assert len((await client.ok("GET", f"{company.path}/conversations"))["items"]) == 2
+                stream = await client.stream(conversation.rpartition("/")[2])
+                assert (await stream.rest())[-1]["type"] == "done"
+
+
+async def test_search_of_another_company_has_its_turn(database_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    async with serving(database_url) as client:
+        busy, quiet = Company(client), Company(client)
+        await quiet.say(await quiet.conversation(), "fox")
+        original = search_service.find_hits
+
+        def find_hits(connection: Connection, *, company_id: Any, **query: Any) -> Any:
+            if str(company_id) in busy.path:
+                sleep(connection)
+            return original(connection, company_id=company_id, **query)
+
+        monkeypatch.setattr(search_service, "find_hits", find_hits)
+        async with asked(client, "GET", f"{busy.path}/search?q=fox", count=24):
+            await eventually(lambda: sleeping(database_url) == 2)
+            for _ in range(3):
+                async with asyncio.timeout(PATIENCE_SECONDS):
+                    assert len((await client.ok("GET", f"{quiet.path}/search?q=fox"))["items"]) == 1
+        await eventually(lambda: sleeping(database_url) == 2)
+
+
+@pytest.mark.usefixtures("endless")
+async def test_request_past_the_bound_is_refused(database_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lanes, "MAX_WAITING_OF_COMPANY", 3)
+    async with serving(database_url) as client:
+        company = Company(client)
+        requests = await heavy_requests(company)
+        async with asked(client, "GET", f"{company.path}/search?q=fox", count=5):
+            await eventually(lambda: sleeping(database_url) == 2)
+            for method, path, body in requests:
+                response = await client.request(method, path, body)
+                assert response.error == (503, "Too many long requests are waiting"), path
+                assert response.headers["Retry-After"] == "5"
+
+
+def say_much(url: str, company: str, messages: int = 40, chars: int = 100_000) -> None:
+    """A conversation with long messages of many different words, each with a `fox` at its end."""
+    chosen = random.Random(1)
+    with psycopg.connect(url) as connection:
+        conversation = uuid4()
+        connection.execute(
+            "INSERT INTO chat_conversations (id, company_id, title, created_at, updated_at) VALUES"
+            " (%s, %s, 'long', now(), now())",
+            [conversation, company],
+        )
+        for position in range(1, messages + 1):
+            words = " ".join(f"w{chosen.randrange(3_000)}" for _ in range(chars // 6))
+            connection.execute(
+                "INSERT INTO chat_messages (id, conversation_id, role, content, created_at, position)"
+                " VALUES (%s, %s, 'user', %s, now(), %s)",
+                [uuid4(), conversation, f"{words[: chars - 4]} fox", position],
+            )
+
+
+async def test_searches_of_long_texts_leave_the_loop_to_others(database_url: str) -> None:
+    """They took the one lock of Python: 24 of them stopped everybody for more than a minute."""
+    async with serving(database_url) as client:
+        company = Company(client)
+        say_much(database_url, company.path.rpartition("/")[2])
+        other = Company(client)
+        async with asked(client, "GET", f"{company.path}/search?q=fox&limit=100", count=24) as connections:
+            longest = 0.0
+            for _ in range(20):
+                begun = time.monotonic()
+                await client.ok("GET", f"{other.path}/conversations")
+                longest = max(longest, time.monotonic() - begun)
+            for connection in connections:
+                connection.close()
+            begun = time.monotonic()
+            await eventually(lambda: len(client.app.requests) == 0)
+            assert len((await client.ok("GET", f"{company.path}/search?q=fox&limit=3"))["items"]) == 3
+            assert time.monotonic() - begun < 10
+        assert longest < 5
