@@ -29,6 +29,7 @@ from chatserver.schemas import CreateConversation, CreateMessage, UpdateConversa
 from chatserver.services.access import local_actor
 from chatserver.services.answer_store import PostgresAnswerStore
 from chatserver.services.idempotent_send import IdempotencyKey
+from chatserver.services.search import SearchPage
 from chatserver.settings import Settings
 from chatserver.storage.postgres.embedded import EmbeddedPostgres
 from chatserver.storage.postgres.migrate import upgrade
@@ -347,11 +348,16 @@ class Calls:
     def _search(self, name: str, query: str, cursor: str | None = None) -> Call:
         return Call(
             f"search {name}",
-            lambda: self._app.context.search.search(self._actor, COMPANY, query, cursor=cursor),
+            lambda: self._hits(query, cursor),
         )
 
+    async def _hits(self, query: str, cursor: str | None = None) -> SearchPage:
+        """The last of the pages that one request gets."""
+        pages = [page async for page in self._app.context.search.search(self._actor, COMPANY, query, cursor=cursor)]
+        return pages[-1]
+
     async def searches(self) -> list[Call]:
-        first = await self._app.context.search.search(self._actor, COMPANY, '"w30"')
+        first = await self._hits('"w30"')
         return [
             self._search("a rare word", '"w20000"'),
             self._search("a word in 1 % of the messages", '"w400"'),
