@@ -20,7 +20,7 @@ T = TypeVar("T")
 MAX_WAITING_OF_COMPANY = 100
 MAX_WAITING = 1_000
 # A call that waits for longer is refused: by then its client has lost patience.
-MAX_WAIT_SECONDS = 30.0
+MAX_WAIT_SECONDS = 60.0
 RETRY_AFTER_SECONDS = 5
 
 

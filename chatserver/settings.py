@@ -135,8 +135,8 @@ class Settings(BaseSettings):
         default=8,
         ge=1,
         le=200,
-        description="Connections to the database. As many threads use them. Three of eight, and at least one, serve only "
-        "searches, exports, branches and long lists.",
+        description="Connections to the database. As many threads use them. Three of eight, at least one, serve "
+        "only searches, exports, branches and long lists.",
     )
     statement_timeout_seconds: Number = Field(
         default=30, gt=0, le=3_600, description="How long one SQL statement may take."

@@ -15,8 +15,8 @@ RenderedPage = Page[RenderedMessage]
 MAX_TEXT_CHARS = 200_000
 # How long one request may wait for HTML. Answers that are not rendered by then are shown as text.
 REQUEST_SECONDS = 1.0
-# The most characters of HTML in one response.
-MAX_PAGE_CHARS = 16_000_000
+# The most characters of HTML in a piece of a list that is read at once, and held for a client that reads slowly.
+MAX_PAGE_CHARS = 4_000_000
 CACHE_CHARS = 32_000_000
 
 

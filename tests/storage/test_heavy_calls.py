@@ -12,6 +12,7 @@ from uuid import uuid4
 import pytest
 from sqlalchemy import Connection, text
 
+from chatserver.errors import DatabaseUnavailableError, UnavailableError
 from chatserver.metrics import Metrics
 from chatserver.storage.postgres.database import Database
 from tests.kit.waiting import eventually
@@ -66,6 +67,18 @@ async def test_statement_of_a_cancelled_caller_ends(
             for _ in range(20):  # the next statements on that connection are not cancelled
                 assert await database.heavy(A).transaction(value) == 7
         assert caplog.records == []
+
+
+@pytest.mark.parametrize("method", ["autocommit", "transaction"])
+async def test_statement_that_takes_too_long_is_no_loss_of_the_database(module_database_url: str, method: str) -> None:
+    metrics = Metrics("0")
+    database = Database(module_database_url, connections=2, statement_timeout_seconds=0.1, metrics=metrics)
+    with pytest.raises(UnavailableError, match="takes too long") as caught:
+        await getattr(database.heavy(A), method)(sleep)
+    assert not isinstance(caught.value, DatabaseUnavailableError)
+    assert metrics.database_errors._value.get() == 0
+    assert await database.heavy(A).autocommit(value) == 7
+    database.close()
 
 
 async def test_waiting_call_of_a_cancelled_caller_is_never_made(module_database_url: str) -> None:

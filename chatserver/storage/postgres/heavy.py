@@ -12,9 +12,13 @@ import psycopg
 from sqlalchemy import Connection
 from sqlalchemy.exc import DBAPIError
 
+from chatserver.errors import UnavailableError
+
 P = ParamSpec("P")
 T = TypeVar("T")
 
+TIMED_OUT_SQLSTATE = "57014"  # query_canceled: here by statement_timeout
+RETRY_AFTER_SECONDS = 30
 # How long the server may take to accept that a statement is to be cancelled.
 CANCEL_SECONDS = 3.0
 
@@ -54,8 +58,10 @@ class Statements:
             self._driver = driver
         try:
             yield
-        except DBAPIError:
+        except DBAPIError as error:
             self._require_wanted()
+            if getattr(error.orig, "sqlstate", None) == TIMED_OUT_SQLSTATE:
+                raise UnavailableError("This request takes too long", retry_after_seconds=RETRY_AFTER_SECONDS) from None
             raise
         finally:
             # Waits while a cancel is on its way: afterwards the connection serves others.
@@ -90,7 +96,10 @@ class HeavyCalls:
     async def autocommit(
         self, function: Callable[Concatenate[Connection, P], T], *args: P.args, **kwargs: P.kwargs
     ) -> T:
-        """As `Database.autocommit`. Raises UnavailableError, too, if too many heavy calls wait."""
+        """As `Database.autocommit`.
+
+        Raises UnavailableError, too, if too many heavy calls wait, or if the statement takes too long.
+        """
         return await self._run(function, args, kwargs, transaction=False)
 
     async def transaction(
@@ -98,6 +107,6 @@ class HeavyCalls:
     ) -> T:
         """As `Database.transaction`, but all its statements see the database as it was at the first one.
 
-        Raises UnavailableError, too, if too many heavy calls wait.
+        Raises UnavailableError, too, if too many heavy calls wait, or if a statement takes too long.
         """
         return await self._run(function, args, kwargs, transaction=True)
