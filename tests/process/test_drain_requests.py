@@ -71,13 +71,14 @@ async def test_response_to_a_slow_client_is_sent_to_its_end(database_url: str) -
             await server.say(conversation, "x" * 100_000)
         connection = await server.connect(receive_buffer=4_096)
         await connection.send("GET", f"/api/conversations/{conversation}/messages?limit=200")
-        status, headers = await connection.head()
+        status, _ = await connection.head()
         assert status == 200
         kept = await server.connect()
         server.terminate()
         await drains(server, kept)
-        async with asyncio.timeout(PATIENCE_SECONDS):
-            body = await connection.reader.readexactly(int(headers["content-length"]))
+        body = b""
+        while chunk := await connection.chunk():
+            body += chunk
         assert body.endswith(b"}")
         assert (await server.ended())[0] == 0
 

@@ -258,7 +258,11 @@ REFUSALS: Mapping[int, Refusal] = {
     409: Refusal("Conflict", "An answer is being generated in this conversation.", errors.ConflictError()),
     413: Refusal("BodyTooLarge", "The body is too large.", errors.BodyTooLargeError()),
     415: Refusal("UnsupportedMediaType", "The Content-Type is not JSON.", errors.UnsupportedMediaTypeError()),
-    422: Refusal("Unprocessable", "The `Idempotency-Key` was used with another body.", errors.UnprocessableError()),
+    422: Refusal(
+        "Unprocessable",
+        "The `Idempotency-Key` was used with another body, or a branch would copy too much.",
+        errors.UnprocessableError(),
+    ),
     429: Refusal("TooManyRequests", "Too many requests.", errors.RateLimitedError(), (headers.RETRY_AFTER,)),
     500: Refusal("InternalError", "A defect of the server.", errors.ChatServerError()),
     503: Refusal(
