@@ -25,6 +25,7 @@ from chatserver.settings import Settings
 from chatserver.storage.postgres.database import Database
 from chatserver.version import installed_version
 from chatserver.web.handler_context import HandlerContext
+from chatserver.web.http.guards import Guards
 from chatserver.web.http.hangups import Hangups
 from chatserver.web.http.large_bodies import LargeBodies
 from chatserver.web.http.open_requests import OpenRequests
@@ -82,7 +83,8 @@ class App:
             answers=self.answers,
             streams=self.streams,
             requests=self.requests,
-            access=LocalTrusted(allowed_hosts=settings.allowed_hosts, allowed_origins=settings.allowed_origins),
+            access=LocalTrusted(),
+            guards=Guards(allowed_hosts=settings.allowed_hosts, allowed_origins=settings.allowed_origins),
             settings=settings,
             metrics=self.metrics,
             database=self.pulse,

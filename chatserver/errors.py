@@ -59,6 +59,10 @@ class ConflictError(ChatServerError):
     """Conflicts with what is going on"""
 
 
+class RequestTooSlowError(ChatServerError):
+    """The request took too long to arrive"""
+
+
 class BodyTooLargeError(ChatServerError):
     """Request body is too large"""
 

@@ -42,6 +42,12 @@ class Metrics:
     def __init__(self, version: str) -> None:
         registry = self.registry = CollectorRegistry()
         self.streams = Gauge("chatserver_streams", "Open streams of answers and exports.", registry=registry)
+        self.connections = Gauge("chatserver_connections", "Open connections of clients.", registry=registry)
+        self.connections_refused = Counter(
+            "chatserver_connections_refused",
+            "Connections refused because their address had too many.",
+            registry=registry,
+        )
         self.runs = Gauge("chatserver_runs", "Answers that are generated, queued or followed.", registry=registry)
         self.tokens = Counter("chatserver_tokens", "Pieces of answers taken from models.", registry=registry)
         self.first_token_seconds = Histogram(

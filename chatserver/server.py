@@ -18,7 +18,6 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
 
 import tornado.netutil
-from tornado.httpserver import HTTPServer
 
 from chatserver import logs, systemd
 from chatserver.app import App
@@ -30,6 +29,7 @@ from chatserver.settings import ProviderSettings, Settings
 from chatserver.settings_types import is_loopback
 from chatserver.storage.postgres.embedded import StartGivenUpError
 from chatserver.storage.postgres.provision import ProvidedDatabase, provided_database
+from chatserver.web.http.server import Server
 
 logger = logging.getLogger(__name__)
 
@@ -41,9 +41,6 @@ _OTHER_SIGNALS = ("QUIT", "USR1", "USR2", "ALRM", "VTALRM", "PROF", "IO", "PWR",
 BACKLOG = 4_096
 # Open files besides those of streams: connections to models and the database, requests, logs.
 OTHER_FILES = 2_048
-# How long a client may be silent between two requests, and within one.
-IDLE_CONNECTION_SECONDS = 120
-BODY_SECONDS = 60
 # How long streams that are sent away may take to end, after the drain.
 FAREWELL_SECONDS = 5.0
 # How long a start that is given up may take to end, and threads after everything else has ended.
@@ -107,7 +104,7 @@ async def _run(settings: Settings, stop: asyncio.Event, *, reuse_port: bool, loc
             stack.push_async_callback(watch.close)
         if local_model:
             await _register_local_agent(app)
-        server = HTTPServer(app.web, idle_connection_timeout=IDLE_CONNECTION_SECONDS, body_timeout=BODY_SECONDS)
+        server = Server(app.web, settings=settings, metrics=app.metrics)
         stack.push_async_callback(server.close_all_connections)
         app.answers.start()
         if not stop.is_set():
@@ -268,7 +265,7 @@ async def _until(stop: asyncio.Event) -> None:
 # --- stop -------------------------------------------------------------------------------------------------
 
 
-async def _drain(app: App, server: HTTPServer) -> None:
+async def _drain(app: App, server: Server) -> None:
     """Take nothing new, let requests and streams finish, then send the streams away."""
     logger.info("stopping")
     systemd.notify(systemd.STOPPING)

@@ -192,6 +192,13 @@ class Settings(BaseSettings):
     requests_per_minute: Whole = Field(
         default=0, ge=0, le=1_000_000, description="The most requests of one address; one more gets 429; 0: no limit."
     )
+    max_connections_per_address: Whole = Field(
+        default=0,
+        ge=0,
+        le=1_000_000,
+        description="The most open connections of one address, for IPv6 of one network of 64 bits; one more is closed "
+        "at once; 0: no limit. Those of this machine and of trusted_proxies are not counted.",
+    )
     providers: Annotated[dict[ProviderName, ProviderSettings], NoDecode, BeforeValidator(decode_table)] = Field(
         default={}, description="The providers of answers by name; in the environment one JSON object."
     )

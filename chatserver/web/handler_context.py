@@ -17,6 +17,7 @@ from chatserver.services.health import Asked
 from chatserver.services.rendering import RenderingService
 from chatserver.services.search import SearchService
 from chatserver.settings import Settings
+from chatserver.web.http.guards import Guards
 from chatserver.web.http.hangups import Hangups
 from chatserver.web.http.large_bodies import LargeBodies
 from chatserver.web.http.open_requests import OpenRequests
@@ -39,6 +40,7 @@ class HandlerContext:
     streams: OpenStreams
     requests: OpenRequests
     access: Authenticator
+    guards: Guards
     settings: Settings
     metrics: Metrics
     database: Asked

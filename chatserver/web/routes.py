@@ -27,8 +27,9 @@ from chatserver.web.handlers import (
     search,
     session,
 )
+from chatserver.web.http.application import Application
 from chatserver.web.http.base_handler import Handler, NotFoundHandler
-from chatserver.web.http.body_limits import BoundedApplication
+from chatserver.web.http.body_limits import Bodies
 from chatserver.web.openapi import document, events, headers, queries
 from chatserver.web.openapi.operations import Operation, Route
 from chatserver.web.page.page_files import STATIC_PREFIX
@@ -320,7 +321,7 @@ BESIDE_THE_API: tuple[tuple[str, type[Handler]], ...] = (
 """The other routes, by regular expressions of their paths."""
 
 
-def make_application(context: HandlerContext, **settings: Any) -> BoundedApplication:
+def make_application(context: HandlerContext, **settings: Any) -> Application:
     """The web layer as one Tornado application. `settings` are Tornado's own."""
 
     def log_request(handler: Handler) -> None:
@@ -331,11 +332,11 @@ def make_application(context: HandlerContext, **settings: Any) -> BoundedApplica
     given: dict[str, Any] = {"context": context}
     specs = [URLSpec(route.pattern, route.handler, {**given, **route.handler_arguments}) for route in ROUTES]
     specs += [URLSpec(pattern, handler, given) for pattern, handler in BESIDE_THE_API]
-    return BoundedApplication(
+    return Application(
         specs,
         default_handler_class=NotFoundHandler,
         default_handler_args=given,
-        max_body_bytes=context.settings.max_body_bytes,
+        bodies=Bodies(context.settings.max_body_bytes),
         openapi=cache(lambda: document.render(ROUTES, context.settings, installed_version())),
         log_function=log_request,
         **settings,

@@ -7,11 +7,11 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
-from tornado.httpserver import HTTPServer
 from tornado.netutil import bind_sockets
 
 from chatserver.app import App
 from chatserver.settings import Settings
+from chatserver.web.http.server import Server
 from tests.kit.http_client import Client
 from tests.kit.waiting import PATIENCE_SECONDS
 
@@ -28,7 +28,7 @@ class Served(Client):
 async def serving(url: str, **settings: Any) -> AsyncIterator[Served]:
     """A client of a server that runs in this loop, on the database at `url`."""
     app = App(Settings(**settings), url, {})
-    server = HTTPServer(app.web)
+    server = Server(app.web, settings=app.settings, metrics=app.metrics)
     sockets = bind_sockets(0, "127.0.0.1")
     server.add_sockets(sockets)
     client = Served(sockets[0].getsockname()[1], app)

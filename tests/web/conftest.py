@@ -15,6 +15,7 @@ from tornado.web import Application
 
 from chatserver.app import App
 from chatserver.settings import Settings
+from chatserver.web.http.server import Server
 from tests.kit.http_client import Client, Response
 
 
@@ -111,6 +112,18 @@ def chat(make_chat: Callable[[str], App], module_database_url: str) -> App:
 def app(chat: App) -> Application:
     """The application that pytest-tornasync serves."""
     return chat.web
+
+
+@pytest.fixture
+def http_server(
+    app: Application, chat: App, http_server_port: tuple[socket.socket, int], io_loop: IOLoop
+) -> Iterator[HTTPServer]:
+    """In place of the one of pytest-tornasync: the server that operators run."""
+    server = Server(app, settings=chat.settings, metrics=chat.metrics)
+    server.add_socket(http_server_port[0])
+    yield server
+    server.stop()
+    io_loop.run_sync(server.close_all_connections)
 
 
 @pytest.fixture

@@ -17,6 +17,7 @@ from chatserver.services.access import Actor, LocalTrusted
 from chatserver.settings import Settings
 from chatserver.web.routes import ROUTES, make_application
 from tests.kit.http_client import Client
+from tests.kit.served_app import serving
 from tests.web.conftest import Api
 
 OTHER_SITE = "https://app.example.org"
@@ -65,9 +66,37 @@ async def test_request_of_another_site_is_refused_on_every_route(api: Api, metho
         {"Origin": "null"},
         {"Origin": "http://localhost:1"},
         {"Sec-Fetch-Site": "cross-site"},
+        {"Sec-Fetch-Site": "same-site"},
+        {"Sec-Fetch-Site": "same-site", "Sec-Fetch-Mode": "no-cors", "Sec-Fetch-Dest": "image"},
     ):
         answer = await api.request(method, some_path(template), body, headers)
         assert answer.error[0] == 403, headers
+
+
+async def test_stream_is_refused_as_a_page_and_starts_nothing(api: Api, chat: App) -> None:
+    conversation = await api.conversation()
+    await api.say(conversation, "x")
+    for headers in (
+        {"Sec-Fetch-Mode": "navigate"},
+        {"Sec-Fetch-Mode": "navigate", "Sec-Fetch-Site": "none"},
+        {"Sec-Fetch-Mode": "navigate", "Sec-Fetch-Site": "same-origin"},
+        {"Sec-Fetch-Mode": "navigate", "Sec-Fetch-Site": "cross-site", "Origin": OTHER_SITE},
+        {"Sec-Fetch-Mode": "no-cors", "Sec-Fetch-Site": "same-site"},
+    ):
+        for last_event_id in ({}, {"Last-Event-ID": "x"}):
+            for method in ("GET", "POST", "HEAD"):
+                body = BODY if method == "POST" else None
+                answer = await api.request(method, f"{conversation}/stream", body, {**headers, **last_event_id})
+                assert answer.status == 403
+    assert await api.contents(conversation) == ["x"]
+    assert (await api.get(conversation)).json["activeRun"] is None
+
+
+async def test_forwarded_scheme_of_a_trusted_proxy_decides_the_origin(module_database_url: str) -> None:
+    headers = {"Host": "chat.example.org", "Origin": "https://chat.example.org", "X-Forwarded-Proto": "https"}
+    for trusted, status in ((("127.0.0.1",), 200), ((), 403)):
+        async with serving(module_database_url, allowed_hosts=("chat.example.org",), trusted_proxies=trusted) as client:
+            assert (await client.request("GET", "/api/session", headers=headers)).status == status
 
 
 async def test_request_of_the_page_is_accepted(api: Api) -> None:
@@ -90,7 +119,12 @@ async def test_allowed_site_may_call_and_read(api: Api) -> None:
 
 async def test_preflight_of_an_allowed_site_lists_its_permissions(api: Api) -> None:
     path = f"/api/conversations/{uuid4()}"
-    asking = {"Access-Control-Request-Method": "PATCH", "Access-Control-Request-Headers": "content-type"}
+    asking = {
+        "Access-Control-Request-Method": "PATCH",
+        "Access-Control-Request-Headers": "content-type",
+        "Sec-Fetch-Site": "cross-site",
+        "Sec-Fetch-Mode": "cors",
+    }
     answer = await api.request("OPTIONS", path, None, {"Origin": OTHER_SITE, **asking})
     assert answer.status == 204
     assert answer.headers["Access-Control-Allow-Origin"] == OTHER_SITE

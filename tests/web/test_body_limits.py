@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from chatserver.web.http import body_limits
+from chatserver.web.http import lingering
 from tests.kit.http_client import COMPANY, Client
 from tests.kit.http_connection import Connection
 from tests.kit.served_app import serving
@@ -69,22 +69,25 @@ async def test_body_of_the_limit_is_accepted(module_database_url: str) -> None:
 
 
 async def test_body_of_one_byte_more_is_refused(module_database_url: str) -> None:
-    async with connected(module_database_url) as (_, connection):
-        for more in (1, 2, 100_000):
-            await write(connection, f"Content-Length: {LIMIT + more}", body=padded(LIMIT + more))
-            status, headers, body = await answered(connection)
-            assert (status, body) == (413, TOO_LARGE)
-            assert headers["connection"] == "close"
-            assert headers["x-request-id"]
-            # What was read to its end disturbs nothing: the connection would still serve.
-            await write(connection, "Transfer-Encoding: chunked", body=chunked(padded(LIMIT + more), 1_000))
-            assert (await answered(connection))[::2] == (413, TOO_LARGE)
-        await write(connection, "Content-Length: 2", body=b"{}")
-        assert (await answered(connection))[0] == 201
+    async with serving(module_database_url, max_body_bytes=LIMIT) as client:
+        for more in (1, 2, 100_000, 2 * 2**20):
+            body = padded(LIMIT + more)
+            for line, sent in (
+                (f"Content-Length: {len(body)}", body),
+                ("Transfer-Encoding: chunked", chunked(body, 1_000)),
+            ):
+                connection = await client.connect()
+                # All of it is sent before the response is read, as simple clients do.
+                await write(connection, line, body=sent)
+                status, headers, answer = await answered(connection)
+                assert (status, answer) == (413, TOO_LARGE)
+                assert headers["connection"] == "close"
+                assert headers["x-request-id"]
+                assert await ended(connection)
 
 
 async def test_far_too_large_body_is_refused_before_it_is_sent(module_database_url: str) -> None:
-    for length in (LIMIT + body_limits.DISCARDED_BYTES + 1, 2**31, 2**63, 2**64, 10**60):
+    for length in (LIMIT + lingering.DISCARDED_BYTES + 1, 2**31, 2**63, 2**64, 10**60):
         async with connected(module_database_url) as (_, connection):
             await write(connection, f"Content-Length: {length}")
             assert (await answered(connection))[::2] == (413, TOO_LARGE)
@@ -104,7 +107,7 @@ async def test_client_that_expects_continue_is_refused_first(module_database_url
 
 
 async def test_endless_body_is_cut_and_not_kept(module_database_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(body_limits, "DISCARDED_BYTES", 4 * 2**20)
+    monkeypatch.setattr(lingering, "DISCARDED_BYTES", 4 * 2**20)
     piece = b"10000\r\n" + b"x" * 0x10000 + b"\r\n"
     async with connected(module_database_url) as (_, connection):
         tracemalloc.start()

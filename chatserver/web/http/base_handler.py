@@ -12,11 +12,13 @@ from typing import Any, ClassVar, TypeVar
 
 import tornado.web
 from pydantic import BaseModel
+from tornado.http1connection import HTTP1Connection
+from tornado.httputil import HTTPServerRequest
 from tornado.iostream import StreamClosedError
 
 from chatserver import logs
 from chatserver.errors import (
-    BodyTooLargeError,
+    ChatServerError,
     MalformedError,
     NotFoundError,
     Problem,
@@ -24,12 +26,17 @@ from chatserver.errors import (
     ValidationError,
 )
 from chatserver.schemas import CreateMessage, EditMessage, StreamMessage
-from chatserver.services.access import API, Actor
+from chatserver.services.access import Actor
 from chatserver.web.handler_context import HandlerContext
-from chatserver.web.http import body_limits, parsing
+from chatserver.web.http import parsing
+from chatserver.web.http.body_limits import IncomingBody
 from chatserver.web.http.client_address import client_address
 from chatserver.web.http.cors import cors_headers
 from chatserver.web.http.error_responses import error_response
+from chatserver.web.http.guards import under_api
+from chatserver.web.http.origins import request_scheme
+from chatserver.web.http.refusals import ISOLATION_HEADERS
+from chatserver.web.http.server_stream import ServerStream
 
 logger = logging.getLogger(__name__)
 
@@ -40,8 +47,11 @@ IDEMPOTENCY_KEY = re.compile(r"[!-~]{1,255}", re.ASCII)
 _SANE_REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}", re.ASCII)
 
 
+@tornado.web.stream_request_body
 class Handler(tornado.web.RequestHandler):
     """Base of every handler: refuses requests of other sites' pages, and turns errors into responses.
+
+    `prepare` and `admit` run before the body of the request is read, the method that serves the request afterwards.
 
     A subclass implements the methods that it serves. GET serves HEAD, too; a subclass without HEAD sets
     `head = tornado.web.RequestHandler.head`. OPTIONS names the methods.
@@ -50,7 +60,16 @@ class Handler(tornado.web.RequestHandler):
     timed: ClassVar[bool] = True
     """Whether the duration of a request says anything about the server."""
 
+    _ended = False
+
     context: HandlerContext
+
+    def __init__(
+        self, application: tornado.web.Application, request: HTTPServerRequest, *, incoming: IncomingBody, **kwargs: Any
+    ) -> None:
+        self._incoming = incoming
+        incoming.receiver = self
+        super().__init__(application, request, **kwargs)
 
     def initialize(self, context: HandlerContext) -> None:
         self.context = context
@@ -70,16 +89,45 @@ class Handler(tornado.web.RequestHandler):
         self.clear_header("Server")
         self.clear_header("Content-Type")
         self.set_header("Cache-Control", "no-store")
-        self.set_header("X-Content-Type-Options", "nosniff")
+        for name, value in ISOLATION_HEADERS.items():
+            self.set_header(name, value)
         self.set_header("X-Request-Id", self.request_id)
 
     async def prepare(self) -> None:
-        self.context.requests.add(self)
         logs.request_id.set(self.request_id)
-        self.context.access.guard(self.request.path, self.request.headers)
-        if body_limits.exceeds(self.request, self.context.settings.max_body_bytes):
-            raise BodyTooLargeError
+        if self._incoming.complete:
+            self.context.requests.add(self)
+        self.context.guards.check(self.request.path, self.request.headers, self.scheme)
         self.let_other_sites_read()
+        await self.admit()
+        if not _implements(type(self), self.request.method or ""):
+            raise tornado.web.HTTPError(405)
+        self._incoming.admit()
+
+    async def admit(self) -> None:
+        """Raises a ChatServerError to refuse the request before its body is read. The guards have let it pass."""
+
+    def body_arrived(self) -> None:
+        self.context.requests.add(self)
+
+    def refuse(self, error: ChatServerError) -> None:
+        if not self._ended:
+            before = logs.request_id.set(self.request_id)
+            self.send_error(exc_info=(type(error), error, None))
+            logs.request_id.reset(before)
+
+    @property
+    def _stream(self) -> ServerStream | None:
+        """The stream of the connection; None under a server that is not ours."""
+        connection = self.request.connection
+        stream = connection.stream if isinstance(connection, HTTP1Connection) else None
+        return stream if isinstance(stream, ServerStream) else None
+
+    @property
+    def scheme(self) -> str:
+        """The scheme that the client used: http or https."""
+        trusted = self.context.settings.trusted_proxies
+        return request_scheme(self.request.protocol, self.request.remote_ip or "", self.request.headers, trusted)
 
     def compute_etag(self) -> str | None:
         return None
@@ -102,8 +150,8 @@ class Handler(tornado.web.RequestHandler):
     # --- reading ------------------------------------------------------------------------------------------
 
     def body(self, model: type[M]) -> M:
-        """The body of the request as a `model`. Raises what `parsing.parse_body` raises."""
-        return parsing.parse_body(model, self.request.body, self.request.headers)
+        """The body of the request as a `model`; to be called once. Raises what `parsing.parse_body` raises."""
+        return parsing.parse_body(model, self._incoming.take(), self.request.headers)
 
     def message_body(self, model: type[Message]) -> Message:
         """`body` for a body with a message. Raises ValidationError if it is longer than `max_message_chars`, too."""
@@ -146,9 +194,16 @@ class Handler(tornado.web.RequestHandler):
         self.finish()
 
     def finish(self, chunk: str | bytes | dict[Any, Any] | None = None) -> asyncio.Future[None]:
-        if self.context.draining():
-            # The client's next request has to go to another process.
+        self._ended = True
+        self._incoming.release()
+        if self.context.draining() or not self._incoming.complete:
+            # The client's next request has to go to another process; or it could not be told from the rest of this one.
             self.set_header("Connection", "close")
+        stream = self._stream
+        if stream is not None:
+            stream.lingers = not self._incoming.complete
+            if stream.surplus:
+                self.set_header("Connection", "close")
         sent = super().finish(chunk)
         sent.add_done_callback(lambda _: self.context.requests.discard(self))
         return sent
@@ -163,8 +218,6 @@ class Handler(tornado.web.RequestHandler):
             self.set_header("WWW-Authenticate", "Bearer")
         if status == 405:
             self.set_header("Allow", ", ".join(self.allowed_methods()))
-        if status == 413:
-            self.set_header("Connection", "close")
         if isinstance(error, TryLaterError):
             self.set_header("Retry-After", error.retry_after_seconds)
         self.set_header("Content-Type", "application/json")
@@ -196,8 +249,7 @@ class ApiHandler(Handler):
 
     actor: Actor
 
-    async def prepare(self) -> None:
-        await super().prepare()
+    async def admit(self) -> None:
         if self.request.method != "OPTIONS":  # browsers send preflight requests without credentials
             self.actor = await self.context.access.authenticate(self.request.headers)
             self.check_rate()
@@ -212,7 +264,5 @@ class ApiHandler(Handler):
 class NotFoundHandler(Handler):
     """Serves every path without a route: 404."""
 
-    async def prepare(self) -> None:
-        await super().prepare()
-        under_api = self.request.path == API or self.request.path.startswith(f"{API}/")
-        raise NotFoundError("API route not found" if under_api else None)
+    async def admit(self) -> None:
+        raise NotFoundError("API route not found" if under_api(self.request.path) else None)

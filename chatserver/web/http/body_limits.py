@@ -1,94 +1,173 @@
-"""Bodies are bounded before they are read, and one that is too large gets a proper response.
+"""The bodies of requests: bounded each and all together, and refused before they are read where that is possible.
 
-Tornado's own `max_body_size` responds with a bare 400. Here the handler runs all the same, and learns from `exceeds`
-that it has to refuse. At most the limit and one byte of a body are kept. A little more is read and discarded, so that a
-client that sends before it reads gets to see the response. Beyond that the response is sent at once, and Tornado closes
-the connection.
+The headers say how long most bodies are. So a handler checks all that it can before the body: whether the request comes
+from another site, who sends it, and whether its body is too large. Nothing of a refused body is kept.
 """
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable
-from typing import Any
+from typing import Protocol
 
-import tornado.web
-from tornado.http1connection import HTTP1Connection
-from tornado.httputil import (
-    HTTPConnection,
-    HTTPHeaders,
-    HTTPMessageDelegate,
-    HTTPServerRequest,
-    RequestStartLine,
-    ResponseStartLine,
-)
+from tornado.httputil import HTTPHeaders, HTTPMessageDelegate, RequestStartLine, ResponseStartLine
 
-DISCARDED_BYTES = 8 * 1024 * 1024
+from chatserver.errors import BodyTooLargeError, ChatServerError, RequestTooSlowError, UnavailableError
 
-# Tornado's own bound: larger than any real body, because the bound here is ours.
-_NO_BOUND = 10**100
+# How long a body may take to arrive.
+BODY_SECONDS = 60
+# The most bytes of bodies that are kept at once, those of all requests together; more if one body may be larger.
+ALL_BODIES_BYTES = 64 * 1024 * 1024
+# A longer Content-Length than this many digits is not a length that anybody means.
+_MAX_DIGITS = 18
 
 
-def exceeds(request: HTTPServerRequest, max_bytes: int) -> bool:
-    """Whether the body of a request is larger than that, as received or as declared by Content-Length."""
-    return len(request.body) > max_bytes or _declared_bytes(request.headers) > max_bytes
+def declared_bytes(headers: HTTPHeaders) -> int | None:
+    """The length in Content-Length; None if there is none. Raises ValueError if it is not one number.
+
+    The same number given several times is allowed (RFC 9112, section 6.3).
+    """
+    if "Content-Length" not in headers:
+        return None
+    first, *others = (value.strip(" \t") for value in headers["Content-Length"].split(","))
+    if not (first.isascii() and first.isdecimal()) or any(other != first for other in others):
+        raise ValueError("Content-Length is not one number")
+    digits = first.lstrip("0") or "0"
+    return int(digits) if len(digits) <= _MAX_DIGITS else 10**_MAX_DIGITS
 
 
-def _declared_bytes(headers: HTTPHeaders) -> int:
-    """The declared length; 0 if there is none. Tornado refuses one that is not a number."""
-    value = headers.get("Content-Length", "").partition(",")[0]
-    return int(value) if value.isascii() and value.isdecimal() and len(value) <= 100 else 0
+def has_body(headers: HTTPHeaders) -> bool:
+    """Whether a body follows the headers of a request, which are well-formed."""
+    return "Transfer-Encoding" in headers or bool(declared_bytes(headers))
 
 
-class BoundedApplication(tornado.web.Application):
-    """An Application that bounds the bodies of requests. Its handlers must ask `exceeds`."""
+class Bodies:
+    """What the bodies of all requests hold together."""
 
-    def __init__(self, handlers: Any, *, max_body_bytes: int, **settings: Any) -> None:
-        super().__init__(handlers, **settings)
-        self._max_body_bytes = max_body_bytes
-
-    def start_request(self, server_conn: object, request_conn: HTTPConnection) -> HTTPMessageDelegate:
-        delegate = super().start_request(server_conn, request_conn)
-        assert isinstance(request_conn, HTTP1Connection)
-        return _BoundedBody(delegate, request_conn, self._max_body_bytes)
+    def __init__(self, max_bytes: int, all_bytes: int = ALL_BODIES_BYTES) -> None:
+        """`max_bytes` bounds one body, `all_bytes` all of them. The latter is raised to hold two of the largest."""
+        self.max_bytes = max_bytes
+        self.all_bytes = max(all_bytes, 2 * max_bytes)
+        self.held_bytes = 0
 
 
-class _BoundedBody(HTTPMessageDelegate):
-    """Bounds a body before the delegate that collects it."""
+class Receiver(Protocol):
+    """The handler of a request whose body arrives."""
 
-    def __init__(self, delegate: HTTPMessageDelegate, connection: HTTP1Connection, max_bytes: int) -> None:
+    def body_arrived(self) -> None:
+        """The body is complete. Raises a ChatServerError to refuse the request all the same."""
+
+    def refuse(self, error: ChatServerError) -> None:
+        """Respond with an error, and close the connection."""
+
+
+class IncomingBody:
+    """The body of one request. `receiver` is set by the handler."""
+
+    receiver: Receiver
+
+    def __init__(self, bodies: Bodies, *, expected: bool, declared: int | None) -> None:
+        self.complete = not expected
+        """Whether all of it was read. Otherwise the connection cannot serve another request."""
+        self._bodies = bodies
+        self._declared = declared or 0
+        self._received = bytearray()
+
+    def admit(self) -> None:
+        """Raises BodyTooLargeError or UnavailableError for a body that is not to be read, by its declared length."""
+        if self._declared > self._bodies.max_bytes:
+            raise BodyTooLargeError
+        self._require_room(self._declared)
+
+    def add(self, chunk: bytes) -> None:
+        """Keep a piece. Raises as `admit`."""
+        if len(self._received) + len(chunk) > self._bodies.max_bytes:
+            raise BodyTooLargeError
+        self._require_room(len(chunk))
+        self._received += chunk
+        self._bodies.held_bytes += len(chunk)
+
+    def _require_room(self, more: int) -> None:
+        if more and self._bodies.held_bytes + more > self._bodies.all_bytes:
+            raise UnavailableError("Too many requests are being received")
+
+    def take(self) -> bytes:
+        """The whole body, which is not kept any longer."""
+        body = bytes(self._received)
+        self.release()
+        return body
+
+    def release(self) -> None:
+        """Keep nothing. May be called again."""
+        self._bodies.held_bytes -= len(self._received)
+        self._received.clear()
+
+
+class BodyDelegate(HTTPMessageDelegate):
+    """Stands before Tornado's delegate of a handler with `stream_request_body`, and collects the body.
+
+    Tornado closes the connection after a response that it sends before it has read the request to its end. So the
+    handler of a request without a body is started at the end of the request, that of another one after the headers.
+    """
+
+    def __init__(self, delegate: HTTPMessageDelegate, incoming: IncomingBody) -> None:
         self._delegate = delegate
-        self._connection = connection
-        self._max_bytes = max_bytes
-        self._received = 0
-        self._finished = False
+        self._incoming = incoming
+        self._head: tuple[RequestStartLine | ResponseStartLine, HTTPHeaders] | None = None
+        self._deadline: asyncio.TimerHandle | None = None
+        self._over = False
 
     def headers_received(
         self, start_line: RequestStartLine | ResponseStartLine, headers: HTTPHeaders
     ) -> Awaitable[None] | None:
-        self._connection.set_max_body_size(_NO_BOUND)
-        result = self._delegate.headers_received(start_line, headers)
-        declared = _declared_bytes(headers)
-        if declared > self._max_bytes:
-            # A client that sends `Expect: 100-continue` is not told to continue (RFC 9110, section 10.1.1).
-            expectant = headers.pop("Expect", None) is not None
-            if expectant or declared > self._max_bytes + DISCARDED_BYTES:
-                self.finish()
-        return result
-
-    def data_received(self, chunk: bytes) -> Awaitable[None] | None:
-        room = self._max_bytes + 1 - self._received
-        self._received += len(chunk)
-        if self._finished:
+        if self._incoming.complete:
+            self._head = start_line, headers
             return None
-        result = self._delegate.data_received(chunk[:room]) if room > 0 else None
-        if self._received > self._max_bytes + DISCARDED_BYTES:
-            self.finish()
-        return result
+        loop = asyncio.get_running_loop()
+        self._deadline = loop.call_later(BODY_SECONDS, self._refuse, RequestTooSlowError())
+        return self._delegate.headers_received(start_line, headers)
+
+    def data_received(self, chunk: bytes) -> None:
+        if self._over:
+            return
+        try:
+            self._incoming.add(chunk)
+        except ChatServerError as error:
+            self._refuse(error)
 
     def finish(self) -> None:
-        if not self._finished:
-            self._finished = True
+        if self._over:
+            return
+        if self._head is not None:
+            self._over = True
+            self._delegate.headers_received(*self._head)
+            self._delegate.finish()
+            return
+        self._incoming.complete = True
+        try:
+            self._incoming.receiver.body_arrived()
+        except ChatServerError as error:
+            self._refuse(error)
+        else:
+            self._end()
             self._delegate.finish()
 
     def on_connection_close(self) -> None:
-        self._delegate.on_connection_close()
+        if not self._over:
+            self._end()
+            self._incoming.release()
+            if self._head is None:
+                self._delegate.on_connection_close()
+
+    def _refuse(self, error: ChatServerError) -> None:
+        """Respond while the handler waits for the rest of the body, and end the handler."""
+        if not self._over:
+            self._end()
+            self._incoming.release()
+            self._incoming.receiver.refuse(error)
+            self._delegate.on_connection_close()
+
+    def _end(self) -> None:
+        self._over = True
+        if self._deadline is not None:
+            self._deadline.cancel()

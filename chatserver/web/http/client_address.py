@@ -16,7 +16,7 @@ def client_address(peer: str, forwarded_for: str, trusted_proxies: Collection[Ne
     """
     address = peer
     for hop in reversed(forwarded_for.split(",")):
-        if not _is_in(address, trusted_proxies):
+        if not is_in(address, trusted_proxies):
             break
         candidate = hop.strip().strip('"').removeprefix("[").partition("]")[0]
         try:
@@ -26,9 +26,24 @@ def client_address(peer: str, forwarded_for: str, trusted_proxies: Collection[Ne
     return address
 
 
-def _is_in(address: str, networks: Collection[Network]) -> bool:
+def is_in(address: str, networks: Collection[Network]) -> bool:
+    """Whether an address belongs to one of the networks. False for a text that is no address."""
+    parsed = parse_address(address)
+    return parsed is not None and any(parsed in network for network in networks)
+
+
+def counted_address(address: str) -> str:
+    """What stands for a client where clients are counted: for IPv6 a network of 64 bits, since each has a whole one."""
+    parsed = parse_address(address)
+    if isinstance(parsed, ipaddress.IPv6Address):
+        return str(ipaddress.IPv6Network((parsed, 64), strict=False))
+    return address if parsed is None else str(parsed)
+
+
+def parse_address(address: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
+    """An IPv4 address that is written as an IPv6 one, as sockets for both give it, counts as IPv4."""
     try:
         parsed = ipaddress.ip_address(address)
     except ValueError:
-        return False
-    return any(parsed in network for network in networks)
+        return None
+    return (parsed.ipv4_mapped or parsed) if isinstance(parsed, ipaddress.IPv6Address) else parsed

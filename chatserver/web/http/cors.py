@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 
+from chatserver.web.http.origins import parse_origin, parse_origins
+
 _ALLOWED_HEADERS = "Authorization, Content-Type, Idempotency-Key, Last-Event-ID, X-Request-Id"
 _EXPOSED_HEADERS = "Retry-After, X-Request-Id, X-Trigger-Message-Id"
 # How long a browser may cache a preflight response; Chromium accepts two hours at most.
@@ -17,7 +19,7 @@ def cors_headers(
     if not allowed_origins:
         return {}
     origin = headers.get("Origin", "")
-    if origin.lower() not in allowed_origins:
+    if parse_origin(origin) not in parse_origins(allowed_origins):
         return {"Vary": "Origin"}
     added = {
         "Vary": "Origin",

@@ -30,6 +30,7 @@ class StreamingHandler(ApiHandler):
         self._next_look_at = 0.0
 
     def on_connection_close(self) -> None:
+        super().on_connection_close()
         self.gone = True
         self.wake()
 

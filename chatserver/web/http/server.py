@@ -1,0 +1,68 @@
+"""Tornado's HTTPServer with connections of our own: bounded in number, and closed so that clients see the response."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Callable, Iterable
+from functools import partial
+from typing import Any
+
+from tornado.httpserver import HTTPServer
+
+from chatserver.metrics import Metrics
+from chatserver.settings import Settings
+from chatserver.web.http.accepting import Acceptor, connection_limit
+from chatserver.web.http.application import Application
+from chatserver.web.http.body_limits import BODY_SECONDS
+from chatserver.web.http.lingering import Lingering
+from chatserver.web.http.refusals import Refusal, RequestLine
+from chatserver.web.http.server_stream import ServerStream
+
+# How long a client may be silent between two requests.
+IDLE_CONNECTION_SECONDS = 120
+# The most bytes of a request's head.
+MAX_HEAD_BYTES = 64 * 1024
+
+
+class Server(HTTPServer):
+    """Serves an application on sockets. `limit` is the most connections; None: as open files allow."""
+
+    def initialize(  # type: ignore[override]
+        self, application: Application, *, settings: Settings, metrics: Metrics, limit: int | None = None
+    ) -> None:
+        super().initialize(
+            application,
+            idle_connection_timeout=IDLE_CONNECTION_SECONDS,
+            # The handlers' own limit comes first, which gives a response.
+            body_timeout=2 * BODY_SECONDS,
+            max_header_size=MAX_HEAD_BYTES,
+        )
+        self._metrics = metrics
+        self._lingering = Lingering()
+        self._acceptor = Acceptor(
+            self._connected,
+            metrics,
+            limit=connection_limit() if limit is None else limit,
+            per_address=settings.max_connections_per_address,
+            uncounted=settings.trusted_proxies,
+        )
+
+    def add_sockets(self, sockets: Iterable[socket.socket]) -> None:
+        self._acceptor.add(sockets)
+
+    def stop(self) -> None:
+        self._acceptor.stop()
+
+    async def close_all_connections(self) -> None:
+        await super().close_all_connections()
+        self._lingering.close()
+
+    def _connected(self, connection: socket.socket, address: Any, surplus: bool) -> None:
+        on_gone: Callable[[], None] = partial(self._acceptor.gone, address)
+        stream = ServerStream(
+            connection, surplus=surplus, lingering=self._lingering, on_refusal=self._refused, on_gone=on_gone
+        )
+        self.handle_stream(stream, address)
+
+    def _refused(self, line: RequestLine, refusal: Refusal) -> None:
+        self._metrics.request("Refusal", line.method, refusal.status, None)

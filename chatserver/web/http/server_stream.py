@@ -1,0 +1,180 @@
+"""The stream of a connection to the server: requests that Tornado refuses itself get a response like all others.
+
+Tornado reads the head of a request by `read_until_regex`, responds to one that is malformed with a bare line, and
+closes the connection without a word if the head is too long or too slow. This class overrides the stream's public
+methods.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from asyncio import Future
+from collections.abc import Callable
+from types import TracebackType
+from typing import Any
+
+from tornado.iostream import IOStream, StreamClosedError, UnsatisfiableReadError
+
+from chatserver.web.http.lingering import Lingering
+from chatserver.web.http.refusals import (
+    HEAD_TOO_LARGE,
+    HEAD_TOO_SLOW,
+    MALFORMED,
+    MALFORMED_BODY,
+    Refusal,
+    RequestLine,
+    parse_request_line,
+    refuse,
+)
+
+# How long the head of a request may take: from its first byte, and on a new connection from the beginning.
+HEAD_SECONDS = 15.0
+
+# What Tornado writes in response to a malformed request, and to `Expect: 100-continue`.
+_BARE_REFUSAL = b"HTTP/1.1 400 Bad Request\r\n\r\n"
+_CONTINUE = b"HTTP/1.1 100 (Continue)\r\n\r\n"
+
+
+class ServerStream(IOStream):
+    """Calls `on_refusal` for each request that it refuses, and `on_gone` once when the socket is closed."""
+
+    def __init__(
+        self,
+        peer: socket.socket,
+        *,
+        surplus: bool,
+        lingering: Lingering,
+        on_refusal: Callable[[RequestLine, Refusal], None],
+        on_gone: Callable[[], None],
+    ) -> None:
+        super().__init__(peer)
+        self.surplus = surplus
+        """Whether there are too many connections: this one serves one request, and not for long."""
+        self.refusal = MALFORMED
+        """What is wrong with the present request, if Tornado refuses it."""
+        self.lingers = False
+        """Whether the client may still be sending when the connection is closed."""
+        self._lingering = lingering
+        self._on_refusal = on_refusal
+        self._on_gone = on_gone
+        self._deadline: asyncio.TimerHandle | None = None
+        self._is_new = True
+        self._head = b""
+        """The head of the present request, as far as it is known."""
+        self._began = 0.0
+        self._reading_head = False
+        self._responded = False
+
+    # --- the head of a request ------------------------------------------------------------------------------------
+
+    def read_until_regex(self, regex: bytes, max_bytes: int | None = None) -> Future[bytes]:
+        """As in IOStream; Tornado reads nothing but heads of requests by it."""
+        if self.closed():
+            # Requests that lie in the buffer behind the last one must not be carried out.
+            raise StreamClosedError
+        self.refusal, self._head, self._reading_head, self._responded = MALFORMED, b"", True, False
+        self._began = self.io_loop.time()
+        head: Future[bytes] = Future()
+        if self._is_new:
+            self._is_new = False
+            self._start_deadline()
+
+        def began(first: Future[bytes]) -> None:
+            if _passes_failure_on(first, head):
+                return
+            self._head = first.result()
+            self._began = self.io_loop.time()
+            self._start_deadline()
+            try:
+                rest = super(ServerStream, self).read_until_regex(regex, None if max_bytes is None else max_bytes - 1)
+            except StreamClosedError as error:
+                head.set_exception(error)
+            else:
+                _then(rest, ended)
+
+        def ended(rest: Future[bytes]) -> None:
+            self._stop_deadline()
+            if not _passes_failure_on(rest, head):
+                self._head += rest.result()
+                self._reading_head = False
+                head.set_result(self._head)
+
+        _then(super().read_bytes(1), began)
+        return head
+
+    def _start_deadline(self) -> None:
+        if self._deadline is None:
+            self._deadline = asyncio.get_running_loop().call_later(HEAD_SECONDS, self._head_is_late)
+
+    def _stop_deadline(self) -> None:
+        if self._deadline is not None:
+            self._deadline.cancel()
+            self._deadline = None
+
+    def _head_is_late(self) -> None:
+        if self._head:
+            self._refuse(HEAD_TOO_SLOW)
+        self.close()
+
+    # --- the response -------------------------------------------------------------------------------------------
+
+    def write(self, data: bytes | memoryview) -> Future[None]:
+        if data == _BARE_REFUSAL:
+            self.lingers = True
+            data = self._response(self.refusal)
+        elif data != _CONTINUE:
+            self._responded = True
+        return super().write(data)
+
+    def _refuse(self, refusal: Refusal) -> None:
+        self.lingers = True
+        super().write(self._response(refusal))
+
+    def _response(self, refusal: Refusal) -> bytes:
+        if self._responded:
+            return b""
+        self._responded = True
+        line = parse_request_line(self._head)
+        self._on_refusal(line, refusal)
+        return refuse(refusal, line, self.io_loop.time() - self._began)
+
+    # --- the end --------------------------------------------------------------------------------------------------
+
+    def close(
+        self,
+        exc_info: bool
+        | BaseException
+        | tuple[type[BaseException] | None, BaseException | None, TracebackType | None]
+        | None = False,
+    ) -> None:
+        if isinstance(exc_info, UnsatisfiableReadError) and not self.closed():
+            self._refuse(HEAD_TOO_LARGE if self._reading_head else MALFORMED_BODY)
+        self._stop_deadline()
+        super().close(exc_info)
+
+    def close_fd(self) -> None:
+        peer, self.socket = self.socket, None  # type: ignore[assignment]
+        if self.lingers:
+            self._lingering.adopt(peer, self._on_gone)
+        else:
+            peer.close()
+            self._on_gone()
+
+
+def _then(future: Any, callback: Callable[[Future[Any]], None]) -> None:
+    """Call back with a future that is done: at once if it is."""
+    if future.done():
+        callback(future)
+    else:
+        future.add_done_callback(callback)
+
+
+def _passes_failure_on(source: Future[bytes], target: Future[bytes]) -> bool:
+    error = source.exception()
+    if error is None:
+        return target.done()
+    if not target.done():
+        target.set_exception(error)
+        target.exception()  # whoever waited for it may be gone
+    return True
