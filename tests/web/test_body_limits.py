@@ -127,45 +127,6 @@ async def test_endless_body_is_cut_and_not_kept(module_database_url: str, monkey
         assert peak < 3 * 2**20
 
 
-@pytest.mark.parametrize(
-    "request_bytes",
-    [
-        b"\r\n\r\n",
-        b"rubbish\r\n\r\n",
-        b"GET /api/session\r\n\r\n",
-        b"GET /api/session HTTP/9.9\r\nHost: localhost\r\n\r\n",
-        b"GET /api/session HTTP/1.1\r\n\r\n",
-        b"GET /api/session HTTP/1.1\r\nHost: localhost\r\nHost: localhost\r\n\r\n",
-        b"GET /api/session HTTP/1.1\r\nHost: user@localhost\r\n\r\n",
-        b"GET /api/session HTTP/1.1\r\nHost: localhost\r\nBad Header\r\n\r\n",
-        b"GET /api/session?" + b"a&" * 5_000 + b" HTTP/1.1\r\nHost: localhost\r\n\r\n",
-        b"GET /" + b"x" * 70_000 + b" HTTP/1.1\r\nHost: localhost\r\n\r\n",
-        b"POST /api/session HTTP/1.1\r\nHost: localhost\r\nContent-Length: x\r\n\r\n",
-        b"POST /api/session HTTP/1.1\r\nHost: localhost\r\nContent-Length: -1\r\n\r\n",
-        b"POST /api/session HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1, 2\r\n\r\nxx",
-        b"POST /api/session HTTP/1.1\r\nHost: localhost\r\nContent-Length: " + b"9" * 5_000 + b"\r\n\r\n",
-        b"POST /api/session HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\nxyz\r\n\r\n",
-        b"POST /api/session HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n-1\r\n\r\n",
-        b"POST /api/session HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nabcXX\r\n",
-        b"POST /api/session HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: gzip\r\n\r\n",
-    ],
-)
-async def test_bytes_that_are_not_http_harm_nobody(
-    module_database_url: str, caplog: pytest.LogCaptureFixture, request_bytes: bytes
-) -> None:
-    async with connected(module_database_url) as (client, connection):
-        connection.writer.write(request_bytes)
-        connection.writer.write_eof()
-        async with asyncio.timeout(PATIENCE_SECONDS):
-            try:
-                answer = await connection.reader.read()
-            except ConnectionError:
-                answer = b""
-        assert answer == b"" or answer.startswith(b"HTTP/1.1 4"), answer
-        assert (await client.request("GET", "/api/session")).status == 200
-    assert [record for record in caplog.records if record.exc_info] == []
-
-
 async def test_client_that_leaves_in_mid_body_harms_nobody(
     module_database_url: str, caplog: pytest.LogCaptureFixture
 ) -> None:
