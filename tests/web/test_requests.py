@@ -325,6 +325,43 @@ async def test_too_many_requests_are_refused(database_url: str) -> None:
         assert end.status == 204
 
 
+@pytest.mark.parametrize("method", ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"])
+async def test_every_request_under_api_counts(module_database_url: str, method: str) -> None:
+    for template in [*(route.path for route in ROUTES), "/api", "/api/", "/api/nowhere"]:
+        async with serving(module_database_url, requests_per_minute=1) as client:
+            path = re.sub(r"{\w+}", lambda _: str(uuid4()), template)
+            assert (await client.request(method, path)).status != 429
+            refused = await client.request(method, path)
+            assert (refused.status, refused.headers["retry-after"]) == (429, "60"), path
+            # What an operator's tools and the page ask for does not count.
+            for beside in ("/healthz", "/readyz", "/metrics", "/", "/static/nowhere.js"):
+                assert (await client.request("GET", beside)).status in (200, 404)
+
+
+async def test_preflight_of_an_allowed_site_does_not_count(module_database_url: str) -> None:
+    site = "https://app.example.org"
+    asking = {"Origin": site, "Access-Control-Request-Method": "POST", "Sec-Fetch-Site": "cross-site"}
+    async with serving(module_database_url, requests_per_minute=1, allowed_origins=(site,)) as client:
+        for _ in range(3):
+            assert (await client.request("OPTIONS", "/api/session", headers=asking)).status == 204
+        assert (await client.request("GET", "/api/session", headers={"Origin": site})).status == 200
+        refused = await client.request("GET", "/api/session", headers={"Origin": site})
+        assert (refused.status, refused.headers["access-control-allow-origin"]) == (429, site)
+
+
+async def test_limit_counts_a_network_of_ipv6_as_one_client(module_database_url: str) -> None:
+    async with serving(module_database_url, requests_per_minute=1, trusted_proxies=("127.0.0.1",)) as client:
+        for address, status in (
+            ("2001:db8::1", 200),
+            ("2001:db8::ffff:1", 429),
+            ("2001:db8:0:1::1", 200),
+            ("::ffff:192.0.2.1", 200),
+            ("192.0.2.1", 429),
+        ):
+            response = await client.request("GET", "/api/session", headers={"X-Forwarded-For": address})
+            assert response.status == status, address
+
+
 async def test_limit_counts_clients_behind_a_trusted_proxy(database_url: str) -> None:
     path = f"/api/companies/{COMPANY}/conversations"
     async with serving(database_url, requests_per_minute=1, trusted_proxies=("127.0.0.1",)) as client:

@@ -23,6 +23,7 @@ from chatserver.errors import (
     NotFoundError,
     Problem,
     TryLaterError,
+    UnavailableError,
     ValidationError,
 )
 from chatserver.schemas import CreateMessage, EditMessage, StreamMessage
@@ -30,8 +31,8 @@ from chatserver.services.access import Actor
 from chatserver.web.handler_context import HandlerContext
 from chatserver.web.http import parsing
 from chatserver.web.http.body_limits import IncomingBody
-from chatserver.web.http.client_address import client_address
-from chatserver.web.http.cors import cors_headers
+from chatserver.web.http.client_address import client_address, counted_address
+from chatserver.web.http.cors import cors_headers, is_allowed_origin
 from chatserver.web.http.error_responses import error_response
 from chatserver.web.http.guards import under_api
 from chatserver.web.http.origins import request_scheme
@@ -106,6 +107,23 @@ class Handler(tornado.web.RequestHandler):
 
     async def admit(self) -> None:
         """Raises a ChatServerError to refuse the request before its body is read. The guards have let it pass."""
+        if under_api(self.request.path) and not self._is_preflight():
+            self._check_load()
+
+    def _is_preflight(self) -> bool:
+        """Whether a browser asks on behalf of an allowed site's page. It does so unbidden, and costs nothing."""
+        headers, allowed = self.request.headers, self.context.settings.allowed_origins
+        asks = self.request.method == "OPTIONS" and "Access-Control-Request-Method" in headers
+        return asks and bool(allowed) and is_allowed_origin(headers, allowed)
+
+    def _check_load(self) -> None:
+        """Raises UnavailableError if there are too many connections, RateLimitedError if the client asks too often."""
+        if self._stream is not None and self._stream.surplus:
+            raise UnavailableError("Too many connections are open")
+        trusted = self.context.settings.trusted_proxies
+        forwarded_for = self.request.headers.get("X-Forwarded-For", "") if trusted else ""
+        client = client_address(self.request.remote_ip or "", forwarded_for, trusted)
+        self.context.rates.check(counted_address(client))
 
     def body_arrived(self) -> None:
         self.context.requests.add(self)
@@ -250,19 +268,14 @@ class ApiHandler(Handler):
     actor: Actor
 
     async def admit(self) -> None:
+        await super().admit()
         if self.request.method != "OPTIONS":  # browsers send preflight requests without credentials
             self.actor = await self.context.access.authenticate(self.request.headers)
-            self.check_rate()
-
-    def check_rate(self) -> None:
-        """Raises RateLimitedError if the client sends too many requests."""
-        trusted = self.context.settings.trusted_proxies
-        forwarded_for = self.request.headers.get("X-Forwarded-For", "") if trusted else ""
-        self.context.rates.check(client_address(self.request.remote_ip or "", forwarded_for, trusted))
 
 
 class NotFoundHandler(Handler):
     """Serves every path without a route: 404."""
 
     async def admit(self) -> None:
+        await super().admit()
         raise NotFoundError("API route not found" if under_api(self.request.path) else None)

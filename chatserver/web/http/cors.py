@@ -12,18 +12,22 @@ _EXPOSED_HEADERS = "Retry-After, X-Request-Id, X-Trigger-Message-Id"
 _PREFLIGHT_SECONDS = 7_200
 
 
+def is_allowed_origin(headers: Mapping[str, str], allowed_origins: Collection[str]) -> bool:
+    """Whether a request comes from a page of one of these origins."""
+    return parse_origin(headers.get("Origin", "")) in parse_origins(allowed_origins)
+
+
 def cors_headers(
     headers: Mapping[str, str], allowed_origins: Collection[str], methods: Sequence[str]
 ) -> dict[str, str]:
     """The headers to add to the response to a request with these headers. `methods`: those of the path."""
     if not allowed_origins:
         return {}
-    origin = headers.get("Origin", "")
-    if parse_origin(origin) not in parse_origins(allowed_origins):
+    if not is_allowed_origin(headers, allowed_origins):
         return {"Vary": "Origin"}
     added = {
         "Vary": "Origin",
-        "Access-Control-Allow-Origin": origin,
+        "Access-Control-Allow-Origin": headers["Origin"],
         "Access-Control-Expose-Headers": _EXPOSED_HEADERS,
     }
     # A preflight request: the browser asks before it sends the request itself.

@@ -255,6 +255,7 @@ REFUSALS: Mapping[int, Refusal] = {
         "Forbidden", "Not allowed, or sent by another site's page.", errors.ForbiddenError("Not your company")
     ),
     404: Refusal("NotFound", "It does not exist, or not for you.", errors.NotFoundError("Conversation not found")),
+    408: Refusal("TooSlow", "The body took too long to arrive.", errors.RequestTooSlowError()),
     409: Refusal("Conflict", "An answer is being generated in this conversation.", errors.ConflictError()),
     413: Refusal("BodyTooLarge", "The body is too large.", errors.BodyTooLargeError()),
     415: Refusal("UnsupportedMediaType", "The Content-Type is not JSON.", errors.UnsupportedMediaTypeError()),
@@ -277,15 +278,15 @@ _SHARED_HEADERS = (headers.REQUEST_ID, headers.RETRY_AFTER, headers.WWW_AUTHENTI
 
 
 def _statuses_of_refusal(route: Route, operation: Operation) -> set[int]:
-    statuses = {403, 500, 503, *operation.refusals}
+    statuses = {403, 429, 500, 503, *operation.refusals}
     if issubclass(route.handler, ApiHandler):
-        statuses |= {401, 429}
+        statuses.add(401)
     if route.parameters or operation.query or operation.headers:
         statuses.add(400)
     if set(route.parameters) - {"companyId"}:
         statuses.add(404)
     if operation.request:
-        statuses |= {400, 413, 415}
+        statuses |= {400, 408, 413, 415}
     return statuses
 
 
