@@ -25,10 +25,10 @@ class Served(Client):
 
 
 @asynccontextmanager
-async def serving(url: str, **settings: Any) -> AsyncIterator[Served]:
-    """A client of a server that runs in this loop, on the database at `url`."""
+async def serving(url: str, *, connections: int | None = None, **settings: Any) -> AsyncIterator[Served]:
+    """A client of a server that runs in this loop, on the database at `url`. `connections`: the most of them."""
     app = App(Settings(**settings), url, {})
-    server = Server(app.web, settings=app.settings, metrics=app.metrics)
+    server = Server(app.web, settings=app.settings, metrics=app.metrics, limit=connections)
     sockets = bind_sockets(0, "127.0.0.1")
     server.add_sockets(sockets)
     client = Served(sockets[0].getsockname()[1], app)

@@ -19,7 +19,7 @@ from typing import Any
 from tornado.ioloop import IOLoop
 
 from chatserver.metrics import Metrics
-from chatserver.web.http.client_address import Network, counted_address, is_in, parse_address
+from chatserver.web.http.client_address import Network, counted_address, is_in
 
 logger = logging.getLogger(__name__)
 
@@ -58,7 +58,7 @@ class Acceptor:
         uncounted: Collection[Network] = (),
     ) -> None:
         """`limit`: the most connections without the surplus. `per_address`: the most of one address, 0 for no limit;
-        those of `uncounted` networks, of this machine and of Unix sockets are not counted."""
+        those of `uncounted` networks and of Unix sockets are not counted."""
         self._on_connection = on_connection
         self._metrics = metrics
         self._limit = limit
@@ -139,10 +139,7 @@ class Acceptor:
         if not self._per_address or not isinstance(address, tuple):
             return None
         host = str(address[0])
-        parsed = parse_address(host)
-        if (parsed is not None and parsed.is_loopback) or is_in(host, self._uncounted):
-            return None
-        return counted_address(host)
+        return None if is_in(host, self._uncounted) else counted_address(host)
 
     # --- pauses ---------------------------------------------------------------------------------------------------
 

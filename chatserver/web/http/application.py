@@ -20,7 +20,8 @@ class Application(tornado.web.Application):
 
     def __init__(self, handlers: Any, *, bodies: Bodies, **settings: Any) -> None:
         super().__init__(handlers, **settings)
-        self._bodies = bodies
+        self.bodies = bodies
+        """What the bodies of all requests hold together."""
 
     def start_request(self, server_conn: object, request_conn: HTTPConnection) -> HTTPMessageDelegate:
         assert isinstance(request_conn, HTTP1Connection)
@@ -36,7 +37,7 @@ class Application(tornado.web.Application):
         path_kwargs: dict[str, bytes] | None = None,
     ) -> Any:
         headers = request.headers
-        incoming = IncomingBody(self._bodies, expected=has_body(headers), declared=declared_bytes(headers))
+        incoming = IncomingBody(self.bodies, expected=has_body(headers), declared=declared_bytes(headers))
         arguments = {**(target_kwargs or {}), "incoming": incoming}
         delegate = super().get_handler_delegate(request, target_class, arguments, path_args, path_kwargs)
         return BodyDelegate(delegate, incoming)

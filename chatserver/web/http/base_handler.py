@@ -93,6 +93,8 @@ class Handler(tornado.web.RequestHandler):
         for name, value in ISOLATION_HEADERS.items():
             self.set_header(name, value)
         self.set_header("X-Request-Id", self.request_id)
+        if self._stream is not None and self._stream.surplus:
+            self.set_header("Connection", "close")
 
     async def prepare(self) -> None:
         logs.request_id.set(self.request_id)
@@ -220,8 +222,7 @@ class Handler(tornado.web.RequestHandler):
         stream = self._stream
         if stream is not None:
             stream.lingers = not self._incoming.complete
-            if stream.surplus:
-                self.set_header("Connection", "close")
+            stream.is_last = self._headers.get("Connection", "") == "close"
         sent = super().finish(chunk)
         sent.add_done_callback(lambda _: self.context.requests.discard(self))
         return sent

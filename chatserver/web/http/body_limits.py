@@ -16,7 +16,7 @@ from chatserver.errors import BodyTooLargeError, ChatServerError, RequestTooSlow
 
 # How long a body may take to arrive.
 BODY_SECONDS = 60
-# The most bytes of bodies that are kept at once, those of all requests together; more if one body may be larger.
+# The most bytes of bodies that are kept at once, those of all requests together; more if two of the largest need more.
 ALL_BODIES_BYTES = 64 * 1024 * 1024
 # A longer Content-Length than this many digits is not a length that anybody means.
 _MAX_DIGITS = 18
@@ -44,10 +44,10 @@ def has_body(headers: HTTPHeaders) -> bool:
 class Bodies:
     """What the bodies of all requests hold together."""
 
-    def __init__(self, max_bytes: int, all_bytes: int = ALL_BODIES_BYTES) -> None:
-        """`max_bytes` bounds one body, `all_bytes` all of them. The latter is raised to hold two of the largest."""
+    def __init__(self, max_bytes: int) -> None:
+        """`max_bytes` bounds one body."""
         self.max_bytes = max_bytes
-        self.all_bytes = max(all_bytes, 2 * max_bytes)
+        self.all_bytes = max(ALL_BODIES_BYTES, 2 * max_bytes)
         self.held_bytes = 0
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import socket
 from collections.abc import Callable, Iterable
 from functools import partial
@@ -22,6 +23,7 @@ from chatserver.web.http.server_stream import ServerStream
 IDLE_CONNECTION_SECONDS = 120
 # The most bytes of a request's head.
 MAX_HEAD_BYTES = 64 * 1024
+_THIS_MACHINE = (ipaddress.ip_network("127.0.0.0/8"), ipaddress.ip_network("::1"))
 
 
 class Server(HTTPServer):
@@ -44,7 +46,7 @@ class Server(HTTPServer):
             metrics,
             limit=connection_limit() if limit is None else limit,
             per_address=settings.max_connections_per_address,
-            uncounted=settings.trusted_proxies,
+            uncounted=(*_THIS_MACHINE, *settings.trusted_proxies),
         )
 
     def add_sockets(self, sockets: Iterable[socket.socket]) -> None:

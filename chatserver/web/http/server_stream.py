@@ -53,6 +53,8 @@ class ServerStream(IOStream):
         """Whether there are too many connections: this one serves one request, and not for long."""
         self.refusal = MALFORMED
         """What is wrong with the present request, if Tornado refuses it."""
+        self.is_last = False
+        """Whether the response to the present request said that the connection will be closed."""
         self.lingers = False
         """Whether the client may still be sending when the connection is closed."""
         self._lingering = lingering
@@ -70,6 +72,9 @@ class ServerStream(IOStream):
 
     def read_until_regex(self, regex: bytes, max_bytes: int | None = None) -> Future[bytes]:
         """As in IOStream; Tornado reads nothing but heads of requests by it."""
+        if self.is_last and not self.closed():
+            self.lingers = True
+            self.close()
         if self.closed():
             # Requests that lie in the buffer behind the last one must not be carried out.
             raise StreamClosedError
