@@ -190,7 +190,10 @@ class Settings(BaseSettings):
         description="The most answers that this process generates, queues or follows; one more gets 503.",
     )
     requests_per_minute: Whole = Field(
-        default=0, ge=0, le=1_000_000, description="The most requests of one address; one more gets 429; 0: no limit."
+        default=0,
+        ge=0,
+        le=1_000_000,
+        description="The most requests under /api of one address; one more gets 429; 0: no limit.",
     )
     max_connections_per_address: Whole = Field(
         default=0,
@@ -213,7 +216,8 @@ class Settings(BaseSettings):
     )
     allowed_origins: Origins = Field(default=(), description="The origins of other sites whose pages may call the API.")
     trusted_proxies: Networks = Field(
-        default=(), description="Addresses and networks of the proxies whose X-Forwarded-For is believed."
+        default=(),
+        description="Addresses and networks of the proxies whose X-Forwarded-For and X-Forwarded-Proto are believed.",
     )
     log_level: Literal["debug", "info", "warning", "error"] = Field(
         default="info", description="The lowest level that is logged."

@@ -14,7 +14,7 @@ from tests.kit.http_client import COMPANY
 from tests.kit.served_app import serving
 
 OTHER_SITE = "https://app.example.org"
-PATHS = [re.sub(r"{\w+}", lambda _: str(uuid4()), route.path) for route in ROUTES]
+PATHS = [re.sub(r"{\w+}", COMPANY, route.path) for route in ROUTES]
 PATHS += ["/api", "/api/nowhere", "/api/conversations/x", "/api/conversations/%ff", "/healthz", "/readyz", "/metrics"]
 PATHS += ["/", "/c/x", "/static/nowhere.js", "/nowhere"]
 METHODS = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "BREW"]
@@ -91,7 +91,7 @@ async def test_responses_of_a_server_at_its_limits_are_isolated(
         assert response.status == 503
         check(response.headers)
     monkeypatch.setattr(body_limits, "BODY_SECONDS", 0.05)
-    monkeypatch.setattr(server_stream, "HEAD_SECONDS", 0.05)
+    monkeypatch.setattr(server_stream, "HEAD_SECONDS", 0.3)
     async with serving(module_database_url) as server:
         for part, status in (
             (b"POST /api/session HTTP/1.1\r\nHost: localhost\r\nContent-Length: 3\r\n\r\n", 408),

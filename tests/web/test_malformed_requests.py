@@ -7,7 +7,6 @@ import json
 import logging
 import re
 from typing import Any
-from uuid import uuid4
 
 import pytest
 from tornado.httputil import HTTPHeaders
@@ -19,7 +18,7 @@ from tests.kit.http_connection import Connection, dechunk
 from tests.kit.served_app import Served, serving
 from tests.kit.waiting import PATIENCE_SECONDS
 
-PATHS = [re.sub(r"{\w+}", lambda _: str(uuid4()), route.path) for route in ROUTES]
+PATHS = [re.sub(r"{\w+}", COMPANY, route.path) for route in ROUTES]
 PATHS += ["/healthz", "/readyz", "/metrics", "/static/chat.js", "/", "/c/x", "/nowhere", "/api/nowhere"]
 HOST = b"Host: localhost\r\n"
 
@@ -247,14 +246,16 @@ async def test_head_that_trickles_in_gets_408(
     after_another: bool,
 ) -> None:
     caplog.set_level(logging.INFO, "chatserver")
-    monkeypatch.setattr(server_stream, "HEAD_SECONDS", 0.2)
     async with serving(module_database_url) as server:
+        if not after_another:
+            monkeypatch.setattr(server_stream, "HEAD_SECONDS", 1.0)
         connection = await server.connect()
         if after_another:
             await connection.send("GET", "/healthz")
             _, headers = await connection.head()
             await connection.read(int(headers["content-length"]))
             caplog.clear()
+        monkeypatch.setattr(server_stream, "HEAD_SECONDS", 0.2)
         sending = asyncio.create_task(trickle(connection))
         status, headers = await connection.head()
         body = json.loads(await connection.read())
@@ -278,16 +279,17 @@ async def test_new_connection_that_says_nothing_is_closed_in_silence(
 async def test_connection_between_two_requests_may_be_idle_for_longer(
     module_database_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(server_stream, "HEAD_SECONDS", 0.1)
     async with serving(module_database_url) as server:
         connection = await server.connect()
         for _ in range(2):
+            monkeypatch.setattr(server_stream, "HEAD_SECONDS", 15.0)
             await connection.send("POST", f"/api/companies/{COMPANY}/conversations", {})
             status, headers = await connection.head()
             assert status == 201
             await connection.read(int(headers["content-length"]))
+            monkeypatch.setattr(server_stream, "HEAD_SECONDS", 0.01)
             with pytest.raises(TimeoutError):
-                async with asyncio.timeout(0.3):
+                async with asyncio.timeout(0.1):
                     await connection.reader.read(1)
 
 

@@ -48,9 +48,9 @@ class RequestLine(NamedTuple):
     path: str
 
 
-def parse_request_line(head: bytes) -> RequestLine:
-    """The request line of a head that may be malformed or incomplete. The query is left out: it may be private."""
-    match = _REQUEST_LINE.match(head.lstrip(b"\r\n"))
+def parse_request_line(line: bytes) -> RequestLine:
+    """A request line that may be malformed or incomplete. The query is left out: it may be private."""
+    match = _REQUEST_LINE.match(line)
     if match is None:
         return RequestLine("", "")
     return RequestLine(match[1].decode(), match[2].decode().partition("?")[0])

@@ -62,8 +62,8 @@ class ServerStream(IOStream):
         self._on_gone = on_gone
         self._deadline: asyncio.TimerHandle | None = None
         self._is_new = True
-        self._head = b""
-        """The head of the present request, as far as it is known."""
+        self._line = b""
+        """The request line of the present request, as far as it is known."""
         self._began = 0.0
         self._reading_head = False
         self._responded = False
@@ -78,7 +78,7 @@ class ServerStream(IOStream):
         if self.closed():
             # Requests that lie in the buffer behind the last one must not be carried out.
             raise StreamClosedError
-        self.refusal, self._head, self._reading_head, self._responded = MALFORMED, b"", True, False
+        self.refusal, self._line, self._reading_head, self._responded = MALFORMED, b"", True, False
         self._began = self.io_loop.time()
         head: Future[bytes] = Future()
         if self._is_new:
@@ -88,7 +88,7 @@ class ServerStream(IOStream):
         def began(first: Future[bytes]) -> None:
             if _passes_failure_on(first, head):
                 return
-            self._head = first.result()
+            self._line = first.result()
             self._began = self.io_loop.time()
             self._start_deadline()
             try:
@@ -101,9 +101,10 @@ class ServerStream(IOStream):
         def ended(rest: Future[bytes]) -> None:
             self._stop_deadline()
             if not _passes_failure_on(rest, head):
-                self._head += rest.result()
+                whole = self._line + rest.result()
+                self._line = whole.lstrip(b"\r\n").partition(b"\n")[0]
                 self._reading_head = False
-                head.set_result(self._head)
+                head.set_result(whole)
 
         _then(super().read_bytes(1), began)
         return head
@@ -118,7 +119,7 @@ class ServerStream(IOStream):
             self._deadline = None
 
     def _head_is_late(self) -> None:
-        if self._head:
+        if self._line:
             self._refuse(HEAD_TOO_SLOW)
         self.close()
 
@@ -140,7 +141,7 @@ class ServerStream(IOStream):
         if self._responded:
             return b""
         self._responded = True
-        line = parse_request_line(self._head)
+        line = parse_request_line(self._line)
         self._on_refusal(line, refusal)
         return refuse(refusal, line, self.io_loop.time() - self._began)
 
