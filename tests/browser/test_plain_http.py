@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from urllib.parse import urlsplit
 
 import pytest
 from playwright.sync_api import BrowserContext, Request, expect
 
 from tests.browser.chat import ECHO, Chat, words
-from tests.browser.conftest import LAN_HOST, OpenContext, Server
+from tests.browser.conftest import LAN_HOST, Complaints, OpenContext, Server
 
 pytestmark = pytest.mark.browser
 
@@ -16,6 +17,14 @@ pytestmark = pytest.mark.browser
 @pytest.fixture
 def context(open_context: OpenContext, server: Server) -> BrowserContext:
     return open_context(base_url=f"http://{LAN_HOST}:{urlsplit(server.url).port}")
+
+
+@pytest.fixture(autouse=True)
+def _policy_that_is_of_no_use_here(complaints: Complaints) -> Iterator[None]:
+    """Chromium says of each page over plain HTTP that it cannot isolate its window."""
+    yield
+    ignored = "The Cross-Origin-Opener-Policy header has been ignored"
+    complaints.texts[:] = [text for text in complaints.texts if not text.startswith(ignored)]
 
 
 def test_conversation_and_copying_work_over_plain_http(context: BrowserContext, server: Server) -> None:
