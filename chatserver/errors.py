@@ -107,6 +107,8 @@ ErrorCode = Literal[
     "timeout",
     "interrupted",
     "bad_response",
+    "refused",
+    "prompt_too_long",
     "answer_too_long",
     "internal",
 ]
@@ -120,11 +122,13 @@ class ProviderError(ChatServerError):
     """The model could not answer
 
     `code` says how it failed. The message goes to clients: it holds no key, no URL, and no text of the provider.
+    `in_pause`: the model had hung up by the time at which its consumer came back from a pause.
     """
 
-    def __init__(self, code: ErrorCode, message: str) -> None:
+    def __init__(self, code: ErrorCode, message: str, *, in_pause: bool = False) -> None:
         super().__init__(message)
         self.code: ErrorCode = code
+        self.in_pause = in_pause
 
     @property
     def retryable(self) -> bool:

@@ -80,6 +80,10 @@ class ProviderSettings(BaseModel):
     max_tokens_field: Literal["max_tokens", "max_completion_tokens"] = Field(
         default="max_tokens", description="The name by which an OpenAI-compatible server knows max_tokens."
     )
+    ask_for_usage: bool = Field(
+        default=True,
+        description="Whether an OpenAI-compatible server is asked for token counts (stream_options in the request).",
+    )
     max_prompt_chars: Whole = Field(
         default=400_000,
         ge=1,

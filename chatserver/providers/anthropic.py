@@ -2,25 +2,18 @@
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
 from chatserver.providers.base import Delta, Prompt, Usage
-from chatserver.providers.failures import reported
+from chatserver.providers.error_events import error_of_part
+from chatserver.providers.shapes import NO_DELTAS, content_deltas, count
 from chatserver.providers.turns import alternate, lift_system
-from chatserver.providers.wire import NO_DELTAS, ResponseReader, messages_of, reasoning_deltas, text_deltas
+from chatserver.providers.wire import STREAM_FIELD, ResponseReader, messages_of
 from chatserver.settings import ProviderSettings
 
 _VERSION = "2023-06-01"
 # The API requires a bound. All of Anthropic's models allow this one.
 _DEFAULT_MAX_TOKENS = 4096
-_STOP_REASONS = {
-    "end_turn": "stop",
-    "stop_sequence": "stop",
-    "max_tokens": "length",
-    "model_context_window_exceeded": "length",
-    "refusal": "content_filter",
-}
 _INPUT_COUNTS = ("input_tokens", "cache_creation_input_tokens", "cache_read_input_tokens")
 
 
@@ -36,6 +29,7 @@ class Messages:
         self.headers = {"anthropic-version": _VERSION}
         if api_key is not None:
             self.headers["x-api-key"] = api_key
+        self.optional_fields = STREAM_FIELD
         self._settings = settings
 
     def body(self, prompt: Prompt) -> dict[str, Any]:
@@ -69,49 +63,47 @@ class MessageReader(ResponseReader):
         super().__init__()
         self._counts: dict[str, int] = {}
 
-    def read(self, data: str) -> tuple[Delta, ...]:
-        event = json.loads(data)
-        kind = event["type"]
+    def _take(self, event: dict[str, Any]) -> tuple[Delta, ...]:
+        kind = event.get("type")
         if kind == "content_block_delta":
-            return self._piece(event["delta"])
+            return self._note(_piece(event.get("delta")))
         if kind == "content_block_start":
-            return self._piece(event["content_block"])
+            return self._note(_piece(event.get("content_block")))
         if kind == "message_start":
-            self._count(event["message"].get("usage"))
+            self._take_message(event.get("message"))
         elif kind == "message_delta":
             self._count(event.get("usage"))
-            self._stop(event["delta"].get("stop_reason"))
+            self._take_message(event.get("delta"))
         elif kind == "message_stop":
-            self._stop(self.stop_reason or "end_turn")
-            self.over = True
-        elif kind == "error":
-            raise reported(event["error"])
-        elif kind == "message":
-            self._count(event.get("usage"))
-            self._stop(event["stop_reason"])
-            return sum(map(self._piece, event["content"]), NO_DELTAS)
+            self.end()
+        elif kind == "message" or (kind is None and "content" in event):
+            self._take_message(event)
+            return self._whole(content_deltas(event.get("content")))
         # `ping`, `content_block_stop` and others: the API asks clients to ignore unknown events.
         return NO_DELTAS
 
-    @staticmethod
-    def _piece(piece: dict[str, Any]) -> tuple[Delta, ...]:
-        """The deltas of a block, or of a piece of one; blocks of other kinds (signatures, tools) have none."""
-        kind = piece["type"]
-        if kind in ("text_delta", "text"):
-            return text_deltas(piece["text"])
-        if kind in ("thinking_delta", "thinking"):
-            return reasoning_deltas(piece["thinking"])
-        return NO_DELTAS
+    def _take_message(self, message: Any) -> None:
+        """Take in all of a message, or of a change to one, but its content."""
+        if (error := error_of_part(message)) is not None:
+            raise error
+        if isinstance(message, dict):
+            self._count(message.get("usage"))
+            self._stop(message.get("stop_reason"))
 
-    def _stop(self, reason: Any) -> None:
-        if reason and isinstance(reason, str):
-            self.stop_reason = _STOP_REASONS.get(reason, reason)
-
-    def _count(self, counts: dict[str, Any] | None) -> None:
+    def _count(self, counts: Any) -> None:
         """Take in the tokens counted so far. Later counts replace earlier ones."""
-        if counts is None:
+        if not isinstance(counts, dict):
             return
-        self._counts.update((name, count) for name, count in counts.items() if type(count) is int)
+        for name in (*_INPUT_COUNTS, "output_tokens"):
+            if (number := count(counts.get(name))) is not None:
+                self._counts[name] = number
         if "output_tokens" in self._counts and "input_tokens" in self._counts:
             sent = sum(self._counts.get(name, 0) for name in _INPUT_COUNTS)
             self.usage = Usage(sent, self._counts["output_tokens"])
+
+
+def _piece(piece: Any) -> tuple[Delta, ...]:
+    """The deltas of a block, or of a piece of one; blocks of other kinds (signatures, tools) have none."""
+    if (error := error_of_part(piece)) is not None:
+        raise error
+    return content_deltas(piece)

@@ -80,12 +80,15 @@ class Provider(Protocol):
 
     `needs_user_turn`: it reads a whole conversation, and cannot answer without a question. `max_prompt_chars`: how long
     a prompt may be; of the messages before the question, the newest that fit are sent.
+
+    A consumer that paused before it takes the next delta sends True (`asend(True)`, in place of `__anext__()`). If the
+    model had hung up by then, the error that follows has `in_pause`: the pause is to blame, not the model.
     """
 
     needs_user_turn: bool
     max_prompt_chars: int
 
-    def generate(self, prompt: Prompt) -> AsyncGenerator[Delta]: ...
+    def generate(self, prompt: Prompt) -> AsyncGenerator[Delta, bool | None]: ...
 
     def close(self) -> None:
         """Close what the provider keeps between answers (idle connections)."""

@@ -27,7 +27,7 @@ class EchoProvider:
     def __init__(self, pace_seconds: float = 0.005) -> None:
         self._pace_seconds = pace_seconds
 
-    async def generate(self, prompt: Prompt) -> AsyncGenerator[Delta]:
+    async def generate(self, prompt: Prompt) -> AsyncGenerator[Delta, bool | None]:
         text = f"Echo from agent: {prompt.turns[-1].content}" if prompt.turns else "No message to echo."
         loop = asyncio.get_running_loop()
         due = loop.time()

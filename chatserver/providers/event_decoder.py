@@ -1,36 +1,47 @@
-"""Decoding an event stream (WHATWG HTML, section 9.2), or a plain body, from bytes cut anywhere; no I/O."""
+"""Decoding an event stream (WHATWG HTML, section 9.2) from bytes cut anywhere; no I/O."""
 
 from __future__ import annotations
+
+from typing import NamedTuple
+
+from chatserver.providers.pictures import PictureTrimmer, TooLongError
 
 _BOM = b"\xef\xbb\xbf"
 
 
-class TooLongError(Exception):
-    """A line or an event of the stream, or a body, is longer than it may be"""
+class ServerEvent(NamedTuple):
+    """What a model sent at once: the data of an event with the event's name, or a JSON body, which has no name."""
+
+    data: str
+    name: str = ""
 
 
 class EventStreamDecoder:
-    """Turns the bytes of an event stream into the data of its events.
+    """Turns the bytes of an event stream into its events.
 
     How the bytes are cut into `feed`s makes no difference. Lines may end with LF, CRLF or CR. A leading BOM, comments,
-    all fields but `data`, and events without data are ignored. Bytes that are not UTF-8 become U+FFFD, as the standard
-    says.
+    the fields `id` and `retry`, and events without data are ignored. Bytes that are not UTF-8 become U+FFFD, as the
+    standard says. Two things are beyond the standard: an event named `error` counts without data, too, and a line that
+    begins with `{` is an event of its own. Servers whose stream fails write their error that way.
 
-    `max_line_bytes` bounds one line, and the data of one event; so it bounds the memory of the decoder.
+    `max_line_bytes` bounds one line, and the data of one event, both without the pictures in them; so it bounds the
+    memory of the decoder.
     """
 
-    __slots__ = ("_after_cr", "_at_start", "_data", "_data_bytes", "_max_line_bytes", "_tail")
+    __slots__ = ("_after_cr", "_at_start", "_data", "_data_bytes", "_max_line_bytes", "_name", "_tail", "_trimmer")
 
     def __init__(self, max_line_bytes: int) -> None:
         self._max_line_bytes = max_line_bytes
+        self._trimmer = PictureTrimmer(max_line_bytes)
         self._tail = bytearray()  # the incomplete line
         self._data: list[bytes] = []  # the data lines of the incomplete event
         self._data_bytes = 0
+        self._name = ""
         self._at_start = True
         self._after_cr = False
 
-    def feed(self, chunk: bytes) -> list[str]:
-        """The data of the events that `chunk` completes. Raises TooLongError; the stream ends there."""
+    def feed(self, chunk: bytes) -> list[ServerEvent]:
+        """The events that `chunk` completes. Raises TooLongError; the stream ends there."""
         if self._after_cr and chunk:
             self._after_cr = False
             if chunk[0] == 0x0A:
@@ -41,64 +52,61 @@ class EventStreamDecoder:
         end = chunk.rfind(b"\n")
         if end < 0:
             self._tail += chunk
-            if len(self._tail) > self._max_line_bytes:
-                raise TooLongError
+            self._bound_tail()
             return []
         block = chunk[:end]
         if self._tail:
             block = bytes(self._tail) + block
         self._tail = bytearray(chunk[end + 1 :])
+        self._bound_tail()
         lines = block.split(b"\n")
-        if len(self._tail) > self._max_line_bytes or (
-            len(block) > self._max_line_bytes and max(map(len, lines)) > self._max_line_bytes
-        ):
-            raise TooLongError
+        if len(block) > self._max_line_bytes:
+            lines = [line if len(line) <= self._max_line_bytes else self._trimmer.trim(line) for line in lines]
         return self._take(lines)
 
-    def end(self) -> list[str]:
-        """The data of an event that the end of the stream completes: servers often omit its empty line."""
+    def end(self) -> list[ServerEvent]:
+        """The event that the end of the stream completes: servers often omit its empty line."""
         lines = [bytes(self._tail), b""]
         self._tail.clear()
         return self._take(lines)
 
-    def _take(self, lines: list[bytes]) -> list[str]:
+    def _bound_tail(self) -> None:
+        if len(self._tail) > self._max_line_bytes:
+            self._tail = bytearray(self._trimmer.trim_beginning(self._tail))
+
+    def _take(self, lines: list[bytes]) -> list[ServerEvent]:
         if self._at_start:
             self._at_start = False
             lines[0] = lines[0].removeprefix(_BOM)
-        events = []
+        events: list[ServerEvent] = []
         data = self._data
         for line in lines:
             if line.startswith(b"data:") or line == b"data":
                 value = line[6:] if line[5:6] == b" " else line[5:]
+                data.append(value)
                 self._data_bytes += len(value) + 1
                 if self._data_bytes > self._max_line_bytes:
-                    raise TooLongError
-                data.append(value)
-            elif not line and data:
-                text = (data[0] if len(data) == 1 else b"\n".join(data)).decode("utf-8", "replace")
-                data.clear()
-                self._data_bytes = 0
-                if text:
-                    events.append(text)
+                    self._trim_data()
+            elif not line:
+                if data or self._name:
+                    self._dispatch(events)
+            elif line.startswith(b"event:"):
+                self._name = line[6:].decode("utf-8", "replace").strip()
+            elif line.startswith(b"{"):
+                events.append(ServerEvent(line.decode("utf-8", "replace")))
         return events
 
+    def _dispatch(self, events: list[ServerEvent]) -> None:
+        data, name = self._data, self._name
+        text = (data[0] if len(data) == 1 else b"\n".join(data)).decode("utf-8", "replace")
+        data.clear()
+        self._data_bytes = 0
+        self._name = ""
+        if text or name.lower() == "error":
+            events.append(ServerEvent(text, name))
 
-class WholeBodyDecoder:
-    """Reads a body that is not an event stream as one event of at most `max_bytes`."""
-
-    __slots__ = ("_body", "_max_bytes")
-
-    def __init__(self, max_bytes: int) -> None:
-        self._max_bytes = max_bytes
-        self._body = bytearray()
-
-    def feed(self, chunk: bytes) -> list[str]:
-        """No data yet. Raises TooLongError."""
-        self._body += chunk
-        if len(self._body) > self._max_bytes:
+    def _trim_data(self) -> None:
+        self._data = [self._trimmer.trim(value) for value in self._data]
+        self._data_bytes = sum(len(value) + 1 for value in self._data)
+        if self._data_bytes > self._max_line_bytes:
             raise TooLongError
-        return []
-
-    def end(self) -> list[str]:
-        """The body as the data of one event."""
-        return [self._body.decode("utf-8-sig", "replace")]

@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import json
 import random
+import re
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import Any
 
 from chatserver.errors import ErrorCode, ProviderError
+from chatserver.providers.prompt_length import TOO_LONG_WORDS, tells_of_too_long_prompt
 
 # The longest wait before a request is sent again. A model that asks for a longer one is not asked again: the
 # reader gets the error at once.
@@ -27,12 +29,18 @@ _MESSAGES: Mapping[ErrorCode, str] = {
     "timeout": "The model took too long to answer",
     "interrupted": "The model's answer broke off",
     "bad_response": "The model's provider gave a response that cannot be used",
+    "refused": "The model's provider refused the request",
+    "prompt_too_long": (
+        "This conversation is too long for the model. Begin a new one, or branch from an earlier message; "
+        "the operator can lower max_prompt_chars"
+    ),
     "internal": "The answer could not be generated",
 }
 
 # The `code` and `type` of error objects, from OpenAI, Anthropic and compatible servers. Only these words are repeated:
 # others may contain a key, or a part of a message.
 _WORDS: Mapping[str, ErrorCode] = {
+    **dict.fromkeys(TOO_LONG_WORDS, "prompt_too_long"),
     "authentication_error": "unauthorized",
     "permission_error": "unauthorized",
     "invalid_api_key": "unauthorized",
@@ -43,26 +51,30 @@ _WORDS: Mapping[str, ErrorCode] = {
     "api_error": "unavailable",
     "overloaded_error": "unavailable",
     "server_error": "unavailable",
-    "billing_error": "bad_response",
-    "content_policy_violation": "bad_response",
-    "context_length_exceeded": "bad_response",
-    "exceed_context_size_error": "bad_response",
-    "invalid_request_error": "bad_response",
-    "invalid_value": "bad_response",
-    "model_not_found": "bad_response",
-    "not_found_error": "bad_response",
-    "request_too_large": "bad_response",
-    "unknown_parameter": "bad_response",
-    "unsupported_parameter": "bad_response",
-    "unsupported_value": "bad_response",
+    "billing_error": "refused",
+    "content_policy_violation": "refused",
+    "invalid_request_error": "refused",
+    "invalid_value": "refused",
+    "model_not_found": "refused",
+    "not_found_error": "refused",
+    "unknown_parameter": "refused",
+    "unsupported_parameter": "refused",
+    "unsupported_value": "refused",
 }
+
+
+# The statuses with which servers refuse a prompt that is too long; some answer 500. 413 needs no further words.
+_REFUSING_STATUSES = (400, 422, 500)
+# Of the text of an error so much is looked at.
+_TEXT_CHARS = 16_384
 
 
 class AttemptError(ProviderError):
     """One try to get an answer failed
 
     `reason` is for the log and says more than the message. `again`: the same request may succeed in a moment.
-    `wait_seconds`: how long the model asked to wait (None: it did not say).
+    `wait_seconds`: how long the model asked to wait (None: it did not say). `text` is what the provider said, in lower
+    case; it may hold secrets, and is only searched.
     """
 
     def __init__(
@@ -73,39 +85,57 @@ class AttemptError(ProviderError):
         message: str | None = None,
         again: bool = False,
         wait_seconds: float | None = None,
+        text: str = "",
     ) -> None:
         super().__init__(code, message or _MESSAGES[code])
         self.reason = reason
         self.again = again
         self.wait_seconds = wait_seconds
+        self.text = text
 
 
 def refused(status: int, headers: Mapping[str, str], body: bytes) -> AttemptError:
-    """The failure that an HTTP response means. Only an error word of `body`, its beginning, is used."""
-    code = _code_of_status(status)
-    message = None
-    if code == "bad_response":
-        message = f"The model's provider refused the request (HTTP status {status})"
+    """The failure that an HTTP response means. Of `body`, its beginning, only an error word is repeated."""
+    text = body[: 4 * _TEXT_CHARS].decode("utf-8", "replace")[:_TEXT_CHARS].lower()
     word = _error_word(body)
+    code = _code_of_status(status)
+    if _is_too_long(status, word, text):
+        code = "prompt_too_long"
+    message = f"{_MESSAGES[code]} (HTTP status {status})" if code == "refused" else None
     return AttemptError(
         code,
         f"HTTP status {status}" + (f", {word}" if word else ""),
         message=message,
-        again=status == 429 or status >= 500,
+        again=code != "prompt_too_long" and (status == 429 or status >= 500),
         wait_seconds=_retry_after_seconds(headers.get("Retry-After", "")),
+        text=text,
     )
 
 
 def reported(error: Any) -> AttemptError:
-    """The failure that an error object within a stream means."""
-    status = error.get("code") if isinstance(error, dict) else None
+    """The failure that an error means which is reported with status 200: an object, or anything else."""
+    status = _status_of(error)
     word = _word_of(error)
-    if isinstance(status, int) and 400 <= status <= 599:
+    text = _text_of(error)
+    if _is_too_long(status or 400, word, text):
+        code: ErrorCode = "prompt_too_long"
+    elif status is not None:
         code = _code_of_status(status)
     else:
         code = _WORDS[word] if word else "unavailable"
     reason = f"the model reported {word or 'an error'}"
-    return AttemptError(code, reason, again=code in ("rate_limited", "unavailable"))
+    return AttemptError(code, reason, again=code in ("rate_limited", "unavailable"), text=text)
+
+
+def _is_too_long(status: int, word: str | None, text: str) -> bool:
+    if status in (401, 403, 429):
+        return False
+    return (
+        status == 413
+        or word in TOO_LONG_WORDS
+        or any(each in text for each in TOO_LONG_WORDS)
+        or (status in _REFUSING_STATUSES and tells_of_too_long_prompt(text))
+    )
 
 
 def wait_seconds(failure: AttemptError, attempt: int) -> float | None:
@@ -129,22 +159,52 @@ def _code_of_status(status: int) -> ErrorCode:
         return "rate_limited"
     if status in (408, 504):
         return "timeout"
-    return "unavailable" if status >= 500 else "bad_response"
+    return "unavailable" if status >= 500 else "refused"
 
 
 def _error_word(body: bytes) -> str | None:
     try:
-        return _word_of(json.loads(body)["error"])
-    except (ValueError, LookupError, TypeError, RecursionError):
+        return _word_of(json.loads(body))
+    except (ValueError, RecursionError):
         return None
 
 
 def _word_of(error: Any) -> str | None:
-    """The error word of an error object, if we know it; `code` is more precise than `type`."""
+    """The error word of an error object, or of the object that holds it, if we know it.
+
+    `code` is more precise than `type`, and both than `status`.
+    """
+    if isinstance(error, list) and error:  # Google puts its errors into a list
+        error = error[0]
     if not isinstance(error, dict):
         return None
-    names = (error.get("code"), error.get("type"))
-    return next((name for name in names if isinstance(name, str) and name in _WORDS), None)
+    if isinstance(error.get("error"), dict):
+        error = error["error"]
+    names = (error.get(key) for key in ("code", "type", "error_type", "status"))
+    return next((name.lower() for name in names if isinstance(name, str) and name.lower() in _WORDS), None)
+
+
+def _status_of(error: Any) -> int | None:
+    """The HTTP status that an error holds, or is."""
+    values = [error]
+    if isinstance(error, dict):
+        values = [error.get(key) for key in ("code", "status", "status_code", "http_code", "error_code")]
+        inner = error.get("error")
+        values += [inner.get("code"), inner.get("status")] if isinstance(inner, dict) else [inner]
+    for value in values:
+        number = int(value) if isinstance(value, str) and re.fullmatch(r"[0-9]{3}", value) else value
+        if isinstance(number, int) and 400 <= number <= 599:
+            return number
+    return None
+
+
+def _text_of(error: Any) -> str:
+    if isinstance(error, str):
+        return error[:_TEXT_CHARS].lower()
+    try:
+        return json.dumps(error, ensure_ascii=False)[:_TEXT_CHARS].lower()
+    except (ValueError, RecursionError):
+        return ""
 
 
 def _retry_after_seconds(value: str) -> float | None:

@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
-import json
+import re
+from collections.abc import Mapping
 from typing import Any
 
 from chatserver.providers.base import Delta, Prompt, Usage
-from chatserver.providers.failures import reported
+from chatserver.providers.error_events import error_of_part
+from chatserver.providers.shapes import NO_DELTAS, content_deltas, count, reasoning_deltas
 from chatserver.providers.turns import alternate, lift_system
-from chatserver.providers.wire import NO_DELTAS, ResponseReader, messages_of, reasoning_deltas, text_deltas
+from chatserver.providers.wire import STREAM_FIELD, ResponseReader, messages_of
 from chatserver.settings import ProviderSettings
+
+# Servers use either name; some send both, with the same text.
+_REASONING_KEYS = ("reasoning_content", "reasoning", "thinking", "reasoning_text", "reasoning_details")
+# A refusal is the model's text in place of an answer.
+_CONTENT_KEYS = ("content", "refusal", "text")
+# How errors name the field, or what is in it.
+_STREAM_OPTIONS = re.compile(r"stream[_ -]?options|include_usage")
 
 
 class ChatCompletions:
@@ -22,6 +31,7 @@ class ChatCompletions:
     def __init__(self, base_url: str, settings: ProviderSettings, api_key: str | None) -> None:
         self.url = f"{base_url}/chat/completions"
         self.headers = {"Authorization": f"Bearer {api_key}"} if api_key is not None else {}
+        self.optional_fields: Mapping[str, re.Pattern[str]] = {"stream_options": _STREAM_OPTIONS, **STREAM_FIELD}
         self._settings = settings
 
     def body(self, prompt: Prompt) -> dict[str, Any]:
@@ -33,7 +43,9 @@ class ChatCompletions:
             messages = messages_of(prompt.turns)
         if system:
             messages.insert(0, {"role": "system", "content": system})
-        body: dict[str, Any] = {"messages": messages, "stream": True, "stream_options": {"include_usage": True}}
+        body: dict[str, Any] = {"messages": messages, "stream": True}
+        if self._settings.ask_for_usage:
+            body["stream_options"] = {"include_usage": True}
         model = prompt.model or self._settings.model
         if model is not None:
             body["model"] = model
@@ -53,35 +65,43 @@ class ChatCompletionReader(ResponseReader):
 
     __slots__ = ()
 
-    def read(self, data: str) -> tuple[Delta, ...]:
-        if data.startswith("[DONE]"):
-            self.over = True
-            self.stop_reason = self.stop_reason or "stop"
-            return NO_DELTAS
-        event = json.loads(data)
-        if error := event.get("error"):
-            raise reported(error)
-        if usage := event.get("usage"):
-            self.usage = _usage(usage)
+    def _take(self, event: dict[str, Any]) -> tuple[Delta, ...]:
+        self._count(event.get("usage"))
         choices = event.get("choices")
-        if not choices:
+        choice = choices[0] if isinstance(choices, list) and choices else choices
+        if not isinstance(choice, dict):
             return NO_DELTAS
-        choice = choices[0]
-        reason = choice.get("finish_reason")
-        if reason and isinstance(reason, str):
-            self.stop_reason = reason
-        piece = choice.get("delta") or choice.get("message")
-        deltas = NO_DELTAS
-        if piece:
-            # Servers use either name; some send both, with the same text.
-            if reasoning := piece.get("reasoning_content") or piece.get("reasoning"):
-                deltas = reasoning_deltas(reasoning)
-            # A refusal is the model's text in place of an answer.
-            if text := piece.get("content") or piece.get("refusal"):
-                deltas += text_deltas(text)
+        if (error := error_of_part(choice)) is not None:
+            raise error
+        self._stop(choice.get("finish_reason"))
+        delta, message = choice.get("delta"), choice.get("message")
+        deltas = self._note(_piece(delta)) if delta else NO_DELTAS
+        if message:
+            deltas += self._whole(_piece(message))
+        elif delta is None and "text" in choice:
+            deltas = content_deltas(choice["text"])
+        if "usage" in choice:  # Moonshot
+            self._count(choice["usage"])
         return deltas
 
+    def _count(self, counts: Any) -> None:
+        if isinstance(counts, dict):
+            sent, received = count(counts.get("prompt_tokens")), count(counts.get("completion_tokens"))
+            if sent is not None and received is not None:
+                self.usage = Usage(sent, received)
 
-def _usage(counts: dict[str, Any]) -> Usage | None:
-    sent, received = counts.get("prompt_tokens"), counts.get("completion_tokens")
-    return Usage(sent, received) if type(sent) is int and type(received) is int else None
+
+def _piece(piece: Any) -> tuple[Delta, ...]:
+    """The deltas of a delta or a message."""
+    if not isinstance(piece, dict):
+        return content_deltas(piece)
+    if (error := error_of_part(piece)) is not None:
+        raise error
+    deltas = NO_DELTAS
+    for key in _REASONING_KEYS:
+        if piece.get(key) and (deltas := reasoning_deltas(piece[key])):
+            break
+    for key in _CONTENT_KEYS:
+        if piece.get(key) and (content := content_deltas(piece[key])):
+            return deltas + content
+    return deltas

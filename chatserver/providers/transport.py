@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import select
 import ssl
 from collections.abc import Mapping
 from typing import Any
@@ -21,6 +22,8 @@ from tornado.tcpclient import TCPClient
 
 logger = logging.getLogger(__name__)
 
+# What `poll` says of a socket whose other end was closed, even if bytes that came before are still unread.
+_HUNG_UP = select.POLLHUP | select.POLLERR | getattr(select, "POLLRDHUP", 0)
 # Tornado reads a quarter of this at once. No more than this waits in one stream.
 _BUFFER_BYTES = 256 * 1024
 _PARAMETERS = HTTP1ConnectionParameters(
@@ -134,6 +137,19 @@ class Exchange(HTTPMessageDelegate):
     def media_type(self) -> str:
         """The media type of the body in lower case, without parameters; empty if the model does not say."""
         return self.headers.get("Content-Type", "").partition(";")[0].strip().lower()
+
+    @property
+    def encoding(self) -> str:
+        """How the body is compressed; empty if the model does not say."""
+        return self.headers.get("Content-Encoding", "")
+
+    def hung_up(self) -> bool:
+        """Whether the model has closed its end by now. Bytes that it sent before may still be unread."""
+        if self._stream is None or self._ended or self._stream.closed():
+            return True
+        poll = select.poll()
+        poll.register(self._stream.fileno(), _HUNG_UP)
+        return bool(poll.poll(0))
 
     async def read(self, deadline: float) -> bytes:
         """The next bytes of the body; empty at its end. `deadline` is a time of the running loop.

@@ -2,51 +2,107 @@
 
 from __future__ import annotations
 
+import json
+import re
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
+from re import Pattern
 from typing import Any, Protocol
 
-from chatserver.providers.base import Delta, Prompt, ReasoningDelta, TextDelta, Turn, Usage
+from chatserver.providers.base import Delta, Prompt, Turn, Usage
+from chatserver.providers.error_events import error_of_event, error_of_text
+from chatserver.providers.event_decoder import ServerEvent
+from chatserver.providers.shapes import NO_DELTAS
+from chatserver.providers.stop_reasons import stop_reason_of
 
-NO_DELTAS: tuple[Delta, ...] = ()
+
+class UnreadableError(Exception):
+    """An event that should be JSON is none"""
 
 
 class ResponseReader(ABC):
     """Reads the events of one response into the deltas of an answer.
 
     `stop_reason`: None until the model has given one, then normalised as for `Finish`. From then on the answer is
-    whole, whatever happens to the connection. `over`: nothing more will come. `usage`: the tokens counted so far.
+    whole if nothing but the connection fails; text that follows takes the reason back. `over`: nothing more will come.
+    `usage`: the tokens counted so far. `has_whole`: a message came that may be the whole answer.
     """
 
-    __slots__ = ("over", "stop_reason", "usage")
+    __slots__ = ("_reason_given", "_retracted", "_streamed", "has_whole", "over", "stop_reason", "usage")
 
     def __init__(self) -> None:
         self.stop_reason: str | None = None
         self.over = False
         self.usage: Usage | None = None
+        self.has_whole = False
+        self._reason_given = False
+        self._retracted: str | None = None
+        self._streamed: set[type[Delta]] = set()
+
+    def read(self, event: ServerEvent) -> tuple[Delta, ...]:
+        """The deltas of one event, or of the JSON body of a server that does not stream.
+
+        The text is as the model sent it: it may hold NUL, and halves of surrogate pairs. An event that is no JSON
+        object has no deltas. Raises AttemptError if an error is reported, and UnreadableError for broken JSON.
+        """
+        try:
+            value = json.loads(event.data)
+        except (ValueError, RecursionError):
+            value = event.data
+            if value.lstrip()[:1] in ("{", "[") and not _says_done(value):
+                raise UnreadableError from None
+        self._reason_given = False
+        deltas = self._read(value, event.name)
+        if deltas and self.stop_reason is not None and not self._reason_given:
+            self._retracted, self.stop_reason = self.stop_reason, None
+        return deltas
+
+    def end(self) -> None:
+        """The model says that the answer has ended, or its whole body has come."""
+        self.stop_reason = self.stop_reason or self._retracted or "stop"
+        self.over = True
+
+    def _read(self, value: Any, name: str) -> tuple[Delta, ...]:
+        if isinstance(value, dict):
+            if (error := error_of_event(value, name)) is not None:
+                raise error
+            return self._take(value)
+        if isinstance(value, list):
+            return sum((self._read(inner, name) for inner in value if isinstance(inner, dict)), NO_DELTAS)
+        text = value if isinstance(value, str) else ""
+        if (error := error_of_text(text, name)) is not None:
+            raise error
+        if _says_done(text):
+            self.end()
+        return NO_DELTAS
 
     @abstractmethod
-    def read(self, data: str) -> tuple[Delta, ...]:
-        """The deltas in the data of one event, or in the JSON body of a server that does not stream.
+    def _take(self, event: dict[str, Any]) -> tuple[Delta, ...]:
+        """The deltas of one JSON object that reports no error at its top. Raises AttemptError."""
 
-        The text is as the model sent it: it may hold NUL, and halves of surrogate pairs. Raises AttemptError if an
-        error is reported, and ValueError, LookupError, TypeError, AttributeError or RecursionError if the data is not
-        JSON or has an unknown shape.
-        """
+    def _stop(self, word: Any) -> None:
+        """Take in a stop reason in the model's words. Raises AttemptError if it names a failure."""
+        if word and (reason := stop_reason_of(word)) is not None:
+            self.stop_reason = reason
+            self._reason_given = True
+
+    def _note(self, deltas: tuple[Delta, ...]) -> tuple[Delta, ...]:
+        """The deltas of a piece of a message, noted as such."""
+        self._streamed.update(map(type, deltas))
+        return deltas
+
+    def _whole(self, deltas: tuple[Delta, ...]) -> tuple[Delta, ...]:
+        """The deltas of a message that may be the whole one, without those kinds that came in pieces before."""
+        self.has_whole = True
+        return tuple(delta for delta in deltas if type(delta) not in self._streamed)
 
 
-def text_deltas(piece: str) -> tuple[Delta, ...]:
-    """A piece of the answer as deltas: none if it is empty. Raises TypeError if it is not text."""
-    if not isinstance(piece, str):
-        raise TypeError
-    return (TextDelta(piece),) if piece else NO_DELTAS
+def _says_done(text: str) -> bool:
+    return text.strip().upper() in ("[DONE]", "DONE")
 
 
-def reasoning_deltas(piece: str) -> tuple[Delta, ...]:
-    """A piece of the thinking as deltas: none if it is empty. Raises TypeError if it is not text."""
-    if not isinstance(piece, str):
-        raise TypeError
-    return (ReasoningDelta(piece),) if piece else NO_DELTAS
+# Some models cannot stream, or not for everybody. An English text has this word, too, so it counts only in quotes.
+STREAM_FIELD = {"stream": re.compile(r"[\"'`]stream[\"'`](?!\s*:)")}
 
 
 class WireFormat(Protocol):
@@ -55,6 +111,10 @@ class WireFormat(Protocol):
     @property
     def url(self) -> str:
         """The address of requests."""
+
+    @property
+    def optional_fields(self) -> Mapping[str, Pattern[str]]:
+        """Fields that are sent without anybody's wish, and how the text of an error, in lower case, names them."""
 
     @property
     def headers(self) -> Mapping[str, str]:

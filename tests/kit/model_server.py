@@ -29,6 +29,12 @@ def token(text: str, **others: object) -> bytes:
     return event({"choices": [{"index": 0, "delta": {"content": text}, **others}]})
 
 
+def choice(delta: object, finish_reason: object = None, **others: object) -> bytes:
+    """An event of the chat-completions format with that delta; `others` stand beside it."""
+    return event({"choices": [{"index": 0, "delta": delta, "finish_reason": finish_reason, **others}]})
+
+
+DONE = b"data: [DONE]\n\n"
 END = token("", finish_reason="stop") + b"data: [DONE]\n\n"
 
 

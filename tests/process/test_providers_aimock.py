@@ -148,7 +148,7 @@ async def test_long_rate_limit_fails(aimock: Aimock, kind: str) -> None:
 
 @pytest.mark.parametrize(
     ("about", "key", "code"),
-    [("overloaded", KEY, "unavailable"), ("unheard-of", KEY, "bad_response"), ("hello", "other", "unauthorized")],
+    [("overloaded", KEY, "unavailable"), ("unheard-of", KEY, "refused"), ("hello", "other", "unauthorized")],
 )
 async def test_refused_request_fails_with_its_code(
     aimock: Aimock, kind: str, about: str, key: str, code: str, caplog: pytest.LogCaptureFixture

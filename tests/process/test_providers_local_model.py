@@ -90,10 +90,10 @@ async def test_local_model_answers(model_url: str, kind: str) -> None:
 
 @pytest.mark.local_model
 @KINDS
-async def test_too_long_prompt_is_a_bad_response(model_url: str, kind: str) -> None:
+async def test_too_long_prompt_is_told_apart(model_url: str, kind: str) -> None:
     with pytest.raises(ProviderError) as caught:
         await anext(ask(model_url, kind, Turn("user", "word " * 5_000)))
-    assert caught.value.code == "bad_response"
+    assert caught.value.code == "prompt_too_long"
 
 
 @pytest.mark.local_model

@@ -141,11 +141,11 @@ async def test_retry_waits_for_retry_after() -> None:
 @pytest.mark.parametrize(
     ("answer", "code"),
     [
-        (refusal(302, "Location: /v1/elsewhere"), "bad_response"),
-        (refusal(400), "bad_response"),
+        (refusal(302, "Location: /v1/elsewhere"), "refused"),
+        (refusal(400), "refused"),
         (refusal(401), "unauthorized"),
         (refusal(403), "unauthorized"),
-        (refusal(404), "bad_response"),
+        (refusal(404), "refused"),
         (refusal(408), "timeout"),
         (refusal(429, "Retry-After: 3600"), "rate_limited"),
         (refusal(200), "bad_response"),
@@ -158,7 +158,8 @@ async def test_retry_waits_for_retry_after() -> None:
         (HEAD + token("a") + b'data: {"choices":[{"del', "interrupted"),
         (HEAD + token("a") + b"data: {}}\n\n" + END, "bad_response"),
         (HEAD + b"data: " + b"[" * 100_000 + b"\n\n", "bad_response"),
-        (HEAD + b'data: {"choices":[{"delta":{"content":5}}]}\n\n', "bad_response"),
+        (refusal(413), "prompt_too_long"),
+        (refusal(422), "refused"),
         (HEAD + token("a") + b'data: {"error":{"code":503}}\n\n', "unavailable"),
     ],
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
 from typing import get_args
@@ -9,16 +10,20 @@ from typing import get_args
 from pydantic_core import PydanticUndefined
 
 from chatserver.errors import ErrorCode
-from chatserver.providers import failures, remote, turns
+from chatserver.providers import body_decoder, deadlines, failures, pictures, remote, turns
 from chatserver.settings import ProviderSettings
 
 PAGE = (Path(__file__).parents[2] / "docs" / "providers.md").read_text()
 
 
+def shown(default: object) -> str:
+    return "none" if default is None else json.dumps(default) if isinstance(default, bool) else str(default)
+
+
 def test_documentation_has_each_option_with_its_default() -> None:
     rows = dict(re.findall(r"^\| `(\w+)` \| ([^|]+) \|[^|]*\|[^|]*\|$", PAGE, re.MULTILINE))
     defaults = {
-        name: "(needed)" if field.default is PydanticUndefined else str(field.default or "none")
+        name: "(needed)" if field.default is PydanticUndefined else shown(field.default)
         for name, field in ProviderSettings.model_fields.items()
     }
     assert rows == defaults
@@ -32,4 +37,7 @@ def test_documentation_has_each_error_code_of_a_provider() -> None:
 def test_documentation_has_the_figures_of_the_code() -> None:
     assert f"more than {failures.MAX_WAIT_SECONDS:.0f} seconds" in PAGE
     assert turns.OPENING in PAGE
-    assert (remote.MAX_LINE_BYTES, remote.MAX_WHOLE_BYTES) == (1024 * 1024, 8 * 1024 * 1024)
+    assert f"at most {deadlines.USAGE_SECONDS:.0f} seconds for the token counts" in PAGE
+    assert f"at most {remote.HOLD_SECONDS * 1000:.0f} ms" in PAGE
+    assert pictures.MAX_PICTURE_BYTES == 64 * 1024 * 1024
+    assert (body_decoder.MAX_LINE_BYTES, body_decoder.MAX_WHOLE_BYTES) == (1024 * 1024, 8 * 1024 * 1024)

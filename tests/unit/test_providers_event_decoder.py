@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import itertools
+import json
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chatserver.providers.event_decoder import EventStreamDecoder, TooLongError, WholeBodyDecoder
+from chatserver.providers.body_decoder import BodyDecoder, JsonDecoder
+from chatserver.providers.event_decoder import EventStreamDecoder, ServerEvent
+from chatserver.providers.pictures import MAX_PICTURE_BYTES, TooLongError
 
 
 def read(chunks: list[bytes], max_line_bytes: int = 1_000_000) -> list[str]:
     reader = EventStreamDecoder(max_line_bytes)
     events = [event for chunk in chunks for event in reader.feed(chunk)]
-    return events + reader.end()
+    return [event.data for event in events + reader.end()]
 
 
 def cut(data: bytes, places: list[int]) -> list[bytes]:
@@ -99,10 +102,120 @@ def test_stream_may_be_longer_than_the_bound_of_a_line(size: int) -> None:
     assert read([stream[i : i + size] for i in range(0, len(stream), size)], max_line_bytes=50) == ["x" * 44] * 5
 
 
-def test_whole_body_is_one_event() -> None:
-    reader = WholeBodyDecoder(max_bytes=12)
-    assert reader.feed(b"\xef\xbb\xbf{ \xe2\x82") == []
-    assert reader.feed(b"\xac }") == []
-    assert reader.end() == ["{ € }"]
+# --- names of events, and bare lines -------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("stream", "events"),
+    [
+        (b"event: x\ndata: a\n\ndata: b\n\n", [ServerEvent("a", "x"), ServerEvent("b")]),
+        (b"data: a\nevent:x\n\n", [ServerEvent("a", "x")]),
+        (b"event: x\n\ndata: b\n\n", [ServerEvent("b")]),
+        (b"event: error\n\n", [ServerEvent("", "error")]),
+        (b"event: error", [ServerEvent("", "error")]),
+        (b'{"error": 1}\ndata: a\n\n', [ServerEvent('{"error": 1}'), ServerEvent("a")]),
+        (b'data: a\n\n{"error": 1}', [ServerEvent("a"), ServerEvent('{"error": 1}')]),
+    ],
+)
+def test_event_has_its_name(stream: bytes, events: list[ServerEvent]) -> None:
+    decoder = EventStreamDecoder(1_000)
+    assert decoder.feed(stream) + decoder.end() == events
+
+
+# --- bodies of JSON -------------------------------------------------------------------------------------------
+
+
+def body(*chunks: bytes) -> tuple[str | None, list[str]]:
+    decoder = BodyDecoder()
+    events = [event for chunk in chunks for event in decoder.feed(chunk)]
+    return decoder.kind, [event.data for event in events + decoder.end()]
+
+
+@pytest.mark.parametrize("size", [1, 2, 100])
+@pytest.mark.parametrize(
+    ("data", "kind", "events"),
+    [
+        (b"\xef\xbb\xbf{ \xe2\x82\xac }", "json", ["{ € }"]),
+        (b' \r\n\t{"a":\n1}\n', "json", ['{"a":\n1}\n']),
+        (b'[\n{"a":1},\n{"a":2}\n]', "json", ['[\n{"a":1},\n{"a":2}\n]']),
+        (b'{"a":1}\n\n{"a":2}\r\n{"a":3}', "json", ['{"a":1}', '{"a":2}\r', '{"a":3}']),
+        (b"\xef\xbb\xbf\n\ndata: {}\n\n", "stream", ["{}"]),
+        (b": x\n\ndata: 1\n\n", "stream", ["1"]),
+        (b"", None, []),
+        (b"\xef\xbb\xbf \n", None, []),
+        (b"\xef\xbb", None, []),
+    ],
+)
+def test_first_byte_tells_what_the_body_is(size: int, data: bytes, kind: str | None, events: list[str]) -> None:
+    assert body(*(data[i : i + size] for i in range(0, len(data), size))) == (kind, events)
+
+
+def test_lines_of_json_are_events_as_they_come() -> None:
+    decoder = BodyDecoder()
+    assert decoder.feed(b'{"a":1}') == []
+    assert decoder.feed(b'\n{"a"') == [ServerEvent('{"a":1}')]
+    assert decoder.feed(b":2}\n") == [ServerEvent('{"a":2}')]
+
+
+def test_endless_blanks_before_a_body_are_not_kept() -> None:
+    decoder = BodyDecoder()
+    for _ in range(100):
+        assert decoder.feed(b" " * 100_000) == []
+    assert vars_of(decoder) < 1_000
+    assert decoder.feed(b"{}") + decoder.end() == [ServerEvent("{}")]
+
+
+def vars_of(decoder: BodyDecoder) -> int:
+    return len(repr([getattr(decoder, name) for name in BodyDecoder.__slots__]))
+
+
+def test_too_long_body_is_refused() -> None:
+    decoder = JsonDecoder(max_bytes=12)
+    decoder.feed(b'{"a": "xxxx')
     with pytest.raises(TooLongError):
-        reader.feed(b"xxx")
+        decoder.feed(b"xxx")
+
+
+# --- pictures in events that are too long -------------------------------------------------------------------------
+
+BASE64 = b"iVBORw0KGgo+/_-" * 20
+PICTURES = [
+    b'{"a":"x","url":"data:image/png;base64,%s","b":"y"}',
+    b'{"a":"x","b64_json": "%s","b":"y"}',
+    b'{"a":"x","source":{"type":"base64","data":"%s"},"b":"y"}',
+    b'{"a":"![x](data:image/png;base64,%s)","b":"y"}',
+]
+
+
+@pytest.mark.parametrize("size", [1, 7, 100, 10_000])
+@pytest.mark.parametrize("picture", PICTURES)
+@pytest.mark.parametrize("data", [BASE64, BASE64.replace(b"/", b"\\/"), b"A" * 70 + b"\\n" + b"B" * 70])
+def test_picture_in_a_long_event_is_passed_over(size: int, picture: bytes, data: bytes) -> None:
+    whole = picture % data
+    short = (picture % b"").decode()
+    stream = b"data: " + whole + b"\n\ndata: next\n\n"
+    events = read([stream[i : i + size] for i in range(0, len(stream), size)], max_line_bytes=140)
+    first = events[0].replace("\\/", "/").replace("\\n", "\n")
+    assert events[1:] == ["next"]
+    assert first.startswith(short[: short.index('"b":') - 3])
+    assert first.endswith('"b":"y"}')
+    decoder = JsonDecoder(max_bytes=140)
+    for i in range(0, len(whole), size):
+        assert decoder.feed(whole[i : i + size]) == []
+    assert json.loads(decoder.end()[0].data)["b"] == "y"
+
+
+@pytest.mark.parametrize("size", [1, 7, 10_000])
+@pytest.mark.parametrize("line", [b'data: {"content":"%s"}\n\n', b"data: %s\n\n", b'data: {"data":"a b%s"}\n\n'])
+def test_long_text_is_no_picture(size: int, line: bytes) -> None:
+    stream = line % (b"iVBORw0KGgo" * 100)
+    with pytest.raises(TooLongError):
+        read([stream[i : i + size] for i in range(0, len(stream), size)], max_line_bytes=140)
+
+
+def test_endless_picture_is_refused() -> None:
+    decoder = EventStreamDecoder(1_000)
+    decoder.feed(b'data: {"url":"data:image/png;base64,')
+    filling = b"A" * 65_536
+    with pytest.raises(TooLongError):
+        list(map(decoder.feed, [filling] * (2 * MAX_PICTURE_BYTES // len(filling))))

@@ -126,7 +126,7 @@ def shown_default(name: str, field: FieldInfo) -> str:
         return "(needed)"
     if isinstance(default, list):
         return ", ".join(f"`{item}`" for item in default) or "none"
-    return "none" if default is None else f"`{default}`"
+    return "none" if default is None else f"`{json.dumps(default) if isinstance(default, bool) else default}`"
 
 
 def shown_range(field: FieldInfo) -> str:

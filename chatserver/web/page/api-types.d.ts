@@ -121,6 +121,8 @@ declare namespace Api {
 			| "timeout"
 			| "interrupted"
 			| "bad_response"
+			| "refused"
+			| "prompt_too_long"
 			| "answer_too_long"
 			| "internal";
 		retryable: boolean;
