@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncGenerator
 from contextlib import aclosing
 
 from chatserver.errors import ErrorCode, ProviderError
 from chatserver.live.demand import Demand
 from chatserver.live.journal import Journal
 from chatserver.metrics import Metrics
-from chatserver.providers.base import Finish, Prompt, Provider, ReasoningDelta, TextDelta
+from chatserver.providers.base import Delta, Finish, Prompt, Provider, ReasoningDelta, TextDelta
 
 # After so many deltas that are ready at once, other tasks have a turn: the readers get what is there.
 DELTAS_PER_TURN = 32
@@ -31,6 +32,9 @@ async def generate(
     Nothing is taken from the model while there is no demand; a delta that was asked for before is held back. Raises
     ProviderError, also if the answer is empty or longer than `max_chars` characters. The model's connection is closed
     by the end of this, in every case.
+
+    The model is told of each pause before its next delta is asked for, so it knows a hang-up that happened in a pause
+    from one that a reader saw.
     """
     answer, thinking = TextCleaner(), TextCleaner()
     thought = taken = 0
@@ -38,7 +42,9 @@ async def generate(
     clock = asyncio.get_running_loop().time
     started = clock()
     async with aclosing(provider.generate(prompt)) as deltas:
-        async for delta in deltas:
+        paused: bool | None = None
+        while (delta := await _next(deltas, paused)) is not None:
+            paused = None if demand else True
             if demand.paused:
                 await demand.resume()
             if not taken:
@@ -66,9 +72,17 @@ async def generate(
     raise ProviderError("interrupted", "The model broke off its answer")
 
 
+async def _next(deltas: AsyncGenerator[Delta, bool | None], paused: bool | None) -> Delta | None:
+    """The next delta; None if there is none. `paused`: True after a pause."""
+    try:
+        return await deltas.asend(paused)
+    except StopAsyncIteration:
+        return None
+
+
 def hung_up_in_pause(error: ProviderError, demand: Demand) -> bool:
     """Whether a model hung up because nobody took its answer from it."""
-    return demand.paused and error.code in HANG_UPS
+    return (demand.paused or error.in_pause) and error.code in HANG_UPS
 
 
 # --- text that can be stored ------------------------------------------------------------------------------

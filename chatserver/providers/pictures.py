@@ -57,11 +57,13 @@ class PictureTrimmer:
 
 _FLAGS = re.IGNORECASE | re.ASCII
 # The beginning of the URL of a picture, up to its data: base64, or percent-encoded.
-_URL = re.compile(r"data:image/[\w.+-]{1,60}(?:;[\w.=+-]{1,60}){0,6}?(?:;(?P<base64>base64),|,(?=%))", _FLAGS)
+_URL = re.compile(
+    r"(?<![a-z0-9_])data:image/[\w.+-]{1,60}(?:;[\w.=+-]{1,60}){0,6}?(?:;(?P<base64>base64),|,(?=%))", _FLAGS
+)
 _BASE64 = re.compile(r"[A-Za-z0-9+/=_%-]*")
 _PERCENT = re.compile(r"[\w.~*!;=&+/:@,?$#%-]*", re.ASCII)
 # What may stand before the URL, and after its data: a picture in Markdown, or in HTML.
-_MARKDOWN_BEFORE = r"!\[[^\]\n]{0,300}\]\([ \t]{0,9}<?"
+_MARKDOWN_BEFORE = r"(?:!|(?<=!))\[[^\]\n]{0,300}\]\([ \t]{0,9}<?"
 _HTML_BEFORE = r"<img\b[^<>\n]{0,300}?\bsrc[ ]?=[ ]?[\"']?"
 _BEFORE = re.compile(rf"(?:(?P<markdown>{_MARKDOWN_BEFORE})|(?P<html>{_HTML_BEFORE}))\Z", _FLAGS)
 _MARKDOWN_AFTER = re.compile(r">?[ \t]{0,9}(?:\"[^\"\n]{0,300}\"|'[^'\n]{0,300}')?[ \t]{0,9}\)")
@@ -71,10 +73,11 @@ _BEFORE_CHARS = 800
 _AFTER_CHARS = 700
 # The end of a text that may become a picture with what follows.
 _BEGINNING = re.compile(
-    rf"(?:{_MARKDOWN_BEFORE}|{_HTML_BEFORE})?"
+    rf"(?:{_MARKDOWN_BEFORE}|{_HTML_BEFORE}|(?<![a-z0-9_]))"
     r"(?:d|da|dat|data|data:|data:i|data:im|data:ima|data:imag|data:image"
     r"|data:image/[\w.+-]{0,60}(?:;[\w.=+-]{0,60}){0,7},?)\Z"
-    r"|!(?:\[[^\]\n]{0,300}(?:\](?:\([ \t]{0,9}<?)?)?)?\Z"
+    r"|(?:!|(?<=!))\[[^\]\n]{0,300}(?:\](?:\([ \t]{0,9}<?)?)?\Z"
+    r"|(?<![a-z0-9_])!\Z"  # a picture behind a letter is rare, and words end with this mark
     r"|<(?:i(?:m(?:g[^<>\n]{0,400})?)?)?\Z",
     _FLAGS,
 )
@@ -87,10 +90,11 @@ class PictureFilter:
     is at most some hundred characters. The data of a picture is not kept.
     """
 
-    __slots__ = ("_after", "_data", "_held")
+    __slots__ = ("_after", "_data", "_held", "_last")
 
     def __init__(self) -> None:
         self._held = ""
+        self._last = ""  # the last character before that
         self._data: re.Pattern[str] | None = None  # the data of a picture is being passed over
         self._after: re.Pattern[str] | None = None  # this belongs to the picture, after its data
 
@@ -102,56 +106,62 @@ class PictureFilter:
     def feed(self, text: str) -> str:
         """The part of the text that is clear now."""
         if not self._held and self._data is None and self._after is None and not _suspicious(text):
+            self._last = text[-1:]
             return text
-        text = self._held + text
+        at = len(self._last)
+        text = self._last + self._held + text
         self._held = ""
         clear: list[str] = []
-        while text:
+        while at < len(text):
             if self._data is not None:
-                end = self._data.match(text)
-                text = text[end.end() :] if end else text
-                if text:
+                data = self._data.match(text, at)
+                at = data.end() if data else at
+                if at < len(text):
                     self._data = None
             elif self._after is not None:
-                text = self._pass_after(text)
+                at = self._pass_after(text, at)
             else:
-                text = self._find(text, clear)
-        return "".join(clear)
+                at = self._find(text, at, clear)
+        clear_text = "".join(clear)
+        self._last = clear_text[-1:] or self._last
+        return clear_text
 
     def rest(self) -> str:
         """What is held back, which is no picture, because nothing follows it (yet)."""
         held, self._held = self._held, ""
+        self._last = held[-1:] or self._last
         self._after = None
         return held
 
-    def _find(self, text: str, clear: list[str]) -> str:
-        """Find a picture, or hold back what may become one. Returns what is to be looked at next."""
-        url = _URL.search(text)
+    def _find(self, text: str, at: int, clear: list[str]) -> int:
+        """Find a picture behind `at`, or hold back what may become one. Returns where to look next."""
+        url = _URL.search(text, at)
         if url is None:
-            from_end = max(0, len(text) - _BEFORE_CHARS)
-            beginning = _BEGINNING.search(text, from_end)
+            beginning = _BEGINNING.search(text, max(at, len(text) - _BEFORE_CHARS))
             end = beginning.start() if beginning else len(text)
-            clear.append(text[:end])
+            clear.append(text[at:end])
             self._held = text[end:]
-            return ""
+            return len(text)
         start = url.start()
-        before = _BEFORE.search(text, max(0, start - _BEFORE_CHARS), start)
+        before = _BEFORE.search(text, max(at, start - _BEFORE_CHARS), start)
         if before is not None:
             self._after = _MARKDOWN_AFTER if before["markdown"] else _HTML_AFTER
             start = before.start()
-        clear += (text[:start], PLACEHOLDER)
+        clear += (text[at:start], PLACEHOLDER)
         self._data = _BASE64 if url["base64"] else _PERCENT
-        return text[url.end() :]
+        return url.end()
 
-    def _pass_after(self, text: str) -> str:
+    def _pass_after(self, text: str, at: int) -> int:
+        """Pass over what belongs to the picture behind its data, or hold back what may. Returns where to look next."""
         assert self._after is not None
-        end = self._after.match(text)
+        end = self._after.match(text, at)
         closing = ")" if self._after is _MARKDOWN_AFTER else ">"
-        if end is None and len(text) < _AFTER_CHARS and not {"\n", closing} & set(text):
-            self._held = text
-            return ""
+        rest = text[at : at + _AFTER_CHARS]
+        if end is None and len(rest) < _AFTER_CHARS and not {"\n", closing} & set(rest):
+            self._held = rest
+            return len(text)
         self._after = None
-        return text[end.end() :] if end else text
+        return end.end() if end else at
 
 
 def _suspicious(text: str) -> bool:

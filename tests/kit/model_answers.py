@@ -478,6 +478,7 @@ for _name, (_content, _text) in {
     "in upper case": (f"a {PNG.replace('data:image/png;base64', 'DATA:IMAGE/PNG;BASE64')} b", "a [image] b"),
     "percent-encoded": ("a data:image/svg+xml,%3Csvg%20xmlns='x'%3E b", "a [image]'x'%3E b"),
     "cut off": (f"See ![a]({PNG}", "See [image]"),
+    "none, but a part of a word": ("a mydata:image/png;base64,eHg= b", "a mydata:image/png;base64,eHg= b"),
     "none, but a link": (
         "See ![a](https://example.org/data:image.png) d",
         "See ![a](https://example.org/data:image.png) d",
@@ -492,6 +493,12 @@ for _name, (_content, _text) in {
         b"".join(choice({"content": character}) for character in _content) + STOP + DONE,
         Answer(_text),
     )
+# A mark that ends a word is not held back, so it may be out before it turns out to belong to a picture.
+CASES["picture behind a word"] = (choice({"content": f"Good![a]({PNG}) b"}) + STOP, Answer("Good[image] b"))
+CASES["picture behind a word, cut"] = (
+    choice({"content": "Good!"}) + choice({"content": f"[a]({PNG}) b"}) + STOP,
+    Answer("Good![image] b"),
+)
 CASES["picture in parts"] = (
     choice({"content": [FOUR, {"type": "image_url", "image_url": {"url": PNG}}]})
     + choice({"images": [{"url": PNG}]})

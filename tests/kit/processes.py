@@ -49,7 +49,8 @@ class Model:
     """A provider that says what it is told: deltas, exceptions to raise, None to end without a Finish.
 
     `given` counts what was taken from it, `generations` how often it was asked, `open` the connections that are open
-    now. `closing_seconds` is how long closing one takes.
+    now. `told` is what the consumer sent with each request for a delta but the first. `closing_seconds` is how long
+    closing one takes.
     """
 
     needs_user_turn = True
@@ -59,6 +60,7 @@ class Model:
         self.given = 0
         self.generations = 0
         self.open = 0
+        self.told: list[bool | None] = []
         self.closing_seconds = 0.0
         self.closing_error: Exception | None = None
         self._said: asyncio.Queue[Said] = asyncio.Queue()
@@ -67,7 +69,7 @@ class Model:
         for each in said:
             self._said.put_nowait(TextDelta(each) if isinstance(each, str) else each)
 
-    async def generate(self, prompt: Prompt) -> AsyncGenerator[Delta]:
+    async def generate(self, prompt: Prompt) -> AsyncGenerator[Delta, bool | None]:
         self.generations += 1
         self.open += 1
         try:
@@ -75,7 +77,7 @@ class Model:
                 if isinstance(said, BaseException):
                     raise said
                 self.given += 1
-                yield said
+                self.told.append((yield said))
         finally:
             try:
                 if self.closing_seconds:

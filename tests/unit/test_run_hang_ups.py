@@ -56,6 +56,44 @@ async def test_hang_up_in_a_pause_begins_the_answer_anew(code: ErrorCode) -> Non
 
 
 @in_virtual_time
+async def test_hang_up_in_a_pause_after_a_held_token_begins_the_answer_anew() -> None:
+    """The model tells that it had hung up by the end of the pause; the run cannot know."""
+    async with world() as w:
+        client = await reader_of(w.process())
+        w.model.say("old")
+        await client.until_text("old")
+        client.leave()
+        await quiet()
+        w.model.say(" held", " too", ProviderError("interrupted", "gone", in_pause=True))
+        await quiet()
+        await client.open(w.processes[0], FIRST)
+        w.model.say("new", STOP)
+        await client.rest()
+        assert (client.text, client.resets, client.end, w.model.generations) == ("new", 1, "done", 2)
+
+
+@in_virtual_time
+async def test_model_is_told_of_pauses_only() -> None:
+    """It is told with the first delta that is asked for after a delta was held back."""
+    async with world() as w:
+        client = await reader_of(w.process())
+        w.model.say("a", "b")
+        await client.until_text("ab")
+        client.leave()
+        await client.open(w.processes[0], FIRST)
+        w.model.say("c")
+        await client.until_text("abc")
+        client.leave()
+        await quiet()
+        w.model.say("d")
+        await quiet()
+        await client.open(w.processes[0], FIRST)
+        w.model.say("e", STOP)
+        await client.rest()
+        assert w.model.told == [None, None, None, True, None]
+
+
+@in_virtual_time
 async def test_hang_up_in_a_pause_that_nobody_ends_is_dropped() -> None:
     async with world() as w:
         client = await reader_of(w.process())
