@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Set as AbstractSet
 from typing import Any
 
 from chatserver.providers.base import Delta, Prompt, Usage
 from chatserver.providers.error_events import error_of_part
 from chatserver.providers.shapes import NO_DELTAS, content_deltas, count
 from chatserver.providers.turns import alternate, lift_system
-from chatserver.providers.wire import STREAM_FIELD, ResponseReader, messages_of
+from chatserver.providers.wire import NO_FIELDS, STREAM_FIELD, ResponseReader, messages_of
 from chatserver.settings import ProviderSettings
 
 _VERSION = "2023-06-01"
@@ -32,15 +33,16 @@ class Messages:
         self.optional_fields = STREAM_FIELD
         self._settings = settings
 
-    def body(self, prompt: Prompt) -> dict[str, Any]:
+    def body(self, prompt: Prompt, without: AbstractSet[str] = NO_FIELDS) -> dict[str, Any]:
         system, turns = lift_system(prompt)
         if self._settings.alternate_roles is not False:
             turns = alternate(turns)
         body: dict[str, Any] = {
             "messages": messages_of(turns),
             "max_tokens": prompt.max_tokens or self._settings.max_tokens or _DEFAULT_MAX_TOKENS,
-            "stream": True,
         }
+        if "stream" not in without:
+            body["stream"] = True
         if system:
             body["system"] = system
         model = prompt.model or self._settings.model

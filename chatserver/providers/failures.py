@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import random
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import Any
@@ -96,10 +96,13 @@ class AttemptError(ProviderError):
 
 def refused(status: int, headers: Mapping[str, str], body: bytes) -> AttemptError:
     """The failure that an HTTP response means. Of `body`, its beginning, only an error word is repeated."""
-    text = body[: 4 * _TEXT_CHARS].decode("utf-8", "replace")[:_TEXT_CHARS].lower()
-    word = _error_word(body)
+    try:
+        error = json.loads(body)
+    except (ValueError, RecursionError):
+        error = body.decode("utf-8", "replace")
+    word = _word_of(error)
     code = _code_of_status(status)
-    if _is_too_long(status, word, text):
+    if _is_too_long(status, word, error):
         code = "prompt_too_long"
     message = f"{_MESSAGES[code]} (HTTP status {status})" if code == "refused" else None
     return AttemptError(
@@ -108,7 +111,7 @@ def refused(status: int, headers: Mapping[str, str], body: bytes) -> AttemptErro
         message=message,
         again=code != "prompt_too_long" and (status == 429 or status >= 500),
         wait_seconds=_retry_after_seconds(headers.get("Retry-After", "")),
-        text=text,
+        text=_text_of(error),
     )
 
 
@@ -116,25 +119,24 @@ def reported(error: Any) -> AttemptError:
     """The failure that an error means which is reported with status 200: an object, or anything else."""
     status = _status_of(error)
     word = _word_of(error)
-    text = _text_of(error)
-    if _is_too_long(status or 400, word, text):
+    if _is_too_long(status or 400, word, error):
         code: ErrorCode = "prompt_too_long"
     elif status is not None:
         code = _code_of_status(status)
     else:
         code = _WORDS[word] if word else "unavailable"
     reason = f"the model reported {word or 'an error'}"
-    return AttemptError(code, reason, again=code in ("rate_limited", "unavailable"), text=text)
+    return AttemptError(code, reason, again=code in ("rate_limited", "unavailable"), text=_text_of(error))
 
 
-def _is_too_long(status: int, word: str | None, text: str) -> bool:
+def _is_too_long(status: int, word: str | None, error: Any) -> bool:
     if status in (401, 403, 429):
         return False
-    return (
-        status == 413
-        or word in TOO_LONG_WORDS
-        or any(each in text for each in TOO_LONG_WORDS)
-        or (status in _REFUSING_STATUSES and tells_of_too_long_prompt(text))
+    if status == 413 or word in TOO_LONG_WORDS:
+        return True
+    sentences = "\n".join(_strings(error, 8))[:_TEXT_CHARS].lower()
+    return any(each in sentences for each in TOO_LONG_WORDS) or (
+        status in _REFUSING_STATUSES and tells_of_too_long_prompt(sentences)
     )
 
 
@@ -160,13 +162,6 @@ def _code_of_status(status: int) -> ErrorCode:
     if status in (408, 504):
         return "timeout"
     return "unavailable" if status >= 500 else "refused"
-
-
-def _error_word(body: bytes) -> str | None:
-    try:
-        return _word_of(json.loads(body))
-    except (ValueError, RecursionError):
-        return None
 
 
 def _word_of(error: Any) -> str | None:
@@ -199,12 +194,20 @@ def _status_of(error: Any) -> int | None:
 
 
 def _text_of(error: Any) -> str:
-    if isinstance(error, str):
-        return error[:_TEXT_CHARS].lower()
     try:
-        return json.dumps(error, ensure_ascii=False)[:_TEXT_CHARS].lower()
+        text = error if isinstance(error, str) else json.dumps(error, ensure_ascii=False)
     except (ValueError, RecursionError):
         return ""
+    return text[:_TEXT_CHARS].lower()
+
+
+def _strings(error: Any, depth: int) -> Iterator[str]:
+    """The texts in an error, without the keys."""
+    if isinstance(error, str):
+        yield error
+    elif depth and isinstance(error, dict | list):
+        for inner in error.values() if isinstance(error, dict) else error:
+            yield from _strings(inner, depth - 1)
 
 
 def _retry_after_seconds(value: str) -> float | None:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from collections.abc import Set as AbstractSet
 from typing import Any
 
 from chatserver.providers.base import Delta, Prompt, Usage
 from chatserver.providers.error_events import error_of_part
 from chatserver.providers.shapes import NO_DELTAS, content_deltas, count, reasoning_deltas
 from chatserver.providers.turns import alternate, lift_system
-from chatserver.providers.wire import STREAM_FIELD, ResponseReader, messages_of
+from chatserver.providers.wire import NO_FIELDS, STREAM_FIELD, ResponseReader, messages_of
 from chatserver.settings import ProviderSettings
 
 # Servers use either name; some send both, with the same text.
@@ -34,7 +35,7 @@ class ChatCompletions:
         self.optional_fields: Mapping[str, re.Pattern[str]] = {"stream_options": _STREAM_OPTIONS, **STREAM_FIELD}
         self._settings = settings
 
-    def body(self, prompt: Prompt) -> dict[str, Any]:
+    def body(self, prompt: Prompt, without: AbstractSet[str] = NO_FIELDS) -> dict[str, Any]:
         if self._settings.alternate_roles:
             system, turns = lift_system(prompt)
             messages = messages_of(alternate(turns))
@@ -43,9 +44,11 @@ class ChatCompletions:
             messages = messages_of(prompt.turns)
         if system:
             messages.insert(0, {"role": "system", "content": system})
-        body: dict[str, Any] = {"messages": messages, "stream": True}
-        if self._settings.ask_for_usage:
-            body["stream_options"] = {"include_usage": True}
+        body: dict[str, Any] = {"messages": messages}
+        if "stream" not in without:
+            body["stream"] = True
+            if self._settings.ask_for_usage and "stream_options" not in without:
+                body["stream_options"] = {"include_usage": True}
         model = prompt.model or self._settings.model
         if model is not None:
             body["model"] = model

@@ -28,19 +28,18 @@ _TOO_LONG = re.compile(
     # vLLM, xAI, Mistral
     r"|max(?:imum)?[ _-](?:allowed[ _-])?(?:prompt|input|model|sequence|context)[ _-](?:length|len|tokens?|size)"
     # Anthropic, Bedrock, Gemini, OpenAI, GitHub, Groq, Moonshot
-    rf"|\b{_PROMPT}\b[^.]{{0,80}}\b(?:(?:too|very) (?:long|large|big)|longer than|larger than)"
-    rf"|\b{_PROMPT}\b.{{0,80}}\bexceed\w*.{{0,80}}\b(?:tokens?|length|limit|size|maximum|context)"
-    rf"|\bexceed\w*.{{0,80}}\b{_PROMPT} (?:tokens?|length|limit|size)"
+    rf"|\b{_PROMPT}\b[^.\n]{{0,80}}\b(?:(?:too|very) (?:long|large|big)|longer than|larger than)"
+    rf"|\b{_PROMPT}\b[^\n]{{0,80}}\bexceed\w*[^\n]{{0,80}}\b(?:tokens?|length|limit|size|maximum|context)"
+    rf"|\bexceed\w*[^\n]{{0,80}}\b{_PROMPT} (?:tokens?|length|limit|size)"
     # Cohere, Cerebras, OpenAI
     r"|too many (?:(?:input|prompt|total) )?tokens|reduce (?:the|your) (?:length|size|prompt|input|message)"
     # Text Generation Inference, Together, DashScope
     r"|inputs?[`']? tokens \+|inputs?[`']? must have less than|range of input length"
     # Zhipu and others, in Chinese
-    r"|超长|过长|上下文长度|最大长度|超过.{0,20}长度|长度超",
-    re.DOTALL,
+    r"|超长|过长|上下文长度|最大长度|超过.{0,20}长度|长度超"
 )
 
 
 def tells_of_too_long_prompt(text: str) -> bool:
-    """Whether the text of an error, in lower case, says that the prompt is too long."""
+    """Whether the sentences of an error, in lower case and one per line, say that the prompt is too long."""
     return _TOO_LONG.search(text) is not None

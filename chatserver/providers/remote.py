@@ -61,9 +61,7 @@ class RemoteProvider:
     async def generate(self, prompt: Prompt) -> AsyncGenerator[Delta, bool | None]:
         attempt = 0
         while True:
-            body = self._wire.body(prompt)
-            for refused in self._refused_fields:
-                body.pop(refused, None)
+            body = self._wire.body(prompt, self._refused_fields)
             begun = False
             try:
                 async with aclosing(self._attempt(_encoded(body))) as deltas:

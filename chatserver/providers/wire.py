@@ -6,6 +6,7 @@ import json
 import re
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from re import Pattern
 from typing import Any, Protocol
 
@@ -101,6 +102,7 @@ def _says_done(text: str) -> bool:
     return text.strip().upper() in ("[DONE]", "DONE")
 
 
+NO_FIELDS: AbstractSet[str] = frozenset()
 # Some models cannot stream, or not for everybody. An English text has this word, too, so it counts only in quotes.
 STREAM_FIELD = {"stream": re.compile(r"[\"'`]stream[\"'`](?!\s*:)")}
 
@@ -120,8 +122,8 @@ class WireFormat(Protocol):
     def headers(self) -> Mapping[str, str]:
         """Headers of requests: credentials, the version of the API."""
 
-    def body(self, prompt: Prompt) -> dict[str, Any]:
-        """The JSON body of a request."""
+    def body(self, prompt: Prompt, without: AbstractSet[str] = NO_FIELDS) -> dict[str, Any]:
+        """The JSON body of a request, without these of the optional fields."""
 
     def reader(self) -> ResponseReader:
         """A new reader for one response."""

@@ -12,7 +12,7 @@ import pytest
 from chatserver.errors import ProviderError
 from chatserver.providers.base import Delta, Finish, ReasoningDelta, TextDelta
 from tests.kit.model_answers import ALL_CASES, ERROR, Answer, Right
-from tests.kit.model_server import DONE, HEAD, Call, ModelServer, choice, event, token
+from tests.kit.model_server import DONE, HEAD, Call, ModelServer, choice, token
 from tests.process.provider_calls import SECOND, ask, failure_of, sending
 
 
@@ -247,17 +247,3 @@ async def test_blanks_before_the_first_word_are_not_held_back_for_long() -> None
         assert await asyncio.wait_for(anext(answer), SECOND) == TextDelta("\n")
         shown.set()
         assert [delta async for delta in answer] == [ReasoningDelta("hm"), TextDelta("Four."), Finish("stop")]
-
-
-async def test_error_after_everything_else_is_an_error() -> None:
-    """Sent apart, after the stop reason and the token counts."""
-
-    async def script(call: Call) -> None:
-        counts = event({"choices": [], "usage": {"prompt_tokens": 7, "completion_tokens": 3}})
-        for piece in (HEAD, token("a"), choice({}, "stop"), counts, event({"error": {"code": 503}})):
-            await call.send(piece)
-            await asyncio.sleep(0.01)
-        await call.closed()
-
-    async with ModelServer(script) as model:
-        assert (await failure_of(ask(model.base_url))).code == "unavailable"

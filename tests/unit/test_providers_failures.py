@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from chatserver.providers.failures import MAX_WAIT_SECONDS, AttemptError, refused, reported, wait_seconds
+from chatserver.providers.prompt_length import TOO_LONG_WORDS
 
 SECRET = "sk-proj-0123456789abcdef"
 
@@ -84,6 +85,90 @@ def test_any_error_body_is_accepted(body: bytes) -> None:
 )
 def test_reported_error_becomes_an_error_code(error: object, code: str) -> None:
     assert reported(error).code == code
+
+
+# --- a prompt that is too long ----------------------------------------------------------------------------------
+
+# What servers say: OpenAI, Azure, vLLM, SGLang, llama.cpp, Ollama, LM Studio, Anthropic, Bedrock, Gemini, Mistral,
+# Cohere, xAI, Groq, Text Generation Inference, Together, Moonshot, MiniMax, DashScope, GitHub, Zhipu.
+TOO_LONG = [
+    "This model's maximum context length is 8192 tokens. However, your messages resulted in 9001 tokens.",
+    "Input tokens exceed the configured limit of 272000 tokens. Your messages resulted in 300000 tokens.",
+    "Your input exceeds the context window of this model. Please adjust your input and try again.",
+    "The decoder prompt (length 40000) is longer than the maximum model length of 32768.",
+    "The prompt (total length 5000) is too long to fit into the model (context length 4096)",
+    "The input (40000 tokens) is longer than the model's context length (32768 tokens).",
+    "the request exceeds the available context size, try increasing it",
+    "input is too large to process. increase the physical batch size",
+    "prompt too long; exceeded max context length by 12 tokens",
+    "the input length exceeds the context length",
+    "Trying to keep the first 9001 tokens when context overflows. The model is loaded with context length of 4096",
+    "prompt is too long: 210000 tokens > 200000 maximum",
+    "input length and `max_tokens` exceed context limit: 188240 + 21333 > 200000",
+    "Input is too long for requested model.",
+    "The input token count (1200000) exceeds the maximum number of tokens allowed (1048575).",
+    "Prompt contains 40000 tokens and 0 draft tokens, too large for model with 32768 maximum context length",
+    "too many tokens: total number of tokens in the prompt cannot exceed 4081 - received 6000",
+    "This model's maximum prompt length is 131072 but the request contains 537812 tokens.",
+    "Please reduce the length of the messages or completion.",
+    "Input validation error: `inputs` tokens + `max_new_tokens` must be <= 4096. Given: 5000 `inputs` tokens",
+    "Input validation error: `inputs` must have less than 4095 tokens. Given: 5000",
+    "Invalid request: Your request exceeded model token limit: 8192",
+    "invalid params, context window exceeds limit",
+    "Range of input length should be [1, 30720]",
+    "prompt token count of 70000 exceeds the limit of 64000",
+    "Prompt 超长",
+]
+OTHERS = [
+    "max_tokens is too large: 100000. This model supports at most 16384 completion tokens",
+    "max_tokens: 100000 > 8192, which is the maximum allowed number of output tokens",
+    "The model `gpt-9` does not exist",
+    "Unrecognized request argument supplied: stream_options",
+    "Conversation roles must alternate user/assistant/user/assistant",
+    "temperature: range: 0..1",
+    "Invalid value for 'top_p'",
+    "Your credit balance is too low",
+    "image is too large",
+    "",
+]
+
+
+@pytest.mark.parametrize("status", [400, 413, 422])
+@pytest.mark.parametrize("text", TOO_LONG)
+def test_prompt_that_is_too_long_is_recognised(status: int, text: str) -> None:
+    for body in (
+        {"error": {"message": text, "type": "invalid_request_error"}},
+        {"error": text},
+        {"detail": text},
+        text,
+    ):
+        failure = refused(status, {}, json.dumps(body).encode())
+        assert (failure.code, failure.again, failure.retryable) == ("prompt_too_long", False, False)
+        assert reported(body).code == "prompt_too_long"
+    assert refused(status, {}, text.encode()).code == "prompt_too_long"
+
+
+@pytest.mark.parametrize("word", sorted(TOO_LONG_WORDS))
+def test_word_for_a_prompt_that_is_too_long_is_recognised(word: str) -> None:
+    for status in (400, 404, 413, 422, 500):
+        failure = refused(status, {}, json.dumps({"error": {"code": word}}).encode())
+        assert (failure.code, failure.again, failure.reason) == (
+            "prompt_too_long",
+            False,
+            f"HTTP status {status}, {word}",
+        )
+    assert reported({"type": word}).code == "prompt_too_long"
+
+
+@pytest.mark.parametrize("text", OTHERS)
+def test_other_refusal_is_no_prompt_that_is_too_long(text: str) -> None:
+    assert refused(400, {}, json.dumps({"error": {"message": text}}).encode()).code == "refused"
+
+
+def test_rate_limit_is_no_prompt_that_is_too_long() -> None:
+    text = b"Request too large for gpt-4 on tokens per min: the prompt exceeds the token limit"
+    assert refused(429, {}, text).code == "rate_limited"
+    assert reported({"code": 429, "message": text.decode()}).code == "rate_limited"
 
 
 # --- asking again ------------------------------------------------------------------------------------------

@@ -64,7 +64,7 @@ async def test_model_that_hangs_up_in_a_pause_is_asked_again(database_url: str) 
 
 
 @pytest.mark.parametrize("held", [1, 2, 300])
-@pytest.mark.parametrize("how", ["close", "reset", "in a chunk"])
+@pytest.mark.parametrize("how", ["close", "reset", "in a chunk", "later"])
 async def test_model_that_hangs_up_after_tokens_in_a_pause_is_asked_again(
     database_url: str, held: int, how: str
 ) -> None:
@@ -79,6 +79,8 @@ async def test_model_that_hangs_up_after_tokens_in_a_pause_is_asked_again(
         stream.leave()
         await eventually(lambda: len(client.app.streams) == 0)
         await call.send(*[chunk(token(f" held {number}")) for number in range(held)])
+        if how == "later":
+            await asyncio.sleep(0.05)  # until the first of them is taken, and held back
         if how == "reset":
             call.reset()
         else:
