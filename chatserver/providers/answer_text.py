@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Sequence
 
 from chatserver.providers.base import Delta, ReasoningDelta, TextDelta
 from chatserver.providers.pictures import PictureFilter
@@ -23,25 +23,33 @@ class AnswerText:
         """Whether something is held back that readers should see soon, if nothing follows: call `release` then."""
         return self._splitter.holds_briefly or self._pictures.holds_briefly
 
-    def feed(self, text: str) -> Iterator[Delta]:
+    def feed(self, delta: TextDelta) -> Sequence[Delta]:
         """The deltas of the next piece."""
-        yield from self._deltas(*self._splitter.feed(text))
+        if self._splitter.is_over:
+            clear = self._pictures.feed(delta.text)
+            return (delta,) if clear is delta.text else _deltas("", clear)
+        thinking, text = self._splitter.feed(delta.text)
+        return _deltas(thinking, self._pictures.feed(text))
 
-    def release(self) -> Iterator[Delta]:
+    def release(self) -> Sequence[Delta]:
         """What is held back briefly."""
+        text = ""
         if self._splitter.holds_briefly:
-            yield from self._deltas("", self._splitter.release())
-        if self._pictures.holds_briefly and (text := self._pictures.rest()):
-            yield TextDelta(text)
+            text = self._pictures.feed(self._splitter.release())
+        if self._pictures.holds_briefly:
+            text += self._pictures.rest()
+        return _deltas("", text)
 
-    def rest(self) -> Iterator[Delta]:
+    def rest(self) -> Sequence[Delta]:
         """All that is held back, once the text has ended."""
-        yield from self._deltas(*self._splitter.rest())
-        if text := self._pictures.rest():
-            yield TextDelta(text)
+        thinking, text = self._splitter.rest()
+        return _deltas(thinking, self._pictures.feed(text) + self._pictures.rest())
 
-    def _deltas(self, thinking: str, text: str) -> Iterator[Delta]:
-        if thinking:
-            yield ReasoningDelta(thinking)
-        if text and (clear := self._pictures.feed(text)):
-            yield TextDelta(clear)
+
+def _deltas(thinking: str, text: str) -> Sequence[Delta]:
+    deltas: list[Delta] = []
+    if thinking:
+        deltas.append(ReasoningDelta(thinking))
+    if text:
+        deltas.append(TextDelta(text))
+    return deltas

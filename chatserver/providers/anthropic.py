@@ -68,9 +68,9 @@ class MessageReader(ResponseReader):
     def _take(self, event: dict[str, Any]) -> tuple[Delta, ...]:
         kind = event.get("type")
         if kind == "content_block_delta":
-            return self._note(_piece(event.get("delta")))
+            return self._block(event.get("delta"))
         if kind == "content_block_start":
-            return self._note(_piece(event.get("content_block")))
+            return self._block(event.get("content_block"))
         if kind == "message_start":
             self._take_message(event.get("message"))
         elif kind == "message_delta":
@@ -83,6 +83,12 @@ class MessageReader(ResponseReader):
             return self._whole(content_deltas(event.get("content")))
         # `ping`, `content_block_stop` and others: the API asks clients to ignore unknown events.
         return NO_DELTAS
+
+    def _block(self, piece: Any) -> tuple[Delta, ...]:
+        """The deltas of a block, or of a piece of one; blocks of other kinds (signatures, tools) have none."""
+        if (error := error_of_part(piece)) is not None:
+            raise error
+        return self._note(content_deltas(piece))
 
     def _take_message(self, message: Any) -> None:
         """Take in all of a message, or of a change to one, but its content."""
@@ -102,10 +108,3 @@ class MessageReader(ResponseReader):
         if "output_tokens" in self._counts and "input_tokens" in self._counts:
             sent = sum(self._counts.get(name, 0) for name in _INPUT_COUNTS)
             self.usage = Usage(sent, self._counts["output_tokens"])
-
-
-def _piece(piece: Any) -> tuple[Delta, ...]:
-    """The deltas of a block, or of a piece of one; blocks of other kinds (signatures, tools) have none."""
-    if (error := error_of_part(piece)) is not None:
-        raise error
-    return content_deltas(piece)

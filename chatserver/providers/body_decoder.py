@@ -11,38 +11,55 @@ from chatserver.providers.pictures import PictureTrimmer
 MAX_LINE_BYTES = 1024 * 1024
 # A whole answer in one JSON body, from a server that does not stream.
 MAX_WHOLE_BYTES = 8 * 1024 * 1024
+# How often a body is parsed that may be complete.
+_MAX_TRIES = 32
 _BOM = b"\xef\xbb\xbf"
 _BLANKS = b" \t\r\n"
 
 
 class JsonDecoder:
-    """Reads a body of JSON as one event of at most `max_bytes`. If its first line is a whole value: line by line."""
+    """Reads a body of JSON: one value of at most `max_bytes`, or one in each line.
 
-    __slots__ = ("_body", "_in_lines", "_max_bytes", "_trimmer")
+    A value is an event as soon as it is complete, also if the connection stays open behind it.
+    """
+
+    __slots__ = ("_body", "_in_lines", "_max_bytes", "_tries", "_trimmer")
 
     def __init__(self, max_bytes: int) -> None:
         self._max_bytes = max_bytes
         self._trimmer = PictureTrimmer(max_bytes)
         self._body = bytearray()
-        self._in_lines: bool | None = None  # None: the first line is not complete
+        self._in_lines: bool | None = None  # None: neither the first value nor the first line is complete
+        self._tries = _MAX_TRIES
 
     def feed(self, chunk: bytes) -> list[ServerEvent]:
-        """The lines that `chunk` completes; none if the body is one value. Raises TooLongError."""
+        """The values that `chunk` completes. Raises TooLongError."""
         self._body += chunk
         if len(self._body) > self._max_bytes:
             self._body = bytearray(self._trimmer.trim_beginning(self._body))
         if self._in_lines is None and b"\n" in chunk:
             self._in_lines = _is_json(bytes(self._body.partition(b"\n")[0]))
-        if not self._in_lines or b"\n" not in chunk:
-            return []
-        lines, _, rest = bytes(self._body).rpartition(b"\n")
-        self._body = bytearray(rest)
-        return [ServerEvent(_text(line)) for line in lines.split(b"\n") if line.strip()]
+        events = []
+        if self._in_lines and b"\n" in chunk:
+            lines, _, rest = bytes(self._body).rpartition(b"\n")
+            self._body = bytearray(rest)
+            events = [ServerEvent(_text(line)) for line in lines.split(b"\n") if line.strip()]
+        if self._is_complete():
+            events += self.end()
+            self._in_lines = True
+        return events
 
     def end(self) -> list[ServerEvent]:
         """The body, or its last line."""
         body, self._body = bytes(self._body), bytearray()
         return [ServerEvent(_text(body))] if body.strip() else []
+
+    def _is_complete(self) -> bool:
+        """Whether what has come is a whole value. It is not tried again and again: that would cost too much."""
+        if not self._tries or not self._body.rstrip().endswith((b"}", b"]")):
+            return False
+        self._tries -= 1
+        return _is_json(bytes(self._body))
 
 
 class BodyDecoder:

@@ -14,11 +14,14 @@ from chatserver.providers.failures import AttemptError, reported
 _ERRORS = ("error", "errors")
 _ERROR_CODES = ("error_code", "errorCode", "err_code", "errcode", "error_type")
 _ERROR_TEXTS = ("error_message", "errorMessage", "error_msg", "err_msg", "errmsg")
-_KEYS = frozenset({*_ERRORS, *_ERROR_CODES, *_ERROR_TEXTS, "object", "type", "base_resp"})
+_REPORTING = frozenset({*_ERRORS, *_ERROR_CODES, *_ERROR_TEXTS, "base_resp"})
+_TELLING = _REPORTING | {"object", "type"}
 # What stands in such fields where there is no error.
 _NOTHING = frozenset(("", "0", "200", "none", "null", "nil", "ok", "success", "succeeded", "false", "no", "no error"))
 # An event with one of these brings a piece of an answer, or its end.
-_PARTS_OF_AN_ANSWER = ("choices", "delta", "content", "content_block", "usage", "candidates")
+_PARTS_OF_AN_ANSWER = ("delta", "content", "content_block", "usage", "candidates")
+# The ends of the kinds of objects that are errors, in lower case.
+_KINDS = ("error", "exception", ".failed")
 _FAILED = re.compile(r"error|exception|fail", re.IGNORECASE)
 # A text where an object should stand: `error: engine died`, `[ERROR]`, `Internal Server Error`.
 _ERROR_TEXT = re.compile(r"\W*(?:internal |server |upstream |stream )*(?:error|exception|traceback)\b", re.IGNORECASE)
@@ -30,28 +33,32 @@ def error_of_event(event: Mapping[str, Any], name: str) -> AttemptError | None:
         return reported(event.get("error") or event)
     if (error := error_of_part(event)) is not None:
         return error
-    for key in event:
-        # Extensions of vendors: Groq's `x_groq`.
-        if key.startswith("x_") and isinstance(event[key], dict) and (error := error_of_part(event[key])) is not None:
-            return error
-    if any(event.get(part) for part in _PARTS_OF_AN_ANSWER):
+    if "x_groq" in event and (error := error_of_part(event["x_groq"])) is not None:
+        return error
+    if event.get("choices") or any(map(event.get, _PARTS_OF_AN_ANSWER)):
         return None
     return _error_of_bare(event)
 
 
 def error_of_part(part: Any) -> AttemptError | None:
     """The error that an event, or a choice, a delta or a message in it, reports."""
-    if not isinstance(part, dict) or _KEYS.isdisjoint(part):
+    if not isinstance(part, dict) or _TELLING.isdisjoint(part):
         return None
+    if _is_kind_of_error(part.get("object")) or _is_kind_of_error(part.get("type")):
+        return reported(part.get("error") or part)
+    return None if _REPORTING.isdisjoint(part) else _error_in_fields(part)
+
+
+def _is_kind_of_error(kind: Any) -> bool:
+    return isinstance(kind, str) and kind[-10:].lower().endswith(_KINDS)
+
+
+def _error_in_fields(part: Mapping[str, Any]) -> AttemptError | None:
     for key in _ERRORS:
         if _says_something(part.get(key)):
             return reported(part[key])
     for key in (*_ERROR_CODES, *_ERROR_TEXTS):
         if _says_something(part.get(key)):
-            return reported(part)
-    for key in ("object", "type"):
-        kind = part.get(key)
-        if isinstance(kind, str) and kind.lower().endswith(("error", "exception", ".failed")):
             return reported(part)
     answered = part.get("base_resp")
     if isinstance(answered, dict) and _says_something(answered.get("status_code")):

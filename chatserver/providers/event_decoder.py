@@ -101,7 +101,8 @@ class EventStreamDecoder:
         text = (data[0] if len(data) == 1 else b"\n".join(data)).decode("utf-8", "replace")
         data.clear()
         self._data_bytes = 0
-        self._name = ""
+        if name:
+            self._name = ""
         if text or name.lower() == "error":
             events.append(ServerEvent(text, name))
 

@@ -15,7 +15,9 @@ from chatserver.providers.wire import NO_FIELDS, STREAM_FIELD, ResponseReader, m
 from chatserver.settings import ProviderSettings
 
 # Servers use either name; some send both, with the same text.
-_REASONING_KEYS = ("reasoning_content", "reasoning", "thinking", "reasoning_text", "reasoning_details")
+_REASONING_KEYS = dict.fromkeys(
+    ("reasoning_content", "reasoning", "thinking", "reasoning_text", "reasoning_details"),
+)
 # A refusal is the model's text in place of an answer.
 _CONTENT_KEYS = ("content", "refusal", "text")
 # How errors name the field, or what is in it.
@@ -69,17 +71,20 @@ class ChatCompletionReader(ResponseReader):
     __slots__ = ()
 
     def _take(self, event: dict[str, Any]) -> tuple[Delta, ...]:
-        self._count(event.get("usage"))
+        if "usage" in event:
+            self._count(event["usage"])
         choices = event.get("choices")
         choice = choices[0] if isinstance(choices, list) and choices else choices
         if not isinstance(choice, dict):
             return NO_DELTAS
         if (error := error_of_part(choice)) is not None:
             raise error
-        self._stop(choice.get("finish_reason"))
-        delta, message = choice.get("delta"), choice.get("message")
-        deltas = self._note(_piece(delta)) if delta else NO_DELTAS
-        if message:
+        if reason := choice.get("finish_reason"):
+            self._stop(reason)
+        deltas = NO_DELTAS
+        if delta := choice.get("delta"):
+            deltas = self._note(_piece(delta))
+        if message := choice.get("message"):
             deltas += self._whole(_piece(message))
         elif delta is None and "text" in choice:
             deltas = content_deltas(choice["text"])
@@ -98,13 +103,16 @@ def _piece(piece: Any) -> tuple[Delta, ...]:
     """The deltas of a delta or a message."""
     if not isinstance(piece, dict):
         return content_deltas(piece)
+    if len(piece) == 1 and "content" in piece:  # nearly all are so
+        return content_deltas(piece["content"])
     if (error := error_of_part(piece)) is not None:
         raise error
-    deltas = NO_DELTAS
-    for key in _REASONING_KEYS:
-        if piece.get(key) and (deltas := reasoning_deltas(piece[key])):
-            break
+    deltas = NO_DELTAS if _REASONING_KEYS.keys().isdisjoint(piece) else _reasoning(piece)
     for key in _CONTENT_KEYS:
         if piece.get(key) and (content := content_deltas(piece[key])):
             return deltas + content
     return deltas
+
+
+def _reasoning(piece: dict[str, Any]) -> tuple[Delta, ...]:
+    return next(filter(None, (reasoning_deltas(piece.get(key)) for key in _REASONING_KEYS)), NO_DELTAS)

@@ -81,6 +81,7 @@ _BEGINNING = re.compile(
     r"|<(?:i(?:m(?:g[^<>\n]{0,400})?)?)?\Z",
     _FLAGS,
 )
+_END = re.compile(r"(?<![a-z0-9_])(?:d|da|dat|data)\Z", _FLAGS)
 
 
 class PictureFilter:
@@ -105,7 +106,7 @@ class PictureFilter:
 
     def feed(self, text: str) -> str:
         """The part of the text that is clear now."""
-        if not self._held and self._data is None and self._after is None and not _suspicious(text):
+        if not (self._held or self._data or self._after or self._last == "!" or _is_suspicious(text)):
             self._last = text[-1:]
             return text
         at = len(self._last)
@@ -164,5 +165,8 @@ class PictureFilter:
         return end.end() if end else at
 
 
-def _suspicious(text: str) -> bool:
-    return "d" in text or "!" in text or "<" in text or "D" in text
+def _is_suspicious(text: str) -> bool:
+    """Whether a text may hold a picture, or end with the beginning of one."""
+    if ":" in text or "!" in text or "<" in text:
+        return True
+    return text[-1:] in "dDaAtT" and _END.search(text, len(text) - 5) is not None

@@ -76,19 +76,20 @@ class ResponseBody:
 
     def release(self) -> Iterator[Delta]:
         """The text that is held back briefly."""
-        return self._text.release()
+        return iter(self._text.release())
 
     def rest(self) -> Iterator[Delta]:
         """The text that is still held back, once the answer has ended."""
-        return self._text.rest()
+        return iter(self._text.rest())
 
     def _read(self, events: Iterable[ServerEvent]) -> Iterator[Delta]:
+        reader, clean = self._reader, self._text.feed
         for event in events:
             self._events += 1
-            for delta in self._reader.read(event):
-                if isinstance(delta, TextDelta):
-                    yield from self._text.feed(delta.text)
+            for delta in reader.read(event):
+                if type(delta) is TextDelta:
+                    yield from clean(delta)
                 else:
                     yield delta
-            if self._reader.over:
+            if reader.over:
                 return

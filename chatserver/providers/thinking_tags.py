@@ -15,7 +15,6 @@ class _State(enum.Enum):
     THINKING_STARTS = "the opening tag has come"
     THINKING = "within the thinking"
     ANSWER_STARTS = "the closing tag has come"
-    ANSWER = "within the answer"
 
 
 class ThinkingSplitter:
@@ -26,9 +25,11 @@ class ThinkingSplitter:
     `<thinking>` is known, too, and upper case. Such a tag anywhere else is text.
     """
 
-    __slots__ = ("_close", "_held", "_state")
+    __slots__ = ("_close", "_held", "_state", "is_over")
 
     def __init__(self) -> None:
+        self.is_over = False
+        """Whether all that comes is the answer."""
         self._state = _State.BEFORE
         self._held = ""  # may be a part of a tag, or white space at the end
         self._close = ""
@@ -36,11 +37,11 @@ class ThinkingSplitter:
     @property
     def holds_briefly(self) -> bool:
         """Whether white space is held back before the first word: a reader should not wait for it."""
-        return self._state is _State.BEFORE and bool(self._held) and not self._held.strip()
+        return bool(self._held) and self._state is _State.BEFORE and not self._held.strip()
 
     def feed(self, text: str) -> tuple[str, str]:
         """The thinking and the answer that are clear now; the thinking comes first."""
-        if self._state is _State.ANSWER:
+        if self.is_over:
             return "", text
         text = self._held + text
         self._held = ""
@@ -54,7 +55,7 @@ class ThinkingSplitter:
         if self._state is _State.ANSWER_STARTS:
             text = text.lstrip()
             if text:
-                self._state = _State.ANSWER
+                self.is_over = True
         return thinking, text
 
     def release(self) -> str:
@@ -78,7 +79,7 @@ class ThinkingSplitter:
         if len(text) <= _MAX_HELD_CHARS and any(opening.startswith(start.lower()) for opening in _OPENING):
             self._held = text
             return "", False
-        self._state = _State.ANSWER
+        self.is_over = True
         return text, False
 
     def _think(self, text: str) -> tuple[str, str]:

@@ -16,6 +16,9 @@ from chatserver.providers.event_decoder import ServerEvent
 from chatserver.providers.shapes import NO_DELTAS
 from chatserver.providers.stop_reasons import stop_reason_of
 
+# `json.loads` without its care for white space, which hardly any event has.
+_decode = json.JSONDecoder().raw_decode
+
 
 class UnreadableError(Exception):
     """An event that should be JSON is none"""
@@ -47,13 +50,15 @@ class ResponseReader(ABC):
         object has no deltas. Raises AttemptError if an error is reported, and UnreadableError for broken JSON.
         """
         try:
-            value = json.loads(event.data)
+            value, end = _decode(event.data)
+            if end != len(event.data):
+                value = json.loads(event.data)
         except (ValueError, RecursionError):
             value = event.data
             if value.lstrip()[:1] in ("{", "[") and not _says_done(value):
                 raise UnreadableError from None
         self._reason_given = False
-        deltas = self._read(value, event.name)
+        deltas = self._take_event(value, event.name) if type(value) is dict else self._take_other(value, event.name)
         if deltas and self.stop_reason is not None and not self._reason_given:
             self._retracted, self.stop_reason = self.stop_reason, None
         return deltas
@@ -63,13 +68,15 @@ class ResponseReader(ABC):
         self.stop_reason = self.stop_reason or self._retracted or "stop"
         self.over = True
 
-    def _read(self, value: Any, name: str) -> tuple[Delta, ...]:
-        if isinstance(value, dict):
-            if (error := error_of_event(value, name)) is not None:
-                raise error
-            return self._take(value)
+    def _take_event(self, event: dict[str, Any], name: str) -> tuple[Delta, ...]:
+        if (error := error_of_event(event, name)) is not None:
+            raise error
+        return self._take(event)
+
+    def _take_other(self, value: Any, name: str) -> tuple[Delta, ...]:
+        """The deltas of what is no JSON object: a list of objects has some."""
         if isinstance(value, list):
-            return sum((self._read(inner, name) for inner in value if isinstance(inner, dict)), NO_DELTAS)
+            return sum((self._take_event(inner, name) for inner in value if isinstance(inner, dict)), NO_DELTAS)
         text = value if isinstance(value, str) else ""
         if (error := error_of_text(text, name)) is not None:
             raise error
@@ -89,7 +96,8 @@ class ResponseReader(ABC):
 
     def _note(self, deltas: tuple[Delta, ...]) -> tuple[Delta, ...]:
         """The deltas of a piece of a message, noted as such."""
-        self._streamed.update(map(type, deltas))
+        for delta in deltas:
+            self._streamed.add(type(delta))
         return deltas
 
     def _whole(self, deltas: tuple[Delta, ...]) -> tuple[Delta, ...]:
@@ -99,7 +107,8 @@ class ResponseReader(ABC):
 
 
 def _says_done(text: str) -> bool:
-    return text.strip().upper() in ("[DONE]", "DONE")
+    text = text.strip().upper()
+    return text.startswith("[DONE]") or text == "DONE"
 
 
 NO_FIELDS: AbstractSet[str] = frozenset()

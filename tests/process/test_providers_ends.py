@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 
 import pytest
 
@@ -59,6 +60,16 @@ async def test_answer_of_the_other_format_ends_at_once() -> None:
         deltas = [delta async for delta in ask(model.base_url, kind="anthropic")]
         await model.all_closed()
     assert deltas == [TextDelta("a"), Finish("stop", Usage(7, 3))]
+    assert script.seconds < 1
+
+
+async def test_json_body_ends_the_answer_also_if_the_connection_stays_open() -> None:
+    message = {"choices": [{"message": {"content": "a"}, "finish_reason": "stop"}]}
+    counts = {"usage": {"prompt_tokens": 7, "completion_tokens": 3}}
+    script = Silent(json.dumps({**message, **counts}).encode(), between=b" ")
+    async with ModelServer(script) as model:
+        assert [delta async for delta in ask(model.base_url)] == [TextDelta("a"), Finish("stop", Usage(7, 3))]
+        await model.all_closed()
     assert script.seconds < 1
 
 

@@ -136,9 +136,9 @@ def body(*chunks: bytes) -> tuple[str | None, list[str]]:
     ("data", "kind", "events"),
     [
         (b"\xef\xbb\xbf{ \xe2\x82\xac }", "json", ["{ € }"]),
-        (b' \r\n\t{"a":\n1}\n', "json", ['{"a":\n1}\n']),
+        (b' \r\n\t{"a":\n1}\n', "json", ['{"a":\n1}']),
         (b'[\n{"a":1},\n{"a":2}\n]', "json", ['[\n{"a":1},\n{"a":2}\n]']),
-        (b'{"a":1}\n\n{"a":2}\r\n{"a":3}', "json", ['{"a":1}', '{"a":2}\r', '{"a":3}']),
+        (b'{"a":1}\n\n{"a":2}\r\n{"a":3}', "json", ['{"a":1}', '{"a":2}', '{"a":3}']),
         (b"\xef\xbb\xbf\n\ndata: {}\n\n", "stream", ["{}"]),
         (b": x\n\ndata: 1\n\n", "stream", ["1"]),
         (b"", None, []),
@@ -147,14 +147,24 @@ def body(*chunks: bytes) -> tuple[str | None, list[str]]:
     ],
 )
 def test_first_byte_tells_what_the_body_is(size: int, data: bytes, kind: str | None, events: list[str]) -> None:
-    assert body(*(data[i : i + size] for i in range(0, len(data), size))) == (kind, events)
+    what, became = body(*(data[i : i + size] for i in range(0, len(data), size)))
+    assert (what, [event.strip() for event in became]) == (kind, events)
 
 
 def test_lines_of_json_are_events_as_they_come() -> None:
     decoder = BodyDecoder()
-    assert decoder.feed(b'{"a":1}') == []
-    assert decoder.feed(b'\n{"a"') == [ServerEvent('{"a":1}')]
-    assert decoder.feed(b":2}\n") == [ServerEvent('{"a":2}')]
+    assert decoder.feed(b'{"a"') == []
+    assert decoder.feed(b":1}") == [ServerEvent('{"a":1}')]
+    assert decoder.feed(b'\n{"a"') == []
+    assert decoder.feed(b':2}\n{"a":3}\n{') == [ServerEvent('{"a":2}'), ServerEvent('{"a":3}')]
+    assert decoder.end() == [ServerEvent("{")]
+
+
+def test_body_is_an_event_as_soon_as_it_is_complete() -> None:
+    decoder = BodyDecoder()
+    assert decoder.feed(b'{"a":\n{"b": 1}') == []
+    assert decoder.feed(b"\n} ") == [ServerEvent('{"a":\n{"b": 1}\n} ')]
+    assert decoder.feed(b"\n") + decoder.end() == []
 
 
 def test_endless_blanks_before_a_body_are_not_kept() -> None:
@@ -200,9 +210,8 @@ def test_picture_in_a_long_event_is_passed_over(size: int, picture: bytes, data:
     assert first.startswith(short[: short.index('"b":') - 3])
     assert first.endswith('"b":"y"}')
     decoder = JsonDecoder(max_bytes=140)
-    for i in range(0, len(whole), size):
-        assert decoder.feed(whole[i : i + size]) == []
-    assert json.loads(decoder.end()[0].data)["b"] == "y"
+    became = [event for i in range(0, len(whole), size) for event in decoder.feed(whole[i : i + size])]
+    assert [json.loads(event.data)["b"] for event in became] == ["y"]
 
 
 @pytest.mark.parametrize("size", [1, 7, 10_000])
