@@ -266,3 +266,19 @@ async def test_tokens_are_not_held_back(database_url: str) -> None:
             assert await stream.event() == {"type": "token", "content": str(number)}
         await call.finish()
         await stream.rest()
+
+
+async def test_thinking_in_tags_is_no_part_of_the_answer_nor_of_the_next_prompt(database_url: str) -> None:
+    async with ModelServer() as model, serving(database_url, **model.settings) as client:
+        conversation = await client.conversation()
+        stream = await client.stream(conversation, await client.say(conversation, "x"))
+        call = await model.call()
+        await call.send("<thi", "nk>\nmusing\n</th", "ink>\n\nFour.")
+        await call.finish()
+        events = await stream.rest()
+        assert events[0] == {"type": "reasoning", "content": "musing"}
+        assert (text_of(events), events[-1]["type"]) == ("Four.", "done")
+        stream = await client.stream(conversation, await client.say(conversation, "y"))
+        call = await model.call()
+        assert [message["content"] for message in call.request["messages"]] == ["x", "Four.", "y"]
+        stream.leave()
