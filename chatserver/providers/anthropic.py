@@ -59,11 +59,12 @@ class Messages:
 class MessageReader(ResponseReader):
     """Reads the events of a streamed message, and the one `message` object of a server that does not stream."""
 
-    __slots__ = ("_counts",)
+    __slots__ = ("_counts", "_started_with")
 
     def __init__(self) -> None:
         super().__init__()
         self._counts: dict[str, int] = {}
+        self._started_with: Any = None  # content in `message_start`, where none belongs
 
     def _take(self, event: dict[str, Any]) -> tuple[Delta, ...]:
         kind = event.get("type")
@@ -72,12 +73,15 @@ class MessageReader(ResponseReader):
         if kind == "content_block_start":
             return self._block(event.get("content_block"))
         if kind == "message_start":
-            self._take_message(event.get("message"))
+            message = event.get("message")
+            self._take_message(message)
+            self._started_with = message.get("content") if isinstance(message, dict) else None
         elif kind == "message_delta":
             self._count(event.get("usage"))
             self._take_message(event.get("delta"))
         elif kind == "message_stop":
             self.end()
+            return self._whole(content_deltas(self._started_with))
         elif kind == "message" or (kind is None and "content" in event):
             self._take_message(event)
             return self._whole(content_deltas(event.get("content")))

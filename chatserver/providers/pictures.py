@@ -17,10 +17,12 @@ class TooLongError(Exception):
     """A line or an event of the stream, or a body, is longer than it may be"""
 
 
-# The base64 of a `data:` URL, or of a JSON string under a key that holds binary data. JSON may escape slashes and line
-# ends. The quantifiers are possessive: each byte is looked at once.
+# The base64 of a `data:` URL, of a JSON string under a key that holds binary data, and of any string that begins as
+# PNG, JPEG, GIF, WebP and SVG do. JSON may escape slashes and line ends. The quantifiers are possessive: each byte is
+# looked at once.
 _BASE64_IN_JSON = re.compile(
-    rb'(;base64,|"(?:b64|b64_json|base64|bytes|data|image|image_base64|image_data|partial_image|partial_image_b64)"\s*:\s*")'
+    rb'(;base64,|"(?:b64|b64_json|base64|bytes|data|image|image_base64|image_data|partial_image|partial_image_b64)"\s*:\s*"'
+    rb'|"(?:iVBORw0KGgo|\\?/9j\\?/|R0lGOD|UklGR|PHN2Zy|PD94bWwg))'
     rb"(?:[A-Za-z0-9+/=_-]++|\\[/nr])++"
 )
 

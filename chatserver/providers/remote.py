@@ -35,8 +35,8 @@ class RemoteProvider:
     """A model behind HTTP. `name` is the provider's, for the log.
 
     Before the first delta, a request with a passing failure is sent again, at most `settings.retries` times; after the
-    first delta never. A request that is refused because of a field that nobody wished for is sent without it, now and
-    from then on. The model's connection is closed when an answer ends, in every case.
+    first delta never. A request that is refused because of a field that nobody wished for is sent again without it,
+    and if that helps, so are all further ones. The model's connection is closed when an answer ends, in every case.
     """
 
     needs_user_turn = True
@@ -60,23 +60,26 @@ class RemoteProvider:
 
     async def generate(self, prompt: Prompt) -> AsyncGenerator[Delta, bool | None]:
         attempt = 0
+        without = set(self._refused_fields)
         while True:
-            body = self._wire.body(prompt, self._refused_fields)
+            body = self._wire.body(prompt, without)
             begun = False
             try:
                 async with aclosing(self._attempt(_encoded(body))) as deltas:
                     paused: bool | None = None
                     while True:
                         delta = await deltas.asend(paused)
-                        begun = True
+                        if not begun:
+                            begun = True
+                            self._refused_fields |= without
                         paused = yield delta
             except StopAsyncIteration:
                 return
             except AttemptError as error:
                 failure = error
             if not begun and (field := self._refused_field(failure, body)) is not None:
-                self._refused_fields.add(field)
-                logger.warning("provider %s: it refuses %s, which is left out from now on", self._name, field)
+                without.add(field)
+                logger.warning("provider %s: it refuses %s; asked again without", self._name, field)
                 continue
             wait = failures.wait_seconds(failure, attempt) if attempt < self._settings.retries else None
             if wait is None:

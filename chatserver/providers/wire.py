@@ -20,6 +20,10 @@ from chatserver.providers.stop_reasons import stop_reason_of
 _decode = json.JSONDecoder().raw_decode
 
 
+# What begins like this was meant to be an object, or a list of objects or texts, and may have held text.
+_BROKEN_JSON = re.compile(r"\s*(?:\{|\[\s*[\[{\"])")
+
+
 class UnreadableError(Exception):
     """An event that should be JSON is none"""
 
@@ -55,11 +59,11 @@ class ResponseReader(ABC):
                 value = json.loads(event.data)
         except (ValueError, RecursionError):
             value = event.data
-            if value.lstrip()[:1] in ("{", "[") and not _says_done(value):
+            if _BROKEN_JSON.match(value):
                 raise UnreadableError from None
         self._reason_given = False
         deltas = self._take_event(value, event.name) if type(value) is dict else self._take_other(value, event.name)
-        if deltas and self.stop_reason is not None and not self._reason_given:
+        if deltas and self.stop_reason is not None and not self._reason_given and not self.over:
             self._retracted, self.stop_reason = self.stop_reason, None
         return deltas
 
@@ -78,6 +82,8 @@ class ResponseReader(ABC):
         if isinstance(value, list):
             return sum((self._take_event(inner, name) for inner in value if isinstance(inner, dict)), NO_DELTAS)
         text = value if isinstance(value, str) else ""
+        if text.startswith("{"):  # an object that was encoded twice
+            return self.read(ServerEvent(text, name))
         if (error := error_of_text(text, name)) is not None:
             raise error
         if _says_done(text):

@@ -291,6 +291,7 @@ for _name, _shape in {
 NO_OBJECTS = [
     b"data: null\n\n",
     b"data: ping\n\n",
+    b"data: [ping]\n\n",
     b"data: 7\n\n",
     b"data: []\n\n",
     b"data: true\n\n",
@@ -328,6 +329,8 @@ CASES |= {
         choice({"content": [THINKING]}) + choice({"content": [FOUR]}) + choice({"content": "."}) + STOP + DONE,
         Answer("Four.", "Let me see"),
     ),
+    "encoded twice": (event(choice({"content": "Four."})[6:-2].decode()) + STOP, Answer("Four.")),
+    "broken and encoded twice": (event('{"choices": [{"delta"') + STOP, ERROR),
     "delta is a text": (choice("Four.") + STOP, Answer("Four.")),
     "text of the choice": (
         event({"choices": [{"text": "Four."}]}) + event({"choices": [{"text": "", "finish_reason": "stop"}]}),
@@ -556,6 +559,14 @@ ANTHROPIC_CASES: dict[str, Case] = {
         Answer("Half an ans"),
     ),
     "text as a list": (piece({"type": "text_delta", "text": [FOUR]}) + A_STOP, Answer("Four")),
+    "text in message_start": (
+        event({"type": "message_start", "message": {"content": [FOUR]}}) + A_STOP + A_END,
+        Answer("Four"),
+    ),
+    "text in message_start, and deltas": (
+        event({"type": "message_start", "message": {"content": [FOUR]}}) + A_HALF + A_STOP + A_END,
+        Answer("Half an ans"),
+    ),
     "delta as a text": (piece("Four") + A_STOP, Answer("Four")),
     "thinking as an object": (
         piece({"type": "thinking_delta", "thinking": {"text": "hm"}}) + A_HALF + A_STOP,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gzip
 import json
+import time
 import zlib
 
 import pytest
@@ -155,25 +156,25 @@ async def test_compressed_refusal_is_read() -> None:
     [b"", b"data: ", b'data: {"choices":[{"delta":{"images":[{"url":"data:image/png;base64,', b"{", b"[" + b'"a",' * 9],
 )
 async def test_decompression_bomb_is_refused_and_holds_nobody_up(start: bytes) -> None:
-    """300 MB of blanks or letters in 300 KB; other tasks have their turns meanwhile, and little memory is taken."""
+    """80 MB of blanks or letters in 80 KB. Other tasks have their turns meanwhile; what counts is the CPU's time."""
     filling = b"A" * 1_000_000 if start else b"\n" * 1_000_000
     compressor = zlib.compressobj(wbits=31)
-    bomb = compressor.compress(start) + b"".join(compressor.compress(filling) for _ in range(300)) + compressor.flush()
+    bomb = compressor.compress(start) + b"".join(compressor.compress(filling) for _ in range(80)) + compressor.flush()
     longest = 0.0
 
     async def watch() -> None:
         nonlocal longest
         while True:
-            begun = asyncio.get_running_loop().time()
+            begun = time.process_time()
             await asyncio.sleep(0)
-            longest = max(longest, asyncio.get_running_loop().time() - begun)
+            longest = max(longest, time.process_time() - begun)
 
     async with ModelServer(sending(head("text/event-stream", "Content-Encoding: gzip") + bomb)) as model:
         watching = asyncio.create_task(watch())
-        error = await asyncio.wait_for(failure_of(ask(model.base_url)), 20 * SECOND)
+        error = await asyncio.wait_for(failure_of(ask(model.base_url)), 60 * SECOND)
         watching.cancel()
     assert error.code in ("bad_response", "interrupted")
-    assert longest < SECOND
+    assert longest < 0.5
 
 
 # --- pictures -----------------------------------------------------------------------------------------------------

@@ -104,6 +104,21 @@ async def test_refusals_at_once_are_all_asked_again() -> None:
         assert await asyncio.gather(*[answer() for _ in range(5)]) == [[TextDelta("a"), Finish("stop")]] * 5
 
 
+async def test_field_whose_absence_does_not_help_is_sent_again() -> None:
+    """The error may only repeat what the user wrote."""
+    refused = refusal(400, body=b'{"error":"bad message: what are stream_options, and what is \'stream\'?"}')
+    async with ModelServer(in_turn(refused, refused, refused, ANSWER)) as model:
+        main = provider(model)
+        await failure_of(main.generate(PROMPT))
+        assert await anext(main.generate(PROMPT)) == TextDelta("a")
+    assert [set(call.request) & {"stream", "stream_options"} for call in model.connections] == [
+        {"stream", "stream_options"},
+        {"stream"},
+        set(),
+        {"stream", "stream_options"},
+    ]
+
+
 async def test_server_that_keeps_refusing_is_not_asked_for_ever() -> None:
     async with ModelServer(in_turn(refusal(400, body=b'{"error":"stream_options, \'stream\'"}'))) as model:
         assert (await failure_of(ask(model.base_url, retries=5))).code == "refused"
@@ -136,7 +151,7 @@ async def test_log_names_the_refused_field_once(caplog: pytest.LogCaptureFixture
         main = provider(model)
         for _ in range(2):
             await anext(main.generate(PROMPT))
-    assert caplog.messages == ["provider main: it refuses stream_options, which is left out from now on"]
+    assert caplog.messages == ["provider main: it refuses stream_options; asked again without"]
 
 
 # --- prompts that are too long -------------------------------------------------------------------------------------

@@ -194,18 +194,19 @@ PICTURES = [
     b'{"a":"x","b64_json": "%s","b":"y"}',
     b'{"a":"x","source":{"type":"base64","data":"%s"},"b":"y"}',
     b'{"a":"![x](data:image/png;base64,%s)","b":"y"}',
+    b'{"a":"x","anything":"%s","b":"y"}',
 ]
 
 
 @pytest.mark.parametrize("size", [1, 7, 100, 10_000])
 @pytest.mark.parametrize("picture", PICTURES)
-@pytest.mark.parametrize("data", [BASE64, BASE64.replace(b"/", b"\\/"), b"A" * 70 + b"\\n" + b"B" * 70])
+@pytest.mark.parametrize("data", [BASE64, BASE64.replace(b"/", b"\\/"), b"UklGR" * 15 + b"\\n" + b"B" * 70])
 def test_picture_in_a_long_event_is_passed_over(size: int, picture: bytes, data: bytes) -> None:
     whole = picture % data
     short = (picture % b"").decode()
     stream = b"data: " + whole + b"\n\ndata: next\n\n"
     events = read([stream[i : i + size] for i in range(0, len(stream), size)], max_line_bytes=140)
-    first = events[0].replace("\\/", "/").replace("\\n", "\n")
+    first = events[0]
     assert events[1:] == ["next"]
     assert first.startswith(short[: short.index('"b":') - 3])
     assert first.endswith('"b":"y"}')
@@ -217,7 +218,7 @@ def test_picture_in_a_long_event_is_passed_over(size: int, picture: bytes, data:
 @pytest.mark.parametrize("size", [1, 7, 10_000])
 @pytest.mark.parametrize("line", [b'data: {"content":"%s"}\n\n', b"data: %s\n\n", b'data: {"data":"a b%s"}\n\n'])
 def test_long_text_is_no_picture(size: int, line: bytes) -> None:
-    stream = line % (b"iVBORw0KGgo" * 100)
+    stream = line % (b"VBORw0KGgo" * 100)
     with pytest.raises(TooLongError):
         read([stream[i : i + size] for i in range(0, len(stream), size)], max_line_bytes=140)
 
