@@ -17,7 +17,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from chatserver.children import Child, command, die_with, start
+from chatserver.children import Child, command, confine, start
 from chatserver.errors import ConfigurationError
 
 logger = logging.getLogger(__name__)
@@ -81,7 +81,7 @@ async def start_local_model() -> LocalModel:
 
 def main(arguments: Sequence[str]) -> None:
     """Serve the model to the parent, whose process id is the only argument, until standard input ends."""
-    die_with(int(arguments[0]))
+    confine(int(arguments[0]))
     words = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)  # standard output is for our own words, not for what the library prints
     os.nice(5)  # the server goes first

@@ -1,40 +1,36 @@
-"""A cache of rendered texts in memory. The HTML of a text never changes."""
+"""A cache of rendered texts in memory. The HTML of a text never changes, and a text that failed is not tried again."""
 
 from __future__ import annotations
 
 import hashlib
-import time
 from collections import OrderedDict
-from collections.abc import Callable
-from typing import NamedTuple
 
 # The size of an entry besides its HTML, in characters.
 ENTRY_CHARS = 300
-# How long a text that could not be rendered is not tried again. The machine may only have been busy.
-FAILURE_SECONDS = 60.0
 
 Key = bytes
-
-
-class _Entry(NamedTuple):
-    html: str | None
-    tried_at: float
 
 
 class RenderedTexts:
     """Holds at most `max_chars` characters of HTML, then evicts the least recently used entries.
 
-    `clock` gives seconds.
+    Besides that it remembers which texts could not be rendered: as many as would fill it, then it forgets the oldest.
+    Texts that were rendered do not push them out: a text that fails costs far more than one that does not.
     """
 
-    def __init__(self, max_chars: int, *, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, max_chars: int) -> None:
         self._max_chars = max_chars
-        self._clock = clock
-        self._entries: OrderedDict[Key, _Entry] = OrderedDict()
-        self.chars = 0
+        self._rendered: OrderedDict[Key, str] = OrderedDict()
+        self._failed: OrderedDict[Key, None] = OrderedDict()
+        self._html_chars = 0
 
     def __len__(self) -> int:
-        return len(self._entries)
+        return len(self._rendered) + len(self._failed)
+
+    @property
+    def chars(self) -> int:
+        """The size of all entries, in characters."""
+        return self._html_chars + ENTRY_CHARS * len(self)
 
     @staticmethod
     def key(text: str) -> Key:
@@ -42,25 +38,26 @@ class RenderedTexts:
         return hashlib.sha256(text.encode()).digest()
 
     def look_up(self, key: Key) -> str | None:
-        """The HTML of a text; None: it could not be rendered. Raises KeyError if it was not tried, or not lately."""
-        entry = self._entries[key]
-        if entry.html is None and self._clock() >= entry.tried_at + FAILURE_SECONDS:
-            raise KeyError(key)
-        self._entries.move_to_end(key)
-        return entry.html
+        """The HTML of a text; None: it could not be rendered. Raises KeyError if it was not tried."""
+        if key in self._failed:
+            return None
+        html = self._rendered[key]
+        self._rendered.move_to_end(key)
+        return html
 
     def keep(self, key: Key, html: str | None) -> None:
         """Keep the HTML of a text; None: it could not be rendered."""
         self._forget(key)
-        self._entries[key] = _Entry(html, self._clock())
-        self.chars += _size(html)
-        while self.chars > self._max_chars:
-            self._forget(next(iter(self._entries)))
+        if html is None:
+            self._failed[key] = None
+            while len(self._failed) * ENTRY_CHARS > self._max_chars:
+                self._failed.popitem(last=False)
+        else:
+            self._rendered[key] = html
+            self._html_chars += len(html)
+            while self._html_chars + ENTRY_CHARS * len(self._rendered) > self._max_chars:
+                self._forget(next(iter(self._rendered)))
 
     def _forget(self, key: Key) -> None:
-        if (entry := self._entries.pop(key, None)) is not None:
-            self.chars -= _size(entry.html)
-
-
-def _size(html: str | None) -> int:
-    return ENTRY_CHARS + len(html or "")
+        self._failed.pop(key, None)
+        self._html_chars -= len(self._rendered.pop(key, ""))

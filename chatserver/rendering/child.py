@@ -11,8 +11,8 @@ import resource
 import sys
 from collections.abc import Sequence
 
-from chatserver.children import die_with
-from chatserver.rendering.markdown import render, warm_up
+from chatserver.children import NOTE, confine
+from chatserver.rendering.markdown import render_or_tell, warm_up
 
 # The address space that the process may use, Python itself included.
 _MEMORY_BYTES = 2**29
@@ -22,9 +22,10 @@ def main(arguments: Sequence[str]) -> None:
     """Render for the parent, whose process id is the only argument, until standard input ends.
 
     The first line of output is `"ready"`. After that, each line of input, `[number, text]` in JSON, is answered by one
-    line of output, `[number, html]`; the HTML is null if there is none. Both are UTF-8.
+    line of output, `[number, html]`; the HTML is null if there is none. Both are UTF-8. Notes for the log go to
+    standard error.
     """
-    die_with(int(arguments[0]))
+    confine(int(arguments[0]))
     os.nice(5)  # the server goes first
     if sys.platform == "linux":
         resource.setrlimit(resource.RLIMIT_AS, (_MEMORY_BYTES, _MEMORY_BYTES))
@@ -32,11 +33,13 @@ def main(arguments: Sequence[str]) -> None:
     _say("ready")
     for line in sys.stdin.buffer:
         number, text = json.loads(line)
+        html: str | None = None
         try:
-            html = render(text)
-        except Exception as error:  # MemoryError above all; the null tells the parent
-            print(f"a text of {len(text)} characters: {type(error).__name__}", file=sys.stderr, flush=True)
-            html = None
+            html, problem = render_or_tell(text)
+        except Exception as error:  # MemoryError above all
+            problem = type(error).__name__
+        if problem is not None:
+            print(f"{NOTE}a text of {len(text)} characters: {problem}", file=sys.stderr, flush=True)
         _say([number, html])
 
 

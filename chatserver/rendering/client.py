@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+import signal
 from collections.abc import Sequence
 
 from chatserver import children
@@ -24,6 +25,8 @@ REPLY_BYTES = 4 * 2**20
 
 _READY = b'"ready"\n'
 _NAME = "renderer"
+# Signals of a process that fails by itself. One that waits for a text does not: the text is the cause.
+_CRASHES = {signal.SIGABRT, signal.SIGBUS, signal.SIGFPE, signal.SIGILL, signal.SIGSEGV, signal.SIGSYS, signal.SIGTRAP}
 
 
 class Renderer:
@@ -59,11 +62,11 @@ class Renderer:
         return self._child.pid if self._child else None
 
     async def render(self, text: str) -> str | None:
-        """The HTML of a text; None: it cannot be rendered, or not in time.
+        """The HTML of a text; None: it cannot be rendered, or not in time. Such a text is not to be asked for again.
 
         Raises UnavailableError if the child does not start.
         """
-        # The child may have died long before. If it dies twice in a row, the text is the cause.
+        # The child may have been killed long before. If that happens twice in a row, the text is the cause.
         for _ in range(2):
             child = await self._running()
             try:
@@ -73,7 +76,11 @@ class Renderer:
                 logger.warning("a text of %d characters takes too long to render", len(text))
                 return None
             except (ConnectionError, EOFError):
-                logger.warning("the renderer ended, with status %d", await child.end())
+                status = await child.end()
+                words = f": {child.last_words}" if child.last_words else ""
+                logger.warning("the renderer ended, with status %d%s", status, words)
+                if -status in _CRASHES:
+                    return None
             except (ValueError, TypeError):
                 logger.warning("the HTML of a text of %d characters is too long, or malformed", len(text))
                 return None
@@ -124,7 +131,7 @@ class Renderer:
 
     async def _start(self) -> children.Child:
         """Raises OSError if the child does not start, and ValueError if its first line is not the expected one."""
-        child = await children.start(self.command, _NAME, line_bytes=REPLY_BYTES)
+        child = await children.start(self.command, _NAME, line_bytes=REPLY_BYTES, quiet=True)
         try:
             async with asyncio.timeout(self._start_seconds):
                 word = await child.stdout.readline()
@@ -136,4 +143,5 @@ class Renderer:
             child.kill()
             await child.end()
             raise
-        raise OSError(f"it ended with status {await child.end()}")
+        status = await child.end()
+        raise OSError(f"it ended with status {status}" + (f": {child.last_words}" if child.last_words else ""))

@@ -17,12 +17,18 @@ from markdown_it.renderer import RendererHTML
 from markdown_it.token import Token
 from markdown_it.utils import EnvType, OptionsDict
 
-from chatserver.rendering import highlighting, rules
+from chatserver.rendering import controls, highlighting, links, rules
 
 # How deep blocks may be nested; a list takes two levels. The time for hostile brackets grows with it.
 _MAX_NESTING = 40
 
-_LINK = re.compile(r"https?://[^/?#]|mailto:.", re.IGNORECASE)
+# How deep elements may be nested. The sanitiser's stack does not bear a hundred thousand.
+_MAX_DEPTH = 200
+# The longest HTML, in characters, before the sanitiser adds to it.
+_MAX_HTML_CHARS = 2_000_000
+
+_TAG = re.compile(r"<(/?)([a-z0-9]+)")
+_VOID = {"br", "hr", "input"}
 _LANGUAGE = re.compile(r"[A-Za-z0-9_+#-][A-Za-z0-9_+#.-]*")
 _LANGUAGE_CLASS = re.compile(rf"language-{_LANGUAGE.pattern}")
 
@@ -31,14 +37,20 @@ def render(text: str) -> str:
     """The HTML of a text, without a newline at its end.
 
     Headings begin at h2. An image becomes a link to it. Code bears `class="language-…"` and Pygments' classes, cells of
-    tables `align`. A text that is nested too deeply is shown as it was written.
+    tables `align`. A text that is nested too deeply, or would become too long, is shown as it was written.
     """
+    return render_or_tell(text)[0]
+
+
+def render_or_tell(text: str) -> tuple[str, str | None]:
+    """The HTML of a text, and, if it shows the text as it was written, why; else None."""
     try:
         html = _parser().render(text)
-    except rules.TooDeepError:
+        _check(html)
+        return _clean(html), None
+    except rules.AsWrittenError as reason:
         lines = escapeHtml(text.strip()).split("\n")
-        html = "<p>" + "<br>\n".join(lines) + "</p>"
-    return _cleaner().clean(html).rstrip("\n")
+        return _clean("<p>" + "<br>\n".join(lines) + "</p>"), f"shown as it was written: {reason}"
 
 
 def warm_up() -> None:
@@ -53,34 +65,42 @@ class _Parser(MarkdownIt):
     """Accepts absolute web links and e-mail links only."""
 
     def validateLink(self, url: str) -> bool:  # noqa: N802
-        if _LINK.match(url) is None:
+        if not links.is_allowed(url):
             return False
         # An impossible host: the sanitiser would take the address away later, and the reader would lose it.
         return "href=" in _cleaner().clean(f'<a href="{escapeHtml(url)}"></a>')
 
     def normalizeLinkText(self, link: str) -> str:  # noqa: N802
-        """The text of a bare link: as it was written."""
-        return link
+        """The text of a bare link: as it was written, but a deceptive host in ASCII."""
+        return links.shown_address(link, self.normalizeLink(link))
 
 
 class _Renderer(RendererHTML):
-    def fence(self, tokens: Sequence[Token], idx: int, options: OptionsDict, env: EnvType) -> str:  # noqa: ARG002
+    def fence(self, tokens: Sequence[Token], idx: int, options: OptionsDict, env: EnvType) -> str:
         code = tokens[idx].content
         found = _LANGUAGE.search(unescapeAll(tokens[idx].info))
         if found is None:
-            return f"<pre><code>{escapeHtml(code)}</code></pre>\n"
-        html = highlighting.highlight(code, found[0]) or escapeHtml(code)
+            return self.code_block(tokens, idx, options, env)
+        html = controls.reveal_in_html(highlighting.highlight(code, found[0]) or escapeHtml(code))
         return f'<pre><code class="language-{found[0]}">{html}</code></pre>\n'
+
+    def code_block(self, tokens: Sequence[Token], idx: int, options: OptionsDict, env: EnvType) -> str:  # noqa: ARG002
+        return f"<pre><code>{controls.reveal_in_html(escapeHtml(tokens[idx].content))}</code></pre>\n"
+
+    def code_inline(self, tokens: Sequence[Token], idx: int, options: OptionsDict, env: EnvType) -> str:  # noqa: ARG002
+        return f"<code>{controls.reveal_in_html(escapeHtml(tokens[idx].content))}</code>"
+
+    def control(self, tokens: Sequence[Token], idx: int, options: OptionsDict, env: EnvType) -> str:  # noqa: ARG002
+        return controls.render_control(tokens, idx)
 
 
 @cache
 def _parser() -> MarkdownIt:
-    options = {"html": False, "breaks": True, "linkify": True, "xhtmlOut": False, "maxNesting": _MAX_NESTING}
+    options = {"html": False, "breaks": True, "xhtmlOut": False, "maxNesting": _MAX_NESTING}
     parser = _Parser("commonmark", {**options, **rules.OPTIONS}, renderer_cls=_Renderer)
-    parser.enable(["table", "strikethrough", "linkify"])
+    parser.enable(["table", "strikethrough"])
     # Only links with a scheme: not setup.py, not somebody@example.com.
-    assert parser.linkify is not None
-    parser.linkify.set({"fuzzy_link": False, "fuzzy_email": False, "fuzzy_ip": False})
+    parser.inline.ruler.after("text", "bare_link", links.bare_link)
     rules.add_to(parser)
     return parser
 
@@ -115,6 +135,22 @@ def _cleaner() -> nh3.Cleaner:
         link_rel="noopener noreferrer nofollow",
         set_tag_attribute_values={"a": {"target": "_blank"}},
     )
+
+
+def _check(html: str) -> None:
+    """Raises AsWrittenError for HTML that would cost the sanitiser too much memory."""
+    if len(html) > _MAX_HTML_CHARS:
+        raise rules.AsWrittenError("its HTML is too long")
+    depth = 0
+    for end, tag in _TAG.findall(html):
+        if tag not in _VOID:
+            depth += -1 if end else 1
+            if depth > _MAX_DEPTH:
+                raise rules.AsWrittenError("nested too deeply")
+
+
+def _clean(html: str) -> str:
+    return _cleaner().clean(html).rstrip("\n")
 
 
 def _filter_attribute(tag: str, name: str, value: str) -> str | None:

@@ -1,41 +1,51 @@
-"""The queue of texts to render: each text is rendered once, one text at a time."""
+"""The queue of texts to render: each text is rendered once, and companies take turns."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Sequence
 
+from chatserver import logs
 from chatserver.errors import UnavailableError
 from chatserver.rendering.cache import Key, RenderedTexts
 from chatserver.rendering.client import Renderer
+from chatserver.rendering.turns import Company, Turns
 
 logger = logging.getLogger(__name__)
 
 
 class _Job:
-    """A text that is being rendered, or waits for its turn."""
+    """A text that is being rendered, or waits for its turn. `companies`: those in whose turn it may be rendered."""
 
-    def __init__(self) -> None:
+    def __init__(self, key: Key, text: str) -> None:
+        self.key = key
+        self.text = text
         self.begun = False
         self.waiting = 0
-        self.task: asyncio.Task[str | None]
+        self.companies: set[Company] = set()
+        self.done: asyncio.Future[str | None] = asyncio.get_running_loop().create_future()
 
 
 class RenderQueue:
-    """Renders texts in the order in which they are asked for, and caches the results.
+    """Renders the texts of a company in the order in which they are asked for, and caches the results.
 
-    Each text has a task of its own, which goes on to its end even if the requests that wait for it are cancelled. A
-    text whose turn has not come is dropped when no request waits for it any more.
+    Each renderer renders one text at a time. A company never has more than one of them, so with two a company whose
+    texts take long does not make the others wait. A text that has begun is rendered to its end, even if the requests
+    that wait for it are cancelled; one whose turn has not come is dropped when no request waits for it any more.
     """
 
-    def __init__(self, renderer: Renderer, *, cache_chars: int) -> None:
-        self._renderer = renderer
+    def __init__(self, renderers: Sequence[Renderer], *, cache_chars: int) -> None:
+        self._renderers = renderers
         self._texts = RenderedTexts(cache_chars)
         self._jobs: dict[Key, _Job] = {}
-        self._turn = asyncio.Lock()  # first come, first served
+        self._queues: dict[Company, dict[Key, _Job]] = {}  # without the texts that have begun; no queue is empty
+        self._turns = Turns()
+        self._served: set[Company] = set()
+        self._workers: dict[Renderer, asyncio.Task[None]] = {}
         self._closed = False
 
-    async def render(self, text: str, deadline: float) -> str | None:
+    async def render(self, text: str, deadline: float, company: Company = None) -> str | None:
         """The HTML of a text; None: it could not be rendered, or not before `deadline` (the loop's clock)."""
         key = self._texts.key(text)
         try:
@@ -45,43 +55,87 @@ class RenderQueue:
         seconds_left = deadline - asyncio.get_running_loop().time()
         if seconds_left <= 0 or self._closed:
             return None
-        job = self._jobs.get(key) or self._begin(key, text)
+        job = self._jobs.get(key) or _Job(key, text)
         job.waiting += 1
+        self._enqueue(job, company)
         try:
-            await asyncio.wait({job.task}, timeout=seconds_left)
+            await asyncio.wait({job.done}, timeout=seconds_left)
         finally:
             job.waiting -= 1
             if not job.waiting and not job.begun:
-                self._jobs.pop(key, None)
-                job.task.cancel()
-        return job.task.result() if job.task.done() and not job.task.cancelled() else None
+                self._remove(job)
+        return job.done.result() if job.done.done() else None
 
     async def close(self) -> None:
-        """End the renderer. From then on nothing is rendered. May be called again."""
+        """End the renderers. From then on nothing is rendered. May be called again."""
         self._closed = True
-        tasks = [job.task for job in self._jobs.values()]
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        workers = list(self._workers.values())
+        for worker in workers:
+            worker.cancel()
+        await asyncio.gather(*workers, return_exceptions=True)
+        for job in self._jobs.values():
+            if not job.done.done():
+                job.done.set_result(None)
         self._jobs.clear()
-        await self._renderer.close()
+        self._queues.clear()
+        for renderer in self._renderers:
+            await renderer.close()
 
-    def _begin(self, key: Key, text: str) -> _Job:
-        job = self._jobs[key] = _Job()
-        job.task = asyncio.create_task(self._work(job, key, text))
-        return job
+    def _enqueue(self, job: _Job, company: Company) -> None:
+        self._jobs[job.key] = job
+        if job.begun or company in job.companies:
+            return
+        job.companies.add(company)
+        self._queues.setdefault(company, {})[job.key] = job
+        self._wake()
 
-    async def _work(self, job: _Job, key: Key, text: str) -> str | None:
-        async with self._turn:
-            job.begun = True
-            try:
-                html = await self._renderer.render(text)
-            except UnavailableError:
-                return None
-            except Exception:
-                logger.exception("rendering")
-                return None
-            finally:
-                del self._jobs[key]
-        self._texts.keep(key, html)
+    def _wake(self) -> None:
+        """Set an idle renderer to work if a company waits that is not served."""
+        idle = next((renderer for renderer in self._renderers if renderer not in self._workers), None)
+        if idle is not None and self._queues.keys() - self._served:
+            self._workers[idle] = asyncio.create_task(self._work(idle), context=logs.without_request())
+
+    def _remove(self, job: _Job) -> None:
+        """Take a text whose turn has not come out of the queues."""
+        self._jobs.pop(job.key, None)
+        self._leave_queues(job)
+
+    def _leave_queues(self, job: _Job) -> None:
+        for company in job.companies:
+            queue = self._queues.get(company, {})
+            queue.pop(job.key, None)
+            if not queue:
+                self._queues.pop(company, None)
+
+    async def _work(self, renderer: Renderer) -> None:
+        """Render until no company waits that is not served already."""
+        clock = asyncio.get_running_loop().time
+        try:
+            while waiting := self._queues.keys() - self._served:
+                company = self._turns.choose(waiting)
+                job = next(iter(self._queues[company].values()))
+                job.begun = True
+                self._leave_queues(job)
+                self._served.add(company)
+                self._wake()
+                began = clock()
+                try:
+                    html = await self._outcome(renderer, job)
+                finally:
+                    self._served.discard(company)
+                    self._turns.charge(company, clock() - began)
+                del self._jobs[job.key]
+                job.done.set_result(html)
+        finally:
+            del self._workers[renderer]
+
+    async def _outcome(self, renderer: Renderer, job: _Job) -> str | None:
+        try:
+            html = await renderer.render(job.text)
+        except UnavailableError:
+            return None
+        except Exception:
+            logger.exception("rendering")
+            return None
+        self._texts.keep(job.key, html)
         return html

@@ -14,20 +14,29 @@ from markdown_it.rules_block.table import escapedSplit, getLine
 from markdown_it.rules_core import StateCore
 from markdown_it.token import Token
 
+from chatserver.rendering import controls, links
+
 # Parsing options that the rules need: tokens for link reference definitions, and the definition of each link.
 OPTIONS = {"inline_definitions": True, "store_labels": True}
 
 
-class TooDeepError(Exception):
-    """Something is nested so deeply that markdown-it leaves it out"""
+# How much longer links by reference (`[label]`) may make a text than it is, in characters. Each repeats its definition.
+FREE_EXPANSION_CHARS = 100_000
+
+
+class AsWrittenError(Exception):
+    """A text that is to be shown as it was written. The message says why."""
 
 
 def add_to(parser: MarkdownIt) -> None:
     """Add all rules to a parser, behind its own."""
     parser.block.ruler.at("table", _table_with_all_cells, {"alt": ["paragraph", "reference"]})
     parser.core.ruler.after("block", "depth", _refuse_depth)
+    parser.core.ruler.push("expansion", _refuse_expansion)
     parser.core.ruler.push("definitions", _show_unused_definitions)
     parser.core.ruler.push("links", _settle_links)
+    parser.core.ruler.push("hosts", _show_deceptive_hosts)
+    parser.core.ruler.push("controls", controls.reveal_in_links)
     parser.core.ruler.push("headings", _renumber_headings)
     parser.core.ruler.push("cells", _align_cells)
 
@@ -36,10 +45,20 @@ def add_to(parser: MarkdownIt) -> None:
 
 
 def _refuse_depth(state: StateCore) -> None:
-    """Raises TooDeepError if markdown-it may have left something out: a block is open on the last level but one."""
+    """Raises AsWrittenError if markdown-it may have left something out: a block is open on the last level but one."""
     deepest = state.md.options.maxNesting - 1
     if any(token.nesting == 1 and token.level >= deepest for token in state.tokens):
-        raise TooDeepError
+        raise AsWrittenError("nested too deeply")
+
+
+def _refuse_expansion(state: StateCore) -> None:
+    """Raises AsWrittenError if the links by reference make far more of the text than was written (as cmark does)."""
+    room = max(FREE_EXPANSION_CHARS, len(state.src))
+    for token in _children(state.tokens):
+        if "label" in token.meta:
+            room -= sum(len(str(value)) for value in token.attrs.values())
+            if room < 0:
+                raise AsWrittenError("its links repeat too much")
 
 
 def _table_with_all_cells(state: StateBlock, start: int, end: int, silent: bool) -> bool:
@@ -162,6 +181,24 @@ def _without_links_in_links(tokens: Iterable[Token]) -> Iterator[Token]:
         else:
             readable = readable or bool(token.content.strip())
             yield token
+
+
+def _show_deceptive_hosts(state: StateCore) -> None:
+    """Tell behind the words of a link where it leads, if its host could be taken for another."""
+    for block in state.tokens:
+        if not block.children or not any(token.type == "link_open" for token in block.children):
+            continue
+        tokens: list[Token] = []
+        host: str | None = None
+        words = ""
+        for token in block.children:
+            if token.type == "link_open":
+                host, words = links.deceptive_host(str(token.attrs["href"])), ""
+            elif token.type == "link_close" and host is not None and host not in words:
+                tokens.append(_text(f" ({host})"))
+            words += token.content
+            tokens.append(token)
+        block.children = tokens
 
 
 # --- tokens -----------------------------------------------------------------------------------------------

@@ -1,12 +1,16 @@
-"""Child processes do not outlive their parent, however it ends."""
+"""Child processes do not outlive their parent, however it ends, and are given nothing that they do not need."""
 
 from __future__ import annotations
 
 import json
 import logging
+import os
+import resource
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -70,3 +74,45 @@ async def test_log_of_a_child_bears_no_id_of_the_request_that_started_it(capsys:
 def test_child_without_its_parent_does_not_start(module: str) -> None:
     command = [sys.executable, "-m", module, "1"]
     assert subprocess.run(command, cwd=ROOT, stdin=subprocess.DEVNULL, timeout=20).returncode == 1
+
+
+LINUX = pytest.mark.skipif(sys.platform != "linux", reason="the kernel's part is Linux's")
+
+
+@LINUX
+@MODULES
+async def test_child_has_no_environment_of_ours_and_no_rights_that_it_does_not_need(
+    module: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("OPENAI_API_KEY", "CHATSERVER_DATABASE_URL", "PGPASSWORD", "ANYTHING_ELSE"):
+        monkeypatch.setenv(name, "secret")
+    child = await children.start(children.command(module), "child")
+    try:
+        assert await child.stdout.readline(), "it never said that it is there"
+        process = Path(f"/proc/{child.pid}")
+        assert b"secret" not in (process / "environ").read_bytes()
+        names = {line.partition(b"=")[0].decode() for line in (process / "environ").read_bytes().split(b"\0") if line}
+        assert names <= {"PYTHONHOME", "PYTHONPATH", "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH"}
+        status = dict(line.split(":\t", 1) for line in (process / "status").read_text().splitlines())
+        assert status["NoNewPrivs"] == "1"
+        (core,) = [line for line in (process / "limits").read_text().splitlines() if line.startswith("Max core file")]
+        assert core.split()[4:6] == ["0", "0"]
+    finally:
+        child.kill()
+        await child.end()
+
+
+@LINUX
+@MODULES
+async def test_killed_child_leaves_no_core_dump(module: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    limits = resource.getrlimit(resource.RLIMIT_CORE)
+    resource.setrlimit(resource.RLIMIT_CORE, (limits[1], limits[1]))
+    try:
+        child = await children.start(children.command(module), "child")
+    finally:
+        resource.setrlimit(resource.RLIMIT_CORE, limits)
+    assert await child.stdout.readline(), "it never said that it is there"
+    os.kill(child.pid, signal.SIGSEGV)
+    assert await child.ended == -signal.SIGSEGV
+    assert list(tmp_path.iterdir()) == []

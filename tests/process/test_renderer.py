@@ -29,18 +29,20 @@ LOWEST_NICENESS = 19
 # Speaks as the renderer does: it says each text again, and does what some texts say. Before it is ready it waits at the
 # gate that it was given, if any; and in mid-render where a text is such a gate's.
 STAND_IN = """
-import json, os, socket, sys
+import json, os, resource, socket, sys
 
 def wait(port):
     with socket.create_connection(("127.0.0.1", int(port)), timeout=20) as gate:
         gate.recv(1)
 
+resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
 if sys.argv[1:]: wait(sys.argv[1])
 print('"ready"', flush=True)
 for line in sys.stdin:
     number, text = json.loads(line)
     if text.startswith("wait "): wait(text.split()[1])
     if text == "die": os._exit(3)
+    if text == "crash": os.write(2, b"thread has overflowed its stack\\n\\nfatal error: stack overflow\\n"); os.abort()
     if text == "long": text = "x" * 5_000_000
     if text == "broken": print("{", flush=True)
     elif text == "other": print(json.dumps([number - 1, "of another"]), flush=True)
@@ -166,12 +168,42 @@ async def test_text_that_needs_too_much_memory_is_not_rendered(caplog: pytest.Lo
     async with rendering() as renderer:
         await renderer.render("a")
         pid = renderer.pid
-        # A hundred thousand characters that become nearly a gigabyte: one address, wanted again and again.
-        text = "[a]: http://b.c/" + "x" * 50_000 + "\n\n" + "[a]" * 16_000
+        text = "\n" * 6_000_000
         assert await renderer.render(text) is None
         assert await renderer.render("b") == "<p>b</p>"
         assert renderer.pid == pid
     assert messages(caplog) == [f"renderer: a text of {len(text)} characters: MemoryError"]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "[a]: http://x '" + "b" * 30_000 + "'\n\n" + "[a]" * 15_000,
+        "[a]: http://b.c/" + "x" * 50_000 + "\n\n" + "[a]" * 16_000,
+        "[a]: http://x '" + "b" * 30_000 + "'\n\n" + "![a]" * 15_000,
+        "**a " * 20_000 + " b**" * 20_000,
+        "~~a " * 20_000 + " b~~" * 20_000,
+        "*a **b " * 10_000 + " c** d*" * 10_000,
+    ],
+)
+async def test_text_that_grows_or_nests_beyond_bounds_is_shown_as_written(
+    text: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with rendering() as renderer:
+        await renderer.render("a")
+        pid = renderer.pid
+        html = await renderer.render(text)
+        assert html == "<p>" + text.replace("\n", "<br>\n") + "</p>"
+        assert renderer.pid == pid
+    (message,) = messages(caplog)
+    assert message.startswith(f"renderer: a text of {len(text)} characters: shown as it was written: ")
+
+
+async def test_crash_is_logged_in_one_line_and_the_text_is_not_tried_again(caplog: pytest.LogCaptureFixture) -> None:
+    async with stand_in() as renderer:
+        assert await renderer.render("crash") is None
+        assert await renderer.render("b") == "<b>"
+    assert messages(caplog) == [f"the renderer ended, with status {-signal.SIGABRT}: fatal error: stack overflow"]
 
 
 @pytest.mark.parametrize("hostile", ["![" * 50_000, "a://" * 25_000, "[\n" * 50_000])

@@ -200,6 +200,152 @@ def test_disguised_scheme_is_not_a_link(scheme: str) -> None:
         assert "<a" not in render(markdown), markdown
 
 
+@pytest.mark.parametrize(
+    ("address", "after"),
+    [
+        ("https://b.c/d", "。谢谢"),
+        ("https://b.c/d", "（中文说明）"),
+        ("https://b.c/d", "，请"),
+        ("https://b.c/d", "、と"),
+        ("https://b.c/d", "」です"),
+        ("https://b.c/d", "》"),
+        ("https://b.c", "，谢谢"),
+        ("https://b.c", "查看"),
+        ("https://b.c/d", "…"),
+        ("https://b.c/d", "\u3000x"),
+        ("https://b.c/d", "\u200b"),
+        ("https://b.c/d", '"'),
+        ("https://b.c/d", "”"),
+        ("https://b.c/d", "'"),
+        ("https://b.c/d", "’"),
+        ("https://b.c/d", "»"),
+        ("https://b.c/d", "›,"),
+        ("https://b.c/d", "'."),
+        ("https://b.c/d", ")."),
+        ("https://b.c/d_(e)", ")"),
+        ("https://b.c/d", "]"),
+        ("https://b.c/d", "}"),
+        ("https://b.c/d", "?!"),
+        ("https://b.c/d*e", "*"),
+        ("https://b.c/中文/ä", "。"),
+        ("https://b.c/it's", ""),
+        ("https://日本語.jp/d", "。"),
+        ("http://[::1]:8000/d", "；"),
+        ("mailto:a@b.c", "。"),
+    ],
+)
+def test_bare_link_ends_before_what_follows_it(address: str, after: str) -> None:
+    html = render(f"x {address}{after}")
+    ((href, words),) = re.findall(r'<a href="([^"]*)"[^>]*>([^<]*)</a>', html)
+    assert words == address
+    assert Page(html).text == f"x {address}{after}"
+    assert not address.isascii() or href == address
+
+
+def test_bare_link_within_emphasis_is_a_link() -> None:
+    for mark, tag in (("*", "em"), ("**", "strong"), ("~~", "s"), ("***", "em")):
+        assert f'<a href="https://b.c/d" {TO}>https://b.c/d</a></{"strong" if mark == "***" else tag}>' in render(
+            f"{mark}https://b.c/d{mark} x"
+        )
+    assert render("**https://b.c/d**请") == f'<p><strong><a href="https://b.c/d" {TO}>https://b.c/d</a></strong>请</p>'
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "http://good.example@evil.example",
+        "http://good.example:80@evil.example/",
+        "https://good.example%2F@evil.example",
+        "http://user:password@host/path",
+    ],
+)
+def test_address_that_hides_its_host_behind_a_name_is_not_a_link(address: str) -> None:
+    for markdown in (address, f"<{address}>", f"[good.example]({address})", f"[a]: {address}", f"![a]({address})"):
+        html = render(markdown)
+        assert "<a" not in html
+        assert Page(html).text == markdown
+
+
+def test_host_before_a_backslash_is_the_host_of_the_link() -> None:
+    assert re.findall('href="([^"]*)"', render(r"http://good.example\@evil.example")) == ["http://good.example"]
+    hrefs = re.findall('href="([^"]*)"', render(r"[a](http://good.example\\@evil.example)"))
+    assert hrefs == ["http://good.example"]
+
+
+@pytest.mark.parametrize(
+    ("host", "puny"),
+    [
+        ("аррӏе.com", "xn--80ak6aa92e.com"),  # all Cyrillic
+        ("раypal.com", "xn--ypal-43d9g.com"),  # Cyrillic and Latin
+        ("www.gοοgle.com", "www.xn--ggle-0nda.com"),  # Greek
+        ("ɡoogle.com", "xn--oogle-qmc.com"),
+        ("xn--80ak6aa92e.com", "xn--80ak6aa92e.com"),
+        ("good.example⁄login.b.c", "good.xn--examplelogin-xk0g.b.c"),
+    ],
+)
+def test_host_of_look_alikes_is_shown_in_punycode(host: str, puny: str) -> None:
+    if not host.isascii() and "⁄" not in host:
+        bare = render(f"https://{host}/ä")
+        assert bare == render(f"<https://{host}/ä>")
+        assert Page(bare).text == f"https://{puny}/ä"
+    html = render(f"[{host}](https://{host}/)")
+    assert f'href="https://{puny}/"' in html
+    assert Page(html).text == (host if host == puny else f"{host} ({puny})")
+
+
+@pytest.mark.parametrize(
+    "host", ["münchen.de", "пример.рф", "例え.jp", "한국.kr", "ελλάδα.gr", "مثال.com", "b.c", "việtnam.vn"]
+)
+def test_host_in_one_script_is_shown_as_written(host: str) -> None:
+    assert Page(render(f"https://{host}/ [x](https://{host}/)")).text == f"https://{host}/ x"
+
+
+CONTROLS = "\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069\u200e\u200f\u061c"
+
+
+@pytest.mark.parametrize(
+    "markdown",
+    [
+        "`{}`",
+        "```\n{}\n```",
+        "```python\nx = '{}'\n```",
+        "~~~nosuch\n{}\n~~~",
+        "    {}",
+        "[a{}b](http://b.c)",
+        '[a](http://b.c "{}")',
+        "[*{}*](http://b.c)",
+        "[`{}`](http://b.c)",
+        "![{}](http://b.c)",
+        "<http://b.c/{}>",
+        "[a]\n\n[a]: http://b.c '{}'",
+        "|`{}`|\n|-|",
+    ],
+)
+def test_bidirectional_controls_are_visible_in_code_and_links(markdown: str) -> None:
+    for control in CONTROLS:
+        for written in (control, f"&#{ord(control)};"):
+            if (
+                written != control
+                and "`" not in markdown
+                and "~" not in markdown
+                and not markdown.startswith(("  ", "<"))
+            ):
+                assert f"[U+{ord(control):04X}]" in render(markdown.format(written))
+        html = render(markdown.format(control))
+        assert control not in html
+        assert f"[U+{ord(control):04X}]" in html
+
+
+def test_bidirectional_controls_that_reach_a_link_are_visible() -> None:
+    assert Page(render("\u202ehttp://b.c/\u2067x \u202a")).text == "[U+202E]http://b.c/[U+2067]x [U+202A]"
+    assert Page(render("x\u202e `a`")).text == "x[U+202E] a"
+
+
+def test_bidirectional_controls_in_prose_are_kept() -> None:
+    for text in ("שלום\u200f!", "a \u2068b\u2069 c", "\u200fא http://b.c", "\u061cx `y`"):
+        assert Page(render(text)).text == text.replace("`", "")
+
+
 # --- code ---------------------------------------------------------------------------------------------------------
 
 

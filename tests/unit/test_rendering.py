@@ -14,12 +14,16 @@ from uuid import UUID
 import pytest
 
 from chatserver.errors import UnavailableError
+from chatserver.rendering.queue import RenderQueue
 from chatserver.schemas import ChatMessage, Page
 from chatserver.services import rendering
 from chatserver.services.rendering import MAX_TEXT_CHARS, RenderingService
 from tests.kit.virtual_time import in_virtual_time, now
 
 pytestmark = pytest.mark.usefixtures("no_error_is_logged")
+
+
+ONE, TWO, THREE = (UUID(int=number) for number in (1, 2, 3))
 
 
 class Renderer:
@@ -123,6 +127,93 @@ async def test_requests_take_turns() -> None:
         await asyncio.gather(many, few)
         assert renderer.asked == ["m0", "f0", "m1", "f1", "m2", "m3", "m4"]
         assert renderer.most == 1
+
+
+@in_virtual_time
+async def test_text_that_failed_is_never_tried_again() -> None:
+    renderer = Renderer()
+    texts = RenderingService(cast("Any", renderer))
+    renderer.go_on(None)
+    assert await texts.render(["a"]) == [None]
+    await asyncio.sleep(3600)
+    assert await texts.render(["a"]) == [None]
+    assert renderer.asked == ["a"]
+    await texts.close()
+
+
+async def test_companies_take_turns() -> None:
+    async with service() as (texts, renderer):
+        flood = [asyncio.create_task(texts.render([f"a{number}"], ONE)) for number in range(5)]
+        await settle()
+        others = [asyncio.create_task(texts.render([f"b{number}"], TWO)) for number in range(2)]
+        others.append(asyncio.create_task(texts.render(["c0"], THREE)))
+        for _ in range(8):
+            await settle()
+            renderer.go_on()
+        await asyncio.gather(*flood, *others)
+        assert renderer.asked == ["a0", "b0", "c0", "a1", "b1", "a2", "a3", "a4"]
+
+
+@in_virtual_time
+async def test_company_that_used_much_time_waits_for_those_that_used_little() -> None:
+    async with service(request_seconds=60) as (texts, renderer):
+        flood = [asyncio.create_task(texts.render([f"a{number}"], ONE)) for number in range(2)]
+        await asyncio.sleep(2)  # the first of them takes so long
+        others = [asyncio.create_task(texts.render([f"b{number}"], TWO)) for number in range(5)]
+        await settle()
+        renderer.go_on(*["{}"] * 7)
+        await asyncio.gather(*flood, *others)
+        assert renderer.asked == ["a0", "b0", "b1", "b2", "b3", "b4", "a1"]
+
+
+@in_virtual_time
+async def test_pause_does_not_clear_what_a_company_used() -> None:
+    async with service(request_seconds=60) as (texts, renderer):
+
+        async def use(seconds: float, company: UUID, *names: str) -> None:
+            asked = [asyncio.create_task(texts.render([name], company)) for name in names]
+            await asyncio.sleep(seconds)
+            renderer.go_on(*["{}"] * len(names))
+            await asyncio.gather(*asked)
+
+        await use(2, ONE, "a0")
+        await use(0, TWO, "b0")
+        asked = [asyncio.create_task(texts.render([name], company)) for name, company in (("c", TWO), ("a1", ONE))]
+        asked += [asyncio.create_task(texts.render([name], TWO)) for name in ("b1", "b2")]
+        await settle()
+        renderer.go_on(*["{}"] * 4)
+        await asyncio.gather(*asked)
+        assert renderer.asked == ["a0", "b0", "c", "b1", "b2", "a1"]
+
+
+async def test_text_of_two_companies_is_rendered_in_the_turn_of_either() -> None:
+    async with service() as (texts, renderer):
+        first = asyncio.create_task(texts.render(["a"], ONE))
+        await settle()
+        asked = [asyncio.create_task(texts.render([name], ONE)) for name in ("b", "c", "same")]
+        asked.append(asyncio.create_task(texts.render(["same"], TWO)))
+        await settle()
+        renderer.go_on(*["{}"] * 4)
+        assert await asyncio.gather(first, *asked) == [["a"], ["b"], ["c"], ["same"], ["same"]]
+        assert renderer.asked == ["a", "same", "b", "c"]
+
+
+async def test_second_renderer_serves_other_companies_only() -> None:
+    renderers = [Renderer(), Renderer()]
+    queue = RenderQueue(cast("Any", renderers), cache_chars=10_000)
+    deadline = asyncio.get_running_loop().time() + 20
+    slow = [asyncio.create_task(queue.render(text, deadline, ONE)) for text in ("a0", "a1", "a2")]
+    await settle()
+    assert [each.asked for each in renderers] == [["a0"], []]
+    renderers[1].go_on("{}", "{}")
+    assert await queue.render("b0", deadline, TWO) == "b0"
+    assert await queue.render("b1", deadline, THREE) == "b1"
+    assert [each.asked for each in renderers] == [["a0"], ["b0", "b1"]]
+    # While the first company's text takes long, whoever is idle takes the others' texts, and then its own.
+    renderers[0].go_on("{}", "{}", "{}")
+    assert await asyncio.gather(*slow) == ["a0", "a1", "a2"]
+    assert [each.most for each in renderers] == [1, 1]
+    await queue.close()
 
 
 @in_virtual_time

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from typing import Any
+from uuid import uuid4
 
 import pytest
 
 from chatserver.app import App
 from chatserver.web.http.lists import BYTES_A_TURN
+from tests.kit.waiting import eventually
 from tests.web.conftest import Api
 from tests.web.test_openapi import errors_in, schema_named
 from tests.web.turns import watched_pieces
@@ -84,6 +86,20 @@ async def test_clients_at_once_get_html_of_their_own_messages(api: Api) -> None:
     pages = await asyncio.gather(*(listed(api, conversation) for conversation in conversations))
     for number, page in enumerate(pages):
         assert [message["html"] for message in page] == [f"<p>{number}-{each}</p>" for each in range(3)]
+
+
+async def test_text_that_takes_long_does_not_make_another_company_wait(api: Api, chat: App) -> None:
+    chat.rendering.request_seconds = chat.rendering.renderer.text_seconds = 60.0
+    hostile = await api.conversation()
+    await api.say(hostile, "[\n" * 50_000, "assistant")
+    slow = asyncio.create_task(listed(api, hostile))
+    await eventually(lambda: chat.rendering.renderer.pid is not None)
+    api.company = str(uuid4())
+    other = await api.conversation()
+    await api.say(other, "*a*", "assistant")
+    assert [message["html"] for message in await listed(api, other)] == ["<p><em>a</em></p>"]
+    assert not slow.done()
+    slow.cancel()
 
 
 async def test_both_lists_match_their_schemas(api: Api) -> None:

@@ -29,13 +29,13 @@ class MessagesHandler(ListHandler):
             conversations.list_messages, self.actor, conversation, order=query.order, superseded=query.superseded
         )
 
-        async def read_rendered(**page: Any) -> RenderedPage:
-            return await self.context.rendering.render_page(await read(**page))
+        company = partial(conversations.company_of, self.actor, conversation)
 
-        await self.write_list(
-            in_pages(read if query.render is None else read_rendered, query.limit, query.cursor),
-            partial(conversations.company_of, self.actor, conversation),
-        )
+        async def read_rendered(**page: Any) -> RenderedPage:
+            return await self.context.rendering.render_page(await read(**page), await company())
+
+        pages = in_pages(read if query.render is None else read_rendered, query.limit, query.cursor)
+        await self.write_list(pages, company)
 
     async def post(self, conversation_id: str) -> None:
         conversation, body = parse_id(conversation_id), self.message_body(CreateMessage)
