@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import AsyncGenerator, Sequence
 from datetime import UTC, datetime
 from functools import partial
@@ -18,6 +19,9 @@ from chatserver.services.to_wire import to_conversation
 from chatserver.storage import conversations, export
 from chatserver.storage.postgres.database import Database
 from chatserver.storage.scope import Companies
+
+# Exports take turns after so long, or after a message that takes longer.
+TURN_SECONDS = 0.02
 
 
 class Export:
@@ -54,11 +58,23 @@ class Export:
             last=self._row.last_position,
             superseded=self._writer.superseded,
         )
-        text = await self._texts.run(self._row.company_id, partial(self._text, rows))
-        return text, rows[-1].position if rows else after
+        return await self._written(rows), rows[-1].position if rows else after
 
-    def _text(self, rows: Sequence[Row[Any]]) -> bytes:
-        return "".join(map(self._writer.message, rows)).encode()
+    async def _written(self, rows: Sequence[Row[Any]]) -> bytes:
+        """The messages as text. Hostile ones take a second each, so other exports have their turns in between."""
+        parts: list[str] = []
+        while len(parts) < len(rows):
+            parts += await self._texts.run(self._row.company_id, partial(self._write_some, rows[len(parts) :]))
+        return "".join(parts).encode()
+
+    def _write_some(self, rows: Sequence[Row[Any]]) -> list[str]:
+        began = time.monotonic()
+        parts: list[str] = []
+        for row in rows:
+            parts.append(self._writer.message(row))
+            if time.monotonic() - began > TURN_SECONDS:
+                break
+        return parts
 
 
 class ExportService:

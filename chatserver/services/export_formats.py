@@ -10,6 +10,7 @@ from typing import Any, Literal, Protocol
 from sqlalchemy import Row
 
 from chatserver.schemas import Conversation, ConversationExport, ExportedMessage
+from chatserver.services.contained_markdown import contain
 from chatserver.services.to_wire import to_message
 from chatserver.storage.messages import Superseded
 
@@ -67,11 +68,13 @@ def _split(document: str) -> tuple[str, str]:
 
 # Characters that could be read as Markdown or as HTML within a line.
 _SPECIAL = re.compile(r"([\\`*_\[\]<>#|~&!])")
-_FENCE = re.compile(r"^ {0,3}(`{3,}|~{3,})(.*)$", re.MULTILINE)
 
 
 class MarkdownWriter:
-    """Markdown, for people: who said what, and when. Edited messages in their newest wording, no superseded ones."""
+    """Markdown, for people: who said what, and when. Edited messages in their newest wording, no superseded ones.
+
+    Each message is contained: a Markdown reader shows it as if it stood alone.
+    """
 
     superseded: Superseded = "exclude"
 
@@ -86,7 +89,7 @@ class MarkdownWriter:
         if row.status == "stopped":
             notes.append("stopped")
         content = row.content if row.edited_content is None else row.edited_content
-        return f"\n## {_author(row)}\n\n*{', '.join(notes)}*\n\n{_closed(content)}\n"
+        return f"\n## {_author(row)}\n\n*{', '.join(notes)}*\n\n{contain(content)}\n"
 
     def tail(self) -> str:
         return ""
@@ -105,20 +108,6 @@ def _time(moment: datetime) -> str:
 def _inline(text: str) -> str:
     """Text for a heading: one line, in which Markdown is escaped."""
     return _SPECIAL.sub(r"\\\1", " ".join(text.split()))
-
-
-def _closed(text: str) -> str:
-    """A message's Markdown. A code block that is left open is closed, or it would swallow all that follows.
-
-    CommonMark, section 4.5: a fence is closed by one of the same character, at least as long, with nothing after it.
-    """
-    fence = ""
-    for marks, info in _FENCE.findall(text.replace("\r", "\n")):
-        if not fence:
-            fence = "" if marks[0] == "`" and "`" in info else marks
-        elif marks[0] == fence[0] and len(marks) >= len(fence) and not info.strip():
-            fence = ""
-    return f"{text}\n{fence}" if fence else text
 
 
 WRITERS: Mapping[Format, type[Writer]] = {"markdown": MarkdownWriter, "json": JsonWriter}
