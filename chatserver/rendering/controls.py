@@ -24,6 +24,11 @@ _FAR = re.compile(f"([{_REACHING}])")
 _ALL = re.compile(f"([{_REACHING}{_MARKS}])")
 
 
+def contains(text: str) -> bool:
+    """Whether there is a control in a text."""
+    return _ANY.search(text) is not None
+
+
 def reveal_in_html(html: str) -> str:
     """HTML of code with its controls made visible."""
     return _ANY.sub(lambda found: _span(found[0]), html)

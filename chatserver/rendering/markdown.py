@@ -1,7 +1,7 @@
 """Markdown as HTML that is safe to put into a page.
 
-CommonMark with tables, strikethrough and bare links. HTML in the text is shown as text, the result loads nothing, and
-malformed Markdown is shown as text, never dropped.
+CommonMark with tables, strikethrough, bare links, formulas, footnotes and task lists. HTML in the text is shown as
+text, the result loads nothing, and malformed Markdown is shown as text, never dropped.
 """
 
 from __future__ import annotations
@@ -17,7 +17,8 @@ from markdown_it.renderer import RendererHTML
 from markdown_it.token import Token
 from markdown_it.utils import EnvType, OptionsDict
 
-from chatserver.rendering import controls, highlighting, links, rules
+from chatserver.rendering import controls, formulas, highlighting, links, mathml, rules
+from chatserver.rendering.emphasis import CjkParserInline
 
 # How deep blocks may be nested; a list takes two levels. The time for hostile brackets grows with it.
 _MAX_NESTING = 40
@@ -56,13 +57,14 @@ def render_or_tell(text: str) -> tuple[str, str | None]:
 def warm_up() -> None:
     """Build what the first `render` would have to build."""
     _parser(), _cleaner()
+    mathml.warm_up()
 
 
 # --- Markdown ---------------------------------------------------------------------------------------------
 
 
 class _Parser(MarkdownIt):
-    """Accepts absolute web links and e-mail links only."""
+    """Accepts absolute web links and e-mail links only. Bare links have a scheme: not setup.py, not a@example.com."""
 
     def validateLink(self, url: str) -> bool:  # noqa: N802
         if not links.is_allowed(url):
@@ -93,14 +95,25 @@ class _Renderer(RendererHTML):
     def control(self, tokens: Sequence[Token], idx: int, options: OptionsDict, env: EnvType) -> str:  # noqa: ARG002
         return controls.render_control(tokens, idx)
 
+    def formula(self, tokens: Sequence[Token], idx: int, options: OptionsDict, env: EnvType) -> str:  # noqa: ARG002
+        return formulas.render(tokens, idx, env)
+
+    formula_block = formula
+
+    def footnote(self, tokens: Sequence[Token], idx: int, options: OptionsDict, env: EnvType) -> str:  # noqa: ARG002
+        return f"<sup>{tokens[idx].content}</sup>"
+
+    def checkbox(self, tokens: Sequence[Token], idx: int, options: OptionsDict, env: EnvType) -> str:  # noqa: ARG002
+        words = 'checked aria-label="done"' if tokens[idx].meta["checked"] else 'aria-label="not done"'
+        return f'<input type="checkbox" disabled {words}>'
+
 
 @cache
 def _parser() -> MarkdownIt:
     options = {"html": False, "breaks": True, "xhtmlOut": False, "maxNesting": _MAX_NESTING}
     parser = _Parser("commonmark", {**options, **rules.OPTIONS}, renderer_cls=_Renderer)
+    parser.inline = CjkParserInline(parser.inline)
     parser.enable(["table", "strikethrough"])
-    # Only links with a scheme: not setup.py, not somebody@example.com.
-    parser.inline.ruler.after("text", "bare_link", links.bare_link)
     rules.add_to(parser)
     return parser
 
@@ -109,13 +122,15 @@ def _parser() -> MarkdownIt:
 
 _BLOCKS = {"p", "hr", "h2", "h3", "h4", "h5", "h6", "blockquote", "ul", "ol", "li", "pre"}
 _TABLES = {"table", "thead", "tbody", "tr", "th", "td"}
-_INLINE = {"a", "br", "code", "em", "s", "span", "strong"}
+_INLINE = {"a", "br", "code", "em", "input", "s", "span", "strong", "sup"}
 
-TAGS = frozenset(_BLOCKS | _TABLES | _INLINE)
+TAGS = frozenset(_BLOCKS | _TABLES | _INLINE | mathml.TAGS)
 ATTRIBUTES = {
+    **mathml.ATTRIBUTES,
     "a": frozenset({"href", "title"}),
     "ol": frozenset({"start"}),
     "code": frozenset({"class"}),
+    "input": frozenset({"aria-label", "checked", "disabled", "type"}),
     "span": frozenset({"class"}),
     "th": frozenset({"align"}),
     "td": frozenset({"align"}),
@@ -155,6 +170,8 @@ def _clean(html: str) -> str:
 
 def _filter_attribute(tag: str, name: str, value: str) -> str | None:
     """The value that an attribute keeps; None: the attribute is removed."""
+    if tag in mathml.TAGS:
+        return value if mathml.is_allowed(name, value) else None
     if name == "class" and tag == "code":
         return value if _LANGUAGE_CLASS.fullmatch(value) else None
     if name == "class":

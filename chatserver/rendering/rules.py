@@ -1,10 +1,12 @@
 """Changes to markdown-it's tokens before they become HTML: no word is lost, and the page's own rules are kept.
 
-Each rule except that of tables is a core rule of markdown-it: it gets the state after parsing, and changes the tokens.
+`add_to` adds these rules and those of the other modules. Each rule here except that of tables is a core rule of
+markdown-it: it gets the state after parsing, and changes the tokens.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator
 
 from markdown_it import MarkdownIt
@@ -14,7 +16,7 @@ from markdown_it.rules_block.table import escapedSplit, getLine
 from markdown_it.rules_core import StateCore
 from markdown_it.token import Token
 
-from chatserver.rendering import controls, links
+from chatserver.rendering import controls, footnotes, formulas, links
 
 # Parsing options that the rules need: tokens for link reference definitions, and the definition of each link.
 OPTIONS = {"inline_definitions": True, "store_labels": True}
@@ -24,6 +26,9 @@ OPTIONS = {"inline_definitions": True, "store_labels": True}
 FREE_EXPANSION_CHARS = 100_000
 
 
+_TASK = re.compile(r"\[([ xX])\](?=\s|$)")
+
+
 class AsWrittenError(Exception):
     """A text that is to be shown as it was written. The message says why."""
 
@@ -31,12 +36,20 @@ class AsWrittenError(Exception):
 def add_to(parser: MarkdownIt) -> None:
     """Add all rules to a parser, behind its own."""
     parser.block.ruler.at("table", _table_with_all_cells, {"alt": ["paragraph", "reference"]})
+    everywhere = ["paragraph", "reference", "blockquote", "list"]
+    parser.block.ruler.before("fence", "formula", formulas.block, {"alt": everywhere})
+    parser.block.ruler.before("reference", "footnote", footnotes.definition, {"alt": ["paragraph", "reference"]})
+    parser.inline.ruler.before("escape", "formula", formulas.inline)
+    parser.inline.ruler.before("link", "footnote", footnotes.mention)
+    parser.inline.ruler.after("text", "bare_link", links.bare_link)
     parser.core.ruler.after("block", "depth", _refuse_depth)
     parser.core.ruler.push("expansion", _refuse_expansion)
     parser.core.ruler.push("definitions", _show_unused_definitions)
     parser.core.ruler.push("links", _settle_links)
     parser.core.ruler.push("hosts", _show_deceptive_hosts)
     parser.core.ruler.push("controls", controls.reveal_in_links)
+    parser.core.ruler.push("footnotes", footnotes.settle)
+    parser.core.ruler.push("tasks", _mark_tasks)
     parser.core.ruler.push("headings", _renumber_headings)
     parser.core.ruler.push("cells", _align_cells)
 
@@ -128,6 +141,18 @@ def _align_cells(state: StateCore) -> None:
     for token in state.tokens:
         if token.type in ("th_open", "td_open") and "style" in token.attrs:
             token.attrs = {"align": str(token.attrs["style"]).removeprefix("text-align:")}
+
+
+def _mark_tasks(state: StateCore) -> None:
+    """Turn `[x]` and `[ ]` at the beginning of a list's item into checkboxes."""
+    for before, paragraph, block in zip(state.tokens, state.tokens[1:], state.tokens[2:], strict=False):
+        if before.type != "list_item_open" or paragraph.type != "paragraph_open" or not block.children:
+            continue
+        first = block.children[0]
+        found = _TASK.match(block.content)  # as it was written: without backslashes
+        if found and first.type == "text" and first.content.startswith(found[0]):
+            first.content = first.content[found.end() :]
+            block.children.insert(0, Token("checkbox", "input", 0, meta={"checked": found[1] != " "}))
 
 
 # --- within a block ---------------------------------------------------------------------------------------

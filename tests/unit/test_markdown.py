@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import time
+from html import unescape
 from html.parser import HTMLParser
 
 import pytest
@@ -19,12 +20,33 @@ TO = 'target="_blank" rel="noopener noreferrer nofollow"'
 LINK = {"href": r"https?://.+|mailto:.+", "title": r".+", "target": "_blank", "rel": "noopener noreferrer nofollow"}
 CELL = {"align": "left|center|right"}
 BARE = "p br hr h2 h3 h4 h5 h6 blockquote ul li pre em strong s table thead tbody tr"
+MATH_TAGS = (
+    "menclose mfrac mi mn mo mover mpadded mphantom mroot mrow mspace msqrt mstyle msub msubsup msup mtable mtd mtext "
+    "mtr munder munderover"
+)
+LENGTH = r"[+-]?[0-9]?(\.[0-9]+)?(em|ex)|[+-]?[0-9]{0,2}(\.[0-9]+)?(pt|px|mu)|0"
+MATH = {
+    **dict.fromkeys(
+        ("accent", "accentunder", "columnalign", "columnlines", "displaystyle", "fence", "form", "largeop",
+         "mathvariant", "movablelimits", "notation", "rowlines", "scriptlevel", "separator", "stretchy"), "[a-z0-9 -]+",
+    ),
+    **dict.fromkeys(
+        ("columnspacing", "depth", "height", "linethickness", "lspace", "maxsize", "minsize", "rowspacing", "rspace",
+         "voffset", "width"), f"({LENGTH})( ({LENGTH}))*",
+    ),
+}  # fmt: skip
 TAGS: dict[str, dict[str, str]] = {
     **{tag: {} for tag in BARE.split()},
     "a": LINK,
     "ol": {"start": "[0-9]{1,9}"},
     "code": {"class": r"language-[A-Za-z0-9_+#.-]+"},
     "span": {"class": r"[a-z0-9]{1,3}"},
+    "sup": {},
+    "input": {"type": "checkbox", "disabled": "", "checked": "", "aria-label": "done|not done"},
+    "math": {"display": "inline|block"},
+    "semantics": {},
+    "annotation": {"encoding": "application/x-tex"},
+    **dict.fromkeys(MATH_TAGS.split(), MATH),
     "th": CELL,
     "td": CELL,
 }
@@ -53,7 +75,7 @@ class Page(HTMLParser):
         assert tag != "a" or "a" not in self._open
         if re.fullmatch("h[2-6]", tag):
             self.levels.append(int(tag[1]))
-        if tag not in ("br", "hr"):
+        if tag not in ("br", "hr", "input"):
             self._open.append(tag)
 
     def handle_endtag(self, tag: str) -> None:
@@ -405,6 +427,227 @@ def test_unclosed_code_block_is_rendered() -> None:
     assert Page(render("```python\nx = 1")).text.rstrip() == "x = 1"
 
 
+# --- formulas -----------------------------------------------------------------------------------------------------
+
+
+def formulas(html: str) -> list[str]:
+    """The sources of the formulas that are shown as MathML."""
+    pattern = r'<annotation encoding="application/x-tex">([^<]*)</annotation></semantics></math>'
+    return [unescape(source) for source in re.findall(pattern, html)]
+
+
+FORMULAS = [
+    r"e^{i\pi} + 1 = 0",
+    r"\{1, 2\}",
+    r"x",
+    r"AB",
+    r"a_1 * b_2 * c_{*}",
+    r"a < b > c",
+    r"\frac{1}{2} \sqrt[3]{x} \binom{n}{k}",
+    r"\begin{cases} x & y_1 \\ z & *w* \end{cases}",
+    r"\begin{aligned} a &= b \\ c &= d \end{aligned}",
+    r"\begin{split} a &= b \\ c &= d \end{split}",
+    r"\begin{gathered} a \\ b \end{gathered}",
+    r"\begin{align} a &= b \\ c &= d \end{align}",
+    r"\begin{alignedat}{2} a &= b \\ c &= d \end{alignedat}",
+    r"\begin{pmatrix} 1 & 2 \\ 3 & 4 \end{pmatrix}",
+    r"\begin{dcases} x & y \end{dcases} + \begin{rcases} x & y \end{rcases}",
+    r"\begin{eqnarray} a &=& b \end{eqnarray}",
+    r"\begin{equation} a = b \end{equation}",
+    r"\left( \sum_{i=1}^n x_i \right)' \text{ for } n \to \infty",
+    r"\text{<b>&amp;</b>}",
+    r"5\% \$ \_",
+    r"日本 = x",
+]
+
+
+@pytest.mark.parametrize("source", FORMULAS)
+@pytest.mark.parametrize(
+    ("markdown", "display"),
+    [
+        (r"x \({}\) y", "inline"),
+        (r"x\({}\)", "inline"),
+        ("**${}$**", "inline"),
+        (r"- # \({}\)", "inline"),
+        (r"x \[{}\] y", "block"),
+        ("$${}$$", "block"),
+        ("x\n\\[\n{}\n\\]\ny", "block"),
+        ("> - $$\n>   {}\n>   $$", "block"),
+    ],
+)
+def test_formula_is_mathml_with_its_source(markdown: str, display: str, source: str) -> None:
+    html = render(markdown.replace("{}", source))
+    assert [formula.strip() for formula in formulas(html)] == [source]
+    assert f'<math display="{display}">' in html
+    assert all("<p>" not in part for part in html.split("<math")[1:] if "</math>" not in part)
+    Page(html)
+
+
+@pytest.mark.parametrize(
+    "lines", [r"a \\" + "\n= b", "a\n=\nb", "a\n\n- b\n# c", "    a\n\n    b", "a\n---\n* * *\n> b"]
+)
+@pytest.mark.parametrize(("begin", "end"), [("\\[", "\\]"), ("$$", "$$")])
+def test_formula_over_lines_survives_whole(lines: str, begin: str, end: str) -> None:
+    html = render(f"before:\n{begin}\n{lines}\n{end}\nafter")
+    assert formulas(html) == [f"\n{lines}\n"]
+    assert html.startswith("<p>before:</p>\n<p>")
+    assert html.endswith("</p>\n<p>after</p>")
+    assert not re.search("<(ul|ol|h[1-6]|hr|pre|blockquote)", html)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "$5 and $6",
+        "$5 and 6$",
+        "It costs $5, or US$6.",
+        "from $5 to $10-$20",
+        "5$ or 6$",
+        "$ x $",
+        "$x $",
+        "$HOME and $PATH",
+        "$HOME/$USER",
+        "a$b$c",
+        "$5M (about 4M) and 6M$",
+        "$ echo 1 && echo 2 $",
+        "$",
+        "$$",
+        "$$$$",
+        "x $ y",
+        "$x\n$",
+    ],
+)
+def test_dollars_that_are_no_formula_stay_text(text: str) -> None:
+    html = render(text)
+    assert "<math" not in html
+    assert Page(html).text == text
+
+
+def test_escaped_brackets_around_words_are_brackets() -> None:
+    assert Page(render(r"\[not a link\] and \(some words\)")).text == "[not a link] and (some words)"
+    assert Page(render(r"\[a\](http://b.c)")).text == "[a](http://b.c)"
+    assert Page(render(r"\\(x\\) \(x")).text == r"\(x\) (x"
+    assert Page(render(r"\$x$ $x\$")).text == "$x$ $x$"
+
+
+@pytest.mark.parametrize("code", ["`{}`", "``{}``", "```\n{}\n```", "    {}", "~~~latex\n{}\n~~~"])
+@pytest.mark.parametrize("formula", [r"\(x\)", r"\[x\]", "$x$", "$$x$$"])
+def test_formula_in_code_is_code(code: str, formula: str) -> None:
+    html = render(code.replace("{}", formula))
+    assert "<math" not in html
+    assert Page(html).text.strip() == formula
+
+
+UNREADABLE = [
+    r"\frac{1}",
+    r"\frac",
+    r"x_",
+    r"{x",
+    r"x}_y",
+    r"a & b",
+    r"\begin{nosuch} a & b \end{nosuch}",
+    r"\begin{matrix} a",
+    r"\nosuchcommand x",
+    r"\left( x",
+    r"\def\a{b}\a",
+    r"\newcommand{\a}{\b\b}\newcommand{\b}{xx}\a",
+    r"\href{javascript:alert(1)}{x}",
+    r"\style{color:red}{x}",
+    r"\class{a}{x}",
+    r"\unicode{x}",
+    "{" * 500 + "x" + "}" * 500,
+    r"\sqrt" * 500 + "x",
+    "x^" * 300 + "x",
+    "x+" * 5_000 + "x",
+    "x = \u202ey",
+]
+
+
+@pytest.mark.parametrize("source", UNREADABLE)
+@pytest.mark.parametrize(("begin", "end"), [(r"\(", r"\)"), (r"\[", r"\]"), ("$$", "$$"), ("$", "$")])
+def test_formula_that_cannot_be_read_is_shown_as_its_source(begin: str, end: str, source: str) -> None:
+    html = render(f"{begin}{source}{end}")
+    assert "<math" not in html
+    assert Page(html).text == f"{begin}{source}{end}".replace("\u202e", "[U+202E]")
+
+
+def test_formulas_cannot_cover_the_page_or_be_coloured() -> None:
+    html = render(r"\(\kern-300em x \hspace{99em} \raise 500pt y \color{white} z \colorbox{red}{a}\)")
+    assert not re.search(r"300|99em|500|white|red", re.sub("<annotation.*?</annotation>|>[^<]*<", "", html))
+    Page(html)
+
+
+def test_very_many_formulas_are_shown_in_part() -> None:
+    html = render(r"\(x_1\) " * 20_000)
+    assert 1_000 < html.count("<math") < 20_000
+    assert html.count("x_1") == 20_000
+
+
+# --- emphasis without spaces, task lists, footnotes ---------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("markdown", "html"),
+    [
+        ("**重要：**请注意", "<strong>重要：</strong>请注意"),
+        ("含**「重点」**内容", "含<strong>「重点」</strong>内容"),
+        ("これは**太字。**です", "これは<strong>太字。</strong>です"),
+        ("**한국어(괄호)**는 굵게", "<strong>한국어(괄호)</strong>는 굵게"),
+        ("~~删除（括号）。~~这个", "<s>删除（括号）。</s>这个"),
+        ("*重要：*请*「注」*意", "<em>重要：</em>请<em>「注」</em>意"),
+        ("***重要：***请", "<em><strong>重要：</strong></em>请"),
+        ("请看**“重点”**内容", "请看<strong>“重点”</strong>内容"),
+        ("版本**v1.0!**发布", "版本<strong>v1.0!</strong>发布"),
+        ("**`code`**を使う", "<strong><code>code</code></strong>を使う"),
+        ("这是**（一）**和**《二》**的", "这是<strong>（一）</strong>和<strong>《二》</strong>的"),
+        ("**ﾃｽﾄ｡**です", "<strong>ﾃｽﾄ｡</strong>です"),
+        ("**葛\U000e0100(x)**市", "<strong>葛\U000e0100(x)</strong>市"),
+        ("葛\U000e0100**(x)**市", "葛\U000e0100<strong>(x)</strong>市"),
+        # As CommonMark has it.
+        ("a**b.**c", "a**b.**c"),
+        ("5 * 3 * 2 ** 4 **", "5 * 3 * 2 ** 4 **"),
+        ("重要 ** 请 **", "重要 ** 请 **"),
+        ("snake_case_name", "snake_case_name"),
+        ("**a** *b* ~~c~~", "<strong>a</strong> <em>b</em> <s>c</s>"),
+        ("a**🎉!**b", "a**🎉!**b"),
+    ],
+)
+def test_emphasis_needs_no_spaces_where_none_are_written(markdown: str, html: str) -> None:
+    assert render(markdown) == f"<p>{html}</p>"
+
+
+def test_task_list_has_checkboxes_that_cannot_be_clicked() -> None:
+    box = '<input type="checkbox" disabled="" {}aria-label="{}">'
+    done, open_ = box.format('checked="" ', "done"), box.format("", "not done")
+    assert render("- [x] a\n- [ ] *b*\n- [X]\n- [y] c\n- [x]d\n- e [x] f") == (
+        f"<ul>\n<li>{done} a</li>\n<li>{open_} <em>b</em></li>\n<li>{done}</li>\n"
+        "<li>[y] c</li>\n<li>[x]d</li>\n<li>e [x] f</li>\n</ul>"
+    )
+    assert render("1. [x] a\n\n   b") == f"<ol>\n<li>\n<p>{done} a</p>\n<p>b</p>\n</li>\n</ol>"
+    for text in ("[x] a", "- `[x]` a", "- \\[x] a", "- # [x] a", "> [x] a"):
+        assert "<input" not in render(text)
+
+
+def test_footnotes_are_numbered_and_listed_at_the_end() -> None:
+    html = render("a[^one] b[^2] c[^one] d[^no]\n\n[^2]: two\n[^one]: one *x*\n\n    more\n\nlast")
+    assert html == (
+        "<p>a<sup>[1]</sup> b<sup>[2]</sup> c<sup>[1]</sup> d[^no]</p>\n<p>last</p>\n<hr>\n<ol>\n<li>\n"
+        "<p>one <em>x</em></p>\n<p>more</p>\n</li>\n<li>\n<p>two</p>\n</li>\n</ol>"
+    )
+    assert " id=" not in html
+    assert render("a[^1]\n\n[^1]: https://b.c").endswith(
+        f'<li>\n<p><a href="https://b.c" {TO}>https://b.c</a></p>\n</li>\n</ol>'
+    )
+
+
+def test_footnotes_that_nobody_mentions_are_kept() -> None:
+    assert render("[^a]: b *c*\n[^d]:\n") == "<p>[^a]: b <em>c</em></p>\n<p>[^d]: </p>"
+    assert render("x[^a]\n\n[^a]: b\n[^a]: c") == (
+        "<p>x<sup>[1]</sup></p>\n<p>[^a]: c</p>\n<hr>\n<ol>\n<li>\n<p>b</p>\n</li>\n</ol>"
+    )
+    assert "<h2>b</h2>" in render("[^a]: # b")
+
+
 # --- no word is lost ----------------------------------------------------------------------------------------------
 
 
@@ -464,9 +707,14 @@ LINKS = [
 BRACKETS = ["[", "]", "](", ")", "![", "[x]", "[x]: ", "()"]
 BLOCKS = ["# ", "###### ", "> ", "- ", "1. ", "999999999. ", "    ", "\t", "\n", "\n\n", "\n---\n", "\n===\n"]
 CODE = ["`", "``", "```", "~~~", "```html\n", '```"x\n']
+MATHS = [r"\(", r"\)", r"\[", r"\]", "$", "$$", "$x$", r"\frac{1}{", "_", "^", "}", "&", r"\begin{cases}", "%"]
+NOTES = ["[^1]", "\n[^1]: ", "[^2]", "\n\n[^2]: ", "- [x] ", "- [ ] ", "\u202e", "\u200f", "http://аррӏе.com/"]
+CJK = ["重", "：", "（", "）", "。", "“", "は", "가", "\ufe00", "\U000e0100"]
 STYLES = ["*", "**", "_", "~~", "|", "|\n", "|a|b|\n|-|:-:|\n"]
 CHARACTERS = ["\x0c", "\x0b", "\xa0", "\u2028", "\ufeff", "\r", "é", "😀"]
-PIECES = st.one_of(map(st.sampled_from, (HTML, ENTITIES, LINKS, BRACKETS, BLOCKS, CODE, STYLES, CHARACTERS)))
+PIECES = st.one_of(
+    map(st.sampled_from, (HTML, ENTITIES, LINKS, BRACKETS, BLOCKS, CODE, MATHS, NOTES, CJK, STYLES, CHARACTERS))
+)
 ANYTHING = st.lists(st.one_of(PIECES, st.text(max_size=5)), max_size=40).map("".join)
 
 
@@ -496,8 +744,11 @@ BETWEEN_WORDS = ["*", "**", "_", "~~", "`", "``", "\\", "<", ">", "<b>", " ", " 
 BETWEEN_BLOCKS = ["\n", "\n\n", "\n---\n", "\n===\n", "# ", "> ", "- ", "+ ", "1. ", "    "]
 IN_TABLES = ["|", "|\n", "\n|-|-|\n"]
 IN_LINKS = ["[", "]", "](http://a.b)", "](http://a.b '", "')", "](", ")", "![", "!", "[ref]"]
+IN_FORMULAS = [r"\(", r"\)", r"\[", r"\]", "$", "$$", "\n$$\n", "\n\\[\n", "\n\\]\n", "^", "&", "{", "}", r"\frac"]
+IN_NOTES = ["[^1]", "\n[^1]: ", "[^2]", "\n[^2]: ", "\n- [x] ", "[ ]"]
 DEFINITIONS = ["\n[ref]: http://a.b\n", "\n[ref]: http://a.b '", "]: http://a.b\n"]
-MARKUP = st.one_of(map(st.sampled_from, (BETWEEN_WORDS, BETWEEN_BLOCKS, IN_TABLES, IN_LINKS, DEFINITIONS)))
+KINDS = (BETWEEN_WORDS, BETWEEN_BLOCKS, IN_TABLES, IN_LINKS, IN_FORMULAS, IN_NOTES, DEFINITIONS)
+MARKUP = st.one_of(map(st.sampled_from, KINDS))
 
 
 @given(st.lists(MARKUP, max_size=60))
