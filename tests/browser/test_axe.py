@@ -28,6 +28,12 @@ ANSWER = f"""# Title
 
 Some **strong** and *soft* words, `code`, ~~what was~~ and [a page](https://example.org/).
 
+Then \\(x < 1\\) and $y_1$[^1], but `a\u202eb`.
+
+$$\\begin{{aligned}} x &= 1 \\\\ y &= 2 \\end{{aligned}}$$
+
+[^1]: as is known
+
 > A quotation, in which there is `code`, too.
 
 1. one

@@ -82,6 +82,41 @@ def test_answer_is_text_while_it_streams_and_markup_when_finished(page: Page, se
     expect(chat.answers).to_have_text(f"{ECHO}first {words(60)} last")
 
 
+MATHS = r"""Euler: \(e^{i\pi} + 1 = 0\), and 5 dollars.
+
+\[
+\begin{aligned} a &= \frac{1}{2} \\ b &= \sqrt{2} \end{aligned}
+\]
+
+- [x] done
+- [ ] **重要：**请注意[^1]
+
+[^1]: a note
+"""
+
+
+def test_formulas_tasks_and_footnotes_are_shown(page: Page, server: Server) -> None:
+    server.until_rendered(MATHS)
+    answer = Chat(page).open(server.create_conversation("Maths", "maths?", MATHS)).answers
+    formulas = answer.locator("math")
+    expect(formulas).to_have_count(2)
+    for formula in formulas.all():
+        expect(formula.locator("annotation")).to_be_hidden()
+    # A fraction and a root are taller than a line, and lines of a formula stand below each other.
+    boxes = [formula.bounding_box() for formula in formulas.all()]
+    assert boxes[0] is not None
+    assert boxes[1] is not None
+    assert boxes[1]["height"] > 1.5 * boxes[0]["height"]
+    done, to_do = answer.get_by_role("checkbox").all()
+    expect(done).to_be_checked()
+    expect(to_do).not_to_be_checked()
+    expect(done).to_be_disabled()
+    expect(to_do).to_be_disabled()
+    expect(answer.locator("strong")).to_have_text("重要：")
+    expect(answer.locator("sup")).to_have_text("[1]")
+    expect(answer.get_by_role("listitem").last).to_have_text("a note")
+
+
 def test_code_is_copied_as_it_was_written(open_context: OpenContext, server: Server) -> None:
     server.until_rendered(ANSWER)
     context = open_context(permissions=["clipboard-read", "clipboard-write"])
