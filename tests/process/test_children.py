@@ -18,6 +18,7 @@ from chatserver import children, local_model, logs
 from chatserver.rendering import client
 from tests.kit.process_table import ROOT, wait_for_end
 
+LINUX = pytest.mark.skipif(sys.platform != "linux", reason="the kernel's part is Linux's")
 MODULES = pytest.mark.parametrize(
     "module", [client.MODULE, pytest.param(local_model.__name__, marks=pytest.mark.local_model)]
 )
@@ -43,7 +44,7 @@ child.wait()
 """
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="the kernel's part is Linux's")
+@LINUX
 @MODULES
 def test_child_dies_with_a_killed_parent(module: str) -> None:
     parent = subprocess.Popen(
@@ -74,9 +75,6 @@ async def test_log_of_a_child_bears_no_id_of_the_request_that_started_it(capsys:
 def test_child_without_its_parent_does_not_start(module: str) -> None:
     command = [sys.executable, "-m", module, "1"]
     assert subprocess.run(command, cwd=ROOT, stdin=subprocess.DEVNULL, timeout=20).returncode == 1
-
-
-LINUX = pytest.mark.skipif(sys.platform != "linux", reason="the kernel's part is Linux's")
 
 
 @LINUX
