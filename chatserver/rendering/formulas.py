@@ -30,7 +30,7 @@ _MEANS_SOMETHING = re.compile(r"[\\^_=+<>{}*/|&()'!]")
 _PROSE = re.compile(r"[a-z]{3}")
 # A price with words behind it, and words in a row.
 _PRICE = re.compile(r"[\d.,]+\s*[^\W\d_]*\s")
-_SENTENCE = re.compile(r"[a-z]{2}\s+[a-z]{2}|^[\d.,]+.*[a-z]{3}")
+_SENTENCE = re.compile(r"[a-z]{2}\s+[a-z]{2}|^[\d.,]+(.*[a-z]{3}|\s+[(\[]?[a-z]{2})")
 
 
 class Closings:

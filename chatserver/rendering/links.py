@@ -53,6 +53,8 @@ _MAIL = re.compile(r":[A-Za-z0-9._%+-]{1,64}@[A-Za-z0-9-]+(?:\.[A-Za-z0-9-]+)*")
 # ASCII characters that end an address: quotes, what encloses it, and Markdown around it.
 _END = re.compile(r"""[\s\x00-\x20<>"`|\\]|'(?![A-Za-z0-9])|\*\*|~~|&(?:quot|apos|lt|gt|nbsp|#[0-9]+);""")
 _NON_ASCII = re.compile(r"[^\x00-\x7f]")
+# Within names of pages: Michelson–Morley, col·lecció.
+_JOINT = re.compile("[\u2010-\u2013\u00b7](?=[A-Za-z0-9\u00c0-\u024f])")
 _BRACKETS = {")": "(", "]": "[", "}": "{"}
 _BRACKET = re.compile(r"[()\[\]{}]")
 
@@ -117,7 +119,10 @@ def _until_end(address: str) -> str:
     end = len(address)
     if found := _END.search(address):
         end = found.start()
-    end = next((each.start() for each in _NON_ASCII.finditer(address, 0, end) if not _in_address(each[0])), end)
+    for each in _NON_ASCII.finditer(address, 0, end):
+        if not _in_address(each[0]) and not _JOINT.match(address, each.start()):
+            end = each.start()
+            break
     opened: list[str] = []
     for each in _BRACKET.finditer(address, 0, end):
         if each[0] not in _BRACKETS:
