@@ -36,6 +36,9 @@ _RISKY = re.compile(rf"<[A-Za-z/!?]|\]:|^[ \t>*+\-0-9.)]{_BEFORE}#{{1,{_TURN_LEV
 _HEADING = re.compile(rf"^#{{1,{_TURN_LEVEL}}}(?P<words>[ \t][^\n]*)?$(?P<after>(?=\s*[*_]))?", re.MULTILINE)
 _UNDERLINE = re.compile(r"^[ \t>]*(?:=+|-+)[ \t]*$", re.MULTILINE)
 
+# All that is looked for has one of these in it (or is a dash at the end), and most messages have none of them.
+_SUSPICIOUS = ("`" * 3, "~" * 3, "<", "]:", "#", "\r", "=", "-\n", "- \n", "-  ", "-\t")
+
 _LINE = re.compile(r"[^\r\n]*(?:\r\n|\r|\n|\Z)")
 _LINE_END = re.compile(r"\r\n?")
 _DEFINITION = re.compile(r"\[(?:\\.|[^\[\]\\])+\]:", re.DOTALL)
@@ -47,7 +50,7 @@ _INLINE = re.compile(
 )
 _HTML_LINE = re.compile(r"\n<(?=[A-Za-z/!?])")
 _TICKS = re.compile("`+")
-_MARKS = " \t#*_`~\\:"
+_NO_LETTERS = re.compile(r"[\W_]+")
 _ROLES = {"user", "assistant", "system"}
 _EMPHASIS = re.compile(r"(\*|_)[^*_\n]+\1")
 
@@ -80,6 +83,8 @@ class _TooHardError(Exception):
 
 def _contain_quickly(text: str) -> str | None:
     """What `contain` gives, without parsing the text; None: it has to be parsed."""
+    if not any(mark in text for mark in _SUSPICIOUS) and not text.endswith(("-", "- ")):
+        return text
     if "\r" in text:
         return None
     open_fence, begin, outside = "", 0, []
@@ -98,11 +103,13 @@ def _contain_quickly(text: str) -> str | None:
     if any(_RISKY.search(text, *part) or _has_underline(text, *part) for part in outside):
         return None
     headings = [found for part in outside for found in _HEADING.finditer(text, *part)]
-    if any(
-        (found["words"] or "").strip(_MARKS).casefold() in _ROLES or found["after"] is not None for found in headings
-    ):
+    if any(found["after"] is not None or _is_role(found["words"] or "") for found in headings):
         return None
     return _ended(_edited(text, [(found.start(), "#" * _TURN_LEVEL) for found in headings]), open_fence)
+
+
+def _is_role(words: str) -> bool:
+    return _NO_LETTERS.sub("", words).casefold() in _ROLES
 
 
 def _has_underline(text: str, begin: int, end: int) -> bool:
@@ -193,10 +200,9 @@ def _heading_edit(token: Token, tokens: Sequence[Token], number: int) -> Edit:
 
 def _looks_like_turn(tokens: Sequence[Token], number: int) -> bool:
     """Whether a heading is that of a role, or is followed by a line in italics, as turns' times are."""
-    words = tokens[number + 1].content.strip(_MARKS).casefold()
     after = tokens[number + 3 : number + 5]
     in_italics = len(after) == 2 and after[0].type == "paragraph_open" and _EMPHASIS.fullmatch(after[1].content)
-    return words in _ROLES or bool(in_italics)
+    return _is_role(tokens[number + 1].content) or bool(in_italics)
 
 
 def _html_in(content: str) -> Iterator[int]:
