@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import Any
+from uuid import UUID
 
 from pydantic import RootModel
 
-from chatserver.schemas import CreateMessage, EditMessage, Superseded
+from chatserver.schemas import ChatMessage, CreateMessage, EditMessage, Superseded
 from chatserver.services.conversations import MessagePage
-from chatserver.services.paging import in_pages
+from chatserver.services.paging import ReadPage, in_pages
 from chatserver.services.rendering import RenderedPage
 from chatserver.web.http.base_handler import ApiHandler
 from chatserver.web.http.lists import ListHandler
@@ -25,17 +27,25 @@ class MessagesHandler(ListHandler):
     async def get(self, conversation_id: str) -> None:
         conversation, query = parse_id(conversation_id), self.query(ListMessages)
         conversations = self.context.conversations
-        read = partial(
+        read: ReadPage[Any] = partial(
             conversations.list_messages, self.actor, conversation, order=query.order, superseded=query.superseded
         )
-
         company = partial(conversations.company_of, self.actor, conversation)
+        if query.render is not None:
+            read = partial(self._read_rendered, read, company)
+        await self.write_list(in_pages(read, query.limit, query.cursor), company)
 
-        async def read_rendered(**page: Any) -> RenderedPage:
-            return await self.context.rendering.render_page(await read(**page), await company())
-
-        pages = in_pages(read if query.render is None else read_rendered, query.limit, query.cursor)
-        await self.write_list(pages, company)
+    async def _read_rendered(
+        self,
+        read: ReadPage[ChatMessage],
+        company: Callable[[], Awaitable[UUID]],
+        *,
+        limit: int,
+        cursor: str | None,
+        heavy: bool,
+    ) -> RenderedPage:
+        page = await read(limit=limit, cursor=cursor, heavy=heavy)
+        return await self.context.rendering.render_page(page, await company())
 
     async def post(self, conversation_id: str) -> None:
         conversation, body = parse_id(conversation_id), self.message_body(CreateMessage)
