@@ -12,8 +12,7 @@ from collections.abc import Iterator, Sequence
 from itertools import islice
 from typing import NamedTuple
 
-import regex
-
+from chatserver.graphemes import characters
 from chatserver.schemas import SnippetPart
 from chatserver.storage.search.folding import fold
 from chatserver.storage.search.terms import Phrase
@@ -28,8 +27,6 @@ WINDOW_CHARS = 2_000
 # Neighbouring windows share so many characters: so no phrase is divided between them.
 OVERLAP_CHARS = 400
 ELLIPSIS = "…"
-
-_CHARACTER = regex.compile(r"\X")
 
 
 class _Hit(NamedTuple):
@@ -54,11 +51,11 @@ class _Piece:
             self._ends: Sequence[int] = range(1, len(self.shown) + 1)
             return
         folded, begins, ends = [], [], []
-        for character in _CHARACTER.finditer(self.shown):
-            part = fold(character[0])
+        for first, behind in characters(self.shown):
+            part = fold(self.shown[first:behind])
             folded.append(part)
-            begins += [character.start()] * len(part)
-            ends += [character.end()] * len(part)
+            begins += [first] * len(part)
+            ends += [behind] * len(part)
         self.folded = "".join(folded)
         self._begins, self._ends = begins, ends
 

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import re
 
-import regex
-
+from chatserver.graphemes import cut
 from chatserver.storage.search.folding import INVISIBLE
 
 AUTOMATIC_TITLE_CHARS = 60
@@ -14,26 +13,14 @@ AUTOMATIC_TITLE_CHARS = 60
 _VISIBLE = re.compile(rf"[^\s\x00-\x1f\x7f-\x9f\u2800{INVISIBLE}]")
 # At the ends of a title these have no meaning. Others may change the character before them.
 _AT_THE_ENDS = "\u00ad\u200b\u2060\ufeff"
-_CHARACTER = regex.compile(r"\X")
 
 
 def first_line(content: str) -> str | None:
-    """The first line in which a reader sees anything, cut short. None: there is no such line."""
+    """The first line in which a reader sees anything, cut to AUTOMATIC_TITLE_CHARS code points between what readers see
+    as characters. None: there is no such line.
+    """
     line = next((line for line in content.splitlines() if _VISIBLE.search(line)), None)
-    return None if line is None else _stripped(_cut(_stripped(line)))
-
-
-def _cut(line: str) -> str:
-    """At most AUTOMATIC_TITLE_CHARS code points, cut between what readers take for characters (Unicode's UAX #29)."""
-    if len(line) <= AUTOMATIC_TITLE_CHARS:
-        return line
-    end = 0
-    # Nothing behind these can be within the title. One character may be longer than any title.
-    for character in _CHARACTER.finditer(line[: 2 * AUTOMATIC_TITLE_CHARS]):
-        if character.end() > AUTOMATIC_TITLE_CHARS:
-            break
-        end = character.end()
-    return line[: end or AUTOMATIC_TITLE_CHARS]
+    return None if line is None else _stripped(cut(_stripped(line), AUTOMATIC_TITLE_CHARS))
 
 
 def _stripped(line: str) -> str:

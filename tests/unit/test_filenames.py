@@ -45,6 +45,9 @@ def test_safe_name_of_title(title: str, name: str) -> None:
 def test_a_name_is_cut_between_characters() -> None:
     name = safe_name("語" * 200)
     assert name == "語" * (MAX_NAME_BYTES // 3)
+    for character in ("👨\u200d👩\u200d👧\u200d👦", "🇩🇪", "e\u0323\u0302\u0308"):
+        assert safe_name("x" * (MAX_NAME_BYTES - 2) + character) == "x" * (MAX_NAME_BYTES - 2)
+    assert len(safe_name("a" + "\u0320" * 200).encode()) <= MAX_NAME_BYTES
 
 
 @pytest.mark.parametrize(

@@ -16,6 +16,7 @@ GROUND = frozenset(
     {
         "children",
         "errors",
+        "graphemes",
         "ids",
         "lanes",
         "logs",

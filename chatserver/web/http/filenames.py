@@ -6,6 +6,8 @@ import re
 import unicodedata
 from urllib.parse import quote
 
+from chatserver.graphemes import cut
+
 # Most file systems take 255 bytes. Browsers add a number if the name exists.
 MAX_NAME_BYTES = 150
 FALLBACK = "conversation"
@@ -39,7 +41,7 @@ def safe_name(title: str) -> str:
     """A name for a file, without extension: never empty, never hidden, never a path, of at most `MAX_NAME_BYTES`."""
     text = _INVISIBLE.sub("", unicodedata.normalize("NFC", title))
     text = " ".join(_UNSAFE.sub(" ", text).split())
-    text = text.encode()[:MAX_NAME_BYTES].decode(errors="ignore").strip(" .-")
+    text = cut(text, MAX_NAME_BYTES, lambda character: len(character.encode())).strip(" .-")
     if _DEVICE.match(text):
         text = f"{FALLBACK} {text}"
     return text or FALLBACK
