@@ -5,13 +5,15 @@ from __future__ import annotations
 import io
 import os
 import stat
+import threading
 from pathlib import Path
 
 import pytest
 
-from chatserver.storage.postgres.embedded import EmbeddedPostgres
+from chatserver.storage.postgres.embedded import EmbeddedPostgres, StartGivenUpError
 from chatserver.storage.postgres.supervisor import LOG_BYTES, ServerLog
 from tests.kit.process_table import postmaster, server_processes, wait_for_end
+from tests.kit.waiting import eventually_blocking
 from tests.process.embedded_database import UseDatabase, query, remember, remembered, server_log
 
 
@@ -54,6 +56,27 @@ def test_start_after_stop_finds_the_data(data_dir: Path) -> None:
     log = server_log(data_dir)
     assert log.count("database system is shut down") == 2
     assert "not properly shut down" not in log
+
+
+def test_start_that_is_given_up_uses_no_server(data_dir: Path) -> None:
+    given_up = threading.Event()
+    given_up.set()
+    server = EmbeddedPostgres(data_dir)
+    with pytest.raises(StartGivenUpError):
+        server.start(given_up)
+    server.stop()
+    eventually_blocking(lambda: server_processes(data_dir) == [])
+
+
+def test_stop_waits_for_the_server_after_a_further_start_that_was_given_up(data_dir: Path) -> None:
+    given_up = threading.Event()
+    server = EmbeddedPostgres(data_dir)
+    server.start(given_up)
+    given_up.set()
+    with pytest.raises(StartGivenUpError):
+        server.start(given_up)
+    server.stop()
+    assert server_processes(data_dir) == []
 
 
 def test_nobody_is_let_in_over_a_network(data_dir: Path) -> None:

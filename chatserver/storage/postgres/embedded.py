@@ -109,9 +109,11 @@ class EmbeddedPostgres:
                         cluster.create(self._folder, gate)
                     self._url = _run_server(self._folder, given_up)
                     return self._url
-            except BaseException:
-                self._users.close()
-                self._users = None
+            except BaseException as error:
+                # After a further start that was given up, `stop` still waits for the end of the server.
+                if self._url is None or not isinstance(error, StartGivenUpError):
+                    self._users.close()
+                    self._users = None
                 raise
         except OSError as error:
             raise ConfigurationError(
