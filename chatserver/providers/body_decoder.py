@@ -11,8 +11,8 @@ from chatserver.providers.pictures import PictureTrimmer
 MAX_LINE_BYTES = 1024 * 1024
 # A whole answer in one JSON body, from a server that does not stream.
 MAX_WHOLE_BYTES = 8 * 1024 * 1024
-# How often a body is parsed that may be complete.
-_MAX_TRIES = 32
+# What may be a whole body is parsed to see whether it is one, up to so many times the longest body.
+_TRIALS = 4
 _BOM = b"\xef\xbb\xbf"
 _BLANKS = b" \t\r\n"
 
@@ -23,14 +23,14 @@ class JsonDecoder:
     A value is an event as soon as it is complete, also if the connection stays open behind it.
     """
 
-    __slots__ = ("_body", "_in_lines", "_max_bytes", "_tries", "_trimmer")
+    __slots__ = ("_body", "_in_lines", "_max_bytes", "_trial_bytes", "_trimmer")
 
     def __init__(self, max_bytes: int) -> None:
         self._max_bytes = max_bytes
         self._trimmer = PictureTrimmer(max_bytes)
         self._body = bytearray()
         self._in_lines: bool | None = None  # None: neither the first value nor the first line is complete
-        self._tries = _MAX_TRIES
+        self._trial_bytes = _TRIALS * max_bytes
 
     def feed(self, chunk: bytes) -> list[ServerEvent]:
         """The values that `chunk` completes. Raises TooLongError."""
@@ -43,7 +43,8 @@ class JsonDecoder:
         if self._in_lines and b"\n" in chunk:
             lines, _, rest = bytes(self._body).rpartition(b"\n")
             self._body = bytearray(rest)
-            events = [ServerEvent(_text(line)) for line in lines.split(b"\n") if line.strip()]
+            # Behind a line of JSON there may come an event stream.
+            events = [ServerEvent(_text(line.removeprefix(b"data:"))) for line in lines.split(b"\n") if line.strip()]
         if self._is_complete():
             events += self.end()
             self._in_lines = True
@@ -55,11 +56,11 @@ class JsonDecoder:
         return [ServerEvent(_text(body))] if body.strip() else []
 
     def _is_complete(self) -> bool:
-        """Whether what has come is a whole value. It is not tried again and again: that would cost too much."""
-        if not self._tries or not self._body.rstrip().endswith((b"}", b"]")):
+        """Whether what has come is a whole value. This is not tried for ever: it would cost too much."""
+        if not self._body[-16:].rstrip().endswith((b"}", b"]")):
             return False
-        self._tries -= 1
-        return _is_json(bytes(self._body))
+        self._trial_bytes -= len(self._body)
+        return self._trial_bytes >= 0 and _is_json(bytes(self._body))
 
 
 class BodyDecoder:

@@ -65,7 +65,7 @@ _URL = re.compile(
 _BASE64 = re.compile(r"[A-Za-z0-9+/=_%-]*")
 _PERCENT = re.compile(r"[\w.~*!;=&+/:@,?$#%-]*", re.ASCII)
 # What may stand before the URL, and after its data: a picture in Markdown, or in HTML.
-_MARKDOWN_BEFORE = r"(?:!|(?<=!))\[[^\]\n]{0,300}\]\([ \t]{0,9}<?"
+_MARKDOWN_BEFORE = r"(?:!|(?<=!))\[[^\[\]\n]{0,300}\]\([ \t]{0,9}<?"
 _HTML_BEFORE = r"<img\b[^<>\n]{0,300}?\bsrc[ ]?=[ ]?[\"']?"
 _BEFORE = re.compile(rf"(?:(?P<markdown>{_MARKDOWN_BEFORE})|(?P<html>{_HTML_BEFORE}))\Z", _FLAGS)
 _MARKDOWN_AFTER = re.compile(r">?[ \t]{0,9}(?:\"[^\"\n]{0,300}\"|'[^'\n]{0,300}')?[ \t]{0,9}\)")
@@ -78,7 +78,7 @@ _BEGINNING = re.compile(
     rf"(?:{_MARKDOWN_BEFORE}|{_HTML_BEFORE}|(?<![a-z0-9_]))"
     r"(?:d|da|dat|data|data:|data:i|data:im|data:ima|data:imag|data:image"
     r"|data:image/[\w.+-]{0,60}(?:;[\w.=+-]{0,60}){0,7},?)\Z"
-    r"|(?:!|(?<=!))\[[^\]\n]{0,300}(?:\](?:\([ \t]{0,9}<?)?)?\Z"
+    r"|(?:!|(?<=!))\[[^\[\]\n]{0,300}(?:\](?:\([ \t]{0,9}<?)?)?\Z"
     r"|(?<![a-z0-9_])!\Z"  # a picture behind a letter is rare, and words end with this mark
     r"|<(?:i(?:m(?:g[^<>\n]{0,400})?)?)?\Z",
     _FLAGS,

@@ -16,7 +16,6 @@ from chatserver.providers.event_decoder import ServerEvent
 from chatserver.providers.shapes import NO_DELTAS
 from chatserver.providers.stop_reasons import stop_reason_of
 
-# `json.loads` without its care for white space, which hardly any event has.
 _decode = json.JSONDecoder().raw_decode
 
 
@@ -54,9 +53,7 @@ class ResponseReader(ABC):
         object has no deltas. Raises AttemptError if an error is reported, and UnreadableError for broken JSON.
         """
         try:
-            value, end = _decode(event.data)
-            if end != len(event.data):
-                value = json.loads(event.data)
+            value = _parsed(event.data)
         except (ValueError, RecursionError):
             value = event.data
             if _BROKEN_JSON.match(value):
@@ -110,6 +107,17 @@ class ResponseReader(ABC):
         """The deltas of a message that may be the whole one, without those kinds that came in pieces before."""
         self.has_whole = True
         return tuple(delta for delta in deltas if type(delta) not in self._streamed)
+
+
+def _parsed(data: str) -> Any:
+    """What `json.loads` gives, in less time if there is no white space around it."""
+    try:
+        value, end = _decode(data)
+        if end == len(data):
+            return value
+    except ValueError:
+        pass
+    return json.loads(data)
 
 
 def _says_done(text: str) -> bool:

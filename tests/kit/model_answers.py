@@ -329,6 +329,10 @@ CASES |= {
         choice({"content": [THINKING]}) + choice({"content": [FOUR]}) + choice({"content": "."}) + STOP + DONE,
         Answer("Four.", "Let me see"),
     ),
+    "white space around an event": (
+        b"data:   " + choice({"content": "Four."})[6:-2] + b" \t\n\n" + STOP,
+        Answer("Four."),
+    ),
     "encoded twice": (event(choice({"content": "Four."})[6:-2].decode()) + STOP, Answer("Four.")),
     "broken and encoded twice": (event('{"choices": [{"delta"') + STOP, ERROR),
     "delta is a text": (choice("Four.") + STOP, Answer("Four.")),
@@ -416,6 +420,10 @@ CASES |= {
     ),
     "JSON lines, cut": (line(json.loads(choice({"content": "Half"})[6:])), ERROR),
     "JSON lines, error": (line(json.loads(choice({"content": "Half"})[6:])) + line({"error": "x"}), ERROR),
+    "stream behind a line of JSON": (
+        line({"model": "m"}) + b"\n" + choice({"content": "Four."}) + STOP,
+        Answer("Four."),
+    ),
     "stream after a BOM": (b"\xef\xbb\xbf" + choice({"content": "Four."}) + STOP, Answer("Four.")),
     "stream after blanks": (b"\n\r\n" + choice({"content": "Four."}) + STOP, Answer("Four.")),
     "stream after a comment": (b": hello\n\n" + choice({"content": "Four."}) + STOP, Answer("Four.")),
@@ -425,7 +433,7 @@ CASES |= {
 
 # --- thinking in the text ---------------------------------------------------------------------------------------
 
-for _name, (_content, _reasoning, _text) in {
+THOUGHTS: dict[str, tuple[str, str, str]] = {
     "think": ("<think>\nmusing\n</think>\n\nFour.", "musing", "Four."),
     "think, inline": ("<think>musing</think>Four.", "musing", "Four."),
     "think after blanks": (" \n<think>musing</think> Four.", "musing", "Four."),
@@ -440,7 +448,8 @@ for _name, (_content, _reasoning, _text) in {
     "half a tag": ("<thi", "", "<thi"),
     "blanks first": (" \n Four.", "", " \n Four."),
     "closing tag only": ("</think>Four.", "", "</think>Four."),
-}.items():
+}
+for _name, (_content, _reasoning, _text) in THOUGHTS.items():
     CASES[f"{_name}, one piece"] = (choice({"content": _content}) + STOP + DONE, Answer(_text, _reasoning))
     CASES[f"{_name}, by characters"] = (
         b"".join(choice({"content": character}) for character in _content) + STOP + DONE,
@@ -468,7 +477,7 @@ CASES |= {
 # --- pictures ---------------------------------------------------------------------------------------------------
 
 PNG = "data:image/png;base64," + "iVBORw0KGgo+/A" * 9 + "=="
-for _name, (_content, _text) in {
+PICTURES: dict[str, tuple[str, str]] = {
     "bare": (f"Here: {PNG} done", "Here: [image] done"),
     "alone": (PNG, "[image]"),
     "in brackets": (f"({PNG})", "([image])"),
@@ -490,7 +499,8 @@ for _name, (_content, _text) in {
     "none, but other data": ("a data:text/plain;base64,eHg= b", "a data:text/plain;base64,eHg= b"),
     "none, but the start": ("a ![b](data:image/png;base64", "a ![b](data:image/png;base64"),
     "none, but marks": ("![ ! <i><im <img src='x'> ![]() da", "![ ! <i><im <img src='x'> ![]() da"),
-}.items():
+}
+for _name, (_content, _text) in PICTURES.items():
     CASES[f"picture {_name}, one piece"] = (choice({"content": _content}) + STOP + DONE, Answer(_text))
     CASES[f"picture {_name}, by characters"] = (
         b"".join(choice({"content": character}) for character in _content) + STOP + DONE,
