@@ -117,7 +117,12 @@ def _parsed(data: str) -> Any:
             return value
     except ValueError:
         pass
-    return json.loads(data)
+    return json.loads(data, parse_int=_bounded_int)
+
+
+def _bounded_int(digits: str) -> int | None:
+    """A number of JSON; None for one that Python refuses to read because of its length."""
+    return int(digits) if len(digits) <= 4_000 else None
 
 
 def _says_done(text: str) -> bool:

@@ -329,6 +329,14 @@ CASES |= {
         choice({"content": [THINKING]}) + choice({"content": [FOUR]}) + choice({"content": "."}) + STOP + DONE,
         Answer("Four.", "Let me see"),
     ),
+    "endless number": (
+        choice({"content": "Four."})
+        + b'data: {"choices":[],"usage":{"prompt_tokens":'
+        + b"9" * 5_000
+        + b"}}\n\n"
+        + STOP,
+        Answer("Four."),
+    ),
     "white space around an event": (
         b"data:   " + choice({"content": "Four."})[6:-2] + b" \t\n\n" + STOP,
         Answer("Four."),
