@@ -47,8 +47,9 @@ def shown_address(written: str, url: str) -> str:
 _SCHEME = re.compile(r"(?:(?<![A-Za-z0-9.+-])https?|(?<![A-Za-z0-9.+-])mailto)\Z", re.IGNORECASE)
 _LONGEST_SCHEME = len("mailto")
 _MAX_HOST_CHARS = 255
-_WEB_HOST = re.compile(r"://(\[[0-9A-Fa-f:.]+\]|[^\s/?#:@\[\]%]+)(:[0-9]{0,5})?(?![^/?#])")
-_AUTHORITY = re.compile(r"://[^\s/?#]*")
+_WEB_HOST = re.compile(r"://(\[[0-9A-Fa-f:.]+\]|(?:[A-Za-z0-9._~-]|[^\x00-\x7f])+)(:[0-9]{0,5})?(?![^/?#])")
+_NOT_IN_HOST = re.compile(r"[,;!$&'()*+={}^]")
+_AUTHORITY = re.compile(rf"://[^\s/?#]{{1,{_MAX_HOST_CHARS}}}(?![^\s/?#])")
 _MAIL = re.compile(r":[A-Za-z0-9._%+-]{1,64}@[A-Za-z0-9-]+(?:\.[A-Za-z0-9-]+)*")
 # ASCII characters that end an address: quotes, what encloses it, and Markdown around it.
 _END = re.compile(r"""[\s\x00-\x20<>"`|\\]|'(?![A-Za-z0-9])|\*\*|~~|&(?:quot|apos|lt|gt|nbsp|#[0-9]+);""")
@@ -90,8 +91,12 @@ def _rest_of_mail(state: StateInline, scheme: str) -> str:
 def _rest_of_web(state: StateInline, scheme: str) -> str:
     """As `_rest_of_mail`. Only the host can be bad: the search for the end is not repeated for many bad addresses."""
     start = state.pos
-    found = _AUTHORITY.match(state.src, start, start + _MAX_HOST_CHARS)
-    authority = _until_end(found[0]) if found else ""
+    found = _AUTHORITY.match(state.src, start, state.posMax)
+    if found is None:
+        return ""
+    authority = _until_end(found[0])
+    if "@" not in authority and (mark := _NOT_IN_HOST.search(authority)):
+        authority = authority[: mark.start()]
     host = _WEB_HOST.match(authority)
     if host is None or not any(map(str.isalnum, host[1])):
         return ""
@@ -100,7 +105,7 @@ def _rest_of_web(state: StateInline, scheme: str) -> str:
     ascii_host = _ascii_part(host[1])
     if ascii_host != host[1]:
         return f"://{ascii_host}"
-    if found is not None and len(authority) < len(found[0]):
+    if len(authority) < len(found[0]):
         return authority
     end = _END.search(state.src, start, state.posMax)
     return _until_end(state.src[start : end.start() if end else state.posMax])

@@ -254,6 +254,8 @@ def test_disguised_scheme_is_not_a_link(scheme: str) -> None:
         ("https://b.c/Michelson–Morley", "–"),
         ("https://b.c/d", "——请"),
         ("https://b.c/@d?e=@f", "："),
+        ("https://b.c:80", ",d"),
+        ("https://b.c", ";d"),
         ("https://b.c/d", "｜e"),
         ("https://日本語.jp/d", "。"),
         ("http://[::1]:8000/d", "；"),
@@ -283,6 +285,7 @@ def test_bare_link_within_emphasis_is_a_link() -> None:
         "http://good.example:80@evil.example/",
         "https://good.example%2F@evil.example",
         "http://user:password@host/path",
+        f"http://good.example{'x' * 300}@evil.example",
     ],
 )
 def test_address_that_hides_its_host_behind_a_name_is_not_a_link(address: str) -> None:
