@@ -18,12 +18,15 @@ class ReadPage(Protocol[T]):
 async def in_pages(read: ReadPage[T], limit: int, cursor: str | None) -> AsyncGenerator[Page[T]]:
     """At most `limit` items behind `cursor`, in pages that are bounded in bytes. A page is read when it is asked for.
 
-    The first page is read at once; if there are more, their reader waits for its turn among the heavy calls.
+    The first page is read at once; if there are more, their reader waits for its turn among the heavy calls. The
+    receiver may empty a page's list of items, to save memory.
     """
     page = await read(limit=limit, cursor=cursor, heavy=False)
+    count = len(page.items)
+    left = limit - count
     yield page
-    left = limit - len(page.items)
-    while left > 0 and page.items and page.next_cursor is not None:
+    while count > 0 and left > 0 and page.next_cursor is not None:
         page = await read(limit=left, cursor=page.next_cursor, heavy=True)
+        count = len(page.items)
+        left -= count
         yield page
-        left -= len(page.items)

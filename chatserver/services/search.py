@@ -17,6 +17,7 @@ from chatserver.services.to_wire import to_conversation, to_message
 from chatserver.storage import message_rows
 from chatserver.storage.page_bytes import PAGE_BYTES
 from chatserver.storage.postgres.database import Database
+from chatserver.storage.postgres.heavy import HeavyCalls
 from chatserver.storage.search.hits import Found, Hit, find_hits, read_hits
 from chatserver.storage.search.terms import Terms, parse_terms
 
@@ -45,12 +46,18 @@ class SearchService:
             find_hits, company_id=company_id, query=query, terms=terms, limit=limit, cursor=cursor
         )
         for hits, next_cursor in _batches(found):
-            items: list[SearchHit] = []
-            if hits:
-                ids = [hit.entry_id for hit in hits]
-                rows = await heavy.autocommit(read_hits, company_id=company_id, entry_ids=ids)
-                items = await self._texts.run(company_id, partial(_with_snippets, rows, terms))
-            yield SearchPage(items=items, has_more=next_cursor is not None, next_cursor=next_cursor)
+            yield SearchPage(
+                items=await self._read(heavy, company_id, hits, terms),
+                has_more=next_cursor is not None,
+                next_cursor=next_cursor,
+            )
+
+    async def _read(self, heavy: HeavyCalls, company_id: UUID, hits: Sequence[Hit], terms: Terms) -> list[SearchHit]:
+        if not hits:
+            return []
+        ids = [hit.entry_id for hit in hits]
+        rows = await heavy.autocommit(read_hits, company_id=company_id, entry_ids=ids)
+        return await self._texts.run(company_id, partial(_with_snippets, rows, terms))
 
 
 def _batches(found: Found) -> Iterator[tuple[Sequence[Hit], str | None]]:

@@ -21,8 +21,8 @@ A, B = uuid4(), uuid4()
 
 
 @asynccontextmanager
-async def database_at(url: str, connections: int = 4) -> AsyncIterator[Database]:
-    database = Database(url, connections=connections, statement_timeout_seconds=60, metrics=Metrics("0"))
+async def database_at(url: str, connections: int = 4, *, pooled: bool = False) -> AsyncIterator[Database]:
+    database = Database(url, connections=connections, statement_timeout_seconds=60, metrics=Metrics("0"), pooled=pooled)
     try:
         yield database
     finally:
@@ -51,12 +51,13 @@ async def is_sleeping(database: Database, number: int) -> bool:
     return await database.autocommit(sleeping) == number
 
 
+@pytest.mark.parametrize("pooled", [False, True])
 @pytest.mark.parametrize("method", ["autocommit", "transaction"])
 @pytest.mark.parametrize("slow", [sleep, sleep_often])
 async def test_statement_of_a_cancelled_caller_ends(
-    module_database_url: str, caplog: pytest.LogCaptureFixture, method: str, slow: Any
+    module_database_url: str, caplog: pytest.LogCaptureFixture, method: str, slow: Any, pooled: bool
 ) -> None:
-    async with database_at(module_database_url) as database:
+    async with database_at(module_database_url, pooled=pooled) as database:
         call = asyncio.create_task(getattr(database.heavy(A), method)(slow))
         await eventually(lambda: is_sleeping(database, 1))
         with caplog.at_level(logging.INFO):

@@ -9,7 +9,7 @@ from typing import Any
 from uuid import UUID
 
 from chatserver.schemas import Page
-from chatserver.web.http.long_requests import PIECE_BYTES, LongRequestHandler
+from chatserver.web.http.long_requests import LongRequestHandler
 
 # A page ends at about 8 MiB: it goes on with what the database reads at once, unless it has so many bytes already.
 MAX_PAGE_BYTES = 15 << 19
@@ -68,7 +68,7 @@ class _Body:
     async def first(self) -> bytes:
         """The beginning of the body, or all of it if it is small."""
         self._last = await anext(self._pages)
-        pieces = [b'{"items":[', *[piece async for piece in self._encoded(self._last)]]
+        pieces = [b'{"items":[', *await self._encoded(self._last)]
         if self._bytes <= SMALL_PAGE_BYTES:
             self._following = await anext(self._pages, None)
             self.complete = self._following is None
@@ -80,31 +80,32 @@ class _Body:
         """`begun`, and all that comes behind it."""
         yield begun
         del begun
-        pieces: list[bytes] = []
         while self._bytes < MAX_PAGE_BYTES:
             following, self._following = self._following or await anext(self._pages, None), None
             if following is None:
                 break
             self._last = following
-            async for piece in self._encoded(following):
-                pieces.append(piece)
-                if sum(map(len, pieces)) >= PIECE_BYTES:
-                    yield b"".join(pieces)
-                    pieces.clear()
-        yield b"".join([*pieces, self._tail()])
+            yield b"".join(await self._encoded(following))
+        yield self._tail()
 
-    async def _encoded(self, page: Page[Any]) -> AsyncGenerator[bytes]:
-        """The items of a page, one by one. Other tasks get a turn in between."""
+    async def _encoded(self, page: Page[Any]) -> list[bytes]:
+        """The items of a page as JSON. Other tasks get a turn in between.
+
+        The items themselves are let go: in memory they may take four times as much.
+        """
+        pieces = []
         since_turn = 0
         for item in page.items:
             piece = item.model_dump_json(by_alias=True).encode()
-            yield b"," + piece if self._items else piece
+            pieces.append(b"," + piece if self._items else piece)
             self._items += 1
             self._bytes += len(piece)
             since_turn += len(piece)
             if since_turn > BYTES_A_TURN:
                 since_turn = 0
                 await asyncio.sleep(0)
+        page.items.clear()
+        return pieces
 
     def _tail(self) -> bytes:
         end = self._last.model_copy(update={"items": []}).model_dump_json(by_alias=True)
