@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import uuid
 from collections.abc import Callable, Generator, Iterator
 from contextlib import AbstractContextManager, contextmanager
@@ -17,6 +18,9 @@ from tests.needs import GROUPS
 # How long a single example takes says something about the machine's other work only.
 settings.register_profile("chatserver", deadline=None)
 settings.load_profile("chatserver")
+
+# Under nohup it is ignored, and the servers that tests start would inherit that.
+signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 TEMPLATE = "chat_template"
 ADVISORY_LOCK = 1

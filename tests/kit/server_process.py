@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -31,7 +32,14 @@ class ServerProcess(Client):
         return self.process.pid
 
     def terminate(self) -> None:
-        self.process.terminate()
+        self.send_signal(signal.SIGTERM)
+
+    def send_signal(self, number: signal.Signals) -> None:
+        """Send a signal. Raises ProcessLookupError once the process has ended.
+
+        The process object's own method may take the exit status of a process that is just ending, and lose it.
+        """
+        os.kill(self.pid, number)
 
     async def ended(self) -> tuple[int, str]:
         """Exit status, and what was written to standard output after the ready line."""

@@ -199,9 +199,9 @@ async def test_stop_signal_lets_streams_finish(database_url: str, number: signal
         call = await model.call()
         await call.send("part")
         await stream.event()
-        server.process.send_signal(number)
+        server.send_signal(number)
         await eventually(lambda: not accepts(server.port))
-        server.process.send_signal(number)  # changes nothing
+        server.send_signal(number)  # changes nothing
         await call.send(" and the rest")
         await call.finish()
         events = await stream.rest()
@@ -248,7 +248,7 @@ async def test_further_signals_change_nothing(database_url: str, number: signal.
         server.terminate()
         while not ending.done():
             with contextlib.suppress(ProcessLookupError):
-                server.process.send_signal(number)
+                server.send_signal(number)
             await asyncio.wait({ending}, timeout=0.002)
         assert await ending == (0, "")
 
