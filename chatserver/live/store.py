@@ -60,7 +60,9 @@ class OpenRequest:
     `continues`: the answer shall be generated to its end without readers.
     `refuse_busy`: raise ConflictError, and store nothing, if another answer is being generated.
     `must_queue`: do not begin an answer now, because others of the conversation come first in this process.
-    `at_capacity`: raise UnavailableError unless the answer is stored, or its run has ended.
+    `here`: the triggers whose answers this process generates, follows or queues.
+    `at_capacity`: raise UnavailableError unless the answer is stored, its run has ended, or its trigger is one of
+    `here`.
     """
 
     companies: Companies
@@ -71,6 +73,7 @@ class OpenRequest:
     continues: bool = False
     refuse_busy: bool = False
     must_queue: bool = False
+    here: Collection[UUID | None] = ()
     at_capacity: bool = False
 
 
@@ -196,7 +199,7 @@ class AnswerStore(Protocol):
     async def open(self, request: OpenRequest) -> Opened:
         """Find the answer that a client asks for, or claim it for this process, all in one transaction.
 
-        The outcome is Ended only where `resume` names a run that was stopped or failed. Raises what the contract
+        The outcome is Ended only where `resume` names a run that was stopped or failed. Raises what the API
         refuses: NotFoundError, ValidationError, ConflictError, UnavailableError, and UnprocessableError if the
         idempotency key was used with another body. A refused request stores nothing.
         """

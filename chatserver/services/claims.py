@@ -41,7 +41,7 @@ class Claims:
                 uuid7(),
                 continues=request.continues,
                 must_queue=request.must_queue,
-                at_capacity=request.at_capacity,
+                at_capacity=request.at_capacity and key.trigger_id not in request.here,
             )
             if isinstance(outcome, Busy) and request.refuse_busy:
                 raise ConflictError("Another answer is being generated in this conversation")

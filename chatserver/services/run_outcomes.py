@@ -1,4 +1,7 @@
-"""The state of a run, and how it ended, from its row."""
+"""What has become of a run, from its row.
+
+`look` also tells its owner that it has readers here, and `stop_state` also stops a run whose process died.
+"""
 
 from __future__ import annotations
 

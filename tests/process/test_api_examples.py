@@ -216,7 +216,10 @@ def test_page_names_the_figures_of_settings() -> None:
     assert schemas.MAX_TITLE_CHARS == schemas.MAX_NAME_CHARS
     assert limits["A title, or the name of an agent"] == f"{schemas.MAX_TITLE_CHARS} characters"
     assert limits["Open streams of one server process"] == f"{settings.max_streams:,}; past it 503"
-    assert limits["Answers that one server process generates at once"] == f"{settings.max_runs:,}; past it 503"
+    assert (
+        limits["Answers that one server process generates, queues or follows at once"]
+        == f"{settings.max_runs:,}; past it 503"
+    )
     default, most = page_sizes(ListConversations)
     messages_default, messages_most = page_sizes(ListMessages)
     pages = f"{default} items, {most} at most; of messages {messages_default}, and {messages_most} at most"

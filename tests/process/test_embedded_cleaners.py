@@ -47,7 +47,7 @@ cleaned = pytest.mark.parametrize("clean", [remove_folder, remove_socket, remove
 
 
 @cleaned
-def test_database_is_back_at_the_same_address(
+def test_database_is_back_at_the_same_address_after_a_cleaner_took_its_socket(
     long_dir: Path, use_database: UseDatabase, clean: Callable[[Path], None]
 ) -> None:
     user = use_database(long_dir)
@@ -106,7 +106,9 @@ def test_folder_that_somebody_else_has_taken_is_not_used(long_dir: Path, use_dat
 
 
 @cleaned
-async def test_clients_are_served_again(long_dir: Path, clean: Callable[[Path], None]) -> None:
+async def test_clients_are_served_again_after_a_cleaner_took_the_socket(
+    long_dir: Path, clean: Callable[[Path], None]
+) -> None:
     async with started("--data-dir", str(long_dir)) as server:
         conversation = await server.conversation()
         pid = postmaster(long_dir)

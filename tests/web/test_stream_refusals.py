@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+from typing import Any
 from uuid import uuid4
 
 import pytest
@@ -102,6 +103,26 @@ async def test_new_answer_past_max_runs_is_refused_but_a_running_one_joined(data
         await call.send("a")
         await call.finish()
         assert await joined.rest() == await stream.rest()
+
+
+async def test_running_answer_is_joined_past_max_runs_however_it_is_asked_for(database_url: str) -> None:
+    async with ModelServer() as model, serving(database_url, max_runs=1, **model.settings) as client:
+        conversation = await client.conversation()
+        asking: dict[str, Any] = {
+            "method": "POST",
+            "body": {"content": "x"},
+            "headers": {"Content-Type": "application/json", "Idempotency-Key": "once"},
+        }
+        streams = [await client.open(stream_path(conversation), **asking)]
+        call = await model.call()
+        streams.append(await client.open(stream_path(conversation), **asking))
+        streams.append(await client.stream(conversation))
+        await call.send("a")
+        await call.finish()
+        first, *others = [await stream.rest() for stream in streams]
+        assert text_of(first) == "a"
+        assert others == [first, first]
+        assert model.calls == 1
 
 
 async def test_max_runs_holds_for_requests_at_once(database_url: str) -> None:

@@ -34,7 +34,8 @@ import psycopg
 from chatserver.errors import ConfigurationError
 from chatserver.storage.postgres import cluster, programs
 from chatserver.storage.postgres.connections import forget_variables
-from chatserver.storage.postgres.socket_folder import PORT, socket_folder, url_of
+from chatserver.storage.postgres.socket_folder import socket_folder, url_of
+from chatserver.storage.postgres.supervisor import PORT
 
 logger = logging.getLogger(__name__)
 
@@ -90,7 +91,7 @@ class EmbeddedPostgres:
         """Start the server if it does not run; its URL, once it answers a query.
 
         A recovery after a crash may take long. When `given_up` is set meanwhile, this raises StartGivenUpError, and the
-        server goes on starting as long as it has users.
+        server goes on starting as long as it has users. It is not looked at while the cluster is created.
 
         The URL is libpq's: `postgresql://chatserver@/postgres?host=…`. libpq's variables are taken out of the
         environment of this process: they are about other databases. A further call starts a server that was lost.

@@ -9,13 +9,11 @@ from pathlib import Path
 from urllib.parse import quote
 
 from chatserver.storage.postgres.cluster import USER
-from chatserver.storage.postgres.supervisor import make_private
+from chatserver.storage.postgres.supervisor import PORT, SOCKET_NAME, make_private
 
 DATABASE = "postgres"
-# A part of the socket's name; no TCP port is opened.
-PORT = 5432
 # A socket's path has at most 107 bytes on Linux (`sun_path`, unix(7)), 103 on macOS.
-MAX_SOCKET_DIR_BYTES = 103 - len(f"/.s.PGSQL.{PORT}")
+MAX_SOCKET_DIR_BYTES = 103 - len(f"/{SOCKET_NAME}")
 
 
 def url_of(folder: Path) -> str:

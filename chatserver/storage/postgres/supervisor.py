@@ -46,8 +46,9 @@ STOP_STEPS = ((signal.SIGINT, 60.0), (signal.SIGQUIT, 15.0), (signal.SIGKILL, 5.
 # A server that crashes twice within this time is started again after a second, not at once.
 CRASH_LOOP_SECONDS = 5.0
 
-# PostgreSQL's name of a socket, with the port that `socket_folder.py` gives it.
-SOCKET_NAME = ".s.PGSQL.5432"
+# A part of the socket's name; no TCP port is opened.
+PORT = 5432
+SOCKET_NAME = f".s.PGSQL.{PORT}"
 # How often to look for the socket; and how soon to look again if it is gone.
 LOOK_SECONDS = 0.5
 SECOND_LOOK_SECONDS = 0.1
