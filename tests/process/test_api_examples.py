@@ -32,6 +32,11 @@ BLOCKS = re.findall(r"^```(sh|js|python)\n(.*?)^```$\n(?:<!-- example: (\S+) -->
 EXAMPLES = {name: code for _, code, name in BLOCKS}
 ADDRESS = "http://127.0.0.1:8000"
 ANSWER = "Echo from agent: Hello there"
+# So slow that an answer is not finished before its stream has been cut.
+SLOW_ECHO = {
+    "CHATSERVER_PROVIDERS": json.dumps({"slow": {"kind": "echo", "pace_ms": 200}}),
+    "CHATSERVER_DEFAULT_PROVIDER": "slow",
+}
 
 needs_curl = pytest.mark.skipif(shutil.which("curl") is None, reason="curl not found")
 
@@ -116,7 +121,7 @@ async def test_curl_sends_once(database_url: str, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("example", ["python", "httpx"])
 async def test_python_client_survives_cuts(database_url: str, tmp_path: Path, example: str) -> None:
-    async with started("--database-url", database_url) as server:
+    async with started("--database-url", database_url, **SLOW_ECHO) as server:
         with CuttableProxy(server.url, cuts=2) as proxy:
             output = await run(example, proxy.port, tmp_path, sys.executable, "-W", "error", suffix=".py")
             assert output == f"done {ANSWER}\n"
@@ -126,7 +131,7 @@ async def test_python_client_survives_cuts(database_url: str, tmp_path: Path, ex
 
 @pytest.mark.npm
 async def test_fetch_client_survives_cuts(database_url: str, tmp_path: Path) -> None:
-    async with started("--database-url", database_url) as server:
+    async with started("--database-url", database_url, **SLOW_ECHO) as server:
         with CuttableProxy(server.url, cuts=2) as proxy:
             output = await run("fetch", proxy.port, tmp_path, "node", suffix=".mjs")
             assert output == f"done {ANSWER}\n"
@@ -142,7 +147,10 @@ def test_browser_client_survives_cuts(database_url: str) -> None:
 
 
 async def _survive_cuts_in_a_browser(database_url: str) -> None:
-    async with started("--database-url", database_url) as server, async_playwright() as playwright:
+    async with (
+        started("--database-url", database_url, **SLOW_ECHO) as server,
+        async_playwright() as playwright,
+    ):
         with CuttableProxy(server.url, cuts=2) as proxy:
             browser = await playwright.chromium.launch(
                 executable_path=chromium(), args=["--no-sandbox", "--disable-gpu"]
