@@ -54,7 +54,7 @@ def test_agent_that_could_not_be_saved_shows_error_and_retry(
     # The message was meant for the other agent: it is not sent to this one.
     expect(chat.main.get_by_role("alert")).to_have_count(2)
     assert server.messages(conversation_id) == []
-    complaints.texts.clear()
+    complaints.forgive()
 
     page.unroute_all()
     chat.button("Retry").last.click()
@@ -92,7 +92,7 @@ def test_edit_left_while_saving_is_saved_or_goes_into_the_draft(
         chat.link("Edited late").click()
         expect(chat.box).to_have_value("What not?")
     expect(chat.answers).to_have_text([f"{ECHO}What else?"])
-    complaints.texts.clear()
+    complaints.forgive()
 
 
 def stored_drafts(page: Page) -> str:
@@ -167,4 +167,4 @@ def test_unsent_message_stays_in_its_company(page: Page, server: Server, complai
     chat.until_answered()
     titles = [item["title"] for item in server.call("GET", f"/companies/{other}/conversations")["items"]]
     assert titles == ["for the other one"]
-    complaints.texts.clear()
+    complaints.forgive()

@@ -49,7 +49,7 @@ def test_module_that_did_not_load_is_loaded_by_retry(page: Page, complaints: Com
     chat.alert.get_by_role("button", name="Retry").click()
     chat.until_answered()
     expect(chat.answers).to_have_text([f"{ECHO}Who follows?"])
-    complaints.texts.clear()
+    complaints.forgive()
 
 
 @pytest.mark.parametrize(
@@ -68,7 +68,7 @@ def test_unexpected_module_or_response_is_reported_as_a_fault_of_the_page(
     chat.sidebar.get_by_role("searchbox", name="Search").fill("anything")
     expect(chat.alert).to_contain_text("Something on this page went wrong")
     until(page, lambda: bool(complaints.texts))
-    complaints.texts.clear()
+    complaints.forgive()
 
 
 def test_start_without_a_server_is_no_fault_of_the_page(page: Page, complaints: Complaints) -> None:
@@ -77,7 +77,7 @@ def test_start_without_a_server_is_no_fault_of_the_page(page: Page, complaints: 
     expect(Chat(page).alert).to_contain_text("The server cannot be reached")
     page.evaluate("() => new Promise((done) => setTimeout(done))")  # Uncaught errors are reported before.
     assert not any("cannot be reached" in text for text in complaints.texts)
-    complaints.texts.clear()
+    complaints.forgive()
 
 
 # --- lists ------------------------------------------------------------------------------------------------------
@@ -138,7 +138,7 @@ def test_list_that_is_not_loaded_yet_is_not_called_empty(page: Page, complaints:
     page.route("**/conversations?*", lambda route: route.fulfill(json=EMPTY_PAGE))
     held.lose()
     expect(nothing).to_be_visible()
-    complaints.texts.clear()
+    complaints.forgive()
 
 
 def test_more_pressed_twice_adds_a_page_once(page: Page, server: Server) -> None:
@@ -188,7 +188,7 @@ def test_names_and_bookmarks_are_loaded_when_the_server_is_back(
     page.unroute(lists)
     expect(chat.agent.locator("option:checked")).to_have_text(name)
     expect(chat.messages.last.get_by_role("button", name="Bookmark")).to_have_attribute("aria-pressed", "true")
-    complaints.texts.clear()
+    complaints.forgive()
 
 
 def test_bookmarks_are_loaded_after_the_messages(page: Page, server: Server) -> None:
@@ -231,7 +231,7 @@ def test_lost_connection_is_told_after_a_second(page: Page, complaints: Complain
     assert page.evaluate("saidAt - failedAt") > 900
     page.unroute("**/conversations?*")
     expect(page.get_by_text("Reconnecting …")).to_have_count(0)
-    complaints.texts.clear()
+    complaints.forgive()
 
 
 HOLD_ALL_SLOTS = """async () => {
@@ -287,7 +287,7 @@ def test_sign_in_that_did_not_load_shows_error_and_retry(page: Page, complaints:
     page.unroute("**/dialogs.js")
     alert.get_by_role("button", name="Retry").click()
     expect(page.get_by_role("dialog", name="Sign in")).to_be_visible()
-    complaints.texts.clear()
+    complaints.forgive()
 
 
 def test_sign_out_removes_all_drafts(page: Page, server: Server) -> None:

@@ -51,7 +51,7 @@ def other_page(context: BrowserContext, other_url: str, complaints: Complaints) 
     page.goto(other_url)
     yield page
     page.close()
-    complaints.texts.clear()
+    complaints.forgive()
 
 
 def is_answered(server: Server, conversation_id: str) -> bool:

@@ -78,7 +78,7 @@ def test_cut_connection_resumes_without_lost_or_doubled_words(
         expect(page.get_by_text("Reconnecting …")).to_have_count(0)
         expect(chat.alert).to_have_count(0)
         page.close()
-    complaints.texts.clear()  # The browser reports lost connections by itself.
+    complaints.forgive()  # The browser reports lost connections by itself.
 
 
 def test_slow_network_changes_only_the_pace(
@@ -109,7 +109,7 @@ def test_slow_network_changes_only_the_pace(
         expect(chat.answers).to_have_text([f"{ECHO}shorter"])
         page.close()
     assert [message["content"] for message in server.messages(slow_conversation)] == [text, f"{ECHO}shorter"]
-    complaints.texts.clear()
+    complaints.forgive()
 
 
 def test_page_waits_for_a_server_that_is_away(
@@ -129,7 +129,7 @@ def test_page_waits_for_a_server_that_is_away(
         chat.button("Retry").click()
         chat.until_answered()
         page.close()
-    complaints.texts.clear()
+    complaints.forgive()
 
 
 def test_two_tabs_show_the_same_answer_at_once(context: BrowserContext, slow_conversation: str) -> None:

@@ -82,7 +82,7 @@ def test_failed_message_is_sent_after_a_reload(page: Page, server: Server, compl
     expect(chat.questions).to_have_text(["once more"])
     expect(chat.alert).to_have_count(0)
     assert len(server.messages(chat.conversation_id)) == 2
-    complaints.texts.clear()
+    complaints.forgive()
 
 
 def test_failed_send_keeps_the_text_typed_since(page: Page, server: Server, complaints: Complaints) -> None:
@@ -105,7 +105,7 @@ def test_failed_send_keeps_the_text_typed_since(page: Page, server: Server, comp
     expect(chat.alert).to_have_count(0)
     expect(chat.box).to_have_value("second")
     assert len(server.messages(chat.conversation_id)) == 2
-    complaints.texts.clear()
+    complaints.forgive()
 
 
 def test_failed_message_can_be_taken_back(page: Page, server: Server, complaints: Complaints) -> None:
@@ -128,7 +128,7 @@ def test_failed_message_can_be_taken_back(page: Page, server: Server, complaints
     expect(chat.box).to_have_value(both)
     expect(chat.messages).to_have_count(0)
     assert server.messages(chat.conversation_id) == []
-    complaints.texts.clear()
+    complaints.forgive()
 
 
 def test_sent_text_is_removed_from_the_draft(page: Page, server: Server) -> None:
