@@ -22,9 +22,20 @@ _NOTHING = frozenset(("", "0", "200", "none", "null", "nil", "ok", "success", "s
 _PARTS_OF_AN_ANSWER = ("delta", "content", "content_block", "usage", "candidates")
 # The ends of the kinds of objects that are errors, in lower case.
 _KINDS = ("error", "exception", ".failed")
-_FAILED = re.compile(r"error|exception|fail", re.IGNORECASE)
-# A text where an object should stand: `error: engine died`, `[ERROR]`, `Internal Server Error`.
-_ERROR_TEXT = re.compile(r"\W*(?:internal |server |upstream |stream )*(?:error|exception|traceback)\b", re.IGNORECASE)
+_FAILED = re.compile(r"error|exception|fail|fatal|abort|crash|panic", re.IGNORECASE)
+_HTTP_FAILURE = re.compile(r"[45][0-9][0-9]")
+# A text where an object should stand: `error: engine died`, `[ERROR]`, a gateway's `Internal Server Error` or page.
+_ERROR_TEXT = re.compile(
+    r"\W*(?:http )?(?:[45]\d\d )?(?:"
+    r"(?:internal |server |upstream |stream |connect |connection |gateway |proxy |fatal )*"
+    r"(?:error|exception|traceback)\b"
+    r"|bad gateway\b|service (?:temporarily )?unavailable\b|gateway time-?out\b|too many requests\b"
+    r"|upstream request timeout\b|stream timeout\b|no healthy upstream\b|<(?:!doctype |html\b))",
+    re.IGNORECASE,
+)
+# By these names a bare event gives a status of HTTP, or says what failed. Servers write them in any case.
+_STATUSES = ("status", "statuscode", "status_code", "code", "http_status")
+_FAILURES = (*_ERRORS, "err", "exception", "fault", "failure", "__type")
 
 
 def error_of_event(event: Mapping[str, Any], name: str) -> AttemptError | None:
@@ -73,16 +84,33 @@ def error_of_text(text: str, name: str) -> AttemptError | None:
 
 def _error_of_bare(event: Mapping[str, Any]) -> AttemptError | None:
     """The error that an event reports which brings nothing of an answer."""
-    if event.get("error") in ("", {}):
-        return reported(event)  # an exception without a text
-    told = next((event[key] for key in ("message", "msg", "detail") if isinstance(event.get(key), str | list)), None)
-    if told and (_says_something(event.get("code")) or "detail" in event):
-        return reported(event)
-    status = event.get("status")
-    if isinstance(status, int) and status >= 400:
-        return reported(event)
-    failed = isinstance(status, str) and _FAILED.search(status)
-    return reported(event) if failed or event.get("success") is False or event.get("ok") is False else None
+    fields = {key.lower(): value for key, value in event.items()}
+    failed = (
+        any(_says_something(fields.get(key)) for key in _FAILURES)
+        # An exception without a text. In a chunk without a choice it says as little as null.
+        or ("choices" not in fields and (fields.get("error") == "" or isinstance(fields.get("error"), dict)))
+        or any(map(_is_failure_status, map(fields.get, _STATUSES)))
+        or fields.get("success") is False
+        or fields.get("ok") is False
+        or _tells_of_failure(fields)
+    )
+    return reported(fields.get("error") or event) if failed else None
+
+
+def _is_failure_status(status: Any) -> bool:
+    if isinstance(status, str):
+        return _FAILED.search(status) is not None or _HTTP_FAILURE.fullmatch(status) is not None
+    return isinstance(status, int) and 400 <= status < 600
+
+
+def _tells_of_failure(fields: Mapping[str, Any]) -> bool:
+    """Whether the message of a bare event is that of a failure."""
+    told = next((fields[key] for key in ("message", "msg", "detail") if isinstance(fields.get(key), str | list)), None)
+    if not told:
+        return False
+    if _says_something(fields.get("code")) or "detail" in fields:
+        return True
+    return isinstance(told, str) and _ERROR_TEXT.match(told) is not None
 
 
 def _says_something(value: Any) -> bool:

@@ -21,8 +21,9 @@ class EventStreamDecoder:
 
     How the bytes are cut into `feed`s makes no difference. Lines may end with LF, CRLF or CR. A leading BOM, comments,
     the fields `id` and `retry`, and events without data are ignored. Bytes that are not UTF-8 become U+FFFD, as the
-    standard says. Two things are beyond the standard: an event named `error` counts without data, too, and a line that
-    begins with `{` is an event of its own. Servers whose stream fails write their error that way.
+    standard says. Beyond the standard are the ways in which servers write that their stream has failed: an event named
+    `error` counts without data, too; a field `error`, and a line that is no field (`{"error": …}`, `<html>`, `Internal
+    Server Error`), is an event of its own.
 
     `max_line_bytes` bounds one line, and the data of one event, both without the pictures in them; so it bounds the
     memory of the decoder.
@@ -92,7 +93,9 @@ class EventStreamDecoder:
                     self._dispatch(events)
             elif line.startswith(b"event:"):
                 self._name = line[6:].decode("utf-8", "replace").strip()
-            elif line.startswith(b"{"):
+            elif line.startswith(b"error:"):
+                events.append(ServerEvent(line[6:].decode("utf-8", "replace").strip(), "error"))
+            elif line.startswith((b"{", b"<")) or b":" not in line:
                 events.append(ServerEvent(line.decode("utf-8", "replace")))
         return events
 

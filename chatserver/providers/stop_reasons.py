@@ -36,7 +36,8 @@ _NO_REASON = frozenset(
 _FAILURES = re.compile(
     r"error|fail|abort|cancel|timeout|timedout|deadline|exception|crash|insufficient|unavailable|overload"
     r"|interrupt|disconnect|connection|network|malformed|exhaust|kill|engined|internal|invalid|preempt|evict|shutdown"
-    r"|quota|ratelimit|outofmemory|panic|terminated|unhealthy|nocapacity|^(?:oom|died|dead|broken|lost|fault|busy)$"
+    r"|quota|ratelimit|outofmemory|panic|terminated|unhealthy|nocapacity|lost|^(?:oom|died|dead|broken|fault|busy)$"
+    r"|^[45]\d\d$"
 )
 
 

@@ -59,6 +59,8 @@ FAILURE_WORDS = [
     "MALFORMED_FUNCTION_CALL",
     "finish_reason_error",
     "ERROR_LIMIT",
+    "device_lost",
+    "503",
     "server_overloaded",
     "interrupted",
 ]
@@ -114,6 +116,25 @@ REPORTS: dict[str, bytes] = {
     "text in brackets": b"data: [ERROR] engine died\n\n",
     "text in JSON": event("error: engine died"),
     "Internal Server Error": b"data: Internal Server Error\n\n",
+    "field error": b'error: {"code":500,"message":"engine died","type":"server_error"}\n\n',
+    "field error, text": b"error: engine died\n\n",
+    "bare text": b"Internal Server Error\n",
+    "page of a gateway": b"<html>\n<head><title>502 Bad Gateway</title></head>\n</html>\n",
+    "text of Envoy": b"data: upstream connect error or disconnect/reset before headers\n\n",
+    "text with a status": b"data: 503 Service Temporarily Unavailable\n\n",
+    "event: fatal": named("fatal", {"reason": "x"}),
+    "error with an empty message": event({"error": {"message": ""}}),
+    "Error": event({"Error": {"message": "x"}}),
+    "ERROR text": event({"ERROR": "died"}),
+    "statusCode": event({"statusCode": 500, "message": "Internal server error"}),
+    "statusCode alone": event({"statusCode": 503}),
+    "status_code": event({"status_code": 500, "message": "x"}),
+    "code alone": event({"code": 503}),
+    "exception": event({"exception": "died"}),
+    "fault": event({"fault": "x"}),
+    "err": event({"err": "died"}),
+    "__type": event({"__type": "InternalServerException", "message": "x"}),
+    "message alone": event({"message": "Internal server error"}),
 }
 
 # Fields that stand in good events, too.
@@ -152,6 +173,18 @@ for _name, _fields in HARMLESS.items():
         + DONE,
         Answer("Four."),
     )
+
+for _name, _nothing in {"text": "", "object": {}, "message": {"message": ""}, "list": []}.items():
+    CASES[f"chunk without a choice, empty error {_name}"] = (
+        choice({"content": "Fo"})
+        + event({"choices": [], "error": _nothing})
+        + choice({"content": "ur."})
+        + STOP
+        + DONE,
+        Answer("Four."),
+    )
+for _name, _line in {"ping": b"ping\n\n", "comment": b": error\n\n", "unknown field": b"foo: error\n\n"}.items():
+    CASES[f"harmless {_name}"] = (HALF + _line + choice({"content": "wer"}) + STOP + DONE, Answer("Half an answer"))
 
 # --- stop reasons -------------------------------------------------------------------------------------------
 
