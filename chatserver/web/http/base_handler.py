@@ -8,7 +8,7 @@ import re
 import secrets
 from functools import cached_property
 from types import TracebackType
-from typing import Any, ClassVar, TypeVar
+from typing import Any, TypeVar
 
 import tornado.web
 from pydantic import BaseModel
@@ -58,7 +58,7 @@ class Handler(tornado.web.RequestHandler):
     `head = tornado.web.RequestHandler.head`. OPTIONS names the methods.
     """
 
-    timed: ClassVar[bool] = True
+    timed: bool = True
     """Whether the duration of a request says anything about the server."""
 
     _ended = False
@@ -114,7 +114,7 @@ class Handler(tornado.web.RequestHandler):
 
     def _is_preflight(self) -> bool:
         """Whether a browser asks on behalf of an allowed site's page. It does so unbidden, and costs nothing."""
-        headers, allowed = self.request.headers, self.context.settings.allowed_origins
+        headers, allowed = self.request.headers, self.context.guards.allowed_origins
         asks = self.request.method == "OPTIONS" and "Access-Control-Request-Method" in headers
         return asks and bool(allowed) and is_allowed_origin(headers, allowed)
 
@@ -122,6 +122,8 @@ class Handler(tornado.web.RequestHandler):
         """Raises UnavailableError if there are too many connections, RateLimitedError if the client asks too often."""
         if self._stream is not None and self._stream.surplus:
             raise UnavailableError("Too many connections are open")
+        if self.context.rates.is_off:
+            return
         trusted = self.context.settings.trusted_proxies
         forwarded_for = self.request.headers.get("X-Forwarded-For", "") if trusted else ""
         client = client_address(self.request.remote_ip or "", forwarded_for, trusted)
@@ -254,8 +256,10 @@ class Handler(tornado.web.RequestHandler):
             logger.error("%s %s failed", self.request.method, type(self).__name__, exc_info=value)
 
     def let_other_sites_read(self) -> None:
-        allowed_origins = self.context.settings.allowed_origins
-        for name, value in cors_headers(self.request.headers, allowed_origins, self.allowed_methods()).items():
+        allowed = self.context.guards.allowed_origins
+        if not allowed:
+            return
+        for name, value in cors_headers(self.request.headers, allowed, self.allowed_methods()).items():
             self.set_header(name, value)
 
 

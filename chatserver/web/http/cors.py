@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
-from chatserver.web.http.origins import parse_origin, parse_origins
+from chatserver.web.http.origins import Origin, parse_origin
 
 _ALLOWED_HEADERS = "Authorization, Content-Type, Idempotency-Key, Last-Event-ID, X-Request-Id"
 _EXPOSED_HEADERS = "Retry-After, X-Request-Id, X-Trigger-Message-Id"
@@ -12,13 +12,13 @@ _EXPOSED_HEADERS = "Retry-After, X-Request-Id, X-Trigger-Message-Id"
 _PREFLIGHT_SECONDS = 7_200
 
 
-def is_allowed_origin(headers: Mapping[str, str], allowed_origins: Collection[str]) -> bool:
+def is_allowed_origin(headers: Mapping[str, str], allowed_origins: frozenset[Origin]) -> bool:
     """Whether a request comes from a page of one of these origins."""
-    return parse_origin(headers.get("Origin", "")) in parse_origins(allowed_origins)
+    return parse_origin(headers.get("Origin", "")) in allowed_origins
 
 
 def cors_headers(
-    headers: Mapping[str, str], allowed_origins: Collection[str], methods: Sequence[str]
+    headers: Mapping[str, str], allowed_origins: frozenset[Origin], methods: Sequence[str]
 ) -> dict[str, str]:
     """The headers to add to the response to a request with these headers. `methods`: those of the path."""
     if not allowed_origins:

@@ -30,7 +30,7 @@ class Guards:
     def __init__(self, *, allowed_hosts: Collection[str] = (), allowed_origins: Collection[str] = ()) -> None:
         """Both as `Settings` normalises them. Loopback names are always allowed hosts."""
         self._allowed_hosts = frozenset(allowed_hosts)
-        self._allowed_origins = parse_origins(allowed_origins)
+        self.allowed_origins = parse_origins(allowed_origins)
 
     def check(self, path: str, headers: Mapping[str, str], scheme: str) -> None:
         """Raises ForbiddenError. `headers` are case-insensitive; `scheme` is the one that the client used."""
@@ -45,7 +45,7 @@ class Guards:
         site = None if site is None else site.strip().lower()
         if "Origin" in headers:
             origin = parse_origin(headers["Origin"])
-            if origin in self._allowed_origins:
+            if origin in self.allowed_origins:
                 return
             if origin is not None and site == "same-origin":
                 # The browser itself has compared the schemes. A proxy that ended the TLS may not tell us of it.

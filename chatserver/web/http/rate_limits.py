@@ -24,6 +24,10 @@ class RateLimiter:
         self._clock = clock
         self._clear_at: dict[str, float] = {}
 
+    @property
+    def is_off(self) -> bool:
+        return not self._interval
+
     def check(self, client: str) -> None:
         """Count a request. Raises RateLimitedError for one too many, which is not counted."""
         if not self._interval:
