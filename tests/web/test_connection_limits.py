@@ -149,6 +149,28 @@ async def test_address_with_too_many_connections_gets_no_more() -> None:
             connection.close()
 
 
+async def test_connection_that_cannot_be_served_is_closed_and_not_counted(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with Accepted(per_address=2) as server:
+
+        def fail(*_: object) -> None:
+            raise OSError("no memory")
+
+        with monkeypatch.context() as failing:
+            failing.setattr(server.acceptor, "_on_connection", fail)
+            for _ in range(3):
+                connection = await Connection.open(server.port)
+                assert await connection.read() == b""
+                connection.close()
+        assert [record.getMessage() for record in caplog.records] == ["a connection could not be served"] * 3
+        assert (gauge(server.metrics), server.refused()) == (0, 0)
+        connections = [await Connection.open(server.port) for _ in range(2)]
+        await eventually(lambda: len(server.open) == 2)
+        for connection in connections:
+            connection.close()
+
+
 async def test_addresses_that_many_share_are_not_counted() -> None:
     shared: dict[str, Any] = {"per_address": 2, "uncounted": (ipaddress.ip_network("127.0.0.1"),)}
     for limits in ({}, shared):

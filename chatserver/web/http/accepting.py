@@ -35,7 +35,10 @@ _EXHAUSTED = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
 
 
 def connection_limit() -> int:
-    """How many connections there is room for: a quarter of the open files, at most 1,024, is kept in reserve."""
+    """How many connections there is room for, 8 in any case.
+
+    A quarter of the open files, 64 to 1,024 of them, is kept in reserve.
+    """
     files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     if files == resource.RLIM_INFINITY:
         return 1_000_000
@@ -132,7 +135,12 @@ class Acceptor:
             self._of_address[key] += 1
         self._open += 1
         self._metrics.connections.set(self._open)
-        self._on_connection(connection, address, self._open > self._limit)
+        try:
+            self._on_connection(connection, address, self._open > self._limit)
+        except Exception:
+            logger.exception("a connection could not be served")
+            connection.close()
+            self.gone(address)
 
     def _key(self, address: Any) -> str | None:
         """By what the connections of an address are counted; None if they are not."""
