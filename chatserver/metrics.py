@@ -57,7 +57,7 @@ class Metrics:
             registry=registry,
         )
         self.slow_readers = Counter(
-            "chatserver_slow_readers", "Streams cut because their reader took nothing.", registry=registry
+            "chatserver_slow_readers", "Responses cut off because their reader took nothing.", registry=registry
         )
         self.database_seconds = Histogram(
             "chatserver_database_seconds",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import logging
 import socket
 from collections.abc import Callable, Iterable
 from functools import partial
@@ -18,6 +19,8 @@ from chatserver.web.http.body_limits import BODY_SECONDS
 from chatserver.web.http.lingering import Lingering
 from chatserver.web.http.refusals import Refusal, RequestLine
 from chatserver.web.http.server_stream import ServerStream
+
+logger = logging.getLogger(__name__)
 
 # How long a client may be silent between two requests.
 IDLE_CONNECTION_SECONDS = 120
@@ -40,6 +43,7 @@ class Server(HTTPServer):
             max_header_size=MAX_HEAD_BYTES,
         )
         self._metrics = metrics
+        self._slow_seconds = settings.slow_reader_seconds
         self._lingering = Lingering()
         self._acceptor = Acceptor(
             self._connected,
@@ -62,9 +66,19 @@ class Server(HTTPServer):
     def _connected(self, connection: socket.socket, address: Any, surplus: bool) -> None:
         on_gone: Callable[[], None] = partial(self._acceptor.gone, address)
         stream = ServerStream(
-            connection, surplus=surplus, lingering=self._lingering, on_refusal=self._refused, on_gone=on_gone
+            connection,
+            surplus=surplus,
+            lingering=self._lingering,
+            slow_seconds=self._slow_seconds,
+            on_slow=self._slow,
+            on_refusal=self._refused,
+            on_gone=on_gone,
         )
         self.handle_stream(stream, address)
+
+    def _slow(self) -> None:
+        self._metrics.slow_readers.inc()
+        logger.info("a client that took nothing for %s s is cut off", self._slow_seconds)
 
     def _refused(self, line: RequestLine, refusal: Refusal) -> None:
         self._metrics.request("Refusal", line.method, refusal.status, None)

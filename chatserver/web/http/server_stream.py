@@ -1,14 +1,15 @@
 """The stream of a connection to the server: requests that Tornado refuses itself get a response like all others.
 
 Tornado reads the head of a request by `read_until_regex`, responds to one that is malformed with a bare line, and
-closes the connection without a word if the head is too long or too slow. This class overrides the stream's public
-methods.
+closes the connection without a word if the head is too long or too slow. Tornado also keeps what a client does not read
+for ever; here the client is cut off. This class overrides the stream's public methods.
 """
 
 from __future__ import annotations
 
 import asyncio
 import socket
+import struct
 from asyncio import Future
 from collections.abc import Callable
 from types import TracebackType
@@ -27,6 +28,7 @@ from chatserver.web.http.refusals import (
     parse_request_line,
     refuse,
 )
+from chatserver.web.http.tcp_progress import progress
 
 # How long the head of a request may take: from its first byte, and on a new connection from the beginning.
 HEAD_SECONDS = 15.0
@@ -37,7 +39,8 @@ _CONTINUE = b"HTTP/1.1 100 (Continue)\r\n\r\n"
 
 
 class ServerStream(IOStream):
-    """Calls `on_refusal` for each request that it refuses, and `on_gone` once when the socket is closed."""
+    """Calls `on_refusal` for each request that it refuses, `on_slow` if the client is cut off because it took nothing
+    for `slow_seconds` while there was something to write, and `on_gone` once when the socket is closed."""
 
     def __init__(
         self,
@@ -45,12 +48,14 @@ class ServerStream(IOStream):
         *,
         surplus: bool,
         lingering: Lingering,
+        slow_seconds: float,
+        on_slow: Callable[[], None],
         on_refusal: Callable[[RequestLine, Refusal], None],
         on_gone: Callable[[], None],
     ) -> None:
         super().__init__(peer)
         self.surplus = surplus
-        """Whether there are too many connections: this one serves one request, and not for long."""
+        """Whether there are too many connections: this one serves one request."""
         self.refusal = MALFORMED
         """What is wrong with the present request, if Tornado refuses it."""
         self.is_last = False
@@ -58,6 +63,8 @@ class ServerStream(IOStream):
         self.lingers = False
         """Whether the client may still be sending when the connection is closed."""
         self._lingering = lingering
+        self._slow_seconds = slow_seconds
+        self._on_slow = on_slow
         self._on_refusal = on_refusal
         self._on_gone = on_gone
         self._deadline: asyncio.TimerHandle | None = None
@@ -67,6 +74,9 @@ class ServerStream(IOStream):
         self._began = 0.0
         self._reading_head = False
         self._responded = False
+        self._written_bytes = 0
+        self._look: asyncio.TimerHandle | None = None
+        """Looks whether the client takes what was written. Only there while some of it waits."""
 
     # --- the head of a request ------------------------------------------------------------------------------------
 
@@ -131,7 +141,38 @@ class ServerStream(IOStream):
             data = self._response(self.refusal)
         elif data != _CONTINUE:
             self._responded = True
-        return super().write(data)
+        written = super().write(data)
+        if self._look is None and self.writing():
+            self._look_later(self._taken_bytes(), self.io_loop.time())
+        return written
+
+    def write_to_fd(self, data: memoryview) -> int:
+        written = super().write_to_fd(data)
+        self._written_bytes += written
+        return written
+
+    def _taken_bytes(self) -> int:
+        """How much the client has taken: what it acknowledged, if the kernel knows, or what the kernel took for it."""
+        seen = progress(self.socket)
+        return self._written_bytes if seen is None else seen.acknowledged_bytes
+
+    def _look_later(self, taken_bytes: int, since: float) -> None:
+        """Look again soon. The client has taken nothing but `taken_bytes` since then."""
+        delay = self._slow_seconds / 4
+        self._look = asyncio.get_running_loop().call_later(delay, self._look_for_progress, taken_bytes, since)
+
+    def _look_for_progress(self, before: int, since: float) -> None:
+        self._look = None
+        if not self.writing():
+            return
+        taken, now = self._taken_bytes(), self.io_loop.time()
+        if taken > before:
+            since = now
+        elif now - since >= self._slow_seconds:
+            self._on_slow()
+            self.reset()
+            return
+        self._look_later(taken, since)
 
     def _refuse(self, refusal: Refusal) -> None:
         self.lingers = True
@@ -157,7 +198,17 @@ class ServerStream(IOStream):
         if isinstance(exc_info, UnsatisfiableReadError) and not self.closed():
             self._refuse(HEAD_TOO_LARGE if self._reading_head else MALFORMED_BODY)
         self._stop_deadline()
+        if self._look is not None:
+            self._look.cancel()
+            self._look = None
         super().close(exc_info)
+
+    def reset(self) -> None:
+        """Close with a reset, so that nobody takes an incomplete response for complete. May be called again."""
+        if not self.closed():
+            self.lingers = False
+            self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            self.close()
 
     def close_fd(self) -> None:
         peer, self.socket = self.socket, None  # type: ignore[assignment]

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import socket
-import struct
-from typing import ClassVar, cast
+from typing import cast
 
 from tornado.http1connection import HTTP1Connection
 from tornado.iostream import StreamClosedError
@@ -19,7 +17,7 @@ from chatserver.web.http.tcp_progress import progress
 class StreamingHandler(ApiHandler):
     """There is one writer: the method that serves the request. Events call `wake`."""
 
-    timed: ClassVar[bool] = False  # its duration depends on the client
+    timed: bool = False  # its duration depends on the client
 
     def initialize(self, context: HandlerContext) -> None:
         super().initialize(context)
@@ -69,27 +67,10 @@ class StreamingHandler(ApiHandler):
         self.wake()
 
     async def send(self, data: bytes) -> None:
-        """Write and flush. Raises TimeoutError if the reader takes nothing, StreamClosedError if it is gone."""
+        """Write and flush. Raises StreamClosedError if the reader is gone or cut off, TimeoutError if it vanished."""
         self._refuse_vanished()
         self.write(data)
-        flushed = self.flush()
-        if flushed.done():
-            flushed.result()
-        else:
-            await self._taken(flushed)
-
-    async def _taken(self, flushed: asyncio.Future[None]) -> None:
-        """Wait for a write, as long as the reader takes anything at all."""
-        limit = self.context.settings.slow_reader_seconds
-        clock = asyncio.get_running_loop().time
-        since, before = clock(), progress(self.connection.stream.socket)
-        while not (await asyncio.wait({flushed}, timeout=limit / 4))[0]:
-            now = progress(self.connection.stream.socket)
-            if now is not None and before is not None and now.acknowledged_bytes > before.acknowledged_bytes:
-                since, before = clock(), now
-            elif clock() - since >= limit:
-                raise TimeoutError
-        flushed.result()
+        await self.flush()
 
     def _refuse_vanished(self) -> None:
         """Raise TimeoutError if the peer has vanished: it acknowledges nothing; a slow reader's kernel does."""
@@ -116,8 +97,5 @@ class StreamingHandler(ApiHandler):
 
     def reset(self) -> None:
         """Cut the connection. The writer has still to end the response."""
-        stream = self.connection.stream
-        if not stream.closed():
-            # A reset: if a body ends with the connection, only this shows that it is incomplete.
-            stream.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-            stream.close()
+        if self._stream is not None:
+            self._stream.reset()

@@ -1,0 +1,80 @@
+"""A client that reads nothing of its response loses its connection, whatever the response is."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from contextlib import AbstractAsyncContextManager
+from typing import Any
+
+import pytest
+
+from tests.kit.http_client import Client
+from tests.kit.http_connection import Connection
+from tests.kit.served_app import Served, serving
+from tests.kit.waiting import eventually
+
+# In bytes: the response has twice as many, more than sockets hold.
+LONG = 8_000_000
+SLOW_SECONDS = 0.5
+
+
+def impatient(url: str) -> AbstractAsyncContextManager[Served]:
+    bounds: dict[str, Any] = {"max_message_chars": LONG, "max_body_bytes": LONG + 1_000}
+    return serving(url, slow_reader_seconds=SLOW_SECONDS, **bounds)
+
+
+async def edited(client: Client, **headers: str) -> Connection:
+    """A client that has edited a message, and of the response read nothing but the head."""
+    conversation = await client.conversation()
+    message = await client.say(conversation, "x" * LONG)
+    connection = await client.connect(receive_buffer=4_096)
+    path = f"/api/conversations/{conversation}/messages/{message}"
+    await connection.send("PUT", path, {"content": "y" * LONG}, headers)
+    status, answered = await connection.head()
+    assert (status, int(answered["Content-Length"]) > 2 * LONG) == (200, True)
+    return connection
+
+
+def is_waiting(client: Served) -> bool:
+    """Whether a response lies in the buffer of the process."""
+    return len(client.app.requests) > 0
+
+
+@pytest.mark.parametrize("headers", [{}, {"Connection": "close"}])
+async def test_client_that_reads_nothing_of_one_resource_is_cut_off(
+    module_database_url: str, caplog: pytest.LogCaptureFixture, headers: dict[str, str]
+) -> None:
+    async with impatient(module_database_url) as client:
+        caplog.set_level(logging.INFO, "chatserver.web.http")
+        clock = asyncio.get_running_loop().time
+        connection = await edited(client, **headers)
+        began = clock()
+        assert is_waiting(client)
+        await eventually(lambda: not is_waiting(client))
+        assert clock() - began > SLOW_SECONDS / 2
+        assert client.app.metrics.slow_readers._value.get() == 1
+        assert caplog.messages == ["a client that took nothing for 0.5 s is cut off"]
+        with pytest.raises(ConnectionResetError):
+            await connection.read()
+
+
+async def test_client_that_reads_on_gets_the_whole_resource(module_database_url: str) -> None:
+    async with impatient(module_database_url) as client:
+        connection = await edited(client, Connection="close")
+        received = 0
+        for _ in range(8):
+            await asyncio.sleep(SLOW_SECONDS / 3)
+            received += len(await connection.read(LONG // 16))
+        assert received + len(await connection.read()) > 2 * LONG
+        assert client.app.metrics.slow_readers._value.get() == 0
+
+
+async def test_connection_without_anything_to_write_is_kept(module_database_url: str) -> None:
+    async with impatient(module_database_url) as client:
+        connection = await client.connect()
+        for _ in range(2):
+            await connection.send("GET", "/healthz")
+            _, headers = await connection.head()
+            await connection.read(int(headers["Content-Length"]))
+            await asyncio.sleep(2 * SLOW_SECONDS)
