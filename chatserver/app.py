@@ -27,14 +27,14 @@ from chatserver.version import installed_version
 from chatserver.web.handler_context import HandlerContext
 from chatserver.web.http.guards import Guards
 from chatserver.web.http.hangups import Hangups
-from chatserver.web.http.large_bodies import LargeBodies
+from chatserver.web.http.large_lists import LargeLists
 from chatserver.web.http.open_requests import OpenRequests
 from chatserver.web.http.open_streams import OpenStreams
 from chatserver.web.http.rate_limits import RateLimiter
 from chatserver.web.routes import make_application
 
 # Each holds about a megabyte in memory while its reader takes nothing.
-MAX_LARGE_BODIES = 64
+MAX_LARGE_LISTS = 64
 
 
 class App:
@@ -89,7 +89,7 @@ class App:
             metrics=self.metrics,
             database=self.pulse,
             hangups=self._hangups,
-            large_bodies=LargeBodies(MAX_LARGE_BODIES),
+            large_lists=LargeLists(MAX_LARGE_LISTS),
             rates=RateLimiter(settings.requests_per_minute),
             draining=lambda: self.draining,
         )

@@ -160,7 +160,7 @@ class Settings(BaseSettings):
         default=15, gt=0, le=3_600, description="How long a stream is silent before a ping is sent."
     )
     slow_reader_seconds: Number = Field(
-        default=30, gt=0, le=3_600, description="How long a reader may take nothing before its stream is cut."
+        default=30, gt=0, le=3_600, description="How long a reader may take nothing before its connection is cut."
     )
     resume_grace_seconds: Number = Field(
         default=10,
@@ -197,7 +197,8 @@ class Settings(BaseSettings):
         default=0,
         ge=0,
         le=1_000_000,
-        description="The most requests under /api of one address; one more gets 429; 0: no limit.",
+        description="The most requests under /api of one address; one more gets 429; 0: no limit. Preflight requests "
+        "of allowed_origins do not count.",
     )
     max_connections_per_address: Whole = Field(
         default=0,

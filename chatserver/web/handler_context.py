@@ -19,7 +19,7 @@ from chatserver.services.search import SearchService
 from chatserver.settings import Settings
 from chatserver.web.http.guards import Guards
 from chatserver.web.http.hangups import Hangups
-from chatserver.web.http.large_bodies import LargeBodies
+from chatserver.web.http.large_lists import LargeLists
 from chatserver.web.http.open_requests import OpenRequests
 from chatserver.web.http.open_streams import OpenStreams
 from chatserver.web.http.rate_limits import RateLimiter
@@ -46,6 +46,6 @@ class HandlerContext:
     database: Asked
     rates: RateLimiter
     hangups: Hangups
-    large_bodies: LargeBodies
+    large_lists: LargeLists
     draining: Callable[[], bool]
     page_folder: Path = PAGE_FOLDER

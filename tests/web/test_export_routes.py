@@ -18,7 +18,7 @@ from chatserver.schemas import ConversationExport
 from chatserver.services.access import Actor, local_actor
 from chatserver.services.export_formats import Format
 from chatserver.storage import export
-from chatserver.web.http.long_requests import PIECE_BYTES
+from chatserver.web.http.long_request_handler import PIECE_BYTES
 from tests.conftest import with_database
 from tests.kit.http_connection import Connection, dechunk
 from tests.kit.served_app import Served, serving

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 import pytest
 
-from chatserver.web.http import lists
+from chatserver.web.http import list_handler
 from chatserver.web.routes import ROUTES
 from tests.web.conftest import Api
 from tests.web.turns import watched_pieces
@@ -45,7 +45,7 @@ async def test_other_tasks_run_between_items_of_every_list(api: Api, monkeypatch
         in_one_piece = await api.get(path)
         assert len(in_one_piece.json["items"]) == 2, path
         with monkeypatch.context() as patch:
-            patch.setattr(lists, "BYTES_A_TURN", 0)
+            patch.setattr(list_handler, "BYTES_A_TURN", 0)
             async with watched_pieces(monkeypatch) as turns:
                 assert (await api.get(path)).body == in_one_piece.body
         (first, second, _tail) = turns

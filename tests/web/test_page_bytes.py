@@ -14,8 +14,8 @@ import pytest
 
 from chatserver.errors import DatabaseUnavailableError
 from chatserver.storage import messages
-from chatserver.web.http import large_bodies
-from chatserver.web.http.lists import SMALL_PAGE_BYTES
+from chatserver.web.http import large_lists
+from chatserver.web.http.list_handler import SMALL_PAGE_BYTES
 from tests.kit.http_client import COMPANY, Client
 from tests.kit.http_connection import Connection, dechunk
 from tests.kit.served_app import serving
@@ -170,7 +170,7 @@ async def test_clients_that_read_nothing_cost_little_memory_and_hold_up_nobody(d
         with traced() as memory:
             for _ in range(40):
                 await unread(client, path)
-            await eventually(lambda: len(client.app.context.large_bodies) == 40)
+            await eventually(lambda: len(client.app.context.large_lists) == 40)
             await client.say(other, "hello")
             (first, *_) = await pages_of(client, path)
             assert len(first[1]) > 70
@@ -181,7 +181,7 @@ async def test_clients_that_read_nothing_cost_little_memory_and_hold_up_nobody(d
 async def test_client_that_reads_nothing_is_cut_off(database_url: str, version: str) -> None:
     async with serving(database_url, slow_reader_seconds=0.3) as client:
         connection = await unread(client, await many_messages(database_url, client), version=version)
-        await eventually(lambda: len(client.app.context.large_bodies) == 0)
+        await eventually(lambda: len(client.app.context.large_lists) == 0)
         assert client.app.metrics.slow_readers._value.get() == 1
         with pytest.raises(ConnectionResetError):
             await connection.read()
@@ -268,6 +268,20 @@ async def test_connection_is_kept_after_a_large_page(database_url: str) -> None:
                 pass
 
 
+async def test_only_durations_that_do_not_depend_on_the_client_are_measured(database_url: str) -> None:
+    async with serving(database_url) as client:
+
+        def measured() -> float | None:
+            labels = {"handler": "MessagesHandler"}
+            return client.app.metrics.registry.get_sample_value("chatserver_request_seconds_count", labels)
+
+        path = await many_messages(database_url, client)
+        assert (await client.request("GET", path)).status == 200
+        assert measured() is None
+        assert (await client.request("GET", f"{path.partition('?')[0]}?limit=1")).status == 200
+        await eventually(lambda: measured() == 1)
+
+
 async def test_small_page_has_a_length(database_url: str) -> None:
     async with serving(database_url) as client:
         conversation = await client.conversation()
@@ -277,10 +291,10 @@ async def test_small_page_has_a_length(database_url: str) -> None:
 
 
 async def test_stalled_page_makes_room_for_another(database_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(large_bodies, "STALLED_SECONDS", 0.0)
+    monkeypatch.setattr(large_lists, "STALLED_SECONDS", 0.0)
     async with serving(database_url) as client:
         path = await many_messages(database_url, client)
-        client.app.context.large_bodies._limit = 1
+        client.app.context.large_lists._limit = 1
         stalled = await unread(client, path)
         assert len((await pages_of(client, path))[0][1]) > 70
         with pytest.raises(ConnectionResetError):
@@ -290,7 +304,7 @@ async def test_stalled_page_makes_room_for_another(database_url: str, monkeypatc
 async def test_page_without_room_is_refused(database_url: str) -> None:
     async with serving(database_url) as client:
         path = await many_messages(database_url, client)
-        client.app.context.large_bodies._limit = 0
+        client.app.context.large_lists._limit = 0
         response = await client.request("GET", path)
         assert response.error == (503, "Too many long lists are being read")
         assert int(response.headers["Retry-After"]) >= 1

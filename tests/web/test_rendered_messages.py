@@ -9,7 +9,7 @@ from uuid import uuid4
 import pytest
 
 from chatserver.app import App
-from chatserver.web.http.lists import BYTES_A_TURN
+from chatserver.web.http.list_handler import BYTES_A_TURN
 from tests.kit.waiting import eventually
 from tests.web.conftest import Api
 from tests.web.test_openapi import errors_in, schema_named

@@ -6,7 +6,7 @@ from functools import partial
 
 from chatserver.services.paging import in_pages
 from chatserver.web.http.base_handler import ApiHandler
-from chatserver.web.http.lists import ListHandler
+from chatserver.web.http.list_handler import ListHandler
 from chatserver.web.http.parsing import parse_id
 from chatserver.web.openapi.queries import ListBookmarks
 

@@ -12,8 +12,8 @@ from chatserver.services.conversations import ConversationService
 from chatserver.services.paging import in_pages
 from chatserver.web.handler_context import HandlerContext
 from chatserver.web.http.base_handler import ApiHandler
-from chatserver.web.http.lists import ListHandler
-from chatserver.web.http.long_requests import LongRequestHandler
+from chatserver.web.http.list_handler import ListHandler
+from chatserver.web.http.long_request_handler import LongRequestHandler
 from chatserver.web.http.parsing import parse_id
 from chatserver.web.openapi.queries import ListConversations
 

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing
-from typing import ClassVar
 
 from chatserver.services.export_formats import Format
 from chatserver.web.http.filenames import content_disposition
-from chatserver.web.http.long_requests import LongRequestHandler
+from chatserver.web.http.long_request_handler import LongRequestHandler
 from chatserver.web.http.parsing import parse_id
 from chatserver.web.openapi.queries import ExportConversation
 
@@ -20,7 +19,7 @@ FILES: dict[Format, tuple[str, str]] = {
 
 
 class ExportHandler(LongRequestHandler):
-    timed: ClassVar[bool] = False  # its duration depends on the client
+    timed: bool = False  # its duration depends on the client
 
     async def get(self, conversation_id: str) -> None:
         conversation, query = parse_id(conversation_id), self.query(ExportConversation)

@@ -14,7 +14,7 @@ from chatserver.services.conversations import MessagePage
 from chatserver.services.paging import ReadPage, in_pages
 from chatserver.services.rendering import RenderedPage
 from chatserver.web.http.base_handler import ApiHandler
-from chatserver.web.http.lists import ListHandler
+from chatserver.web.http.list_handler import ListHandler
 from chatserver.web.http.parsing import parse_id
 from chatserver.web.openapi.queries import ListMessages
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from chatserver.web.http.lists import ListHandler
+from chatserver.web.http.list_handler import ListHandler
 from chatserver.web.http.parsing import parse_id
 from chatserver.web.openapi.queries import Search
 

@@ -11,55 +11,56 @@ from uuid import UUID
 
 from chatserver.errors import UnavailableError
 
-# A body that has not gone on for so long may have to make room for another one.
+# A list that has not gone on for so long may have to make room for another one.
 STALLED_SECONDS = 2.0
 RETRY_AFTER_SECONDS = 5
 
 
-class Evictable(Protocol):
+class LargeList(Protocol):
     def evict(self) -> None:
-        """Cut the body off."""
+        """Cut the list off."""
 
 
-class LargeBodies:
-    """At most `limit` bodies. If one more comes, one whose reader takes nothing makes room.
+class LargeLists:
+    """At most `limit` lists. If one more comes, one whose reader takes nothing makes room.
 
-    A company that has more bodies than another one has to make room for it in any case: so none can take all places.
+    A company that has at least two more lists than the one that asks has to make room for it in any case: so none can
+    take all places.
     """
 
     def __init__(self, limit: int) -> None:
         self._limit = limit
-        self._open: dict[Evictable, tuple[UUID, float]] = {}
+        self._open: dict[LargeList, tuple[UUID, float]] = {}
 
     def __len__(self) -> int:
         return len(self._open)
 
     @contextmanager
-    def admitted(self, company_id: UUID, body: Evictable) -> Iterator[None]:
-        """Count a body as open in here. Raises UnavailableError if there is no room for it."""
+    def admitted(self, company_id: UUID, large: LargeList) -> Iterator[None]:
+        """Count a list as open in here. Raises UnavailableError if there is no room for it."""
         if len(self._open) >= self._limit:
             self._make_room(company_id)
-        self._open[body] = (company_id, monotonic())
+        self._open[large] = (company_id, monotonic())
         try:
             yield
         finally:
-            self._open.pop(body, None)
+            self._open.pop(large, None)
 
-    def went_on(self, body: Evictable) -> None:
+    def went_on(self, large: LargeList) -> None:
         """The reader took a piece."""
-        if body in self._open:
-            self._open[body] = (self._open[body][0], monotonic())
+        if large in self._open:
+            self._open[large] = (self._open[large][0], monotonic())
 
     def _make_room(self, company_id: UUID) -> None:
         now = monotonic()
         counts = Counter(company for company, _ in self._open.values())
         candidates = [
-            (since, body)
-            for body, (company, since) in self._open.items()
+            (since, large)
+            for large, (company, since) in self._open.items()
             if counts[company] > counts[company_id] + 1 or now - since >= STALLED_SECONDS
         ]
         if not candidates:
             raise UnavailableError("Too many long lists are being read", retry_after_seconds=RETRY_AFTER_SECONDS)
-        _, body = min(candidates, key=lambda candidate: candidate[0])
-        del self._open[body]
-        body.evict()
+        _, large = min(candidates, key=lambda candidate: candidate[0])
+        del self._open[large]
+        large.evict()

@@ -9,7 +9,7 @@ from typing import Any
 from uuid import UUID
 
 from chatserver.schemas import Page
-from chatserver.web.http.long_requests import LongRequestHandler
+from chatserver.web.http.long_request_handler import LongRequestHandler
 
 # A page ends at about 8 MiB: it goes on with what the database reads at once, unless it has so many bytes already.
 MAX_PAGE_BYTES = 15 << 19
@@ -34,17 +34,18 @@ class ListHandler(LongRequestHandler):
                 self.finish(begun)
                 return
             company_id = company if isinstance(company, UUID) else await company()
-            with self.context.large_bodies.admitted(company_id, self):
+            with self.context.large_lists.admitted(company_id, self):
                 self.begin_body()
                 if self.request.method == "HEAD":
                     await self.flush()
                     self.finish()
                 else:
+                    self.timed = False  # its duration depends on the client
                     await self.send_all(body.rest(begun), "a list")
 
     async def send(self, data: bytes) -> None:
         await super().send(data)
-        self.context.large_bodies.went_on(self)
+        self.context.large_lists.went_on(self)
 
     def evict(self) -> None:
         """Make room for the list of another client."""

@@ -6,7 +6,7 @@ import asyncio
 import logging
 from collections.abc import AsyncGenerator, AsyncIterator, Coroutine
 from contextlib import aclosing
-from typing import Any, ClassVar, TypeVar
+from typing import Any, TypeVar
 
 from tornado.iostream import StreamClosedError
 
@@ -18,7 +18,7 @@ T = TypeVar("T")
 
 logger = logging.getLogger(__name__)
 
-# A client that takes less than this within slow_reader_seconds is too slow.
+# A body is sent in pieces of so many bytes: no more of it waits for a slow reader.
 PIECE_BYTES = 1 << 16
 # What nginx logs if a client leaves before the response: no status is sent.
 CLIENT_LEFT = 499
@@ -27,7 +27,7 @@ CLIENT_LEFT = 499
 class LongRequestHandler(StreamingHandler):
     """`unless_gone` is for work before the first byte and between two pieces, `send_all` for the body."""
 
-    timed: ClassVar[bool] = True
+    timed: bool = True
 
     def initialize(self, context: HandlerContext) -> None:
         super().initialize(context)
@@ -68,7 +68,7 @@ class LongRequestHandler(StreamingHandler):
             self.cut_off()
         except TimeoutError:
             self.context.metrics.slow_readers.inc()
-            logger.info("%s is cut off: its reader is too slow", what)
+            logger.info("%s is cut off: its reader has vanished", what)
             self.cut_off()
         except ChatServerError as error:
             logger.warning("%s is cut off: %s", what, error.message)
