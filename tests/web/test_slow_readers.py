@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from chatserver.web.http import server_stream
 from tests.kit.http_client import Client
 from tests.kit.http_connection import Connection
 from tests.kit.served_app import Served, serving
@@ -16,7 +17,7 @@ from tests.kit.waiting import eventually
 
 # In bytes: the response has twice as many, more than sockets hold.
 LONG = 8_000_000
-SLOW_SECONDS = 0.5
+SLOW_SECONDS = 1.0
 
 
 def impatient(url: str) -> AbstractAsyncContextManager[Served]:
@@ -54,12 +55,17 @@ async def test_client_that_reads_nothing_of_one_resource_is_cut_off(
         await eventually(lambda: not is_waiting(client))
         assert clock() - began > SLOW_SECONDS / 2
         assert client.app.metrics.slow_readers._value.get() == 1
-        assert caplog.messages == ["a client that took nothing for 0.5 s is cut off"]
+        assert caplog.messages == [f"a client that took nothing for {SLOW_SECONDS} s is cut off"]
         with pytest.raises(ConnectionResetError):
             await connection.read()
 
 
-async def test_client_that_reads_on_gets_the_whole_resource(module_database_url: str) -> None:
+@pytest.mark.parametrize("kernel_tells", [True, False])
+async def test_client_that_reads_on_gets_the_whole_resource(
+    module_database_url: str, monkeypatch: pytest.MonkeyPatch, kernel_tells: bool
+) -> None:
+    if not kernel_tells:  # as on Unix sockets
+        monkeypatch.setattr(server_stream, "progress", lambda _: None)
     async with impatient(module_database_url) as client:
         connection = await edited(client, Connection="close")
         received = 0
@@ -77,4 +83,4 @@ async def test_connection_without_anything_to_write_is_kept(module_database_url:
             await connection.send("GET", "/healthz")
             _, headers = await connection.head()
             await connection.read(int(headers["Content-Length"]))
-            await asyncio.sleep(2 * SLOW_SECONDS)
+            await asyncio.sleep(1.5 * SLOW_SECONDS)
