@@ -22,9 +22,12 @@ if TYPE_CHECKING:
 # Edits may make new places: a text is read again until there are none, at most so often.
 _MAX_ROUNDS = 4
 _MAX_NESTING = 20
-# How much work a text may make, in lines that are tried: in ordinary texts one for each line, in nested lists more. So
-# many take about a second.
-_MAX_STEPS = 100_000
+# How much work a text may make in all rounds together. The unit is one character that is read, about a microsecond. Each
+# time that a line is tried costs more: in ordinary texts that is a few times a line, in nested lists more often.
+_MAX_WORK = 1_500_000
+_WORK_OF_A_LINE = 40
+# A longer text that has to be parsed is not even tried: it is to be read at least twice.
+_MAX_PARSED_CHARS = 400_000
 # Headings of messages stand below those of turns.
 _TURN_LEVEL = 2
 
@@ -65,10 +68,12 @@ def contain(text: str) -> str:
 
 
 def _contain_slowly(text: str) -> str:
-    contained = text
+    if len(text) > _MAX_PARSED_CHARS:
+        return _as_code(text)
+    contained, work = text, _Work()
     for _ in range(_MAX_ROUNDS):
         try:
-            edits, ending = _read(contained)
+            edits, ending = _read(contained, work)
         except _TooHardError:
             break
         if not edits:
@@ -79,6 +84,19 @@ def _contain_slowly(text: str) -> str:
 
 class _TooHardError(Exception):
     """A text is nested too deeply, or takes too long to read."""
+
+
+class _Work:
+    """What is left of the work that a text may make."""
+
+    def __init__(self) -> None:
+        self._left = _MAX_WORK
+
+    def spend(self, units: int) -> None:
+        """Raises _TooHardError if so much is not left."""
+        self._left -= units
+        if self._left < 0:
+            raise _TooHardError
 
 
 def _contain_quickly(text: str) -> str | None:
@@ -146,16 +164,17 @@ def _edited(text: str, edits: Sequence[Edit]) -> str:
 # --- reading ----------------------------------------------------------------------------------------------
 
 
-def _read(text: str) -> tuple[list[Edit], str]:
+def _read(text: str, work: _Work) -> tuple[list[Edit], str]:
     """The edits that contain a text, and the line that ends it if its last block is open.
 
     It is parsed without HTML and without definitions of links: that is what it is when both are escaped. Raises
     _TooHardError.
     """
+    work.spend(len(text))
     source = _LINE_END.sub("\n", text)
     tokens: list[Token] = []
     parser = _parser()
-    parser.block.parse(source, parser, {"steps": _MAX_STEPS}, tokens)
+    parser.block.parse(source, parser, {"work": work}, tokens)
     if any(token.nesting == 1 and token.level >= _MAX_NESTING - 1 for token in tokens):
         raise _TooHardError
     edits = [edit for number, token in enumerate(tokens) for edit in _edits_of(source, tokens, number, token)]
@@ -263,9 +282,7 @@ def _parser() -> MarkdownIt:
 
     def count(state: StateBlock, _start: int, _end: int, _silent: bool) -> bool:
         """A rule that never applies: it ends the work on a text that takes too much of it."""
-        state.env["steps"] -= 1
-        if state.env["steps"] < 0:
-            raise _TooHardError
+        state.env["work"].spend(_WORK_OF_A_LINE)
         return False
 
     parser = MarkdownIt("commonmark", {"maxNesting": _MAX_NESTING})

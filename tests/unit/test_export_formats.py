@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime, timedelta, timezone
 from itertools import pairwise
 from types import SimpleNamespace
@@ -242,9 +242,32 @@ def test_quick_way_gives_what_parsing_gives(content: str) -> None:
     assert quickly in (None, contained_markdown._contain_slowly(content))
 
 
+NESTED = "> - " * 6 + "# User\n"
+
+
+@pytest.fixture
+def tried() -> Iterator[list[int]]:
+    """Gets the line of each try of the parser."""
+    lines: list[int] = []
+
+    def note(_state: Any, line: int, _end: int, _silent: bool) -> bool:
+        lines.append(line)
+        return False
+
+    contained_markdown._parser.cache_clear()
+    terminators = ["paragraph", "reference", "blockquote", "list"]
+    contained_markdown._parser().block.ruler.before("code", "note", note, {"alt": terminators})
+    yield lines
+    contained_markdown._parser.cache_clear()
+
+
 @pytest.mark.parametrize(
     "hostile",
     [
+        (NESTED * 3_226)[:100_000],
+        (NESTED * 32_259)[:1_000_000],
+        "a\n-\n" * 25_000,
+        "aaaaaa <a\n\n" * 90_000,
         "> " * 10 + "a\n" + "b\n" * 45_000 + "<!--",
         "[\n" * 50_000 + "]:",
         "- > " * 20 + "a\n" * 40_000 + "#",
@@ -257,10 +280,13 @@ def test_quick_way_gives_what_parsing_gives(content: str) -> None:
     ],
 )
 @pytest.mark.serial
-def test_hostile_message_is_contained_in_bounded_time(hostile: str) -> None:
+def test_hostile_message_is_contained_in_bounded_time(hostile: str, tried: list[int]) -> None:
+    """The bound on the time is loose, so that it holds on a busy machine; that on the work is exact."""
     contain("# a")
+    tried.clear()
     began = time.process_time()
     contain(hostile)
+    assert len(tried) < 40_000
     assert time.process_time() - began < 10
 
 
