@@ -11,8 +11,9 @@ AUTOMATIC_TITLE_CHARS = 60
 
 # What readers do not see: white space, controls, characters without width, and the blank pattern of Braille.
 _VISIBLE = re.compile(rf"[^\s\x00-\x1f\x7f-\x9f\u2800{INVISIBLE}]")
-# At the ends of a title these have no meaning. Others may change the character before them.
-_AT_THE_ENDS = "\u00ad\u200b\u2060\ufeff"
+# At the ends of a title these have no meaning: white space (there is none behind U+3000), and some characters that are not
+# seen. Others may change the character before them.
+_AT_THE_ENDS = "".join(filter(str.isspace, map(chr, range(0x3001)))) + "\u00ad\u200b\u2060\ufeff"
 
 
 def first_line(content: str) -> str | None:
@@ -20,11 +21,4 @@ def first_line(content: str) -> str | None:
     as characters. None: there is no such line.
     """
     line = next((line for line in content.splitlines() if _VISIBLE.search(line)), None)
-    return None if line is None else _stripped(cut(_stripped(line), AUTOMATIC_TITLE_CHARS))
-
-
-def _stripped(line: str) -> str:
-    before = ""
-    while line != before:
-        before, line = line, line.strip().strip(_AT_THE_ENDS)
-    return line
+    return None if line is None else cut(line.strip(_AT_THE_ENDS), AUTOMATIC_TITLE_CHARS).strip(_AT_THE_ENDS)
