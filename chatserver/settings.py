@@ -140,7 +140,7 @@ class Settings(BaseSettings):
         ge=1,
         le=200,
         description="Connections to the database. As many threads use them. Three of eight, at least one, serve "
-        "only searches, exports, branches and long lists.",
+        "only searches, exports, branches and long lists. At least one serves all else, so 1 counts as 2.",
     )
     statement_timeout_seconds: Number = Field(
         default=30, gt=0, le=3_600, description="How long one SQL statement may take."

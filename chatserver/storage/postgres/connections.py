@@ -20,7 +20,7 @@ import psycopg
 from psycopg.conninfo import conninfo_to_dict
 from psycopg.pq import Conninfo
 from sqlalchemy import Connection, Engine, create_engine, event
-from sqlalchemy.exc import DisconnectionError
+from sqlalchemy.exc import DBAPIError, DisconnectionError
 
 from chatserver.errors import ConfigurationError
 
@@ -113,6 +113,11 @@ def make_engine(
         transaction_settings = _set(settings, local=True)
         event.listen(engine, "begin", lambda connection: connection.exec_driver_sql(transaction_settings))
     return engine
+
+
+def sqlstate(error: DBAPIError) -> str | None:
+    """PostgreSQL's code for an error; None: the error is not PostgreSQL's."""
+    return getattr(error.orig, "sqlstate", None)
 
 
 @contextmanager

@@ -25,7 +25,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from chatserver.errors import ChatServerError, DatabaseUnavailableError
 from chatserver.lanes import Lane
 from chatserver.metrics import Metrics
-from chatserver.storage.postgres.connections import OpenConnections, make_engine, single_statement
+from chatserver.storage.postgres.connections import OpenConnections, make_engine, single_statement, sqlstate
 from chatserver.storage.postgres.heavy import HeavyCalls, Statements, heavy_connections
 
 P = ParamSpec("P")
@@ -50,10 +50,6 @@ def translate(error: Exception) -> ChatServerError | None:
     if isinstance(error, DBAPIError) and (error.connection_invalidated or sqlstate(error) == READ_ONLY_SQLSTATE):
         return DatabaseUnavailableError()
     return None
-
-
-def sqlstate(error: DBAPIError) -> str | None:
-    return getattr(error.orig, "sqlstate", None)
 
 
 class Database:

@@ -13,6 +13,7 @@ from sqlalchemy import Connection
 from sqlalchemy.exc import DBAPIError
 
 from chatserver.errors import UnavailableError
+from chatserver.storage.postgres.connections import sqlstate
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -28,8 +29,9 @@ def heavy_connections(connections: int) -> int:
     return max(1, connections * 3 // 8)
 
 
-class InterruptedCallError(Exception):
-    """The caller left"""
+# The caller left, and does not see it, unless the server is stopping.
+class InterruptedCallError(UnavailableError):
+    """The server is stopping"""
 
 
 class Statements:
@@ -60,7 +62,7 @@ class Statements:
             yield
         except DBAPIError as error:
             self._require_wanted()
-            if getattr(error.orig, "sqlstate", None) == TIMED_OUT_SQLSTATE:
+            if sqlstate(error) == TIMED_OUT_SQLSTATE:
                 raise UnavailableError("This request takes too long", retry_after_seconds=RETRY_AFTER_SECONDS) from None
             raise
         finally:
