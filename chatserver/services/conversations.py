@@ -26,7 +26,6 @@ from chatserver.storage.branch import branch
 from chatserver.storage.conversations import Archived
 from chatserver.storage.messages import Order, Superseded
 from chatserver.storage.postgres.database import Database
-from chatserver.storage.postgres.heavy import HeavyCalls
 from chatserver.storage.rewind import rewind
 from chatserver.storage.scope import Companies
 
@@ -78,7 +77,8 @@ class ConversationService:
     ) -> Page[Conversation]:
         """A page of a company's conversations: pinned first, then the newest. `heavy`: by the lane of heavy calls.
 
-        Raises ForbiddenError for another company, ValidationError for a cursor of another list.
+        A filter on titles goes by that lane in any case. Raises ForbiddenError for another company, ValidationError for
+        a cursor of another list, and UnavailableError if too many heavy calls wait.
         """
         actor.require_company(company_id)
         # For a title, all conversations of the company may have to be looked at.
@@ -106,10 +106,6 @@ class ConversationService:
 
     async def get_conversation(self, actor: Actor, conversation_id: UUID) -> Conversation:
         return await self._one(conversations.find, actor, conversation_id)
-
-    async def company_of(self, actor: Actor, conversation_id: UUID) -> UUID:
-        """The company that a conversation belongs to."""
-        return (await self.get_conversation(actor, conversation_id)).company_id
 
     async def update_conversation(self, actor: Actor, conversation_id: UUID, body: UpdateConversation) -> Conversation:
         """Change the fields that `body` has, and no others. The conversation moves to the top of its list."""
@@ -143,7 +139,7 @@ class ConversationService:
 
         Raises UnprocessableError if they are too many, or too long, and UnavailableError if too many heavy calls wait.
         """
-        calls = await self._heavy_calls(actor, conversation_id)
+        calls = self._database.heavy((await self.get_conversation(actor, conversation_id)).company_id)
         return to_conversation(await calls.transaction(_branch, actor.scope, conversation_id, message_id))
 
     # --- messages -----------------------------------------------------------------------------------------
@@ -157,14 +153,15 @@ class ConversationService:
         cursor: str | None = None,
         order: Order = "asc",
         superseded: Superseded = "exclude",
-        heavy: bool = False,
-    ) -> Page[ChatMessage]:
-        """A page of a conversation's messages, bounded in bytes. `heavy`: by the lane of heavy calls.
+        heavy: UUID | None = None,
+    ) -> tuple[Page[ChatMessage], UUID]:
+        """A page of a conversation's messages, bounded in bytes, and the conversation's company.
 
-        Raises ValidationError for a cursor of another list.
+        `heavy`: read it by the lane of heavy calls, in the turn of this company. Raises ValidationError for a cursor of
+        another list, and UnavailableError if too many heavy calls wait.
         """
-        calls = await self._heavy_calls(actor, conversation_id) if heavy else self._database
-        page = await calls.autocommit(
+        calls = self._database if heavy is None else self._database.heavy(heavy)
+        found = await calls.autocommit(
             messages.list_page,
             actor.scope,
             conversation_id,
@@ -173,10 +170,12 @@ class ConversationService:
             order=order,
             superseded=superseded,
         )
-        if page is None:
+        if found is None:
             raise NotFoundError("Conversation not found")
+        page, company_id = found
         items = [to_message(row) for row in page.rows]
-        return MessagePage(items=items, has_more=page.next_cursor is not None, next_cursor=page.next_cursor)
+        has_more = page.next_cursor is not None
+        return MessagePage(items=items, has_more=has_more, next_cursor=page.next_cursor), company_id
 
     async def add_message(
         self,
@@ -226,9 +225,6 @@ class ConversationService:
 
     async def _rewind(self, actor: Actor, conversation_id: UUID, message_id: UUID) -> int:
         return await self._database.transaction(rewind, actor.scope, conversation_id, message_id)
-
-    async def _heavy_calls(self, actor: Actor, conversation_id: UUID) -> HeavyCalls:
-        return self._database.heavy(await self.company_of(actor, conversation_id))
 
     async def _one(
         self,

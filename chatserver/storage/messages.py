@@ -125,7 +125,7 @@ def _page(order: Order, superseded: Superseded, *, resumed: bool) -> Select[Any]
     size = text_bytes(messages.c.content, messages.c.edited_content)
     page = with_places(rows.order_by(*by_position).limit(bindparam("rows")), size, by_position).subquery("page")
     return (
-        select(page)
+        select(page, conversations.c.company_id)
         .select_from(conversations.outerjoin(page, within_bytes(page)))
         .where(visible())
         .order_by(*list_order.by(page.c.position))
@@ -224,9 +224,10 @@ def list_page(
     cursor: str | None = None,
     order: Order = "asc",
     superseded: Superseded = "exclude",
-) -> keyset.Slice | None:
-    """A page of a conversation's messages by position, bounded in bytes; None: there is no such conversation.
+) -> tuple[keyset.Slice, UUID] | None:
+    """A page of a conversation's messages by position, bounded in bytes, and the conversation's company.
 
+    None: there is no such conversation.
     Raises ValidationError for a cursor of another list.
     """
     list_order, filters = _ORDERS[order], (conversation_id, order, superseded)
@@ -239,4 +240,5 @@ def list_page(
     rows = connection.execute(_page(order, superseded, resumed=cursor is not None), values).all()
     if not rows:
         return None
-    return list_order.slice([row for row in rows if row.id is not None], filters, followed=bool(rows[-1].followed))
+    page = list_order.slice([row for row in rows if row.id is not None], filters, followed=bool(rows[-1].followed))
+    return page, rows[0].company_id

@@ -103,8 +103,10 @@ def list_in_the_middle(connection: Connection) -> keyset.Slice:
 
 
 def list_messages(connection: Connection, conversation: UUID = CONVERSATION, **criteria: Any) -> keyset.Slice:
-    page = messages.list_page(connection, [COMPANY], conversation, limit=50, **criteria)
-    assert page is not None
+    found = messages.list_page(connection, [COMPANY], conversation, limit=50, **criteria)
+    assert found is not None
+    page, company = found
+    assert company == COMPANY
     assert page.rows
     return page
 

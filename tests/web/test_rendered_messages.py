@@ -58,6 +58,25 @@ async def test_render_combines_with_the_rest_of_the_query(api: Api) -> None:
     assert [each["html"] for each in rest] == ["<p>a</p>"]
 
 
+@pytest.mark.parametrize("query", ["", "render=html"])
+async def test_page_of_messages_takes_one_call_of_the_database(
+    api: Api, chat: App, query: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    conversation = await api.conversation()
+    await api.say(conversation, "a", "assistant")
+    calls = 0
+    hop = chat.database._hop
+
+    async def counted(*args: Any) -> Any:
+        nonlocal calls
+        calls += 1
+        return await hop(*args)
+
+    monkeypatch.setattr(chat.database, "_hop", counted)
+    await listed(api, conversation, query)
+    assert calls == 1
+
+
 @pytest.mark.parametrize("value", ["", "xml", "HTML", "html,html", "html&render=html"])
 async def test_unknown_rendering_is_refused(api: Api, value: str) -> None:
     conversation = await api.conversation()

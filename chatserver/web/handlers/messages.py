@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
-from functools import partial
 from typing import Any
 from uuid import UUID
 
 from pydantic import RootModel
 
-from chatserver.schemas import ChatMessage, CreateMessage, EditMessage, Superseded
+from chatserver.schemas import CreateMessage, EditMessage, Page, Superseded
+from chatserver.services.access import Actor
 from chatserver.services.conversations import MessagePage
-from chatserver.services.paging import ReadPage, in_pages
+from chatserver.services.paging import in_pages
 from chatserver.services.rendering import RenderedPage
+from chatserver.web.handler_context import HandlerContext
 from chatserver.web.http.base_handler import ApiHandler
 from chatserver.web.http.list_handler import ListHandler
 from chatserver.web.http.parsing import parse_id
@@ -23,29 +23,34 @@ class MessageList(RootModel[MessagePage | RenderedPage]):
     """A page of messages; with `render=html` each item also has `html`."""
 
 
+class _Read:
+    """Reads one list, page by page. `company`: whose it is, from the first page on."""
+
+    company: UUID
+
+    def __init__(self, context: HandlerContext, actor: Actor, conversation: UUID, query: ListMessages) -> None:
+        self._context = context
+        self._actor = actor
+        self._conversation = conversation
+        self.query = query
+
+    async def __call__(self, *, limit: int, cursor: str | None, heavy: bool) -> Page[Any]:
+        page, self.company = await self._context.conversations.list_messages(
+            self._actor,
+            self._conversation,
+            limit=limit,
+            cursor=cursor,
+            order=self.query.order,
+            superseded=self.query.superseded,
+            heavy=self.company if heavy else None,
+        )
+        return page if self.query.render is None else await self._context.rendering.render_page(page, self.company)
+
+
 class MessagesHandler(ListHandler):
     async def get(self, conversation_id: str) -> None:
-        conversation, query = parse_id(conversation_id), self.query(ListMessages)
-        conversations = self.context.conversations
-        read: ReadPage[Any] = partial(
-            conversations.list_messages, self.actor, conversation, order=query.order, superseded=query.superseded
-        )
-        company = partial(conversations.company_of, self.actor, conversation)
-        if query.render is not None:
-            read = partial(self._read_rendered, read, company)
-        await self.write_list(in_pages(read, query.limit, query.cursor), company)
-
-    async def _read_rendered(
-        self,
-        read: ReadPage[ChatMessage],
-        company: Callable[[], Awaitable[UUID]],
-        *,
-        limit: int,
-        cursor: str | None,
-        heavy: bool,
-    ) -> RenderedPage:
-        page = await read(limit=limit, cursor=cursor, heavy=heavy)
-        return await self.context.rendering.render_page(page, await company())
+        read = _Read(self.context, self.actor, parse_id(conversation_id), self.query(ListMessages))
+        await self.write_list(in_pages(read, read.query.limit, read.query.cursor), lambda: read.company)
 
     async def post(self, conversation_id: str) -> None:
         conversation, body = parse_id(conversation_id), self.message_body(CreateMessage)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
 from typing import Any
 from uuid import UUID
@@ -20,11 +20,11 @@ BYTES_A_TURN = 256 * 1024
 
 
 class ListHandler(LongRequestHandler):
-    async def write_list(self, pages: AsyncGenerator[Page[Any]], company: UUID | Callable[[], Awaitable[UUID]]) -> None:
+    async def write_list(self, pages: AsyncGenerator[Page[Any]], company: UUID | Callable[[], UUID]) -> None:
         """End the response with one page of a list.
 
         It comes in smaller pages. Each is read when the one before it was sent, so that a slow reader does not hold the
-        whole page in memory. `company`: whose list it is, or how to find that out.
+        whole page in memory. `company`: whose list it is, or what gives that when the first page is read.
         """
         async with aclosing(pages):
             body = _Body(pages)
@@ -33,7 +33,7 @@ class ListHandler(LongRequestHandler):
             if body.complete:
                 self.finish(begun)
                 return
-            company_id = company if isinstance(company, UUID) else await company()
+            company_id = company if isinstance(company, UUID) else company()
             with self.context.large_lists.admitted(company_id, self):
                 self.begin_body()
                 if self.request.method == "HEAD":
