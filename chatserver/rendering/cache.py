@@ -1,4 +1,7 @@
-"""A cache of rendered texts in memory. The HTML of a text never changes, and a text that failed is not tried again."""
+"""A cache of rendered texts in memory.
+
+The HTML of a text never changes, and a text that failed is not tried again as long as it is remembered.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The client of the child process that renders Markdown. There is at most one child, started when it is needed."""
+"""The client of the child process that renders Markdown. A client has at most one child, started when it is needed."""
 
 from __future__ import annotations
 

@@ -32,7 +32,8 @@ class AgentService:
     ) -> Page[Agent]:
         """A page of a company's agents, the oldest first, bounded in bytes. `heavy`: by the lane of heavy calls.
 
-        Raises ForbiddenError for another company, ValidationError for a cursor of another list.
+        Raises ForbiddenError for another company, ValidationError for a cursor of another list, and UnavailableError if
+        too many heavy calls wait.
         """
         actor.require_company(company_id)
         calls = self._database.heavy(company_id) if heavy else self._database

@@ -25,7 +25,8 @@ class BookmarkService:
     ) -> Page[Bookmark]:
         """A page of a company's bookmarks, the newest first, bounded in bytes. `heavy`: by the lane of heavy calls.
 
-        Raises ForbiddenError for another company, ValidationError for a cursor of another list.
+        Raises ForbiddenError for another company, ValidationError for a cursor of another list, and UnavailableError if
+        too many heavy calls wait.
         """
         actor.require_company(company_id)
         calls = self._database.heavy(company_id) if heavy else self._database

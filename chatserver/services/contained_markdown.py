@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 # Edits may make new places: a text is read again until there are none, at most so often.
 _MAX_ROUNDS = 4
 _MAX_NESTING = 20
-# How much work a text may make in all rounds together. The unit is one character that is read, about a microsecond. Each
-# time that a line is tried costs more: in ordinary texts that is a few times a line, in nested lists more often.
+# How much work a text may make in all rounds together, in characters that are read: about a microsecond each. A line
+# costs more each time that it is tried: in ordinary texts that is a few times, in nested lists more often.
 _MAX_WORK = 1_500_000
 _WORK_OF_A_LINE = 40
 # A longer text that has to be parsed is not even tried: it is to be read at least twice.

@@ -35,7 +35,7 @@ class RenderingService:
         request_seconds: float = REQUEST_SECONDS,
         cache_chars: int = CACHE_CHARS,
     ) -> None:
-        """`renderer`: for tests, the only one."""
+        """`renderer`: used in place of both; for tests."""
         self.renderer = renderer or Renderer()
         renderers = [self.renderer] if renderer else [self.renderer, Renderer()]
         self._queue = RenderQueue(renderers, cache_chars=cache_chars)

@@ -33,9 +33,9 @@ class SearchService:
     async def search(
         self, actor: Actor, company_id: UUID, query: str, *, limit: int = 30, cursor: str | None = None
     ) -> AsyncGenerator[Page[SearchHit]]:
-        """The messages and titles of a company that match, best first, at most `limit`, in pages that are bounded in
-        bytes. The texts of a page are read when it is asked for.
+        """The messages and titles of a company that match, best first, at most `limit`.
 
+        They come in pages that are bounded in bytes. The texts of a page are read when it is asked for.
         Raises ForbiddenError for another company, ValidationError for a cursor of another list, UnavailableError if too
         many heavy calls wait.
         """

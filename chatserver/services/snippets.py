@@ -68,10 +68,9 @@ class _Piece:
 
 
 def make_snippet(text: str, phrases: Sequence[Phrase]) -> list[SnippetPart]:
-    """A piece of `text` around the first hits, with the most of `phrases` that are near; each part says whether it is a
-    hit.
+    """A piece of `text` around the first hits, with the most of `phrases` that are near.
 
-    White space becomes one blank. If nothing is found, the snippet is the beginning of the text.
+    Each part says whether it is a hit. White space becomes one blank. If nothing is found, the snippet is the beginning of the text.
     """
     text = text[:INDEXED_CHARS]
     for begin, end in _windows(text, phrases):

@@ -20,8 +20,10 @@ def text_bytes(*texts: ColumnElement[Any]) -> ColumnElement[int]:
 
 
 def with_places(page: Select[Any], size: ColumnElement[int], order: Sequence[ColumnElement[Any]]) -> Select[Any]:
-    """`page`, ordered by `order`, with two more columns: `bytes_before`, of all rows before a row, and `followed`,
-    whether another row comes after it. Both also count rows behind the page's limit."""
+    """`page`, ordered by `order`, with two more columns, which also count rows behind the page's limit.
+
+    `bytes_before`: of all rows before a row; `followed`: whether another row comes after it.
+    """
     running = func.sum(size).over(order_by=order, rows=(None, 0))
     followed = func.lead(1, 1, 0).over(order_by=order)
     return page.add_columns((running - size).label("bytes_before"), (followed == 1).label("followed"))

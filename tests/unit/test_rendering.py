@@ -130,7 +130,7 @@ async def test_requests_take_turns() -> None:
 
 
 @in_virtual_time
-async def test_text_that_failed_is_never_tried_again() -> None:
+async def test_text_that_failed_is_not_tried_again_an_hour_later() -> None:
     renderer = Renderer()
     texts = RenderingService(cast("Any", renderer))
     renderer.go_on(None)
@@ -141,7 +141,7 @@ async def test_text_that_failed_is_never_tried_again() -> None:
     await texts.close()
 
 
-async def test_companies_take_turns() -> None:
+async def test_text_of_a_second_company_is_rendered_before_the_rest_of_the_first() -> None:
     async with service() as (texts, renderer):
         flood = [asyncio.create_task(texts.render([f"a{number}"], ONE)) for number in range(5)]
         await settle()
