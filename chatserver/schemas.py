@@ -41,9 +41,7 @@ class Conversation(Wire):
 
     id: Id
     company_id: Id
-    title: Annotated[
-        str | None, Field(description="If none is given, the first visible line of the first user message.")
-    ]
+    title: Annotated[str | None, Field(description="If none is given, the first user message's first visible line.")]
     agent_id: Annotated[Id | None, Field(description="The agent that answers, unless a message names another one.")]
     pinned_at: Time | None
     archived_at: Time | None

@@ -6,8 +6,9 @@ first one with a hit; only there the places of the hits are looked for.
 
 from __future__ import annotations
 
+import re
 import unicodedata
-from collections import Counter, defaultdict
+from collections import Counter, defaultdict, deque
 from collections.abc import Iterator, Sequence
 from itertools import islice
 from typing import NamedTuple
@@ -24,8 +25,12 @@ LEAD_CHARS = 60
 # Only the first hits are considered when the best piece is chosen.
 MAX_HITS = 200
 WINDOW_CHARS = 2_000
-# Neighbouring windows share so many characters: so no phrase is divided between them.
+# A window ends between two words, the next one begins there. If there is no such place within so many characters, the
+# two share these characters.
 OVERLAP_CHARS = 400
+# Before one of these a word ends, and none of them changes the character before it: white space, ASCII's punctuation,
+# and the most frequent characters of the scripts without blanks.
+_BETWEEN = re.compile(r"[\s!-/:-@\[-`{-~\u3001\u3002\u3041-\u3096\u30a1-\u30fa\u4e00-\u9fff\uac00-\ud7a3\uff66-\uff9d]")
 ELLIPSIS = "…"
 
 
@@ -70,7 +75,8 @@ class _Piece:
 def make_snippet(text: str, phrases: Sequence[Phrase]) -> list[SnippetPart]:
     """A piece of `text` around the first hits, with the most of `phrases` that are near.
 
-    Each part says whether it is a hit. White space becomes one blank. If nothing is found, the snippet is the beginning of the text.
+    Each part says whether it is a hit. White space becomes one blank. If nothing is found, the snippet is the beginning
+    of the text.
     """
     text = text[:INDEXED_CHARS]
     for begin, end in _windows(text, phrases):
@@ -84,17 +90,27 @@ def make_snippet(text: str, phrases: Sequence[Phrase]) -> list[SnippetPart]:
 def _windows(text: str, phrases: Sequence[Phrase]) -> Iterator[tuple[int, int]]:
     """The windows of the text in which one of `phrases` seems to be, with what can be shown before and after them."""
     needles = [f" {' '.join(phrase.words)}" + " " * (not phrase.goes_on) for phrase in phrases]
-    read = 0
-    for begin in range(0, len(text), WINDOW_CHARS):
-        end = min(begin + WINDOW_CHARS + OVERLAP_CHARS, len(text))
+    # The last words of the windows before, each with the beginning of its window. A phrase may begin with them.
+    carried: deque[tuple[str, int]] = deque(maxlen=max((len(phrase.words) for phrase in phrases), default=1) - 1)
+    begin = read = 0
+    # Folding makes some characters many. No more than INDEXED_CHARS are in the index.
+    while begin < len(text) and read <= INDEXED_CHARS:
+        border = begin + WINDOW_CHARS
+        between = _BETWEEN.search(text, border, border + OVERLAP_CHARS)
+        end = min(border + OVERLAP_CHARS, len(text)) if between is None else between.start()
         folded = fold(text[begin:end])
-        words = f" {' '.join(WORD.findall(folded))} "
-        if any(needle in words for needle in needles):
-            yield max(0, begin - 2 * LEAD_CHARS), min(end + SNIPPET_CHARS, len(text))
-        # Folding makes some characters many. No more than these are in the index.
+        words = [*carried, *((word, begin) for word in WORD.findall(folded))]
+        joined = f" {' '.join(word for word, _ in words)} "
+        if any(needle in joined for needle in needles):
+            yield max(0, words[0][1] - 2 * LEAD_CHARS), min(end + SNIPPET_CHARS, len(text))
         read += len(folded)
-        if end == len(text) or read > INDEXED_CHARS:
+        if end == len(text):
             return
+        carried.extend(words)
+        begin = end
+        if between is None:
+            begin = border
+            carried.clear()
 
 
 def _parts(piece: _Piece, hits: Sequence[_Hit]) -> list[SnippetPart]:

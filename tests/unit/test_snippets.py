@@ -103,6 +103,21 @@ def test_hit_at_the_border_of_a_window_is_shown(place: int) -> None:
     assert "a [red-fox] den" in marked(text, '"red fox"')
 
 
+@pytest.mark.parametrize("between", [" " * 600, "-" * 600, " " * 3 * WINDOW_CHARS, "\n- " * 300])
+@pytest.mark.parametrize("place", range(WINDOW_CHARS - 700, WINDOW_CHARS + OVERLAP_CHARS + 40, 83))
+def test_phrase_with_much_between_its_words_is_a_hit_at_the_border_of_a_window(place: int, between: str) -> None:
+    text = ("word " * 1_000)[:place] + f" an alpha{between}beta den " + "word " * 1_000
+    assert "an [alpha" in marked(text, '"alpha beta"')
+    assert "an [alpha" in marked(text, "alpha beta") or "[beta]" in marked(text, "alpha beta")
+
+
+@pytest.mark.parametrize("place", range(WINDOW_CHARS - 1_000, WINDOW_CHARS + OVERLAP_CHARS, 211))
+def test_phrase_longer_than_windows_share_is_a_hit_at_the_border_of_a_window(place: int) -> None:
+    phrase = " ".join(f"number{number}" for number in range(80))
+    text = ("word " * 1_000)[:place] + f" a {phrase} den " + "word " * 1_000
+    assert "a [number0" in marked(text, f'"{phrase}"')
+
+
 @pytest.mark.parametrize(
     "place", range(WINDOW_CHARS + OVERLAP_CHARS - 20, WINDOW_CHARS + OVERLAP_CHARS + SNIPPET_CHARS + 20, 3)
 )
