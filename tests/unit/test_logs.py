@@ -157,6 +157,8 @@ def test_warning_of_the_interpreter_is_logged(capsys: Captured) -> None:
         ("host=db password=hunter2 user=chat", "host=db password=… user=chat"),
         ("host=db password='hunter2 it\\'s' user=chat", "host=db password=… user=chat"),
         ("Authorization: Bearer hunter2.hunter2-x=", "Authorization: Bearer …"),
+        ("Bearer\thunter2", "Bearer\t…"),
+        ("BEARER\nhunter2", "BEARER\n…"),
         ("http://127.0.0.1:8000/a@b", "http://127.0.0.1:8000/a@b"),
         ("/x?limit=3&cursor=abc", "/x?limit=3&cursor=abc"),
     ],
