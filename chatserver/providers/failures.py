@@ -65,6 +65,8 @@ _WORDS: Mapping[str, ErrorCode] = {
 
 # The statuses with which servers refuse a prompt that is too long; some answer 500. 413 needs no further words.
 _REFUSING_STATUSES = (400, 422, 500)
+# The statuses with which servers refuse a field of a request.
+_FIELD_REFUSING_STATUSES = (400, 422)
 # Of the text of an error so much is looked at.
 _TEXT_CHARS = 16_384
 
@@ -74,7 +76,7 @@ class AttemptError(ProviderError):
 
     `reason` is for the log and says more than the message. `again`: the same request may succeed in a moment.
     `wait_seconds`: how long the model asked to wait (None: it did not say). `text` is what the provider said, in lower
-    case; it may hold secrets, and is only searched.
+    case, if it may name a field that it refuses; it may hold secrets, and is only searched.
     """
 
     def __init__(
@@ -111,7 +113,7 @@ def refused(status: int, headers: Mapping[str, str], body: bytes) -> AttemptErro
         message=message,
         again=code != "prompt_too_long" and (status == 429 or status >= 500),
         wait_seconds=_retry_after_seconds(headers.get("Retry-After", "")),
-        text=_text_of(error),
+        text=_text_of(error) if status in _FIELD_REFUSING_STATUSES else "",
     )
 
 

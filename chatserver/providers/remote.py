@@ -138,7 +138,7 @@ class RemoteProvider:
 
     def _refused_field(self, failure: AttemptError, body: dict[str, Any]) -> str | None:
         """The field of a refused request that the refusal names, if nobody wished for it."""
-        if failure.code not in ("refused", "bad_response"):
+        if failure.code != "refused":
             return None
         fields = self._wire.optional_fields.items()
         return next((field for field, names in fields if field in body and names.search(failure.text)), None)

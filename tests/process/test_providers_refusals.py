@@ -131,6 +131,9 @@ async def test_server_that_keeps_refusing_is_not_asked_for_ever() -> None:
         (400, b'{"error":{"message":"temperature is not supported","param":"temperature"}}'),
         (400, b'{"error":{"message":"The model cannot stream of consciousness"}}'),
         (401, b"stream_options"),
+        (402, b"stream_options"),
+        (404, b"stream_options"),
+        (409, b"stream_options"),
         (500, b"stream_options"),
     ],
 )
@@ -138,6 +141,13 @@ async def test_other_refusal_is_not_asked_again(status: int, body: bytes) -> Non
     async with ModelServer(in_turn(refusal(status, body=body))) as model:
         await failure_of(ask(model.base_url))
         assert len(model.connections) == 1
+
+
+async def test_field_refused_in_the_first_event_is_left_out() -> None:
+    refused = event({"error": {"code": 400, "message": "stream_options is not supported"}})
+    async with ModelServer(in_turn(HEAD + refused, ANSWER)) as model:
+        assert [delta async for delta in ask(model.base_url)] == [TextDelta("a"), Finish("stop")]
+        assert ["stream_options" in call.request for call in model.connections] == [True, False]
 
 
 async def test_field_can_be_left_out_from_the_start() -> None:
