@@ -22,6 +22,8 @@ _NOTHING = frozenset(("", "0", "200", "none", "null", "nil", "ok", "success", "s
 _PARTS_OF_AN_ANSWER = ("delta", "content", "content_block", "usage", "candidates")
 # The ends of the kinds of objects that are errors, in lower case.
 _KINDS = ("error", "exception", ".failed")
+# Values within values are looked at so deep.
+_MAX_DEPTH = 8
 _FAILED = re.compile(r"error|exception|fail|fatal|abort|crash|panic", re.IGNORECASE)
 _HTTP_FAILURE = re.compile(r"[45][0-9][0-9]")
 # A text where an object should stand: `error: engine died`, `[ERROR]`, a gateway's `Internal Server Error` or page.
@@ -113,12 +115,12 @@ def _tells_of_failure(fields: Mapping[str, Any]) -> bool:
     return isinstance(told, str) and _ERROR_TEXT.match(told) is not None
 
 
-def _says_something(value: Any) -> bool:
-    """Whether a field for errors is filled in."""
+def _says_something(value: Any, depth: int = _MAX_DEPTH) -> bool:
+    """Whether a field for errors is filled in. What is nested deeper than `depth` counts as filled in."""
     if isinstance(value, str):
         return value.strip().lower() not in _NOTHING
-    if isinstance(value, dict):
-        return any(_says_something(inner) for inner in value.values())
-    if isinstance(value, list):
-        return any(_says_something(inner) for inner in value)
+    if depth and isinstance(value, dict | list):
+        return any(
+            _says_something(inner, depth - 1) for inner in (value.values() if isinstance(value, dict) else value)
+        )
     return bool(value) and value != 200
