@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import enum
+import re
 
 _TAGS = ("think", "thinking")
 _OPENING = tuple(f"<{tag}>" for tag in _TAGS)
@@ -103,9 +104,8 @@ class ThinkingSplitter:
 
 def _find_tag(text: str, tag: str) -> int:
     """Where `tag` begins in `text`, or its beginning at the end of `text`; else the length of `text`."""
-    at = text.find("<")
-    while at >= 0:
-        if tag.startswith(text[at : at + len(tag)].lower()):
-            return at
-        at = text.find("<", at + 1)
-    return len(text)
+    whole = re.compile(re.escape(tag), re.IGNORECASE | re.ASCII).search(text)
+    if whole is not None:
+        return whole.start()
+    ends = range(max(0, len(text) - len(tag) + 1), len(text))
+    return next((at for at in ends if tag.startswith(text[at:].lower())), len(text))

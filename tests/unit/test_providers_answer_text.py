@@ -87,7 +87,7 @@ def test_text_without_tags_and_pictures_is_unchanged(text: str, places: list[int
         assert read(cut(text, places), released=released) == ("", text)
 
 
-def test_word_is_not_cut() -> None:
+def test_text_that_ends_like_a_picture_within_a_word_is_not_held_back() -> None:
     reader = AnswerText()
     for word in ("Hello", " world", "!", " held", " and", " that", "!", " :", " data-driven"):
         assert list(reader.feed(TextDelta(word))) == [TextDelta(word)]
@@ -97,7 +97,7 @@ def test_word_is_not_cut() -> None:
     "unit", ["![", "![a](", "<img ", "data:image/", "data:image/png;a", "<img src='data:", "!", "d "]
 )
 @pytest.mark.parametrize("size", [1, 1_000])
-def test_hostile_text_costs_little(unit: str, size: int) -> None:
+def test_hostile_text_of_50_000_characters_takes_less_than_3_seconds(unit: str, size: int) -> None:
     text = unit * (50_000 // len(unit))
     reader = PictureFilter()
     begun = time.process_time()
@@ -113,3 +113,12 @@ def test_data_of_a_picture_is_not_held() -> None:
         assert reader.feed("QUJD" * 10_000) == ""
         assert not reader.holds_briefly
     assert reader.feed(") done") == " done"
+
+
+@pytest.mark.parametrize("unit", ["<", "</", "</think", " <"])
+def test_thinking_of_4_million_characters_takes_less_than_a_second(unit: str) -> None:
+    text = unit * (4_000_000 // len(unit))
+    begun = time.process_time()
+    thinking, answer = read(["<think>a" + text, "</THINK>b"])
+    assert time.process_time() - begun < 1
+    assert (thinking, answer) == ("a" + text, "b")
