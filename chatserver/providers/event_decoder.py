@@ -6,8 +6,6 @@ from typing import NamedTuple
 
 from chatserver.providers.pictures import PictureTrimmer, TooLongError
 
-_BOM = b"\xef\xbb\xbf"
-
 
 class ServerEvent(NamedTuple):
     """What a model sent at once: the data of an event with the event's name, or a JSON body, which has no name."""
@@ -19,17 +17,17 @@ class ServerEvent(NamedTuple):
 class EventStreamDecoder:
     """Turns the bytes of an event stream into its events.
 
-    How the bytes are cut into `feed`s makes no difference. Lines may end with LF, CRLF or CR. A leading BOM, comments,
-    the fields `id` and `retry`, and events without data are ignored. Bytes that are not UTF-8 become U+FFFD, as the
-    standard says. Beyond the standard are the ways in which servers write that their stream has failed: an event named
-    `error` counts without data, too; a field `error`, and a line that is no field (`{"error": …}`, `<html>`, `Internal
-    Server Error`), is an event of its own.
+    How the bytes are cut into `feed`s makes no difference. Lines may end with LF, CRLF or CR. Comments, the fields `id`
+    and `retry`, and events without data are ignored. Bytes that are not UTF-8 become U+FFFD, as the standard says.
+    Beyond the standard are the ways in which servers write that their stream has failed: an event named `error` counts
+    without data, too; a field `error`, and a line that is no field (`{"error": …}`, `<html>`, `Internal Server Error`),
+    is an event of its own.
 
     `max_line_bytes` bounds one line, and the data of one event, both without the pictures in them; so it bounds the
     memory of the decoder.
     """
 
-    __slots__ = ("_after_cr", "_at_start", "_data", "_data_bytes", "_max_line_bytes", "_name", "_tail", "_trimmer")
+    __slots__ = ("_after_cr", "_data", "_data_bytes", "_max_line_bytes", "_name", "_tail", "_trimmed", "_trimmer")
 
     def __init__(self, max_line_bytes: int) -> None:
         self._max_line_bytes = max_line_bytes
@@ -37,8 +35,8 @@ class EventStreamDecoder:
         self._tail = bytearray()  # the incomplete line
         self._data: list[bytes] = []  # the data lines of the incomplete event
         self._data_bytes = 0
+        self._trimmed = 0  # so many of the data lines are without pictures already
         self._name = ""
-        self._at_start = True
         self._after_cr = False
 
     def feed(self, chunk: bytes) -> list[ServerEvent]:
@@ -76,9 +74,6 @@ class EventStreamDecoder:
             self._tail = bytearray(self._trimmer.trim_beginning(self._tail))
 
     def _take(self, lines: list[bytes]) -> list[ServerEvent]:
-        if self._at_start:
-            self._at_start = False
-            lines[0] = lines[0].removeprefix(_BOM)
         events: list[ServerEvent] = []
         data = self._data
         for line in lines:
@@ -103,14 +98,18 @@ class EventStreamDecoder:
         data, name = self._data, self._name
         text = (data[0] if len(data) == 1 else b"\n".join(data)).decode("utf-8", "replace")
         data.clear()
-        self._data_bytes = 0
+        self._data_bytes = self._trimmed = 0
         if name:
             self._name = ""
         if text or name.lower() == "error":
             events.append(ServerEvent(text, name))
 
     def _trim_data(self) -> None:
-        self._data = [self._trimmer.trim(value) for value in self._data]
-        self._data_bytes = sum(len(value) + 1 for value in self._data)
+        data = self._data
+        for index in range(self._trimmed, len(data)):
+            trimmed = self._trimmer.trim(data[index])
+            self._data_bytes -= len(data[index]) - len(trimmed)
+            data[index] = trimmed
+        self._trimmed = len(data)
         if self._data_bytes > self._max_line_bytes:
             raise TooLongError

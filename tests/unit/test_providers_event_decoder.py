@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import time
 
 import pytest
 from hypothesis import given
@@ -38,8 +39,7 @@ def cut(data: bytes, places: list[int]) -> list[bytes]:
         (b": ping\n\ndata: a\n: ping\n\n:\n\n", ["a"]),
         (b"event: x\nid: 1\nretry: 5\ndata: a\n\n", ["a"]),
         (b"data: [DONE]\n\n", ["[DONE]"]),
-        (b"\xef\xbb\xbfdata: a\n\n", ["a"]),
-        (b"\n\xef\xbb\xbfdata: a\n\n", []),  # a BOM anywhere else is part of a field's name
+        (b"\n\xef\xbb\xbfdata: a\n\n", []),  # within the stream a BOM is part of a field's name
         (b"data: a\n\ndata: b", ["a", "b"]),  # the end is missing
         (b"data: a\n\ndata: b\n", ["a", "b"]),
         (b"data:\n\ndata\n\ndata: a\n\n", ["a"]),
@@ -140,6 +140,7 @@ def body(*chunks: bytes) -> tuple[str | None, list[str]]:
         (b'[\n{"a":1},\n{"a":2}\n]', "json", ['[\n{"a":1},\n{"a":2}\n]']),
         (b'{"a":1}\n\n{"a":2}\r\n{"a":3}', "json", ['{"a":1}', '{"a":2}', '{"a":3}']),
         (b"\xef\xbb\xbf\n\ndata: {}\n\n", "stream", ["{}"]),
+        (b"\xef\xbb\xbfdata: a\n\n", "stream", ["a"]),
         (b": x\n\ndata: 1\n\n", "stream", ["1"]),
         (b"", None, []),
         (b"\xef\xbb\xbf \n", None, []),
@@ -229,3 +230,16 @@ def test_endless_picture_is_refused() -> None:
     filling = b"A" * 65_536
     with pytest.raises(TooLongError):
         list(map(decoder.feed, [filling] * (2 * MAX_PICTURE_BYTES // len(filling))))
+
+
+def test_pictures_in_the_lines_of_a_long_event_take_less_than_2_seconds() -> None:
+    """Each of them makes the event too long, and is taken out."""
+    decoder = EventStreamDecoder(1_048_576)
+    picture = b"data: ;base64," + b"A" * 9_000 + b"\n"
+    begun = time.process_time()
+    decoder.feed(b"data: " + b"x" * 1_040_000 + b"\n")
+    for _ in range(900):
+        decoder.feed(picture)
+    [event] = decoder.feed(b"\n")
+    assert time.process_time() - begun < 2
+    assert event.data == "x" * 1_040_000 + "\n;base64," * 900
