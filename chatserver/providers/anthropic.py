@@ -7,7 +7,7 @@ from typing import Any
 
 from chatserver.providers.base import Delta, Prompt, Usage
 from chatserver.providers.error_events import error_of_part
-from chatserver.providers.shapes import NO_DELTAS, content_deltas, count
+from chatserver.providers.json_content import NO_DELTAS, content_deltas, count
 from chatserver.providers.turns import alternate, lift_system
 from chatserver.providers.wire import NO_FIELDS, STREAM_FIELD, ResponseReader, messages_of
 from chatserver.settings import ProviderSettings

@@ -9,15 +9,13 @@ from typing import Any
 
 from chatserver.providers.base import Delta, Prompt, Usage
 from chatserver.providers.error_events import error_of_part
-from chatserver.providers.shapes import NO_DELTAS, content_deltas, count, reasoning_deltas
+from chatserver.providers.json_content import NO_DELTAS, content_deltas, count, reasoning_deltas
 from chatserver.providers.turns import alternate, lift_system
 from chatserver.providers.wire import NO_FIELDS, STREAM_FIELD, ResponseReader, messages_of
 from chatserver.settings import ProviderSettings
 
-# Servers use either name; some send both, with the same text.
-_REASONING_KEYS = dict.fromkeys(
-    ("reasoning_content", "reasoning", "thinking", "reasoning_text", "reasoning_details"),
-)
+# Servers use one of these names; some send two, with the same text.
+_THINKING_FIELDS = ("reasoning_content", "reasoning", "thinking", "reasoning_text", "reasoning_details")
 # A refusal is the model's text in place of an answer.
 _CONTENT_KEYS = ("content", "refusal", "text")
 # How errors name the field, or what is in it.
@@ -107,7 +105,7 @@ def _piece(piece: Any) -> tuple[Delta, ...]:
         return content_deltas(piece["content"])
     if (error := error_of_part(piece)) is not None:
         raise error
-    deltas = NO_DELTAS if _REASONING_KEYS.keys().isdisjoint(piece) else _reasoning(piece)
+    deltas = _reasoning(piece)
     for key in _CONTENT_KEYS:
         if piece.get(key) and (content := content_deltas(piece[key])):
             return deltas + content
@@ -115,4 +113,4 @@ def _piece(piece: Any) -> tuple[Delta, ...]:
 
 
 def _reasoning(piece: dict[str, Any]) -> tuple[Delta, ...]:
-    return next(filter(None, (reasoning_deltas(piece.get(key)) for key in _REASONING_KEYS)), NO_DELTAS)
+    return next(filter(None, (reasoning_deltas(piece[key]) for key in _THINKING_FIELDS if key in piece)), NO_DELTAS)

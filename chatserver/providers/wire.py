@@ -13,7 +13,7 @@ from typing import Any, Protocol
 from chatserver.providers.base import Delta, Prompt, Turn, Usage
 from chatserver.providers.error_events import error_of_event, error_of_text
 from chatserver.providers.event_decoder import ServerEvent
-from chatserver.providers.shapes import NO_DELTAS
+from chatserver.providers.json_content import NO_DELTAS
 from chatserver.providers.stop_reasons import stop_reason_of
 
 _decode = json.JSONDecoder().raw_decode
@@ -77,7 +77,8 @@ class ResponseReader(ABC):
     def _take_other(self, value: Any, name: str) -> tuple[Delta, ...]:
         """The deltas of what is no JSON object: a list of objects has some."""
         if isinstance(value, list):
-            return sum((self._take_event(inner, name) for inner in value if isinstance(inner, dict)), NO_DELTAS)
+            objects = (inner for inner in value if isinstance(inner, dict))
+            return tuple(delta for inner in objects for delta in self._take_event(inner, name))
         text = value if isinstance(value, str) else ""
         if text.startswith("{"):  # an object that was encoded twice
             return self.read(ServerEvent(text, name))

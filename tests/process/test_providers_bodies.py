@@ -36,7 +36,7 @@ async def outcome(base_url: str, kind: str = "openai") -> Right:
 
 
 @pytest.mark.parametrize("part", range(8))
-async def test_bodies_of_the_world_become_what_is_right(part: int) -> None:
+async def test_known_response_gives_its_answer_or_error(part: int) -> None:
     """All of tests/kit/model_answers.py, in eight parts."""
     names = sorted(ALL_CASES)[part::8]
     bodies = iter([ALL_CASES[name][1][0] for name in names])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from typing import Any
 
 import pytest
@@ -142,6 +143,38 @@ def test_error_in_the_stream_raises_attempt_error() -> None:
         read(ChatCompletionReader(), json.dumps({"error": {"message": "sk-secret", "code": 429}}))
     assert caught.value.code == "rate_limited"
     assert "sk-secret" not in caught.value.message + caught.value.reason
+
+
+@pytest.mark.parametrize("depth", [20, 600])
+def test_error_nested_to_any_depth_is_a_reported_error(depth: int) -> None:
+    with pytest.raises(AttemptError):
+        read(ChatCompletionReader(), '{"error": ' + "[" * depth + "]" * depth + "}")
+
+
+NESTED = "[" * 600 + "]" * 600
+
+
+@pytest.mark.parametrize(
+    "event",
+    [
+        f'{{"choices": [{{"delta": {{"content": {NESTED}}}}}]}}',
+        f'{{"choices": [{{"delta": {{"reasoning": {NESTED}}}}}]}}',
+        f'{{"choices": [{{"message": {NESTED}, "finish_reason": {NESTED}}}], "usage": {NESTED}}}',
+        f'{{"choices": {NESTED}}}',
+        NESTED,
+    ],
+)
+def test_nested_value_in_place_of_a_text_has_no_deltas(event: str) -> None:
+    assert read(ChatCompletionReader(), event) == []
+
+
+def test_list_of_26_000_objects_is_read_in_less_than_a_second() -> None:
+    event = json.dumps([{"choices": [{"delta": {"content": "a"}}]}] * 26_000)
+    reader = ChatCompletionReader()
+    begun = time.process_time()
+    deltas = read(reader, event)
+    assert time.process_time() - begun < 1
+    assert deltas == [TextDelta("a")] * 26_000
 
 
 JSON = st.recursive(

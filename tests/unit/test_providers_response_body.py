@@ -45,7 +45,7 @@ def outcome(kind: str, chunks: Iterable[bytes]) -> Right:
 
 
 @pytest.mark.parametrize("name", ALL_CASES)
-def test_body_of_the_world_becomes_what_is_right(name: str) -> None:
+def test_known_response_gives_its_answer_or_error(name: str) -> None:
     kind, (data, right) = ALL_CASES[name]
     assert outcome(kind, [data]) == right
 

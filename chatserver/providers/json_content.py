@@ -18,7 +18,8 @@ _WORDS_OF_A_TYPE = re.compile(r"[a-z]+")
 _TEXT_TYPES = frozenset(("text", "outputtext", "inputtext", "textdelta", "markdown", "refusal", "message", "content"))
 # Where a part, or an object in place of a text, has its text.
 _TEXT_KEYS = ("text", "content", "refusal", "value", "parts")
-_REASONING_KEYS = (
+# Where an object that is thinking has its text.
+_THOUGHT_KEYS = (
     "thinking",
     "reasoning",
     "reasoning_content",
@@ -101,5 +102,5 @@ def _flat(value: Any, depth: int) -> str:
     if isinstance(value, list):
         return "".join(_flat(inner, depth - 1) for inner in value)
     if isinstance(value, dict):
-        return next(filter(None, (_flat(value.get(key), depth - 1) for key in _REASONING_KEYS)), "")
+        return next(filter(None, (_flat(value.get(key), depth - 1) for key in _THOUGHT_KEYS)), "")
     return ""
