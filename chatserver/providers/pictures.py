@@ -169,6 +169,10 @@ class PictureFilter:
 
 def _is_suspicious(text: str) -> bool:
     """Whether a text may hold a picture, or end with the beginning of one."""
-    if ":" in text or "!" in text or "<" in text:
+    if "!" in text and ("![" in text or text[-1] == "!"):
+        return True
+    if "<" in text and (text[-1] == "<" or "<i" in text or "<I" in text):
+        return True
+    if ":" in text and "data:" in text.lower():
         return True
     return text[-1:] in "dDaAtT" and _END.search(text, len(text) - 5) is not None

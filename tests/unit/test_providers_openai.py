@@ -168,12 +168,12 @@ def test_nested_value_in_place_of_a_text_has_no_deltas(event: str) -> None:
     assert read(ChatCompletionReader(), event) == []
 
 
-def test_list_of_26_000_objects_is_read_in_less_than_a_second() -> None:
+def test_list_of_26_000_objects_is_read_in_less_than_2_seconds() -> None:
     event = json.dumps([{"choices": [{"delta": {"content": "a"}}]}] * 26_000)
     reader = ChatCompletionReader()
     begun = time.process_time()
     deltas = read(reader, event)
-    assert time.process_time() - begun < 1
+    assert time.process_time() - begun < 2
     assert deltas == [TextDelta("a")] * 26_000
 
 
