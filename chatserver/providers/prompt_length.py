@@ -29,8 +29,8 @@ _TOO_LONG = re.compile(
     r"|max(?:imum)?[ _-](?:allowed[ _-])?(?:prompt|input|model|sequence|context)[ _-](?:length|len|tokens?|size)"
     # Anthropic, Bedrock, Gemini, OpenAI, GitHub, Groq, Moonshot
     rf"|\b{_PROMPT}\b[^.\n]{{0,80}}\b(?:(?:too|very) (?:long|large|big)|longer than|larger than)"
-    rf"|\b{_PROMPT}\b[^\n]{{0,80}}\bexceed\w*[^\n]{{0,80}}\b(?:tokens?|length|limit|size|maximum|context)"
-    rf"|\bexceed\w*[^\n]{{0,80}}\b{_PROMPT} (?:tokens?|length|limit|size)"
+    rf"|\b{_PROMPT}\b[^\n]{{0,80}}\bexceed\w{{0,3}}[^\n]{{0,80}}\b(?:tokens?|length|limit|size|maximum|context)"
+    rf"|\bexceed\w{{0,3}}[^\n]{{0,80}}\b{_PROMPT} (?:tokens?|length|limit|size)"
     # Cohere, Cerebras, OpenAI
     r"|too many (?:(?:input|prompt|total) )?tokens|reduce (?:the|your) (?:length|size|prompt|input|message)"
     # Text Generation Inference, Together, DashScope

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 
@@ -163,6 +164,13 @@ def test_word_for_a_prompt_that_is_too_long_is_recognised(word: str) -> None:
 @pytest.mark.parametrize("text", OTHERS)
 def test_other_refusal_is_no_prompt_that_is_too_long(text: str) -> None:
     assert refused(400, {}, json.dumps({"error": {"message": text}}).encode()).code == "refused"
+
+
+def test_hostile_error_text_takes_less_than_a_tenth_of_a_second() -> None:
+    error = {"message": "text " * 16 + "exceed" + "a" * 16_000}
+    begun = time.process_time()
+    assert reported(error).code == "unavailable"
+    assert time.process_time() - begun < 0.1
 
 
 def test_rate_limit_is_no_prompt_that_is_too_long() -> None:
