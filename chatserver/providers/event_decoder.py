@@ -18,7 +18,8 @@ class EventStreamDecoder:
     """Turns the bytes of an event stream into its events.
 
     How the bytes are cut into `feed`s makes no difference. Lines may end with LF, CRLF or CR. Comments, the fields `id`
-    and `retry`, and events without data are ignored. Bytes that are not UTF-8 become U+FFFD, as the standard says.
+    and `retry`, and events without data are ignored. `BodyDecoder` removes a byte order mark. Bytes that are
+    not UTF-8 become U+FFFD, as the standard says.
     Beyond the standard are the ways in which servers write that their stream has failed: an event named `error` counts
     without data, too; a field `error`, and a line that is no field (`{"error": …}`, `<html>`, `Internal Server Error`),
     is an event of its own.
