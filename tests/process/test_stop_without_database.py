@@ -121,11 +121,16 @@ async def test_start_that_waits_for_the_database_is_given_up(postgres_url: str, 
     with empty_database(postgres_url) as url, psycopg.connect(url) as other:
         other.execute("SELECT pg_advisory_xact_lock(%s)", [ADVISORY_LOCK])
         process = await launch("--database-url", url)
-        await eventually(lambda: waits_for_lock(postgres_url))
-        process.send_signal(number)
-        async with asyncio.timeout(ENDS_WITHIN_SECONDS):
-            output, _ = await process.communicate()
-        assert (process.returncode, output) == (0, b"")
+        try:
+            await eventually(lambda: waits_for_lock(postgres_url))
+            process.send_signal(number)
+            async with asyncio.timeout(ENDS_WITHIN_SECONDS):
+                output, _ = await process.communicate()
+            assert (process.returncode, output) == (0, b"")
+        finally:
+            if process.returncode is None:
+                process.kill()
+                await process.communicate()
 
 
 @contextmanager
