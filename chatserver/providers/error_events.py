@@ -26,15 +26,16 @@ _KINDS = ("error", "exception", ".failed")
 _MAX_DEPTH = 8
 _FAILED = re.compile(r"error|exception|fail|fatal|abort|crash|panic", re.IGNORECASE)
 _HTTP_FAILURE = re.compile(r"[45][0-9][0-9]")
-# A text where an object should stand: `error: engine died`, `[ERROR]`, a gateway's `Internal Server Error` or page.
+# A text where an object should stand: `error: engine died`, `[ERROR]`, a gateway's `Internal Server Error`.
 _ERROR_TEXT = re.compile(
     r"\W*(?:http )?(?:[45]\d\d )?(?:"
     r"(?:internal |server |upstream |stream |connect |connection |gateway |proxy |fatal )*"
     r"(?:error|exception|traceback)\b"
     r"|bad gateway\b|service (?:temporarily )?unavailable\b|gateway time-?out\b|too many requests\b"
-    r"|upstream request timeout\b|stream timeout\b|no healthy upstream\b|<(?:!doctype |html\b))",
+    r"|upstream request timeout\b|stream timeout\b|no healthy upstream\b)",
     re.IGNORECASE,
 )
+_WEB_PAGE = re.compile(r"\s*<(?:!doctype |html\b)", re.IGNORECASE)
 # By these names a bare event gives a status of HTTP, or says what failed. Servers write them in any case.
 _STATUSES = ("status", "statuscode", "status_code", "code", "http_status")
 _FAILURES = (*_ERRORS, "err", "exception", "fault", "failure", "__type")
@@ -80,7 +81,9 @@ def _error_in_fields(part: Mapping[str, Any]) -> AttemptError | None:
 
 
 def error_of_text(text: str, name: str) -> AttemptError | None:
-    """The error that an event reports whose data is a text, and no object."""
+    """The error that an event reports whose data is a text, and no object. Gateways send web pages, too."""
+    if _WEB_PAGE.match(text):
+        return AttemptError("bad_response", "a web page in place of an answer")
     return reported(text) if (name and _FAILED.search(name)) or _ERROR_TEXT.match(text) else None
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+from chatserver.providers.error_events import error_of_text
 from chatserver.providers.pictures import PictureTrimmer, TooLongError
 
 
@@ -91,8 +92,10 @@ class EventStreamDecoder:
                 self._name = line[6:].decode("utf-8", "replace").strip()
             elif line.startswith(b"error:"):
                 events.append(ServerEvent(line[6:].decode("utf-8", "replace").strip(), "error"))
-            elif line.startswith((b"{", b"<")) or b":" not in line:
-                events.append(ServerEvent(line.decode("utf-8", "replace")))
+            elif not line.startswith((b":", b"id:", b"retry:")):
+                text = line.decode("utf-8", "replace")
+                if text.startswith("{") or error_of_text(text, "") is not None:
+                    events.append(ServerEvent(text))
         return events
 
     def _dispatch(self, events: list[ServerEvent]) -> None:

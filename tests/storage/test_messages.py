@@ -11,12 +11,20 @@ from sqlalchemy import Engine, text
 
 from chatserver.errors import ValidationError
 from chatserver.storage import conversations, messages
+from chatserver.storage.keyset import Slice
 from tests.storage.conftest import Chat
 
 
+def page_of(chat: Chat, conversation_id: Any, **criteria: Any) -> Slice:
+    found = messages.list_page(chat.connection, None, conversation_id, **criteria)
+    assert found is not None
+    page, company = found
+    assert company == chat.company
+    return page
+
+
 def contents(chat: Chat, conversation_id: Any, **criteria: Any) -> list[str]:
-    page = messages.list_page(chat.connection, None, conversation_id, limit=100, **criteria)
-    assert page is not None
+    page = page_of(chat, conversation_id, limit=100, **criteria)
     return [row.content for row in page.rows]
 
 
@@ -144,8 +152,7 @@ def test_pages_list_each_message_once(chat: Chat, order: Any, limit: int) -> Non
     seen: list[str] = []
     cursor = None
     while True:
-        page = messages.list_page(chat.connection, None, conversation, limit=limit, cursor=cursor, order=order)
-        assert page is not None
+        page = page_of(chat, conversation, limit=limit, cursor=cursor, order=order)
         seen += [row.content for row in page.rows]
         if (cursor := page.next_cursor) is None:
             break
@@ -153,8 +160,7 @@ def test_pages_list_each_message_once(chat: Chat, order: Any, limit: int) -> Non
 
 
 def test_conversation_without_messages_has_an_empty_page(chat: Chat) -> None:
-    page = messages.list_page(chat.connection, None, chat.conversation(), limit=1)
-    assert page is not None
+    page = page_of(chat, chat.conversation(), limit=1)
     assert (page.rows, page.next_cursor) == ([], None)
 
 
@@ -162,8 +168,7 @@ def test_cursor_of_another_list_is_refused(chat: Chat) -> None:
     conversation, other = chat.conversation(), chat.conversation()
     for each in (conversation, conversation, other, other):
         chat.say(each, "x")
-    page = messages.list_page(chat.connection, None, conversation, limit=1)
-    assert page is not None
+    page = page_of(chat, conversation, limit=1)
     for named, others in (
         (other, {}),
         (conversation, {"order": "desc"}),
@@ -183,8 +188,7 @@ def test_concurrent_messages_are_numbered_without_a_gap(chat: Chat, engine: Engi
 
     with ThreadPoolExecutor(6) as threads:
         list(threads.map(say, range(30)))
-    page = messages.list_page(chat.connection, None, conversation, limit=100)
-    assert page is not None
+    page = page_of(chat, conversation, limit=100)
     assert [row.position for row in page.rows] == list(range(1, 31))
     moments = [row.created_at for row in page.rows]
     assert moments == sorted(set(moments))
