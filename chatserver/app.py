@@ -25,6 +25,7 @@ from chatserver.settings import Settings
 from chatserver.storage.postgres.database import Database
 from chatserver.version import installed_version
 from chatserver.web.handler_context import HandlerContext
+from chatserver.web.http.fast_flush import FastFlush
 from chatserver.web.http.guards import Guards
 from chatserver.web.http.hangups import Hangups
 from chatserver.web.http.large_lists import LargeLists
@@ -60,7 +61,7 @@ class App:
         )
         owner = uuid7()
         store = PostgresAnswerStore(self.database, self.pulse, self.providers, owner, settings.lease_seconds)
-        self.streams = OpenStreams(settings.max_streams, self.metrics)
+        self.streams = OpenStreams(settings.max_streams, self.metrics, look_seconds=_look_seconds(settings))
         self.requests = OpenRequests()
         self.answers = Answers(
             store,
@@ -89,6 +90,7 @@ class App:
             metrics=self.metrics,
             database=self.pulse,
             hangups=self._hangups,
+            fast_flush=FastFlush(enabled=settings.fast_flush),
             large_lists=LargeLists(MAX_LARGE_LISTS),
             rates=RateLimiter(settings.requests_per_minute),
             draining=lambda: self.draining,
@@ -116,6 +118,11 @@ class App:
         self.texts.close()
         self.database.close()
         self.pulse.close()
+
+
+def _look_seconds(settings: Settings) -> float:
+    """How often streams are looked after: pings and cuts are late by an eighth of their time, at most."""
+    return min(settings.ping_seconds, settings.slow_reader_seconds) / 16
 
 
 def _database(settings: Settings, url: str, metrics: Metrics, connections: int) -> Database:

@@ -162,6 +162,11 @@ class Settings(BaseSettings):
     slow_reader_seconds: Number = Field(
         default=30, gt=0, le=3_600, description="How long a reader may take nothing before its connection is cut."
     )
+    fast_flush: bool = Field(
+        default=True,
+        description="Whether responses are sent straight to the socket. false: only in Tornado's ordinary way, which "
+        "takes more of the processor; clients get the same bytes.",
+    )
     resume_grace_seconds: Number = Field(
         default=10,
         ge=0,

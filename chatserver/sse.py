@@ -81,6 +81,16 @@ def text_event(event_id: EventId, kind: str, content: str) -> bytes:
     return f'id: {event_id}\ndata: {{"type":"{kind}","content":{_one_line(content)}}}\n\n'.encode()
 
 
+def chunk(frame: bytes) -> bytes:
+    """The frame as a chunk of HTTP/1.1 (RFC 9112, section 7.1)."""
+    return b"%x\r\n%b\r\n" % (len(frame), frame)
+
+
+def unchunk(chunk: bytes) -> bytes:
+    """The frame in a chunk."""
+    return chunk[chunk.index(b"\n") + 1 : -2]
+
+
 def _one_line(value: Any) -> str:
     """`value` as JSON that no client takes for several lines."""
     text = _encode(value)

@@ -1,7 +1,8 @@
 """The frames of one answer, append-only; no I/O.
 
-A reader is an integer, its cursor, and a wake-up. Replay and live are read the same way (`frames_since`, else wait),
-so nothing falls between them, and a slow reader costs nobody anything. Frames are encoded once, for all readers.
+A reader is an integer, its cursor, and is told of new frames by a call. Replay and live are read the same way
+(`frames_since`), so nothing falls between them, and a slow reader costs nobody anything. Frames are encoded once, with
+the header of their chunk, for all readers.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from typing import Any
 from uuid import UUID
 
 from chatserver import sse
+from chatserver.live.fan_out import FanOut
 from chatserver.sse import EventId
 
 # A stored answer is replayed in pieces of this many characters, so that no frame is huge.
@@ -33,7 +35,7 @@ class Journal:
         self._pieces: list[str] = []
         self._first_char = chars
         self._chars = chars
-        self._wakers: set[Callable[[], None]] = set()
+        self._readers = FanOut()
 
     # --- writing ------------------------------------------------------------------------------------------
 
@@ -71,9 +73,8 @@ class Journal:
         return EventId(self.run_id, self.epoch, len(self._frames) + 1, self._chars)
 
     def _append(self, frame: bytes) -> None:
-        self._frames.append(frame)
-        for wake in self._wakers:
-            wake()
+        self._frames.append(sse.chunk(frame))
+        self._readers.tell()
 
     # --- reading ------------------------------------------------------------------------------------------
 
@@ -91,7 +92,7 @@ class Journal:
         return len(self._frames)
 
     def frames_since(self, cursor: int, limit: int) -> Sequence[bytes]:
-        """At most `limit` frames after the first `cursor`."""
+        """At most `limit` frames after the first `cursor`, as chunks of HTTP."""
         return self._frames[cursor : cursor + limit]
 
     def cursor_after(self, event_id: EventId) -> int | None:
@@ -106,8 +107,8 @@ class Journal:
         return EventId(self.run_id, self.epoch, self.start, self._first_char)
 
     def add_waker(self, wake: Callable[[], None]) -> None:
-        """Call `wake` after each frame. It must be quick, and must not add or remove wakers."""
-        self._wakers.add(wake)
+        """Call `wake` after each frame, as `FanOut` says."""
+        self._readers.add(wake)
 
     def remove_waker(self, wake: Callable[[], None]) -> None:
-        self._wakers.discard(wake)
+        self._readers.remove(wake)

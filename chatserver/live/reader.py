@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable, Sequence
+from itertools import accumulate
 
 from chatserver import sse
 from chatserver.live.journal import Journal
 from chatserver.sse import NO_EPOCH, EventId
 
-# The most frames that are handed out at once. Between two batches other readers have their turn.
+# The most frames that are handed out at once, and about how many bytes. Between two batches others have their turn.
 BATCH_FRAMES = 64
+BATCH_BYTES = 64 * 1024
 
 
 class Reader:
-    """A cursor in a journal, with a wake-up for its one waiter.
+    """A cursor in a journal; whoever follows it is called in the turn of the loop in which there is more to take.
 
     It begins at the journal's start, or after `cursor` frames; `opening_id` is the event id that resumes there.
     `reset`: first tell the client to drop what it has. `deferred`: an event id that cannot be judged yet, because
@@ -31,20 +32,19 @@ class Reader:
         deferred: EventId | None = None,
         on_close: Callable[[], None] | None = None,
     ) -> None:
+        self.cursor = journal.start if cursor is None else cursor
+        """How many frames of the journal have been taken, or were not needed."""
         self._journal = journal
-        self._cursor = journal.start if cursor is None else cursor
         self._first: list[bytes] = []
         self._deferred = deferred
         self._on_close = on_close
-        self._woken = False
-        self._waiter: asyncio.Future[bool] | None = None
+        self._follower: Callable[[], None] | None = None
         self._closed = False
         if reset:
             # If the connection is cut right after the opening, the client has to be told again.
             opening_id = EventId(journal.run_id, NO_EPOCH, 0, 0)
-            self._first.append(sse.event(journal.start_id, {"type": "reset"}))
+            self._first.append(sse.chunk(sse.event(journal.start_id, {"type": "reset"})))
         self.opening = sse.opening(opening_id or journal.start_id)
-        journal.add_waker(self.wake)
 
     @classmethod
     def join(cls, journal: Journal, resume: EventId | None, *, reset: bool, on_close: Callable[[], None]) -> Reader:
@@ -58,15 +58,16 @@ class Reader:
             return cls(journal, opening_id=resume, deferred=resume, on_close=on_close)
         return cls(journal, reset=True, on_close=on_close)
 
-    def take(self) -> Sequence[bytes]:
-        """The next frames, BATCH_FRAMES at most. Empty: there are none yet, or the reader is `at_end`."""
+    def take(self, limit: int = BATCH_FRAMES) -> Sequence[bytes]:
+        """The next frames, as chunks of HTTP: `limit` at most, and about BATCH_BYTES at most. Empty: none are there."""
         if self._deferred is not None and len(self._journal) > 0:
             self._decide(self._deferred)
         if self._first:
-            first, self._first = self._first[:BATCH_FRAMES], self._first[BATCH_FRAMES:]
+            first = _bounded(self._first[:limit])
+            self._first = self._first[len(first) :]
             return first
-        frames = self._journal.frames_since(self._cursor, BATCH_FRAMES)
-        self._cursor += len(frames)
+        frames = _bounded(self._journal.frames_since(self.cursor, limit))
+        self.cursor += len(frames)
         return frames
 
     def _decide(self, resume: EventId) -> None:
@@ -81,45 +82,37 @@ class Reader:
             rest = Journal(journal.run_id, journal.epoch, chars=resume.chars or 0)
             rest.append_text(journal.text[resume.chars :])
             self._first.extend(rest.frames_since(0, len(rest)))
-            self._cursor = len(journal) - 1
+            self.cursor = len(journal) - 1
+
+    @property
+    def behind(self) -> bool:
+        """Whether there is something to take."""
+        return self.cursor < len(self._journal) or bool(self._first)
 
     @property
     def at_end(self) -> bool:
         """Whether the terminal event has been taken."""
-        return self._journal.ended and not self._first and self._cursor == len(self._journal)
+        return self._journal.ended and not self.behind
 
-    def wake(self) -> None:
-        """Have `wait` return."""
-        waiter = self._waiter
-        if waiter is None:
-            self._woken = True
-        elif not waiter.done():
-            waiter.set_result(True)
-
-    async def wait(self, seconds: float) -> bool:
-        """Wait for `wake`, for `seconds` at most; False if it was not called."""
-        if self._woken:
-            self._woken = False
-            return True
-        loop = asyncio.get_running_loop()
-        waiter: asyncio.Future[bool] = loop.create_future()
-        self._waiter = waiter
-        timer = loop.call_later(seconds, _give_up, waiter)
-        try:
-            return await waiter
-        finally:
-            self._waiter = None
-            timer.cancel()
+    def follow(self, call: Callable[[], None]) -> None:
+        """From now on, and until `close`, call whenever there is more to take, as `FanOut` says. To be called once."""
+        assert self._follower is None, "a reader has one follower"
+        self._follower = call
+        self._journal.add_waker(call)
 
     def close(self) -> None:
         """Leave the answer. May be called again."""
         if not self._closed:
             self._closed = True
-            self._journal.remove_waker(self.wake)
+            if self._follower is not None:
+                self._journal.remove_waker(self._follower)
             if self._on_close is not None:
                 self._on_close()
 
 
-def _give_up(waiter: asyncio.Future[bool]) -> None:
-    if not waiter.done():
-        waiter.set_result(False)
+def _bounded(frames: Sequence[bytes]) -> Sequence[bytes]:
+    """As many of the frames as have BATCH_BYTES together; at least one if there is one."""
+    if len(frames) < 2 or sum(map(len, frames)) <= BATCH_BYTES:
+        return frames
+    fitting = sum(1 for total in accumulate(map(len, frames)) if total <= BATCH_BYTES)
+    return frames[: max(fitting, 1)]

@@ -17,6 +17,7 @@ from chatserver.services.health import Asked
 from chatserver.services.rendering import RenderingService
 from chatserver.services.search import SearchService
 from chatserver.settings import Settings
+from chatserver.web.http.fast_flush import FastFlush
 from chatserver.web.http.guards import Guards
 from chatserver.web.http.hangups import Hangups
 from chatserver.web.http.large_lists import LargeLists
@@ -46,6 +47,7 @@ class HandlerContext:
     database: Asked
     rates: RateLimiter
     hangups: Hangups
+    fast_flush: FastFlush
     large_lists: LargeLists
     draining: Callable[[], bool]
     page_folder: Path = PAGE_FOLDER

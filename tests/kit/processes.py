@@ -5,6 +5,7 @@ model that says what it is told, and clients that read.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
 from contextvars import ContextVar
@@ -18,6 +19,7 @@ from chatserver.live.run import Run
 from chatserver.live.store import RunKey
 from chatserver.metrics import Metrics
 from chatserver.providers.base import Delta, Finish, Prompt, TextDelta
+from chatserver.sse import unchunk
 from tests.kit.event_stream import Viewer
 from tests.kit.memory_store import LEASE_SECONDS, MemoryDatabase, MemoryStore
 from tests.kit.virtual_time import now, quiet
@@ -105,13 +107,15 @@ class Client(Viewer):
         self.reader = await process.open(asked.conversation_id, options)
         self.run = process.find(asked)
         self.see(self.reader.opening)
+        self._told = asyncio.Event()
+        self.reader.follow(self._told.set)
 
     def read(self) -> None:
         """See all frames that the reader can take now."""
         assert self.reader is not None
-        while frames := self.reader.take():
-            assert len(frames) <= BATCH_FRAMES
-            self.see(b"".join(frames))
+        while chunks := self.reader.take():
+            assert len(chunks) <= BATCH_FRAMES
+            self.see(b"".join(map(unchunk, chunks)))
 
     async def until(self, condition: Callable[[], bool]) -> None:
         """Read on until the condition holds."""
@@ -119,7 +123,9 @@ class Client(Viewer):
         self.read()
         while not condition():
             assert not self.reader.at_end, f"it is over: {self}"
-            await self.reader.wait(15)
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._told.wait(), 15)
+            self._told.clear()
             self.read()
 
     async def until_text(self, text: str) -> None:

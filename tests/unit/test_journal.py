@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from chatserver.live.journal import REPLAY_CHARS, Journal
-from chatserver.sse import NO_EPOCH, EventId
+from chatserver.sse import NO_EPOCH, EventId, unchunk
 from tests.kit.event_stream import Viewer
 
 RUN, OTHER_RUN = UUID(int=1), UUID(int=2)
@@ -32,7 +32,8 @@ def write(journal: Journal, kind: str, piece: str) -> None:
 
 
 def everything(journal: Journal) -> list[bytes]:
-    return list(journal.frames_since(0, len(journal)))
+    """All frames, without the header of their chunk."""
+    return list(map(unchunk, journal.frames_since(0, len(journal))))
 
 
 def test_new_journal_is_empty() -> None:
@@ -147,7 +148,7 @@ def test_frames_since_gives_what_follows_the_cursor(written: int, cursor: int, l
     journal = Journal(RUN, 1)
     for _ in range(written):
         journal.append_token("x")
-    assert list(journal.frames_since(cursor, limit)) == everything(journal)[cursor : cursor + limit]
+    assert list(map(unchunk, journal.frames_since(cursor, limit))) == everything(journal)[cursor : cursor + limit]
 
 
 def test_frames_that_were_handed_out_do_not_change() -> None:

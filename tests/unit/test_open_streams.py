@@ -1,29 +1,36 @@
-"""The open streams of a process are counted, limited, and ended at shutdown."""
+"""The open streams of a process are counted, limited, looked after, and ended at shutdown."""
 
 from __future__ import annotations
 
 import asyncio
+from contextlib import ExitStack
 
 import pytest
 
 from chatserver.errors import UnavailableError
 from chatserver.metrics import Metrics
+from chatserver.web.http import sweep
 from chatserver.web.http.open_streams import OpenStreams
-from tests.kit.virtual_time import in_virtual_time, quiet
+from tests.kit.virtual_time import in_virtual_time, now, quiet
 
 pytestmark = pytest.mark.usefixtures("no_error_is_logged")
 
 
 class Stream:
-    woken = 0
+    def __init__(self) -> None:
+        self.looks: list[float] = []
 
-    def wake(self) -> None:
-        self.woken += 1
+    def look(self, now: float) -> None:
+        self.looks.append(now)
+
+
+def open_streams(limit: int) -> OpenStreams:
+    return OpenStreams(limit, Metrics("0"), look_seconds=1.0)
 
 
 @in_virtual_time
 async def test_streams_are_counted_and_bounded() -> None:
-    streams = OpenStreams(2, Metrics("0"))
+    streams = open_streams(2)
     await streams.wait_empty()
     with streams.admitted(Stream()):
         with streams.admitted(Stream()):
@@ -39,17 +46,48 @@ async def test_streams_are_counted_and_bounded() -> None:
 
 
 @in_virtual_time
-async def test_close_wakes_streams_and_refuses_further_ones() -> None:
-    streams, one = OpenStreams(2, Metrics("0")), Stream()
+async def test_each_open_stream_is_looked_after_again_and_again() -> None:
+    streams, one, other = open_streams(2), Stream(), Stream()
+    with streams.admitted(one):
+        await asyncio.sleep(1.5)
+        with streams.admitted(other):
+            await asyncio.sleep(1.0)
+        await asyncio.sleep(1.0)
+    await asyncio.sleep(60)
+    assert (one.looks, other.looks) == ([1.0, 2.0, 3.0], [2.0])
+    with streams.admitted(other):
+        await asyncio.sleep(1.0)
+        await quiet()
+    assert len(other.looks) == 2
+
+
+@in_virtual_time
+async def test_looks_at_many_streams_take_several_turns(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However long a look takes, others get turns in between, and each stream is looked at once."""
+    monkeypatch.setattr(sweep, "SLICE_SECONDS", 0.0)
+    streams, many = open_streams(100), [Stream() for _ in range(100)]
+    with ExitStack() as stack:
+        for stream in many:
+            stack.enter_context(streams.admitted(stream))
+        streams.close()
+        at_once = sum(len(stream.looks) for stream in many)
+        assert 0 < at_once < len(many)
+        await quiet()
+        assert [len(stream.looks) for stream in many] == [1] * len(many)
+
+
+@in_virtual_time
+async def test_close_has_streams_looked_after_at_once_and_refuses_further_ones() -> None:
+    streams, one = open_streams(2), Stream()
     with streams.admitted(one):
         emptied = asyncio.ensure_future(streams.wait_empty())
         streams.draining = True
         with pytest.raises(UnavailableError), streams.admitted(Stream()):
             pass
-        assert one.woken == 0
+        assert one.looks == []
         streams.close()
         streams.close()
-        assert (one.woken > 0, streams.closing) == (True, True)
+        assert (one.looks[0], streams.closing) == (now(), True)
         await quiet()
         assert not emptied.done()
     await emptied

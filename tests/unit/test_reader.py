@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
 from dataclasses import dataclass, replace
 from typing import Any
 from uuid import UUID
@@ -15,7 +13,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 
 from chatserver import sse
 from chatserver.live.journal import REPLAY_CHARS, Journal
-from chatserver.live.reader import BATCH_FRAMES, Reader
+from chatserver.live.reader import BATCH_BYTES, BATCH_FRAMES, Reader
 from chatserver.live.replay import read_end, read_stored
 from chatserver.live.store import Ended, Stored
 from chatserver.live.terminal_events import done_event, end_of_stored, error_event, stopped_event
@@ -37,11 +35,11 @@ def join(journal: Journal, resume: EventId | None = None, *, reset: bool = False
 
 
 def take_all(reader: Reader) -> list[bytes]:
-    """All frames that the reader can take now."""
+    """All frames that the reader can take now, without the header of their chunk."""
     taken: list[bytes] = []
-    while frames := reader.take():
-        assert len(frames) <= BATCH_FRAMES
-        taken.extend(frames)
+    while chunks := reader.take():
+        assert len(chunks) <= BATCH_FRAMES
+        taken.extend(map(sse.unchunk, chunks))
     return taken
 
 
@@ -155,8 +153,8 @@ class Answer(RuleBasedStateMachine):
         assert client.reader is not None
         batch = client.reader.take()
         assert len(batch) <= BATCH_FRAMES
-        for frame in batch[:frames]:
-            client.viewer.see(frame)
+        for chunk in batch[:frames]:
+            client.viewer.see(sse.unchunk(chunk))
             self.remember(client)
         if len(batch) > frames:
             client.cut()
@@ -273,8 +271,8 @@ def test_event_id_of_an_answer_of_another_process_is_judged_later(
         owners.append_token(piece)
     resumed = join(owners)
     viewer.see(resumed.opening)
-    for frame in resumed.take()[:had]:
-        viewer.see(frame)
+    for chunk in resumed.take()[:had]:
+        viewer.see(sse.unchunk(chunk))
 
     place = Place(viewer.source.last_event_id, viewer.text, "")
     reader = join(ours, viewer.last_id)
@@ -304,9 +302,10 @@ def test_long_answer_of_another_process_comes_in_batches() -> None:
     ours.append_text(text)
     ours.end(DONE)
     while not reader.at_end:
-        frames = reader.take()
-        assert 0 < len(frames) <= BATCH_FRAMES
-        viewer.see(b"".join(frames))
+        chunks = reader.take()
+        assert 0 < len(chunks) <= BATCH_FRAMES
+        assert sum(map(len, chunks)) <= BATCH_BYTES
+        viewer.see(b"".join(map(sse.unchunk, chunks)))
     assert (viewer.text == text, viewer.ends) == (True, [DONE])
 
 
@@ -449,108 +448,53 @@ def test_client_back_at_a_run_without_an_answer_gets_its_end(ended: Ended, end: 
     assert viewer.last_id == EventId(RUN, 1, None, None)
 
 
-# --- waiting ----------------------------------------------------------------------------------------------
+# --- being called -----------------------------------------------------------------------------------------
 
 
-async def test_wake_before_the_wait_is_not_lost() -> None:
-    journal = Journal(RUN, 1)
+def test_follower_is_called_for_each_frame_until_the_reader_is_closed() -> None:
+    journal, calls = Journal(RUN, 1), []
     reader = join(journal)
     journal.append_token("a")
-    async with asyncio.timeout(PATIENCE_SECONDS):
-        assert await reader.wait(3_600)
-        assert not await reader.wait(0)
-
-
-async def test_wake_during_the_wait_ends_it() -> None:
-    journal = Journal(RUN, 1)
-    reader = join(journal)
-    loop = asyncio.get_running_loop()
-    for wake in (lambda: journal.append_token("a"), lambda: journal.end(DONE), reader.wake):
-        loop.call_soon(wake)
-        loop.call_soon(reader.wake)  # a second one before anybody could look
-        async with asyncio.timeout(PATIENCE_SECONDS):
-            assert await reader.wait(3_600)
+    reader.follow(lambda: calls.append(reader.behind))
+    assert calls == []
+    assert reader.behind
+    journal.append_token("b")
+    assert len(take_all(reader)) == 2
+    assert not reader.behind
+    journal.append_reasoning("c")
+    journal.end(DONE)
+    assert calls == [True, True, True]
     reader.close()
+    assert not reader.at_end
+    journal.reset(RUN, 2)
+    assert len(calls) == 3
 
 
-async def test_wait_without_a_wake_ends_after_its_time() -> None:
-    assert not await join(Journal(RUN, 1)).wait(0)
-
-
-@pytest.mark.parametrize("order", ["the time is over first", "the wake comes first"])
-async def test_wake_at_the_end_of_the_time_is_not_lost(order: str) -> None:
-    """Whatever `wait` returns, the reader looks again and finds the frame."""
-    journal = Journal(RUN, 1)
-    reader = join(journal)
-    loop = asyncio.get_running_loop()
-    if order == "the wake comes first":
-        loop.call_later(0, journal.append_token, "a")
-        waiting = asyncio.ensure_future(reader.wait(0))
-    else:
-        waiting = asyncio.ensure_future(reader.wait(0))
-        loop.call_soon(loop.call_later, 0, journal.append_token, "a")
-    async with asyncio.timeout(PATIENCE_SECONDS):
-        await waiting
-        while not (frames := reader.take()):
-            assert await reader.wait(3_600)
-    assert len(frames) == 1
-
-
-async def test_no_wake_is_lost_among_many_readers() -> None:
-    """Readers of every pace wait practically without a limit: with one lost wake-up, one stays behind."""
-    journal = Journal(RUN, 1)
-    expected = ""
-
-    async def read(pace: int) -> Viewer:
-        reader, viewer = join(journal), Viewer()
-        viewer.see(reader.opening)
-        with contextlib.closing(reader):
-            while not reader.at_end:
-                if frames := reader.take():
-                    viewer.see(b"".join(frames))
-                    for _ in range(pace):
-                        await asyncio.sleep(0)
-                else:
-                    assert await reader.wait(3_600)
-        return viewer
-
-    async with asyncio.timeout(PATIENCE_SECONDS), asyncio.TaskGroup() as group:
-        reading = [group.create_task(read(pace)) for pace in (0, 0, 1, 2, 3, 7)]
-        for number in range(600):
-            journal.append_token(f"{number} ")
-            expected += f"{number} "
-            for _ in range(number % 4):
-                await asyncio.sleep(0)
-        journal.end(DONE)
-    for task in reading:
-        assert (task.result().text == expected, task.result().ends) == (True, [DONE])
-
-
-async def test_cancelled_wait_leaves_the_reader_usable() -> None:
-    journal = Journal(RUN, 1)
-    reader = join(journal)
-    waiting = asyncio.ensure_future(reader.wait(3_600))
-    await asyncio.sleep(0)
-    waiting.cancel()
-    await asyncio.wait({waiting})
-    journal.append_token("a")
-    async with asyncio.timeout(PATIENCE_SECONDS):
-        assert await reader.wait(3_600)
-
-
-async def test_close_is_told_once_and_ends_all_wakes() -> None:
-    journal, left = Journal(RUN, 1), []
-    reader = Reader.join(journal, None, reset=False, on_close=lambda: left.append(True))
+def test_close_is_told_once() -> None:
+    left: list[bool] = []
+    reader = Reader.join(Journal(RUN, 1), None, reset=False, on_close=lambda: left.append(True))
+    reader.follow(lambda: None)
     reader.close()
     reader.close()
     assert left == [True]
-    journal.append_token("a")
-    assert not await reader.wait(0)
 
 
-async def test_stored_answer_is_read_without_waiting() -> None:
-    """The stream handler only waits when nothing can be taken and it is not the end."""
+@given(st.lists(st.integers(1, 2 * REPLAY_CHARS), max_size=12), st.integers(1, BATCH_FRAMES))
+def test_batch_is_bounded_in_frames_and_bytes(lengths: list[int], limit: int) -> None:
+    journal = Journal(RUN, 1)
+    for length in lengths:
+        journal.append_token("x" * length)
+    reader, taken = join(journal), 0
+    while chunks := reader.take(limit):
+        assert len(chunks) <= limit
+        assert sum(map(len, chunks)) <= BATCH_BYTES
+        taken += len(chunks)
+    assert taken == len(journal)
+
+
+def test_stored_answer_is_read_without_a_call() -> None:
     reader = read_stored(stored_answer("abc"))
-    while not reader.at_end:
+    while reader.behind:
         assert reader.take()
+    assert reader.at_end
     reader.close()

@@ -9,21 +9,23 @@ from typing import Annotated, Any, Literal
 
 import tornado.web
 from pydantic import Field
-from tornado.iostream import StreamClosedError
 
 from chatserver import sse
 from chatserver.errors import ConflictError, TryLaterError
 from chatserver.live.answers import StreamOptions, WhenBusy
-from chatserver.live.reader import BATCH_FRAMES, Reader
+from chatserver.live.reader import Reader
 from chatserver.live.store import NewMessage
 from chatserver.schema_types import Id, Wire
 from chatserver.schemas import StopAnswer, Stopped, StreamMessage
 from chatserver.web.handler_context import HandlerContext
 from chatserver.web.http.base_handler import ApiHandler
+from chatserver.web.http.fast_flush import Outlet
 from chatserver.web.http.parsing import parse_id
 from chatserver.web.http.streaming_handler import StreamingHandler
 
 logger = logging.getLogger(__name__)
+
+_PING = sse.chunk(sse.PING)
 
 
 class PostStreamQuery(Wire):
@@ -63,7 +65,8 @@ class StreamQuery(PostStreamQuery):
 class StreamHandler(StreamingHandler):
     """GET follows the answer to a message; POST adds the message first.
 
-    There is one writer, the loop in `_write_frames`. Every event wakes it, and it finds out what has happened.
+    There is one writer, `_pump`. It is called when the answer has more, and when the client takes more, and sends what
+    it can. The method that serves the request only waits for the end.
     """
 
     head = tornado.web.RequestHandler.head
@@ -71,10 +74,10 @@ class StreamHandler(StreamingHandler):
     def initialize(self, context: HandlerContext) -> None:
         super().initialize(context)
         self._reader: Reader | None = None
-
-    def wake(self) -> None:
-        if self._reader is not None:
-            self._reader.wake()
+        """Only there from the opening to the end: before and after, the pump does nothing."""
+        self._outlet: Outlet | None = None
+        self._seen_cursor = 0
+        self._silent_since = 0.0
 
     async def get(self, conversation_id: str) -> None:
         query = self.query(StreamQuery)
@@ -110,37 +113,83 @@ class StreamHandler(StreamingHandler):
     # --- the stream ---------------------------------------------------------------------------------------
 
     async def _follow(self, reader: Reader) -> None:
-        """Write the reader's frames until its end, and close it."""
-        self._reader = reader
+        """Send the reader's frames until its end, and close it."""
         with closing(reader):
+            outlet = self._begin()
+            outlet.write(sse.chunk(reader.opening))
+            self.flush()
+            loop = asyncio.get_running_loop()
+            self._silent_since = loop.time()
+            self._over = loop.create_future()
+            self._reader = reader
+            reader.follow(self._pump)
+            self._pump()
             try:
-                self._begin()
-                await self.send(reader.opening)
-                await self._write_frames(reader)
-            except StreamClosedError:
-                pass
-            except TimeoutError:
-                self.context.metrics.slow_readers.inc()
-                logger.info("a reader that took nothing for %s s is cut off", self.context.settings.slow_reader_seconds)
-                self.connection.stream.close()
+                await self._over
+            except Exception:
+                # The response has begun: it can only be cut off, so that nobody takes it for complete.
+                logger.exception("a stream is cut off")
+                self.reset()
+            finally:
+                self._reader = None
         self.end_body()
 
-    async def _write_frames(self, reader: Reader) -> None:
-        while not self.gone:
-            frames = reader.take()
-            for frame in frames:
-                await self.send(frame)
-            if frames:
-                if len(frames) >= BATCH_FRAMES:
-                    # Awaiting a flush that the socket takes at once gives other tasks no turn.
-                    await asyncio.sleep(0)
-            elif reader.at_end:
-                return
-            elif self.context.streams.closing:
-                await self.send(sse.come_back())
-                return
-            elif not await reader.wait(self.context.settings.ping_seconds):
-                await self.send(sse.PING)
+    def _pump(self) -> None:
+        """Send what the reader has, as far as the client takes it. The outlet calls again when it takes more."""
+        reader, outlet = self._reader, self._outlet
+        if reader is None or outlet is None:
+            return
+        try:
+            while reader.behind and outlet.ready() and (frames := reader.take(outlet.room)):
+                # The end of the response leaves together with the last frames.
+                outlet.expect(len(frames) + reader.at_end)
+                for frame in frames:
+                    outlet.write(frame)
+                    self.flush()
+            if self.gone or outlet.closed or reader.at_end:
+                self._stop()
+            elif self.context.streams.closing and not reader.behind:
+                outlet.write(sse.chunk(sse.come_back()))
+                self._stop()
+        except Exception as error:
+            self._stop(error)
+
+    def _stop(self, error: Exception | None = None) -> None:
+        """Have the response end."""
+        self._reader = None
+        if error is None:
+            self._over.set_result(None)
+        else:
+            self._over.set_exception(error)
+
+    def flush(self, include_footers: bool = False) -> asyncio.Future[None]:
+        if self._outlet is None:
+            return super().flush(include_footers)
+        return self._outlet.flush(include_footers)
+
+    def wake(self) -> None:
+        self._pump()
+
+    def look(self, now: float) -> None:
+        """Send a ping after silence, cut a client off that has vanished, end the stream when the process ends."""
+        reader, outlet = self._reader, self._outlet
+        if reader is None or outlet is None:
+            return
+        if self.has_vanished(now):
+            self.context.metrics.slow_readers.inc()
+            logger.info("a reader that took nothing for %s s is cut off", self.context.settings.slow_reader_seconds)
+            self.connection.stream.close()
+        elif self._seen_cursor != reader.cursor:
+            self._seen_cursor, self._silent_since = reader.cursor, now
+        elif now - self._silent_since >= self.context.settings.ping_seconds and not outlet.blocked:
+            self._silent_since = now
+            outlet.write(_PING)
+            self.flush()
+        self._pump()
+
+    def on_finish(self) -> None:
+        super().on_finish()
+        self._outlet = None
 
     # --- before the stream --------------------------------------------------------------------------------
 
@@ -161,8 +210,9 @@ class StreamHandler(StreamingHandler):
             self.write_nothing()
             return
         self.set_status(200)
-        self._begin()
-        self.write(sse.OK + sse.come_back())
+        outlet = self._begin()
+        outlet.expect(2)
+        outlet.write(sse.chunk(sse.OK + sse.come_back()))
         self.flush()
         self.end_body()
 
@@ -171,12 +221,14 @@ class StreamHandler(StreamingHandler):
         in_query = self.request.query_arguments.get("lastEventId", [b""])[-1].decode("ascii", "replace")
         return self.request.headers.get("Last-Event-ID") or in_query or None
 
-    def _begin(self) -> None:
+    def _begin(self) -> Outlet:
         self.set_header("Content-Type", "text/event-stream")
         self.set_header("Cache-Control", "no-cache, no-transform")
         # Else nginx collects events.
         self.set_header("X-Accel-Buffering", "no")
         self.begin_body()
+        self._outlet = self.context.fast_flush.outlet(self, super().flush, self._pump)
+        return self._outlet
 
 
 class StopHandler(ApiHandler):

@@ -1,4 +1,4 @@
-"""The responses of this process that are being streamed, answers and exports: their number, and their end."""
+"""The responses of this process that are being streamed, answers and exports: their number, their care, their end."""
 
 from __future__ import annotations
 
@@ -9,29 +9,35 @@ from typing import Protocol
 
 from chatserver.errors import UnavailableError
 from chatserver.metrics import Metrics
+from chatserver.web.http.sweep import Sweep
 
 
-class Wakeable(Protocol):
-    def wake(self) -> None: ...
+class OpenStream(Protocol):
+    def look(self, now: float) -> None:
+        """Do what is due: called every few moments, and once soon after `OpenStreams.close`. `now`: the loop's time."""
 
 
 class OpenStreams:
-    """At most `limit` streams. `draining`: none is added any more. `closing`: the open ones shall end."""
+    """At most `limit` streams. `draining`: none is added any more. `closing`: the open ones shall end.
 
-    def __init__(self, limit: int, metrics: Metrics) -> None:
+    Each is looked after every `look_seconds`: no stream has a timer of its own.
+    """
+
+    def __init__(self, limit: int, metrics: Metrics, *, look_seconds: float) -> None:
         self.draining = False
         self.closing = False
         self._limit = limit
         self._metrics = metrics
-        self._open: set[Wakeable] = set()
+        self._open: set[OpenStream] = set()
         self._empty = asyncio.Event()
         self._empty.set()
+        self._sweep: Sweep[OpenStream] = Sweep(self._open, lambda stream, now: stream.look(now), look_seconds)
 
     def __len__(self) -> int:
         return len(self._open)
 
     @contextmanager
-    def admitted(self, stream: Wakeable) -> Iterator[None]:
+    def admitted(self, stream: OpenStream) -> Iterator[None]:
         """Count a stream as open in here. Raises UnavailableError at the limit, and while draining."""
         if self.draining:
             raise UnavailableError("The server is shutting down")
@@ -39,6 +45,7 @@ class OpenStreams:
             raise UnavailableError("Too many streams are open")
         self._open.add(stream)
         self._empty.clear()
+        self._sweep.start()
         self._metrics.streams.set(len(self._open))
         try:
             yield
@@ -55,5 +62,4 @@ class OpenStreams:
     def close(self) -> None:
         """Tell all streams to end. `wait_empty` returns when they have."""
         self.draining = self.closing = True
-        for stream in list(self._open):
-            stream.wake()
+        self._sweep.begin_round()

@@ -146,6 +146,21 @@ class ServerStream(IOStream):
             self._look_later(self._taken_bytes(), self.io_loop.time())
         return written
 
+    def send_now(self, data: bytes) -> int:
+        """Hand bytes of a response to the socket without a buffer; how many it took.
+
+        0 if other bytes wait, the socket is full, or the connection is broken: then `write` them.
+        """
+        if self._closed or self.writing():
+            return 0
+        self._responded = True
+        try:
+            taken = self.socket.send(data)
+        except OSError:
+            return 0
+        self._written_bytes += taken
+        return taken
+
     def write_to_fd(self, data: memoryview) -> int:
         written = super().write_to_fd(data)
         self._written_bytes += written

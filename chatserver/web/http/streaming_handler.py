@@ -15,7 +15,7 @@ from chatserver.web.http.tcp_progress import progress
 
 
 class StreamingHandler(ApiHandler):
-    """There is one writer: the method that serves the request. Events call `wake`."""
+    """There is one writer. When the client has left, `wake` is called."""
 
     timed: bool = False  # its duration depends on the client
 
@@ -36,7 +36,7 @@ class StreamingHandler(ApiHandler):
         self._watch.close()
 
     def wake(self) -> None:
-        """Tell the writer that something has changed. The default does nothing, for writers that never wait long."""
+        """Tell the writer that the client has left. The default does nothing, for writers that never wait long."""
 
     @property
     def connection(self) -> HTTP1Connection:
@@ -68,19 +68,25 @@ class StreamingHandler(ApiHandler):
 
     async def send(self, data: bytes) -> None:
         """Write and flush. Raises StreamClosedError if the reader is gone or cut off, TimeoutError if it vanished."""
-        self._refuse_vanished()
+        if self.has_vanished(asyncio.get_running_loop().time()):
+            raise TimeoutError
         self.write(data)
         await self.flush()
 
-    def _refuse_vanished(self) -> None:
-        """Raise TimeoutError if the peer has vanished: it acknowledges nothing; a slow reader's kernel does."""
-        now = asyncio.get_running_loop().time()
-        if now >= self._next_look_at and not self.connection.stream.closed():
-            limit = self.context.settings.slow_reader_seconds
-            self._next_look_at = now + limit / 4
-            seen = progress(self.connection.stream.socket)
-            if seen is not None and seen.silent_seconds >= limit:
-                raise TimeoutError
+    def has_vanished(self, now: float) -> bool:
+        """Whether the peer acknowledges nothing any more; a slow reader's kernel does. Looked up now and then only.
+
+        `now`: the loop's time.
+        """
+        if now < self._next_look_at or self.connection.stream.closed():
+            return False
+        limit = self.context.settings.slow_reader_seconds
+        self._next_look_at = now + limit / 4
+        seen = progress(self.connection.stream.socket)
+        return seen is not None and seen.silent_seconds >= limit
+
+    def look(self, now: float) -> None:
+        """Called every few moments while the stream is open. The default does nothing, for writers that look."""
 
     def end_body(self) -> None:
         """End a response that is complete, or whose client is gone."""

@@ -1,0 +1,62 @@
+"""Tells the readers of a journal that there is more to read: a few at once, many in slices over several turns."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterable
+from itertools import islice
+
+# How many readers are told in one turn of the loop. Each sends at most one batch, so a turn takes about a millisecond.
+READERS_PER_TURN = 64
+
+Waker = Callable[[], None]
+
+
+class FanOut:
+    """The wakers of a journal's readers. A waker must be quick, must not raise, and must not add or remove wakers.
+
+    The first ones are called in `tell`, the others in the next turns of the loop. If `tell` is called again meanwhile,
+    another round follows when this one has ended: where answers are generated faster than they are sent, frames gather,
+    and a reader gets several at once.
+    """
+
+    def __init__(self) -> None:
+        self._wakers: dict[Waker, None] = {}
+        self._round: Iterable[Waker] | None = None
+        """Those that are still to be called."""
+        self._again = False
+
+    def __bool__(self) -> bool:
+        return bool(self._wakers)
+
+    def add(self, waker: Waker) -> None:
+        self._wakers[waker] = None
+
+    def remove(self, waker: Waker) -> None:
+        self._wakers.pop(waker, None)
+
+    def tell(self) -> None:
+        """Call all wakers."""
+        if self._round is not None:
+            self._again = True
+        elif len(self._wakers) <= READERS_PER_TURN:
+            for waker in self._wakers:
+                waker()
+        else:
+            self._round = iter(list(self._wakers))
+            self._next_slice()
+
+    def _next_slice(self) -> None:
+        assert self._round is not None
+        left = READERS_PER_TURN
+        for waker in islice(self._round, READERS_PER_TURN):
+            left -= 1
+            if waker in self._wakers:
+                waker()
+        if not left:
+            asyncio.get_running_loop().call_soon(self._next_slice)
+            return
+        self._round = None
+        if self._again:
+            self._again = False
+            self.tell()

@@ -1,0 +1,317 @@
+"""The fast way out: bytes of a response go straight to the socket.
+
+For each `flush`, Tornado makes a future and a chunk header, copies the bytes into a buffer and out of it, and asks the
+loop for a turn. That is two thirds of what sending a token costs. Here a token is one `socket.send` of bytes that were
+made once for all its readers. What the socket does not take goes Tornado's ordinary way: it waits in the stream's
+buffer, and the client is cut off if it takes nothing. So do responses over TLS, in HTTP/1.0 and to HEAD, those of a
+server that is not ours, and all of them if the setting `fast_flush` is off. Clients get the same bytes in every case.
+
+No other module touches Tornado's private parts:
+
+- `RequestHandler._headers_written`: `finish` and `send_error` look at it, and the head of a response is sent here;
+- `HTTP1Connection._pending_write`: `finish` waits for it before it reads the next request;
+- `HTTP1Connection._disconnect_on_finish`: whether the response has to say that the connection will be closed.
+
+A Tornado that has them no more is noticed when this module is imported; then everything goes the ordinary way.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from asyncio import Future
+from collections.abc import Callable
+from typing import Protocol
+
+from tornado.http1connection import HTTP1Connection
+from tornado.httputil import HTTPServerRequest
+from tornado.web import RequestHandler
+
+from chatserver import sse
+from chatserver.web.http.server_stream import ServerStream
+
+SUPPORTED = (
+    {"_pending_write", "_disconnect_on_finish"} <= set(HTTP1Connection.__init__.__code__.co_names)
+    and "_headers_written" in RequestHandler.flush.__code__.co_names
+    and "_pending_write" in HTTP1Connection.finish.__code__.co_names
+)
+
+# How many chunks leave together, at most.
+BATCH_CHUNKS = 64
+# How many responses go on at the end of one turn of the loop; the others follow in the next.
+RESPONSES_PER_TURN = 64
+_LAST_CHUNK = b"0\r\n\r\n"
+
+
+class Outlet(Protocol):
+    """How the chunks of one response get to its client. `on_ready` is called as `ready` says."""
+
+    room: int
+    """How many chunks are to be written, at most, before `ready` is asked again."""
+
+    @property
+    def blocked(self) -> bool:
+        """Whether the socket is full."""
+
+    @property
+    def closed(self) -> bool:
+        """Whether the connection is closed."""
+
+    def ready(self) -> bool:
+        """Whether chunks can be written now. If not, `on_ready` is called when they can, unless the client leaves."""
+
+    def expect(self, flushes: int) -> None:
+        """So many flushes follow directly: their chunks may leave together, with the last of them."""
+
+    def write(self, chunk: bytes) -> None:
+        """Add a chunk, with its header, to what is flushed next."""
+
+    def flush(self, last: bool) -> Future[None]:
+        """Send what was written, and if it is the last, the end of the response. Done when the socket has taken it."""
+
+
+class FastFlush:
+    """The ways out of a process's responses. `enabled`: the setting."""
+
+    def __init__(self, *, enabled: bool) -> None:
+        self._enabled = enabled and SUPPORTED
+        self._turns = LoopTurns()
+
+    def outlet(
+        self, handler: RequestHandler, flush: Callable[[bool], Future[None]], on_ready: Callable[[], None]
+    ) -> Outlet:
+        """The way of a response in chunks whose headers are set. `flush`: Tornado's own, of the handler."""
+        direct = self._direct(handler.request)
+        if direct is None:
+            return _OrdinaryOutlet(self._turns, handler, flush, on_ready)
+        return _FastOutlet(self._turns, handler, *direct, on_ready)
+
+    def respond(self, request: HTTPServerRequest, response: bytes) -> Future[None] | None:
+        """Send a whole response, and let the connection serve its next request. Done when the socket has taken it.
+
+        `response` is all of it: status line, headers with a Content-Length, body. None: nothing was sent, and it has to
+        go the ordinary way.
+        """
+        direct = self._direct(request)
+        if direct is None:
+            return None
+        connection, stream = direct
+        sent = _send(connection, stream, response)
+        connection.finish()
+        return sent if sent is not None else self._turns.done
+
+    def closes(self, request: HTTPServerRequest) -> bool:
+        """Whether the response has to say `Connection: close`, because the request asked for it."""
+        connection = request.connection
+        return isinstance(connection, HTTP1Connection) and connection._disconnect_on_finish
+
+    def _direct(self, request: HTTPServerRequest) -> tuple[HTTP1Connection, ServerStream] | None:
+        """The connection to which a response can be sent directly."""
+        connection = request.connection
+        if (
+            self._enabled
+            and isinstance(connection, HTTP1Connection)
+            and isinstance(connection.stream, ServerStream)
+            and request.version == "HTTP/1.1"
+            and request.method != "HEAD"
+        ):
+            return connection, connection.stream
+        return None
+
+
+class LoopTurns:
+    """The turns of the loop: a response uses each once, and what it has more waits for the end of the turn."""
+
+    def __init__(self) -> None:
+        self._number = 0
+        self._ends_soon = False
+        self._waiting: list[Callable[[], None]] = []
+        self._done: Future[None] | None = None
+
+    @property
+    def done(self) -> Future[None]:
+        """A future that is done."""
+        if self._done is None:
+            self._done = asyncio.get_running_loop().create_future()
+            self._done.set_result(None)
+        return self._done
+
+    def present(self) -> int:
+        """The number of the present turn."""
+        if not self._ends_soon:
+            self._ends_soon = True
+            asyncio.get_running_loop().call_soon(self._end)
+        return self._number
+
+    def is_present(self, number: int) -> bool:
+        return number == self._number
+
+    def at_end(self, call: Callable[[], None]) -> None:
+        """Call at the end of the present turn. `call` must not raise."""
+        self.present()
+        self._waiting.append(call)
+
+    def _end(self) -> None:
+        self._number += 1
+        self._ends_soon = False
+        calls, self._waiting = self._waiting[:RESPONSES_PER_TURN], self._waiting[RESPONSES_PER_TURN:]
+        if self._waiting:
+            self.present()
+        for call in calls:
+            call()
+
+
+class _FastOutlet:
+    """Sends once in each turn of the loop: the first chunk at once, and what comes behind it at the end of the turn."""
+
+    __slots__ = (
+        "_chunks",
+        "_connection",
+        "_expected",
+        "_is_asked",
+        "_on_ready",
+        "_stream",
+        "_turn",
+        "_turns",
+        "blocked",
+        "room",
+    )
+
+    def __init__(
+        self,
+        turns: LoopTurns,
+        handler: RequestHandler,
+        connection: HTTP1Connection,
+        stream: ServerStream,
+        on_ready: Callable[[], None],
+    ) -> None:
+        self.room = BATCH_CHUNKS
+        self.blocked = False
+        self._turns = turns
+        self._connection = connection
+        self._stream = stream
+        self._on_ready = on_ready
+        self._turn = -1
+        self._expected = 0
+        self._is_asked = False
+        self._chunks = [_head(handler, connection)]
+        handler._headers_written = True
+
+    @property
+    def closed(self) -> bool:
+        return self._stream.closed()
+
+    def ready(self) -> bool:
+        if self.blocked:
+            return False
+        if not self._turns.is_present(self._turn):
+            return True
+        if not self._is_asked:
+            self._is_asked = True
+            self._turns.at_end(self._turn_ended)
+        return False
+
+    def _turn_ended(self) -> None:
+        self._is_asked = False
+        self._on_ready()
+
+    def expect(self, flushes: int) -> None:
+        self._expected = flushes
+
+    def write(self, chunk: bytes) -> None:
+        self._chunks.append(chunk)
+
+    def flush(self, last: bool) -> Future[None]:
+        self._expected -= 1
+        if last:
+            self._chunks.append(_LAST_CHUNK)
+        elif self._expected > 0:
+            return self._turns.done
+        chunks, self._chunks = self._chunks, []
+        self._turn = self._turns.present()
+        waiting = _send(self._connection, self._stream, chunks[0] if len(chunks) == 1 else b"".join(chunks))
+        if waiting is None:
+            return self._turns.done
+        self.blocked = True
+        waiting.add_done_callback(self._drained)
+        return waiting
+
+    def _drained(self, _: Future[None]) -> None:
+        self.blocked = False
+        self._on_ready()
+
+
+class _OrdinaryOutlet:
+    """Writes chunk by chunk by Tornado's own `flush`."""
+
+    def __init__(
+        self,
+        turns: LoopTurns,
+        handler: RequestHandler,
+        flush: Callable[[bool], Future[None]],
+        on_ready: Callable[[], None],
+    ) -> None:
+        self.room = 1
+        self.blocked = False
+        self._turns = turns
+        self._handler = handler
+        self._flush = flush
+        self._on_ready = on_ready
+        self._in_turn = 0
+
+    @property
+    def closed(self) -> bool:
+        connection = self._handler.request.connection
+        return isinstance(connection, HTTP1Connection) and connection.stream.closed()
+
+    def ready(self) -> bool:
+        if self._in_turn == BATCH_CHUNKS:
+            self._in_turn += 1
+            self._turns.at_end(self._turn_ended)
+        return not self.blocked and self._in_turn < BATCH_CHUNKS
+
+    def _turn_ended(self) -> None:
+        self._in_turn = 0
+        self._on_ready()
+
+    def expect(self, flushes: int) -> None:
+        pass
+
+    def write(self, chunk: bytes) -> None:
+        self._handler.write(sse.unchunk(chunk))
+
+    def flush(self, last: bool) -> Future[None]:
+        self._in_turn += 1
+        flushed = self._flush(last)
+        if not flushed.done():
+            self.blocked = True
+            flushed.add_done_callback(self._drained)
+        return flushed
+
+    def _drained(self, _: Future[None]) -> None:
+        self.blocked = False
+        self._on_ready()
+
+
+def _send(connection: HTTP1Connection, stream: ServerStream, data: bytes) -> Future[None] | None:
+    """Send bytes of a response as they are. None: the socket has taken all; otherwise done when it has."""
+    taken = stream.send_now(data)
+    if taken == len(data):
+        return None
+    if stream.closed():
+        return connection.write(b"")  # fails as for every response
+    waiting = stream.write(memoryview(data)[taken:])
+    connection._pending_write = waiting
+    return waiting
+
+
+def _head(handler: RequestHandler, connection: HTTP1Connection) -> bytes:
+    """The head of a response in chunks, as Tornado writes it."""
+    headers = handler._headers
+    if connection._disconnect_on_finish:
+        headers["Connection"] = "close"
+    headers["Transfer-Encoding"] = "chunked"
+    lines = [f"HTTP/1.1 {handler.get_status()} {handler._reason}", *(f"{n}: {v}" for n, v in headers.get_all())]
+    head = "\r\n".join(lines)
+    if head.count("\r") != len(lines) - 1 or head.count("\n") != len(lines) - 1:
+        raise ValueError("a header contains a line end")
+    return (head + "\r\n\r\n").encode("latin1")
