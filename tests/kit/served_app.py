@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -15,6 +16,9 @@ from chatserver.web.http.server import Server
 from tests.kit.http_client import Client
 from tests.kit.waiting import PATIENCE_SECONDS
 
+DEFAULTS: dict[str, Any] = {}
+"""Settings of all servers that do not have others."""
+
 
 class Served(Client):
     """A client whose server is at hand as `app`."""
@@ -25,11 +29,18 @@ class Served(Client):
 
 
 @asynccontextmanager
-async def serving(url: str, *, connections: int | None = None, **settings: Any) -> AsyncIterator[Served]:
-    """A client of a server that runs in this loop, on the database at `url`. `connections`: the most of them."""
-    app = App(Settings(**settings), url, {})
+async def serving(
+    url: str, *, connections: int | None = None, send_buffer: int | None = None, **settings: Any
+) -> AsyncIterator[Served]:
+    """A client of a server that runs in this loop, on the database at `url`.
+
+    `connections`: the most of them. `send_buffer`: how many bytes the system is to keep for a client, about.
+    """
+    app = App(Settings(**{**DEFAULTS, **settings}), url, {})
     server = Server(app.web, settings=app.settings, metrics=app.metrics, limit=connections)
     sockets = bind_sockets(0, "127.0.0.1")
+    if send_buffer is not None:  # connections inherit it
+        sockets[0].setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, send_buffer)
     server.add_sockets(sockets)
     client = Served(sockets[0].getsockname()[1], app)
     try:

@@ -16,6 +16,7 @@ from tornado.web import Application
 from chatserver.app import App
 from chatserver.settings import Settings
 from chatserver.web.http.server import Server
+from tests.kit import served_app
 from tests.kit.http_client import Client, Response
 
 
@@ -25,6 +26,17 @@ def pytest_collection_finish() -> None:
     pytest-tornasync asks, to restore it after each test; `AsyncHTTPTestCase` drops it, and nobody would close it.
     """
     asyncio.set_event_loop(None)
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """The tests of streams run with both ways out: straight to the socket, and Tornado's own."""
+    if metafunc.module.__name__.rpartition(".")[2].startswith("test_stream_"):
+        metafunc.parametrize("way_out", ["fast", "ordinary"], indirect=True)
+
+
+@pytest.fixture(autouse=True)
+def way_out(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(served_app.DEFAULTS, "fast_flush", getattr(request, "param", "fast") == "fast")
 
 
 class Api:
