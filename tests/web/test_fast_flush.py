@@ -24,7 +24,6 @@ from chatserver.web.http.application import Application
 from chatserver.web.http.body_limits import Bodies
 from chatserver.web.http.fast_flush import FastFlush
 from chatserver.web.http.server import Server
-from chatserver.web.http.server_stream import ServerStream
 from tests.kit.event_stream import text_of
 from tests.kit.http_client import Client, stream_path
 from tests.kit.http_connection import Connection
@@ -229,9 +228,9 @@ async def test_tokens_of_one_turn_leave_in_two_sends(database_url: str, monkeypa
         await model.call()
         (run,) = client.app.answers
         sends: list[bytes] = []
-        send_now = ServerStream.send_now
+        send_now = fast_flush._send_now
         monkeypatch.setattr(
-            ServerStream, "send_now", lambda stream, data: (sends.append(data), send_now(stream, data))[1]
+            fast_flush, "_send_now", lambda stream, data: (sends.append(data), send_now(stream, data))[1]
         )
         for number in range(10):
             run.journal.append_token(str(number))

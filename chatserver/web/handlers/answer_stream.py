@@ -124,6 +124,7 @@ class StreamHandler(StreamingHandler):
             self._reader = reader
             reader.follow(self._pump)
             self._pump()
+            self.look(loop.time())
             try:
                 await self._over
             except Exception:
@@ -140,16 +141,15 @@ class StreamHandler(StreamingHandler):
         if reader is None or outlet is None:
             return
         try:
-            while reader.behind and outlet.ready() and (frames := reader.take(outlet.room)):
+            more = True
+            while more and outlet.ready() and (frames := reader.take(outlet.room)):
+                more = reader.behind
                 # The end of the response leaves together with the last frames.
-                outlet.expect(len(frames) + reader.at_end)
+                outlet.expected = len(frames) if more or not reader.at_end else len(frames) + 1
                 for frame in frames:
                     outlet.write(frame)
                     self.flush()
-            if self.gone or outlet.closed or reader.at_end:
-                self._stop()
-            elif self.context.streams.closing and not reader.behind:
-                outlet.write(sse.chunk(sse.come_back()))
+            if reader.at_end:
                 self._stop()
         except Exception as error:
             self._stop(error)
@@ -168,24 +168,29 @@ class StreamHandler(StreamingHandler):
         return self._outlet.flush(include_footers)
 
     def wake(self) -> None:
-        self._pump()
+        if self._reader is not None:
+            self._stop()
 
     def look(self, now: float) -> None:
-        """Send a ping after silence, cut a client off that has vanished, end the stream when the process ends."""
+        """Send a ping after silence, cut a client off that has vanished, send it away when the process ends."""
         reader, outlet = self._reader, self._outlet
         if reader is None or outlet is None:
             return
-        if self.has_vanished(now):
+        if self.gone or outlet.closed:
+            self._stop()
+        elif self.has_vanished(now):
             self.context.metrics.slow_readers.inc()
             logger.info("a reader that took nothing for %s s is cut off", self.context.settings.slow_reader_seconds)
             self.connection.stream.close()
+        elif self.context.streams.closing and not reader.behind:
+            outlet.write(sse.chunk(sse.come_back()))
+            self._stop()
         elif self._seen_cursor != reader.cursor:
             self._seen_cursor, self._silent_since = reader.cursor, now
         elif now - self._silent_since >= self.context.settings.ping_seconds and not outlet.blocked:
             self._silent_since = now
             outlet.write(_PING)
             self.flush()
-        self._pump()
 
     def on_finish(self) -> None:
         super().on_finish()
@@ -211,7 +216,7 @@ class StreamHandler(StreamingHandler):
             return
         self.set_status(200)
         outlet = self._begin()
-        outlet.expect(2)
+        outlet.expected = 2
         outlet.write(sse.chunk(sse.OK + sse.come_back()))
         self.flush()
         self.end_body()

@@ -10,7 +10,8 @@ No other module touches Tornado's private parts:
 
 - `RequestHandler._headers_written`: `finish` and `send_error` look at it, and the head of a response is sent here;
 - `HTTP1Connection._pending_write`: `finish` waits for it before it reads the next request;
-- `HTTP1Connection._disconnect_on_finish`: whether the response has to say that the connection will be closed.
+- `HTTP1Connection._disconnect_on_finish`: whether the response has to say that the connection will be closed;
+- `IOStream._closed` and `_write_buffer._size`: whether the connection is closed, and how many bytes wait to be sent.
 
 A Tornado that has them no more is noticed when this module is imported; then everything goes the ordinary way.
 """
@@ -20,10 +21,12 @@ from __future__ import annotations
 import asyncio
 from asyncio import Future
 from collections.abc import Callable
+from functools import cached_property
 from typing import Protocol
 
 from tornado.http1connection import HTTP1Connection
 from tornado.httputil import HTTPServerRequest
+from tornado.iostream import BaseIOStream, _StreamBuffer
 from tornado.web import RequestHandler
 
 from chatserver import sse
@@ -33,6 +36,8 @@ SUPPORTED = (
     {"_pending_write", "_disconnect_on_finish"} <= set(HTTP1Connection.__init__.__code__.co_names)
     and "_headers_written" in RequestHandler.flush.__code__.co_names
     and "_pending_write" in HTTP1Connection.finish.__code__.co_names
+    and {"_closed", "_write_buffer"} <= set(BaseIOStream.__init__.__code__.co_names)
+    and "_size" in _StreamBuffer.__init__.__code__.co_names
 )
 
 # How many chunks leave together, at most.
@@ -46,11 +51,11 @@ class Outlet(Protocol):
     """How the chunks of one response get to its client. `on_ready` is called as `ready` says."""
 
     room: int
-    """How many chunks are to be written, at most, before `ready` is asked again."""
-
-    @property
-    def blocked(self) -> bool:
-        """Whether the socket is full."""
+    """How many chunks may be written, at most, before `ready` is asked again."""
+    blocked: bool
+    """Whether the socket is full."""
+    expected: int
+    """So many flushes follow directly: their chunks may leave together, with the last of them."""
 
     @property
     def closed(self) -> bool:
@@ -58,9 +63,6 @@ class Outlet(Protocol):
 
     def ready(self) -> bool:
         """Whether chunks can be written now. If not, `on_ready` is called when they can, unless the client leaves."""
-
-    def expect(self, flushes: int) -> None:
-        """So many flushes follow directly: their chunks may leave together, with the last of them."""
 
     def write(self, chunk: bytes) -> None:
         """Add a chunk, with its header, to what is flushed next."""
@@ -95,9 +97,11 @@ class FastFlush:
         if direct is None:
             return None
         connection, stream = direct
-        sent = _send(connection, stream, response)
+        stream.responded = True
+        taken = _send_now(stream, response)
+        sent = self._turns.done if taken == len(response) else _send_later(connection, stream, response, taken)
         connection.finish()
-        return sent if sent is not None else self._turns.done
+        return sent
 
     def closes(self, request: HTTPServerRequest) -> bool:
         """Whether the response has to say `Connection: close`, because the request asked for it."""
@@ -122,40 +126,35 @@ class LoopTurns:
     """The turns of the loop: a response uses each once, and what it has more waits for the end of the turn."""
 
     def __init__(self) -> None:
-        self._number = 0
-        self._ends_soon = False
+        self.number = 0
+        self.ends_soon = False
+        """Whether the end of the present turn will be noticed."""
         self._waiting: list[Callable[[], None]] = []
-        self._done: Future[None] | None = None
 
-    @property
+    @cached_property
     def done(self) -> Future[None]:
         """A future that is done."""
-        if self._done is None:
-            self._done = asyncio.get_running_loop().create_future()
-            self._done.set_result(None)
-        return self._done
+        done: Future[None] = asyncio.get_running_loop().create_future()
+        done.set_result(None)
+        return done
 
-    def present(self) -> int:
-        """The number of the present turn."""
-        if not self._ends_soon:
-            self._ends_soon = True
+    def notice_end(self) -> None:
+        """Notice the end of the present turn."""
+        if not self.ends_soon:
+            self.ends_soon = True
             asyncio.get_running_loop().call_soon(self._end)
-        return self._number
-
-    def is_present(self, number: int) -> bool:
-        return number == self._number
 
     def at_end(self, call: Callable[[], None]) -> None:
         """Call at the end of the present turn. `call` must not raise."""
-        self.present()
+        self.notice_end()
         self._waiting.append(call)
 
     def _end(self) -> None:
-        self._number += 1
-        self._ends_soon = False
+        self.number += 1
+        self.ends_soon = False
         calls, self._waiting = self._waiting[:RESPONSES_PER_TURN], self._waiting[RESPONSES_PER_TURN:]
         if self._waiting:
-            self.present()
+            self.notice_end()
         for call in calls:
             call()
 
@@ -166,14 +165,15 @@ class _FastOutlet:
     __slots__ = (
         "_chunks",
         "_connection",
-        "_expected",
         "_is_asked",
         "_on_ready",
         "_stream",
         "_turn",
         "_turns",
         "blocked",
+        "expected",
         "room",
+        "write",
     )
 
     def __init__(
@@ -186,15 +186,17 @@ class _FastOutlet:
     ) -> None:
         self.room = BATCH_CHUNKS
         self.blocked = False
+        self.expected = 0
         self._turns = turns
         self._connection = connection
         self._stream = stream
         self._on_ready = on_ready
         self._turn = -1
-        self._expected = 0
         self._is_asked = False
         self._chunks = [_head(handler, connection)]
+        self.write = self._chunks.append
         handler._headers_written = True
+        stream.responded = True
 
     @property
     def closed(self) -> bool:
@@ -203,7 +205,7 @@ class _FastOutlet:
     def ready(self) -> bool:
         if self.blocked:
             return False
-        if not self._turns.is_present(self._turn):
+        if self._turn != self._turns.number:
             return True
         if not self._is_asked:
             self._is_asked = True
@@ -214,26 +216,25 @@ class _FastOutlet:
         self._is_asked = False
         self._on_ready()
 
-    def expect(self, flushes: int) -> None:
-        self._expected = flushes
-
-    def write(self, chunk: bytes) -> None:
-        self._chunks.append(chunk)
-
     def flush(self, last: bool) -> Future[None]:
-        self._expected -= 1
+        turns, chunks = self._turns, self._chunks
+        self.expected -= 1
         if last:
-            self._chunks.append(_LAST_CHUNK)
-        elif self._expected > 0:
-            return self._turns.done
-        chunks, self._chunks = self._chunks, []
-        self._turn = self._turns.present()
-        waiting = _send(self._connection, self._stream, chunks[0] if len(chunks) == 1 else b"".join(chunks))
-        if waiting is None:
-            return self._turns.done
+            chunks.append(_LAST_CHUNK)
+        elif self.expected > 0:
+            return turns.done
+        data = chunks[0] if len(chunks) == 1 else b"".join(chunks)
+        chunks.clear()
+        self._turn = turns.number
+        if not turns.ends_soon:
+            turns.notice_end()
+        taken = _send_now(self._stream, data)
+        if taken == len(data):
+            return turns.done
         self.blocked = True
-        waiting.add_done_callback(self._drained)
-        return waiting
+        sent = _send_later(self._connection, self._stream, data, taken)
+        sent.add_done_callback(self._drained)
+        return sent
 
     def _drained(self, _: Future[None]) -> None:
         self.blocked = False
@@ -250,7 +251,7 @@ class _OrdinaryOutlet:
         flush: Callable[[bool], Future[None]],
         on_ready: Callable[[], None],
     ) -> None:
-        self.room = 1
+        self.room = self.expected = 1
         self.blocked = False
         self._turns = turns
         self._handler = handler
@@ -273,9 +274,6 @@ class _OrdinaryOutlet:
         self._in_turn = 0
         self._on_ready()
 
-    def expect(self, flushes: int) -> None:
-        pass
-
     def write(self, chunk: bytes) -> None:
         self._handler.write(sse.unchunk(chunk))
 
@@ -292,16 +290,24 @@ class _OrdinaryOutlet:
         self._on_ready()
 
 
-def _send(connection: HTTP1Connection, stream: ServerStream, data: bytes) -> Future[None] | None:
-    """Send bytes of a response as they are. None: the socket has taken all; otherwise done when it has."""
-    taken = stream.send_now(data)
-    if taken == len(data):
-        return None
+def _send_now(stream: ServerStream, data: bytes) -> int:
+    """Hand bytes to the socket; how many it took. 0 if others wait, the socket is full, or the connection is broken."""
+    if stream._closed or stream._write_buffer._size:
+        return 0
+    try:
+        taken = stream.socket.send(data)
+    except OSError:
+        return 0
+    stream.written_bytes += taken
+    return taken
+
+
+def _send_later(connection: HTTP1Connection, stream: ServerStream, data: bytes, taken: int) -> Future[None]:
+    """Have Tornado send all but the first `taken` bytes. Done when the socket has taken them."""
     if stream.closed():
-        return connection.write(b"")  # fails as for every response
-    waiting = stream.write(memoryview(data)[taken:])
-    connection._pending_write = waiting
-    return waiting
+        return connection.write(b"")  # it fails as for every response
+    sent = connection._pending_write = stream.write(memoryview(data)[taken:])
+    return sent
 
 
 def _head(handler: RequestHandler, connection: HTTP1Connection) -> bytes:

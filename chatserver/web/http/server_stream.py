@@ -73,8 +73,10 @@ class ServerStream(IOStream):
         """The request line of the present request, as far as it is known."""
         self._began = 0.0
         self._reading_head = False
-        self._responded = False
-        self._written_bytes = 0
+        self.responded = False
+        """Whether the response to the present request has begun."""
+        self.written_bytes = 0
+        """How much the kernel has taken, also of what was not sent by `write`."""
         self._look: asyncio.TimerHandle | None = None
         """Looks whether the client takes what was written. Only there while some of it waits."""
 
@@ -88,7 +90,7 @@ class ServerStream(IOStream):
         if self.closed():
             # Requests that lie in the buffer behind the last one must not be carried out.
             raise StreamClosedError
-        self.refusal, self._line, self._reading_head, self._responded = MALFORMED, b"", True, False
+        self.refusal, self._line, self._reading_head, self.responded = MALFORMED, b"", True, False
         self._began = self.io_loop.time()
         head: Future[bytes] = Future()
         if self._is_new:
@@ -140,36 +142,21 @@ class ServerStream(IOStream):
             self.lingers = True
             data = self._response(self.refusal)
         elif data != _CONTINUE:
-            self._responded = True
+            self.responded = True
         written = super().write(data)
         if self._look is None and self.writing():
             self._look_later(self._taken_bytes(), self.io_loop.time())
         return written
 
-    def send_now(self, data: bytes) -> int:
-        """Hand bytes of a response to the socket without a buffer; how many it took.
-
-        0 if other bytes wait, the socket is full, or the connection is broken: then `write` them.
-        """
-        if self._closed or self.writing():
-            return 0
-        self._responded = True
-        try:
-            taken = self.socket.send(data)
-        except OSError:
-            return 0
-        self._written_bytes += taken
-        return taken
-
     def write_to_fd(self, data: memoryview) -> int:
         written = super().write_to_fd(data)
-        self._written_bytes += written
+        self.written_bytes += written
         return written
 
     def _taken_bytes(self) -> int:
         """How much the client has taken: what it acknowledged, if the kernel knows, or what the kernel took for it."""
         seen = progress(self.socket)
-        return self._written_bytes if seen is None else seen.acknowledged_bytes
+        return self.written_bytes if seen is None else seen.acknowledged_bytes
 
     def _look_later(self, taken_bytes: int, since: float) -> None:
         """Look again soon. The client has taken nothing but `taken_bytes` since then."""
@@ -194,9 +181,9 @@ class ServerStream(IOStream):
         super().write(self._response(refusal))
 
     def _response(self, refusal: Refusal) -> bytes:
-        if self._responded:
+        if self.responded:
             return b""
-        self._responded = True
+        self.responded = True
         line = parse_request_line(self._line)
         self._on_refusal(line, refusal)
         return refuse(refusal, line, self.io_loop.time() - self._began)
