@@ -93,7 +93,7 @@ async def test_hangups_keep_contract_and_stay_closed() -> None:
         await check_start_stop(
             BackgroundService(
                 make=Hangups,
-                start=lambda hangups: stack.enter_context(hangups.watched(ours, lambda: None)),
+                start=lambda hangups: hangups.watch(ours, lambda: None),
                 stop=lambda hangups: hangups.close(),
                 runs=lambda _: open_files("anon_inode:[eventpoll]") > before,
                 restarts=False,

@@ -9,9 +9,11 @@ from typing import Any
 
 import pytest
 
-from chatserver.web.http import server_stream
+from chatserver.web.http import server_stream, streaming_handler
+from chatserver.web.http.tcp_progress import Progress
 from tests.kit.http_client import Client
 from tests.kit.http_connection import Connection
+from tests.kit.model_server import ModelServer
 from tests.kit.served_app import Served, serving
 from tests.kit.waiting import eventually
 
@@ -20,9 +22,9 @@ LONG = 8_000_000
 SLOW_SECONDS = 1.0
 
 
-def impatient(url: str) -> AbstractAsyncContextManager[Served]:
+def impatient(url: str, **settings: Any) -> AbstractAsyncContextManager[Served]:
     bounds: dict[str, Any] = {"max_message_chars": LONG, "max_body_bytes": LONG + 1_000}
-    return serving(url, slow_reader_seconds=SLOW_SECONDS, **bounds)
+    return serving(url, slow_reader_seconds=SLOW_SECONDS, **bounds, **settings)
 
 
 async def edited(client: Client, **headers: str) -> Connection:
@@ -74,6 +76,22 @@ async def test_client_that_reads_on_gets_the_whole_resource(
             received += len(await connection.read(LONG // 16))
         assert received + len(await connection.read()) > 2 * LONG
         assert client.app.metrics.slow_readers._value.get() == 0
+
+
+async def test_reader_of_an_answer_that_has_vanished_is_cut_off(
+    module_database_url: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Its kernel acknowledges nothing, although little enough was sent for the buffers to take it."""
+    async with ModelServer() as model, impatient(module_database_url, **model.settings) as client:
+        caplog.set_level(logging.INFO, "chatserver.web")
+        conversation = await client.conversation()
+        stream = await client.stream(conversation, await client.say(conversation, "x"))
+        await stream.opened()
+        assert len(client.app.streams) == 1
+        monkeypatch.setattr(streaming_handler, "progress", lambda _: Progress(0, SLOW_SECONDS))
+        await eventually(lambda: len(client.app.streams) == 0)
+        assert client.app.metrics.slow_readers._value.get() == 1
+        assert caplog.messages == [f"a reader that took nothing for {SLOW_SECONDS} s is cut off"]
 
 
 async def test_connection_without_anything_to_write_is_kept(module_database_url: str) -> None:

@@ -6,9 +6,11 @@ import asyncio
 import logging
 from contextlib import closing
 from typing import Annotated, Any, Literal
+from uuid import UUID
 
 import tornado.web
 from pydantic import Field
+from tornado.httputil import HTTPHeaders
 
 from chatserver import sse
 from chatserver.errors import ConflictError, TryLaterError
@@ -80,35 +82,42 @@ class StreamHandler(StreamingHandler):
         self._silent_since = 0.0
 
     async def get(self, conversation_id: str) -> None:
+        options = self._options()
+        if options.resume is not None and options.resume.terminal:
+            self.write_nothing()
+            return
+        with self.context.streams.admitted(self):
+            reader = await self.context.answers.open(self.actor.companies, parse_id(conversation_id), options)
+            await self._follow(reader)
+
+    def _options(self) -> StreamOptions:
         query = self.query(StreamQuery)
         last_event_id = self._last_event_id()
         resume = None if last_event_id is None else sse.parse_event_id(last_event_id)
-        if resume is not None and resume.terminal:
-            self.write_nothing()
-            return
-        options = StreamOptions(
+        return StreamOptions(
             trigger_id=query.trigger_message_id,
             resume=resume,
             reset=last_event_id is not None and resume is None,
             when_busy=query.when_busy,
             continues=query.on_disconnect == "continue",
         )
-        with self.context.streams.admitted(self):
-            reader = await self.context.answers.open(self.actor.companies, parse_id(conversation_id), options)
-            await self._follow(reader)
 
     async def post(self, conversation_id: str) -> None:
+        with self.context.streams.admitted(self):
+            await self._follow(await self._send(parse_id(conversation_id)))
+
+    async def _send(self, conversation_id: UUID) -> Reader:
+        """Add the message; a reader of its answer."""
         query = self.query(PostStreamQuery)
         message = self.message_body(StreamMessage)
-        with self.context.streams.admitted(self):
-            reader, trigger_id = await self.context.answers.send(
-                self.actor.companies,
-                parse_id(conversation_id),
-                NewMessage(message.content, message.agent_id, self.idempotency_key()),
-                StreamOptions(when_busy=query.when_busy, continues=query.on_disconnect == "continue"),
-            )
-            self.set_header("X-Trigger-Message-Id", str(trigger_id))
-            await self._follow(reader)
+        reader, trigger_id = await self.context.answers.send(
+            self.actor.companies,
+            conversation_id,
+            NewMessage(message.content, message.agent_id, self.idempotency_key()),
+            StreamOptions(when_busy=query.when_busy, continues=query.on_disconnect == "continue"),
+        )
+        self.set_header("X-Trigger-Message-Id", str(trigger_id))
+        return reader
 
     # --- the stream ---------------------------------------------------------------------------------------
 
@@ -118,6 +127,7 @@ class StreamHandler(StreamingHandler):
             outlet = self._begin()
             outlet.write(sse.chunk(reader.opening))
             self.flush()
+            self._let_heads_go()
             loop = asyncio.get_running_loop()
             self._silent_since = loop.time()
             self._over = loop.create_future()
@@ -134,6 +144,13 @@ class StreamHandler(StreamingHandler):
             finally:
                 self._reader = None
         self.end_body()
+
+    def _let_heads_go(self) -> None:
+        """Keep nothing of the heads of request and response that is not needed: a stream may last for hours."""
+        self.request.headers.clear()
+        kept = {name: value for name, value in self._headers.get_all() if name == "Connection"}
+        self._headers = HTTPHeaders(kept)
+        self._break_cycles()
 
     def _pump(self) -> None:
         """Send what the reader has, as far as the client takes it. The outlet calls again when it takes more."""

@@ -10,8 +10,7 @@ import asyncio
 import contextlib
 import select
 import socket
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 
 _SUPPORTED = hasattr(select, "epoll")
 
@@ -24,28 +23,27 @@ class Hangups:
         self._closed = False
         self._callbacks: dict[int, Callable[[], None]] = {}
 
-    @contextmanager
-    def watched(self, peer: socket.socket, on_hangup: Callable[[], None]) -> Iterator[None]:
-        """Within this context, `on_hangup` is called once if the peer closes its side or resets the connection.
+    def watch(self, peer: socket.socket, on_hangup: Callable[[], None]) -> None:
+        """From now on, call `on_hangup` once if the peer closes its side or resets the connection.
 
-        No effect after `close`.
+        Whoever watches a peer has to `unwatch` it. No effect after `close`.
         """
-        if not _SUPPORTED or self._closed or peer.fileno() < 0:
-            yield
-            return
         number = peer.fileno()
-        epoll = self._ensure_epoll()
+        if not _SUPPORTED or self._closed or number < 0:
+            return
         with contextlib.suppress(FileExistsError):
-            epoll.register(number, select.EPOLLRDHUP | select.EPOLLONESHOT)
+            self._ensure_epoll().register(number, select.EPOLLRDHUP | select.EPOLLONESHOT)
         self._callbacks[number] = on_hangup
-        try:
-            yield
-        finally:
-            # If the socket was closed meanwhile, another connection may have its number by now.
-            if self._callbacks.get(number) is on_hangup:
-                del self._callbacks[number]
-                with contextlib.suppress(OSError):
-                    epoll.unregister(number)
+
+    def unwatch(self, number: int, on_hangup: Callable[[], None]) -> None:
+        """End a `watch` of the peer with this file number, which may be closed. May be called again.
+
+        By now, the number may be that of another connection; `on_hangup` tells which one is meant.
+        """
+        if self._callbacks.get(number) == on_hangup:
+            del self._callbacks[number]
+            with contextlib.suppress(OSError):
+                self._ensure_epoll().unregister(number)
 
     def _ensure_epoll(self) -> select.epoll:
         if self._epoll is None:

@@ -42,6 +42,27 @@ class ServerStream(IOStream):
     """Calls `on_refusal` for each request that it refuses, `on_slow` if the client is cut off because it took nothing
     for `slow_seconds` while there was something to write, and `on_gone` once when the socket is closed."""
 
+    # Tornado's attributes just fit into a dictionary of the small kind; ours would make it a large one.
+    __slots__ = (
+        "_began",
+        "_deadline",
+        "_is_new",
+        "_line",
+        "_lingering",
+        "_look",
+        "_on_gone",
+        "_on_refusal",
+        "_on_slow",
+        "_reading_head",
+        "_slow_seconds",
+        "is_last",
+        "lingers",
+        "refusal",
+        "responded",
+        "surplus",
+        "written_bytes",
+    )
+
     def __init__(
         self,
         peer: socket.socket,
@@ -54,6 +75,9 @@ class ServerStream(IOStream):
         on_gone: Callable[[], None],
     ) -> None:
         super().__init__(peer)
+        # A deque that is empty, as these nearly always are, takes 600 bytes.
+        self._write_futures = _ShortQueue()  # type: ignore[assignment]
+        self._write_buffer._buffers = _ShortQueue()  # type: ignore[assignment]
         self.surplus = surplus
         """Whether there are too many connections: this one serves one request."""
         self.refusal = MALFORMED
@@ -219,6 +243,15 @@ class ServerStream(IOStream):
         else:
             peer.close()
             self._on_gone()
+
+
+class _ShortQueue(list[Any]):
+    """What Tornado uses of a deque, for a few things."""
+
+    __slots__ = ()
+
+    def popleft(self) -> Any:
+        return self.pop(0)
 
 
 def _then(future: Any, callback: Callable[[Future[Any]], None]) -> None:

@@ -23,8 +23,8 @@ class StreamingHandler(ApiHandler):
         super().initialize(context)
         self.gone = False
         """Whether the client has left."""
-        self._watch = contextlib.ExitStack()
-        self._watched = False
+        self._watched: int | None = None
+        """The file number of the connection if it is watched."""
         self._next_look_at = 0.0
 
     def on_connection_close(self) -> None:
@@ -33,7 +33,7 @@ class StreamingHandler(ApiHandler):
         self.wake()
 
     def on_finish(self) -> None:
-        self._watch.close()
+        self._unwatch_peer()
 
     def wake(self) -> None:
         """Tell the writer that the client has left. The default does nothing, for writers that never wait long."""
@@ -56,9 +56,14 @@ class StreamingHandler(ApiHandler):
     def watch_peer(self) -> None:
         """Notice from now on when the client leaves. May be called again."""
         stream = self.connection.stream
-        if not self._watched and not stream.closed():
-            self._watched = True
-            self._watch.enter_context(self.context.hangups.watched(stream.socket, self._hung_up))
+        if self._watched is None and not stream.closed():
+            self._watched = stream.socket.fileno()
+            self.context.hangups.watch(stream.socket, self._hung_up)
+
+    def _unwatch_peer(self) -> None:
+        if self._watched is not None:
+            self.context.hangups.unwatch(self._watched, self._hung_up)
+            self._watched = None
 
     def _hung_up(self) -> None:
         """The peer left."""
@@ -90,7 +95,7 @@ class StreamingHandler(ApiHandler):
 
     def end_body(self) -> None:
         """End a response that is complete, or whose client is gone."""
-        self._watch.close()
+        self._unwatch_peer()
         with contextlib.suppress(StreamClosedError):
             self.finish()
         if self.request.version == "HTTP/1.0":
