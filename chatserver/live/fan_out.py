@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable
 from itertools import islice
 
 # How many readers are told in one turn of the loop. Each sends at most one batch, so a turn takes about a millisecond.
-READERS_PER_TURN = 64
+READERS_PER_TURN = 32
 
 Waker = Callable[[], None]
 

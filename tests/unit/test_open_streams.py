@@ -9,8 +9,8 @@ import pytest
 
 from chatserver.errors import UnavailableError
 from chatserver.metrics import Metrics
-from chatserver.web.http import sweep
 from chatserver.web.http.open_streams import OpenStreams
+from chatserver.web.http.sweep import LOOKS_PER_TURN
 from tests.kit.virtual_time import in_virtual_time, now, quiet
 
 pytestmark = pytest.mark.usefixtures("no_error_is_logged")
@@ -62,18 +62,34 @@ async def test_each_open_stream_is_looked_after_again_and_again() -> None:
 
 
 @in_virtual_time
-async def test_looks_at_many_streams_take_several_turns(monkeypatch: pytest.MonkeyPatch) -> None:
-    """However long a look takes, others get turns in between, and each stream is looked at once."""
-    monkeypatch.setattr(sweep, "SLICE_SECONDS", 0.0)
-    streams, many = open_streams(100), [Stream() for _ in range(100)]
+async def test_looks_at_many_streams_take_several_turns() -> None:
+    """Others get turns in between, and each stream is looked at once."""
+    streams, many = open_streams(1_000), [Stream() for _ in range(3 * LOOKS_PER_TURN)]
     with ExitStack() as stack:
         for stream in many:
             stack.enter_context(streams.admitted(stream))
         streams.close()
-        at_once = sum(len(stream.looks) for stream in many)
-        assert 0 < at_once < len(many)
+        assert sum(len(stream.looks) for stream in many) == LOOKS_PER_TURN
+        await asyncio.sleep(0)
+        assert sum(len(stream.looks) for stream in many) == 2 * LOOKS_PER_TURN
         await quiet()
         assert [len(stream.looks) for stream in many] == [1] * len(many)
+
+
+@in_virtual_time
+async def test_look_that_fails_does_not_keep_others_from_being_looked_after(caplog: pytest.LogCaptureFixture) -> None:
+    class Broken(Stream):
+        def look(self, now: float) -> None:
+            super().look(now)
+            raise RuntimeError
+
+    streams, broken, other = open_streams(2), Broken(), Stream()
+    with streams.admitted(broken), streams.admitted(other):
+        await asyncio.sleep(2.5)
+        await quiet()
+    assert broken.looks == other.looks == [1.0, 2.0]
+    assert [record.message for record in caplog.records] == ["a look failed"] * 2
+    caplog.clear()
 
 
 @in_virtual_time

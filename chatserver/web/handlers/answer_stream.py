@@ -174,6 +174,8 @@ class StreamHandler(StreamingHandler):
     def _stop(self, error: Exception | None = None) -> None:
         """Have the response end."""
         self._reader = None
+        if self._over.done():  # the handler was cancelled
+            return
         if error is None:
             self._over.set_result(None)
         else:
