@@ -15,7 +15,6 @@ import pytest
 from tornado.netutil import bind_sockets
 from tornado.web import RequestHandler
 
-from chatserver.live.reader import BATCH_BYTES
 from chatserver.metrics import Metrics
 from chatserver.settings import Settings
 from chatserver.web.handlers.answer_stream import StreamHandler
@@ -35,6 +34,8 @@ ORIGIN = "https://chat.example"
 # Smaller than the answer, so that each write is a short one.
 SMALL_BUFFER = 4_096
 LONG = 400_000
+# The most that is handed to Tornado ahead for one client.
+BATCH_BYTES = 64 * 1024
 
 Exchange = Callable[[Client, str], Any]
 
