@@ -13,14 +13,12 @@ from typing import Any
 
 import pytest
 from tornado.netutil import bind_sockets
-from tornado.web import RequestHandler
+from tornado.web import Application, RequestHandler
 
 from chatserver.metrics import Metrics
 from chatserver.settings import Settings
 from chatserver.web.handlers.answer_stream import StreamHandler
 from chatserver.web.http import fast_flush
-from chatserver.web.http.application import Application
-from chatserver.web.http.body_limits import Bodies
 from chatserver.web.http.fast_flush import FastFlush
 from chatserver.web.http.server import Server
 from tests.kit.event_stream import text_of
@@ -264,7 +262,7 @@ RESPONSE = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%b" % (len(BODY), BODY
 class Responding(RequestHandler):
     """Responds at once with RESPONSE."""
 
-    def initialize(self, ways: FastFlush, **_: Any) -> None:
+    def initialize(self, ways: FastFlush) -> None:
         self.ways = ways
 
     def get(self) -> None:
@@ -287,8 +285,8 @@ class Responding(RequestHandler):
 @asynccontextmanager
 async def responding(*, enabled: bool) -> AsyncIterator[Client]:
     settings, metrics = Settings(), Metrics("0")
-    app = Application([("/", Responding, {"ways": FastFlush(enabled=enabled)})], bodies=Bodies(1_000))
-    server = Server(app, settings=settings, metrics=metrics)
+    app = Application([("/", Responding, {"ways": FastFlush(enabled=enabled)})])
+    server = Server(app, settings=settings, metrics=metrics)  # type: ignore[arg-type]
     sockets = bind_sockets(0, "127.0.0.1")
     sockets[0].setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SMALL_BUFFER)
     server.add_sockets(sockets)
