@@ -35,7 +35,7 @@ LONG = 400_000
 # The most that is handed to Tornado ahead for one client.
 BATCH_BYTES = 64 * 1024
 
-Exchange = Callable[[Client, str], Any]
+Exchange = Callable[[Served, str], Any]
 
 
 def test_parts_of_tornado_that_are_needed_are_there() -> None:
@@ -60,6 +60,10 @@ async def whole(client: Client, *requests: bytes, receive_buffer: int | None = N
         connection.writer.write(request)
     await connection.writer.drain()
     return await connection.read()
+
+
+def open_handlers(client: Served) -> list[StreamHandler]:
+    return [stream for stream in client.app.streams._open if isinstance(stream, StreamHandler)]
 
 
 def get(path: str, *headers: str, method: str = "GET", version: str = "HTTP/1.1") -> bytes:
@@ -121,13 +125,12 @@ async def client_that_has_the_end(client: Client, path: str) -> bytes:
     return await whole(client, get(path, f"Last-Event-ID: {stream.last_id}", "Connection: close"))
 
 
-async def client_that_reads_late(client: Client, path: str) -> bytes:
+async def client_that_reads_late(client: Served, path: str) -> bytes:
     connection = await client.connect(receive_buffer=SMALL_BUFFER)
     connection.writer.write(get(path, "Connection: close"))
-    await asyncio.sleep(0.2)
-    received = [await connection.read(1)]
-    await asyncio.sleep(0.2)
-    return b"".join([*received, await connection.read()])
+    first = await connection.read(1)
+    await eventually(lambda: all(handler._outlet and handler._outlet.blocked for handler in open_handlers(client)))
+    return first + await connection.read()
 
 
 EXCHANGES: list[Exchange] = [
@@ -161,10 +164,6 @@ async def test_both_ways_give_the_same_bytes(module_database_url: str, exchange:
 
 
 # --- the pump -------------------------------------------------------------------------------------------------------
-
-
-def open_handlers(client: Served) -> list[StreamHandler]:
-    return [stream for stream in client.app.streams._open if isinstance(stream, StreamHandler)]
 
 
 def waiting_bytes(handler: StreamHandler) -> int:

@@ -158,15 +158,16 @@ class StreamHandler(StreamingHandler):
         if reader is None or outlet is None:
             return
         try:
-            more = True
+            more, ended = True, False
             while more and outlet.ready() and (frames := reader.take(outlet.room)):
                 more = reader.behind
+                ended = not more and reader.at_end
                 # The end of the response leaves together with the last frames.
-                outlet.expected = len(frames) if more or not reader.at_end else len(frames) + 1
+                outlet.expected = len(frames) + ended
                 for frame in frames:
                     outlet.write(frame)
                     self.flush()
-            if reader.at_end:
+            if ended:
                 self._stop()
         except Exception as error:
             self._stop(error)
