@@ -59,8 +59,8 @@ class Journal:
         self.run_id, self.epoch = run_id, epoch
         self._pieces.clear()
         self._first_char = self._chars = 0
+        self.start = len(self._frames) + 1
         self._append(sse.event(self._next_id(), {"type": "reset"}))
-        self.start = len(self._frames)
 
     def end(self, data: dict[str, Any]) -> None:
         """Append the terminal event. To be called once."""

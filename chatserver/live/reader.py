@@ -60,8 +60,8 @@ class Reader:
 
     def take(self, limit: int = BATCH_FRAMES) -> Sequence[bytes]:
         """The next frames, as chunks of HTTP: `limit` at most, and about BATCH_BYTES at most. Empty: none are there."""
-        if self._deferred is not None and len(self._journal) > 0:
-            self._decide(self._deferred)
+        if self._deferred is not None and not self._decide(self._deferred):
+            return []
         if self._first:
             first = _bounded(self._first[:limit])
             self._first = self._first[len(first) :]
@@ -70,19 +70,22 @@ class Reader:
         self.cursor += len(frames)
         return frames
 
-    def _decide(self, resume: EventId) -> None:
-        """Go on after `resume` in a journal that was empty when this reader came.
+    def _decide(self, resume: EventId) -> bool:
+        """Go on after `resume` in a journal that was empty when this reader came. False: that cannot be decided yet.
 
         If the other process finished the answer, the journal holds its whole text and its end, and only the rest of
         the text is sent. If the answer was begun anew, the journal itself has a `reset`.
         """
-        self._deferred = None
         journal = self._journal
-        if journal.ended and journal.start == 0:
+        if not journal.ended and not journal.start:
+            return False
+        self._deferred = None
+        if not journal.start:
             rest = Journal(journal.run_id, journal.epoch, chars=resume.chars or 0)
             rest.append_text(journal.text[resume.chars :])
             self._first.extend(rest.frames_since(0, len(rest)))
             self.cursor = len(journal) - 1
+        return True
 
     @property
     def behind(self) -> bool:

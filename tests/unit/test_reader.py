@@ -279,12 +279,13 @@ def test_event_id_of_an_answer_of_another_process_is_judged_later(
     viewer.see(reader.opening)
     assert viewer.source.last_event_id == place.last_id
     assert reader.take() == []
+    frames: list[bytes] = []
+    reader.follow(lambda: frames.extend(take_all(reader)))
     if edited:
         ours.reset(RUN, 2)
     text = "edited since" if edited else "".join(answer)
     ours.append_text(text)
     ours.end(DONE)
-    frames = take_all(reader)
     cut = data.draw(st.integers(0, len(frames)))
     viewer.see(b"".join(frames[:cut]))
     if cut < len(frames):
@@ -323,9 +324,11 @@ def test_answer_of_another_process_that_is_taken_over_resets() -> None:
     ours = Journal(RUN, 1)
     viewer = Viewer(text="abc", source=EventSource(str(EventId(RUN, 1, 2, 3))))
     reader = join(ours, viewer.last_id)
+    viewer.see(reader.opening)
+    reader.follow(lambda: viewer.see(b"".join(take_all(reader))))
     ours.reset(RUN, 2)
+    assert (viewer.text, viewer.resets) == ("", 1)
     ours.append_token("x")
-    follow(reader, viewer)
     assert (viewer.text, viewer.resets, viewer.last_id) == ("x", 1, EventId(RUN, 2, 2, 1))
 
 
