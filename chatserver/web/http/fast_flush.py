@@ -6,7 +6,7 @@ made once for all its readers. What the socket does not take goes Tornado's ordi
 buffer, and the client is cut off if it takes nothing. So do responses over TLS, in HTTP/1.0 and to HEAD, those of a
 server that is not ours, and all of them if the setting `fast_flush` is off. Clients get the same bytes in every case.
 
-No other module touches Tornado's private parts:
+It touches these private parts of Tornado's:
 
 - `RequestHandler._headers_written`: `finish` and `send_error` look at it, and the head of a response is sent here;
 - `HTTP1Connection._pending_write`: `finish` waits for it before it reads the next request;
