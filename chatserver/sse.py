@@ -26,6 +26,7 @@ FIRST_EPOCH = 1
 NO_EPOCH = 0
 
 _ID = re.compile(r"([0-9a-f]{32})\.([0-9]{1,9})\.(?:([0-9]{1,9})\.([0-9]{1,9})|end)", re.ASCII)
+_DATA = b"\ndata: "
 _encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
 # Line ends of Unicode that JSON leaves as they are. SSE does not know them, but clients that cut a stream as Python's
 # `str.splitlines` does (httpx, requests) would cut the JSON there.
@@ -46,7 +47,12 @@ class EventId(NamedTuple):
 
     def __str__(self) -> str:
         position = "end" if self.seq is None else f"{self.seq}.{self.chars}"
-        return f"{self.run_id.hex}.{self.epoch}.{position}"
+        return f"{text_name(self.run_id, self.epoch)}.{position}"
+
+
+def text_name(run_id: UUID, epoch: int) -> str:
+    """What all event ids of a text begin with; a dot follows."""
+    return f"{run_id.hex}.{epoch}"
 
 
 def parse_event_id(text: str) -> EventId | None:
@@ -76,24 +82,40 @@ def event(event_id: EventId, data: dict[str, Any]) -> bytes:
     return f"id: {event_id}\ndata: {_one_line(data)}\n\n".encode()
 
 
-def text_event(event_id: EventId, kind: str, content: str) -> bytes:
+def text_event(event_id: EventId | str, kind: str, content: str) -> bytes:
     """`event` for `{"type": kind, "content": content}`, quicker: an answer has thousands of them."""
     return f'id: {event_id}\ndata: {{"type":"{kind}","content":{_one_line(content)}}}\n\n'.encode()
 
 
+def content_of(frame: bytes, kind: str) -> str | None:
+    """The content of a text event of this kind; None: it is another event."""
+    at = frame.index(_DATA) + len(_DATA)
+    if not frame.startswith(f'{{"type":"{kind}",'.encode(), at):
+        return None
+    content: str = json.loads(frame[at:])["content"]
+    return content
+
+
+def rest_of(frame: bytes, chars: int) -> bytes:
+    """A text event for a client that has the first `chars` characters of its content; the id is the same."""
+    id_line, data = frame.split(_DATA, 1)
+    event = json.loads(data)
+    return text_event(id_line.decode().removeprefix("id: "), event["type"], event["content"][chars:])
+
+
 def chunk(frame: bytes) -> bytes:
-    """The frame as a chunk of HTTP/1.1 (RFC 9112, section 7.1)."""
+    """A frame as a chunk of HTTP/1.1 (RFC 9112, 7.1), as it goes over the wire."""
     return b"%x\r\n%b\r\n" % (len(frame), frame)
 
 
 def unchunk(chunk: bytes) -> bytes:
-    """The frame in a chunk."""
+    """The frame of a chunk."""
     return chunk[chunk.index(b"\n") + 1 : -2]
 
 
 def _one_line(value: Any) -> str:
     """`value` as JSON that no client takes for several lines."""
     text = _encode(value)
-    if "\x85" in text or "\u2028" in text or "\u2029" in text:
+    if not text.isascii() and ("\x85" in text or "\u2028" in text or "\u2029" in text):
         return text.translate(_LINE_ENDS)
     return text

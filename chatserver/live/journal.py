@@ -1,87 +1,156 @@
-"""The frames of one answer, append-only; no I/O.
+"""The events of one answer, append-only; no I/O.
 
-A reader is an integer, its cursor, and is told of new frames by a call. Replay and live are read the same way
-(`frames_since`), so nothing falls between them, and a slow reader costs nobody anything. Frames are encoded once, with
-the header of their chunk, for all readers.
+A reader is an integer, its cursor, and is told of new events by a call. Replay and live are read the same way
+(`frames_since`), so nothing falls between them, and a slow reader costs nobody anything. Frames are handed out as
+chunks of HTTP (`sse.chunk`), encoded once for all readers.
+
+While there are readers, the newest events are kept as they were sent, one frame each. All events are kept in stretches:
+a stretch is a row of events that can be joined to one, with the id of the last. Of a complete stretch only its one
+frame is kept, and where in it each event ended: a client that has a part of the stretch gets the rest. So an answer
+takes little more memory than its text, and a client that comes late gets few large frames.
 """
 
 from __future__ import annotations
 
+from array import array
+from bisect import bisect_right
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, Literal
 from uuid import UUID
 
 from chatserver import sse
 from chatserver.live.fan_out import FanOut
 from chatserver.sse import EventId
 
-# A stored answer is replayed in pieces of this many characters, so that no frame is huge.
+# The most characters of one event, and of one stretch.
 REPLAY_CHARS = 8_192
+# The most frames that are kept of the newest events.
+NEWEST_FRAMES = 256
+# The most bytes of these frames, and of frames that are handed out at once.
+MOST_BYTES = 65_536
+
+Kind = Literal["token", "reasoning"]
 
 
 class Journal:
-    """The frames of one answer. `run_id` and `epoch` name its text in event ids.
+    """The events of one answer. `run_id` and `epoch` name its text in event ids.
 
-    If the answer is begun anew (`reset`), the frames before are kept for the cursors that still stand there; new
-    readers begin at `start`. `chars`: how many characters of the answer stand before the first frame.
+    If the answer is begun anew (`reset`), the events before are forgotten; a reader whose cursor stands there goes on
+    with the reset. New readers begin at `start`, behind it. `chars`: how many characters of the answer stand before the
+    first event.
     """
 
     def __init__(self, run_id: UUID, epoch: int, *, chars: int = 0) -> None:
-        self.run_id = run_id
-        self.epoch = epoch
         self.start = 0
         self.ended = False
-        self._frames: list[bytes] = []
-        self._pieces: list[str] = []
-        self._first_char = chars
-        self._chars = chars
         self._readers = FanOut()
+        self._begin(run_id, epoch, chars, cursor=0)
+
+    def _begin(self, run_id: UUID, epoch: int, chars: int, *, cursor: int) -> None:
+        """Hold no events; the next one stands behind `cursor`."""
+        self.run_id, self.epoch = run_id, epoch
+        self._text_name = sse.text_name(run_id, epoch)
+        self._first_char = self._chars = chars
+        self._first_cursor = self._events = cursor
+        # Of each event: how many characters of its stretch stand up to and with it.
+        self._ends = array("H")
+        self._newest: list[bytes] = []
+        self._newest_bytes = 0
+        # The frames of the complete stretches. `_cursors` says where each of them begins, and where the open one does.
+        self._stretches: list[bytes] = []
+        self._cursors = array("I", [cursor])
+        self._open_kind: Kind = "token"
+        self._open = bytearray()
+        self._open_chars = 0
 
     # --- writing ------------------------------------------------------------------------------------------
 
     def append_token(self, content: str) -> None:
-        """Append a piece of the answer, as one frame."""
-        self._pieces.append(content)
-        self._chars += len(content)
-        self._append(sse.text_event(self._next_id(), "token", content))
+        """Append a piece of the answer, as one event; in several if it has more than REPLAY_CHARS characters."""
+        self._append_text("token", content)
 
     def append_reasoning(self, content: str) -> None:
-        """Append a piece of the model's thinking, as one frame."""
-        self._append(sse.text_event(self._next_id(), "reasoning", content))
+        """Append a piece of the model's thinking, in the same way."""
+        self._append_text("reasoning", content)
 
-    def append_text(self, text: str) -> None:
-        """Append a longer piece of the answer, in frames of at most REPLAY_CHARS characters."""
-        for at in range(0, len(text), REPLAY_CHARS):
-            self.append_token(text[at : at + REPLAY_CHARS])
+    append_text = append_token
 
     def reset(self, run_id: UUID, epoch: int) -> None:
         """Begin the answer anew, in another epoch or run. Readers are told to drop what they have."""
-        self.run_id, self.epoch = run_id, epoch
-        self._pieces.clear()
-        self._first_char = self._chars = 0
-        self.start = len(self._frames) + 1
-        self._append(sse.event(self._next_id(), {"type": "reset"}))
+        cursor = self._events
+        self._begin(run_id, epoch, 0, cursor=cursor)
+        self.start = cursor + 1
+        self._append_event(sse.event(self.start_id, {"type": "reset"}))
 
     def end(self, data: dict[str, Any]) -> None:
         """Append the terminal event. To be called once."""
         assert not self.ended, "a terminal event is appended once"
         frame = sse.event(EventId(self.run_id, self.epoch, None, None), data)
         self.ended = True
-        self._append(frame)
+        self._append_event(frame)
 
-    def _next_id(self) -> EventId:
-        return EventId(self.run_id, self.epoch, len(self._frames) + 1, self._chars)
+    def _append_text(self, kind: Kind, text: str) -> None:
+        for at in range(0, len(text), REPLAY_CHARS):
+            piece = text[at : at + REPLAY_CHARS]
+            encoded = piece.encode()  # what cannot be encoded is refused before anything has changed
+            if kind != self._open_kind or self._open_chars + len(piece) > REPLAY_CHARS:
+                self._complete_stretch()
+                self._open_kind = kind
+            self._open += encoded
+            self._open_chars += len(piece)
+            self._ends.append(self._open_chars)
+            self._events += 1
+            if kind == "token":
+                self._chars += len(piece)
+            if self._readers:
+                self._tell(self._text_chunk(piece))
 
-    def _append(self, frame: bytes) -> None:
-        self._frames.append(sse.chunk(frame))
+    def _append_event(self, frame: bytes) -> None:
+        """Append an event that is a stretch by itself."""
+        self._complete_stretch()
+        chunk = sse.chunk(frame)
+        self._ends.append(0)
+        self._events += 1
+        self._stretches.append(chunk)
+        self._cursors.append(self._events)
+        self._tell(chunk)
+
+    def _complete_stretch(self) -> None:
+        """Join the events of the open stretch, and open the next one."""
+        events = self._events - self._cursors[-1]
+        if events:
+            alone = events == 1 and self._newest
+            self._stretches.append(self._newest[-1] if alone else self._text_chunk(self._open.decode()))
+            self._cursors.append(self._events)
+            self._open = bytearray()
+            self._open_chars = 0
+
+    def _text_chunk(self, content: str) -> bytes:
+        """`content`, up to and with the last event, as an event with its id."""
+        event_id = f"{self._text_name}.{self._events}.{self._chars}"
+        return sse.chunk(sse.text_event(event_id, self._open_kind, content))
+
+    def _tell(self, chunk: bytes) -> None:
+        """Keep the newest event for the readers, and tell them."""
+        if not self._readers:
+            return
+        newest = self._newest
+        newest.append(chunk)
+        self._newest_bytes += len(chunk)
+        while len(newest) > NEWEST_FRAMES or self._newest_bytes > MOST_BYTES:
+            self._newest_bytes -= len(newest.pop(0))
         self._readers.tell()
 
     # --- reading ------------------------------------------------------------------------------------------
 
     @property
     def text(self) -> str:
-        """The answer so far, from its first frame on."""
-        return "".join(self._pieces)
+        """The answer so far, from its first event on. It is put together anew each time."""
+        contents = (sse.content_of(sse.unchunk(chunk), "token") for chunk in self._stretches)
+        pieces = [content for content in contents if content]
+        if self._open_kind == "token":
+            pieces.append(self._open.decode())
+        return "".join(pieces)
 
     @property
     def chars(self) -> int:
@@ -89,17 +158,54 @@ class Journal:
         return self._chars - self._first_char
 
     def __len__(self) -> int:
-        return len(self._frames)
+        """How many events there were: the cursor behind the last one."""
+        return self._events
 
-    def frames_since(self, cursor: int, limit: int) -> Sequence[bytes]:
-        """At most `limit` frames after the first `cursor`, as chunks of HTTP."""
-        return self._frames[cursor : cursor + limit]
+    def frames_since(self, cursor: int, limit: int) -> tuple[Sequence[bytes], int]:
+        """What follows the first `cursor` events, as chunks, and the cursor behind them: `limit` frames at most.
+
+        The newest events come one by one, those before them joined. There may be more, even if these are not `limit`.
+        """
+        at = cursor - self._events + len(self._newest)
+        if at >= 0:
+            newest = self._newest[at : at + limit]
+            return newest, cursor + len(newest)
+        chunk, cursor = self._rest_of_stretch(max(cursor, self._first_cursor))
+        joined, room = [chunk], MOST_BYTES - len(chunk)
+        while len(joined) < limit and cursor < self._events - len(self._newest):
+            chunk, after = self._rest_of_stretch(cursor)
+            room -= len(chunk)
+            if room < 0:
+                break
+            joined.append(chunk)
+            cursor = after
+        return joined, cursor
+
+    def _rest_of_stretch(self, cursor: int) -> tuple[bytes, int]:
+        """The events from `cursor` to the end of their stretch, joined, and the cursor behind them."""
+        number = bisect_right(self._cursors, cursor) - 1
+        seen = self._ends[cursor - self._first_cursor - 1] if cursor > self._cursors[number] else 0
+        if number == len(self._stretches):
+            return self._text_chunk(self._open.decode()[seen:]), self._events
+        chunk = self._stretches[number]
+        if seen:
+            chunk = sse.chunk(sse.rest_of(sse.unchunk(chunk), seen))
+        return chunk, self._cursors[number + 1]
 
     def cursor_after(self, event_id: EventId) -> int | None:
         """The cursor that follows an event; None if the event is not one of this epoch."""
         if (event_id.run_id, event_id.epoch) != (self.run_id, self.epoch) or event_id.seq is None:
             return None
-        return event_id.seq if self.start <= event_id.seq <= len(self._frames) else None
+        return event_id.seq if self.start <= event_id.seq <= self._events else None
+
+    def event_at(self, chars: int) -> tuple[int, int]:
+        """Where the answer goes on after so many characters, if all of it was appended by one `append_text`.
+
+        The cursor before the event that holds the next character, and how many characters of that event stand before.
+        """
+        if chars >= self.chars:
+            return -(-self.chars // REPLAY_CHARS), 0
+        return divmod(chars, REPLAY_CHARS)
 
     @property
     def start_id(self) -> EventId:
@@ -107,8 +213,11 @@ class Journal:
         return EventId(self.run_id, self.epoch, self.start, self._first_char)
 
     def add_waker(self, wake: Callable[[], None]) -> None:
-        """Call `wake` after each frame, as `FanOut` says."""
+        """Call `wake` after each event, as `FanOut` says."""
         self._readers.add(wake)
 
     def remove_waker(self, wake: Callable[[], None]) -> None:
         self._readers.remove(wake)
+        if not self._readers:
+            self._newest.clear()
+            self._newest_bytes = 0

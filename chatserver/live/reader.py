@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from itertools import accumulate
 
 from chatserver import sse
 from chatserver.live.journal import Journal
 from chatserver.sse import NO_EPOCH, EventId
 
-# The most frames that are handed out at once, and about how many bytes. Between two batches others have their turn.
+# The most frames that are handed out at once. Between two batches others have their turn.
 BATCH_FRAMES = 64
-BATCH_BYTES = 64 * 1024
 
 
 class Reader:
@@ -59,15 +57,13 @@ class Reader:
         return cls(journal, reset=True, on_close=on_close)
 
     def take(self, limit: int = BATCH_FRAMES) -> Sequence[bytes]:
-        """The next frames, as chunks of HTTP: `limit` at most, and about BATCH_BYTES at most. Empty: none are there."""
+        """The next frames, `limit` at most, as `Journal.frames_since` gives them. Empty: there are none yet."""
         if self._deferred is not None and not self._decide(self._deferred):
             return []
         if self._first:
-            first = _bounded(self._first[:limit])
-            self._first = self._first[len(first) :]
+            first, self._first = self._first, []
             return first
-        frames = _bounded(self._journal.frames_since(self.cursor, limit))
-        self.cursor += len(frames)
+        frames, self.cursor = self._journal.frames_since(self.cursor, limit)
         return frames
 
     def _decide(self, resume: EventId) -> bool:
@@ -81,10 +77,10 @@ class Reader:
             return False
         self._deferred = None
         if not journal.start:
-            rest = Journal(journal.run_id, journal.epoch, chars=resume.chars or 0)
-            rest.append_text(journal.text[resume.chars :])
-            self._first.extend(rest.frames_since(0, len(rest)))
-            self.cursor = len(journal) - 1
+            self.cursor, seen = journal.event_at(resume.chars or 0)
+            if seen:
+                frames, self.cursor = journal.frames_since(self.cursor, 1)
+                self._first = [sse.chunk(sse.rest_of(sse.unchunk(frames[0]), seen))]
         return True
 
     @property
@@ -111,11 +107,3 @@ class Reader:
                 self._journal.remove_waker(self._follower)
             if self._on_close is not None:
                 self._on_close()
-
-
-def _bounded(frames: Sequence[bytes]) -> Sequence[bytes]:
-    """As many of the frames as have BATCH_BYTES together; at least one if there is one."""
-    if len(frames) < 2 or sum(map(len, frames)) <= BATCH_BYTES:
-        return frames
-    fitting = sum(1 for total in accumulate(map(len, frames)) if total <= BATCH_BYTES)
-    return frames[: max(fitting, 1)]

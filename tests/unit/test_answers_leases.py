@@ -10,6 +10,7 @@ import pytest
 from chatserver.errors import ProviderError
 from chatserver.live.leases import HEARTBEAT_SECONDS, SWEEP_SECONDS
 from chatserver.live.waiting import POLL_SECONDS
+from chatserver.sse import unchunk
 from tests.kit.memory_store import LEASE_SECONDS
 from tests.kit.processes import (
     ELSEWHERE,
@@ -223,7 +224,7 @@ async def test_follower_shows_an_answer_that_was_edited_before_it_looked() -> No
     async with world() as w:
         first, second = await owner_and_follower(w)
         moved = Client()
-        moved.see(run_of(first).journal.frames_since(0, 1)[0])
+        moved.see(unchunk(run_of(first).journal.frames_since(0, 1)[0][0]))
         await moved.open(w.processes[1], FIRST)
         hold = w.processes[1].store.hold("look")
         w.model.say("def", STOP)

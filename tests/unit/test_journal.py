@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+import json
+import sys
 from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
 from uuid import UUID
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from chatserver.live.journal import REPLAY_CHARS, Journal
-from chatserver.sse import NO_EPOCH, EventId, unchunk
-from tests.kit.event_stream import Viewer
+from chatserver.live import journal as journal_module
+from chatserver.live.journal import MOST_BYTES, NEWEST_FRAMES, REPLAY_CHARS, Journal
+from chatserver.sse import NO_EPOCH, EventId, chunk, parse_event_id, unchunk
+from tests.kit.event_stream import EventSource, Viewer
+from tests.kit.sizes import held_bytes
 
 RUN, OTHER_RUN = UUID(int=1), UUID(int=2)
 
@@ -31,15 +38,29 @@ def write(journal: Journal, kind: str, piece: str) -> None:
             journal.reset(journal.run_id, journal.epoch + 1)
 
 
-def everything(journal: Journal) -> list[bytes]:
-    """All frames, without the header of their chunk."""
-    return list(map(unchunk, journal.frames_since(0, len(journal))))
+def read(journal: Journal, cursor: int = 0, limit: int = 1_000_000) -> list[bytes]:
+    """All frames behind the cursor, as an event stream has them."""
+    frames: list[bytes] = []
+    while cursor < len(journal):
+        chunks, cursor = journal.frames_since(cursor, limit)
+        assert 0 < len(chunks) <= limit
+        frames += map(unchunk, chunks)
+    return frames
+
+
+def data_of(frame: bytes) -> Any:
+    (message,) = EventSource().feed(frame)
+    return json.loads(message.data)
+
+
+def no_reader() -> None:
+    """Takes nothing: as long as it is there, the newest events are kept one by one."""
 
 
 def test_new_journal_is_empty() -> None:
     journal = Journal(RUN, 1)
     assert (journal.text, journal.chars, len(journal), journal.start, journal.ended) == ("", 0, 0, 0, False)
-    assert journal.frames_since(0, 10) == []
+    assert journal.frames_since(0, 10) == ([], 0)
     assert journal.start_id == EventId(RUN, 1, 0, 0)
     assert journal.cursor_after(journal.start_id) == 0
 
@@ -52,8 +73,8 @@ def test_frames_of_a_journal_hold_its_text(script: list[tuple[str, str]]) -> Non
         expected = "" if kind == "reset" else expected + piece * (kind == "token")
         assert (journal.text, journal.chars) == (expected, len(expected))
     from_the_first, from_the_start = Viewer(), Viewer()
-    from_the_first.see(b"".join(everything(journal)))
-    from_the_start.see(b"".join(everything(journal)[journal.start :]))
+    from_the_first.see(b"".join(read(journal)))
+    from_the_start.see(b"".join(read(journal, journal.start)))
     assert from_the_first.text == from_the_start.text == expected
     assert from_the_first.thoughts == from_the_start.thoughts
     assert from_the_start.resets == 0
@@ -64,8 +85,9 @@ def test_event_id_gives_the_cursor_behind_it(script: list[tuple[str, str]]) -> N
     """`chars` is the length of the text with that event, `seq` the cursor after it, within its own epoch."""
     journal, viewer, ids = Journal(RUN, 1), Viewer(), []
     for kind, piece in script:
+        cursor = len(journal)
         write(journal, kind, piece)
-        viewer.see(everything(journal)[-1])
+        viewer.see(b"".join(read(journal, cursor)))
         event_id = viewer.last_id
         assert event_id == EventId(RUN, journal.epoch, len(journal), len(viewer.text))
         ids.append(event_id)
@@ -112,7 +134,7 @@ def test_terminal_event_is_appended_once() -> None:
     with pytest.raises(AssertionError):
         journal.end({"type": "error"})
     viewer = Viewer()
-    viewer.see(b"".join(everything(journal)))
+    viewer.see(b"".join(read(journal)))
     assert viewer.ends == [{"type": "done"}]
     assert viewer.last_id == EventId(RUN, 1, None, None)
     assert journal.ended
@@ -133,7 +155,7 @@ def test_long_text_is_cut_into_pieces(unit: str, chars: int) -> None:
     journal.append_text(text)
     assert len(journal) == -(-len(text) // REPLAY_CHARS)
     viewer = Viewer()
-    for frame in everything(journal):
+    for frame in read(journal):
         seen = len(viewer.text)
         viewer.see(frame)
         assert 0 < len(viewer.text) - seen <= REPLAY_CHARS
@@ -143,20 +165,60 @@ def test_long_text_is_cut_into_pieces(unit: str, chars: int) -> None:
     assert journal.chars == len(text)
 
 
-@given(st.integers(0, 10), st.integers(0, 12), st.integers(0, 12))
-def test_frames_since_gives_what_follows_the_cursor(written: int, cursor: int, limit: int) -> None:
+def test_piece_that_cannot_be_encoded_is_not_appended() -> None:
     journal = Journal(RUN, 1)
-    for _ in range(written):
-        journal.append_token("x")
-    assert list(map(unchunk, journal.frames_since(cursor, limit))) == everything(journal)[cursor : cursor + limit]
+    journal.append_token("a")
+    with pytest.raises(UnicodeEncodeError):
+        journal.append_token("\ud800")
+    journal.append_token("b")
+    assert (journal.text, journal.chars, len(journal)) == ("ab", 2, 2)
 
 
 def test_frames_that_were_handed_out_do_not_change() -> None:
     journal = Journal(RUN, 1)
+    journal.add_waker(no_reader)
     journal.append_token("a")
-    before = journal.frames_since(0, 10)
+    before, _ = journal.frames_since(0, 10)
     journal.append_token("b")
     assert len(before) == 1
+
+
+def test_newest_events_come_one_by_one() -> None:
+    journal = Journal(RUN, 1)
+    journal.add_waker(no_reader)
+    for number in range(NEWEST_FRAMES):
+        journal.append_token(str(number))
+    assert len(read(journal)) == NEWEST_FRAMES
+    journal.append_token("one more")
+    assert len(read(journal)) == 1
+    assert len(read(journal, 1)) == NEWEST_FRAMES
+    chunks, cursor = journal.frames_since(10, 2)
+    assert [data_of(unchunk(taken))["content"] for taken in chunks] == ["10", "11"]
+    assert cursor == 12
+
+
+def test_complete_stretch_is_encoded_once_for_all_readers() -> None:
+    """However late they come, and however many they are."""
+    journal = Journal(RUN, 1)
+    for _ in range(3 * REPLAY_CHARS // 4):
+        journal.append_token("word")
+    first, cursor = journal.frames_since(0, 2)
+    assert len(first) == 2
+    second, _ = journal.frames_since(0, 2)
+    assert cursor == 2 * REPLAY_CHARS // 4
+    assert all(one is other for one, other in zip(first, second, strict=True))
+
+
+def test_reset_forgets_what_came_before() -> None:
+    """A reader that stood there goes on with the reset."""
+    journal = Journal(RUN, 1)
+    journal.add_waker(no_reader)
+    journal.append_text("dropped" * REPLAY_CHARS)
+    journal.reset(RUN, 2)
+    journal.append_token("a")
+    assert held_bytes(journal) < 4_000
+    for cursor in range(journal.start):
+        assert [data_of(frame)["type"] for frame in read(journal, cursor)] == ["reset", "token"]
 
 
 def test_each_frame_wakes_every_reader() -> None:
@@ -175,3 +237,170 @@ def test_each_frame_wakes_every_reader() -> None:
     journal.remove_waker(wakers[0])
     journal.end({"type": "done"})
     assert (woken.count("one"), woken.count("two")) == (5, 6)
+
+
+# --- what it costs ----------------------------------------------------------------------------------------
+
+
+def pieces_of(unit: str) -> list[str]:
+    return [unit] * (100_000 // len(unit.encode()))
+
+
+@pytest.mark.parametrize("thinks", [False, True])
+@pytest.mark.parametrize(
+    ("pieces", "times"),
+    [
+        (pieces_of("word"), 1.7),
+        (pieces_of("漢字仮名"), 1.4),
+        (pieces_of("😀😁😂🤣"), 1.4),
+        (["wo😀d", *pieces_of("word")], 1.7),
+        (pieces_of('a\n"b'), 2.2),
+        (pieces_of("x"), 3.3),
+    ],
+    ids=["ascii", "chinese", "emoji", "one emoji", "escapes", "single letters"],
+)
+def test_answer_takes_little_more_memory_than_its_text(pieces: list[str], times: float, thinks: bool) -> None:
+    journal = Journal(RUN, 1)
+    for append in (journal.append_reasoning, journal.append_token) if thinks else (journal.append_token,):
+        for piece in pieces:
+            append(piece)
+    text_bytes = len("".join(pieces).encode()) * (2 if thinks else 1)
+    assert held_bytes(journal) < times * text_bytes
+    if not thinks:
+        assert journal.text == "".join(pieces)
+    journal.end({"type": "done"})
+    assert held_bytes(journal) < times * text_bytes
+
+
+@pytest.mark.parametrize("piece", ["x", "word" * 1_000, "\x01" * REPLAY_CHARS])
+def test_newest_events_take_bounded_memory(piece: str) -> None:
+    """It is given back when the last reader leaves."""
+    read_by_one, read_by_nobody = Journal(RUN, 1), Journal(RUN, 1)
+    read_by_one.add_waker(no_reader)
+    for kind in ["token"] * 300 + ["token", "reasoning"] * 3:
+        write(read_by_one, kind, piece)
+        write(read_by_nobody, kind, piece)
+    per_frame = sys.getsizeof(b"") + 2 * 8
+    least = held_bytes(read_by_nobody)
+    assert least < held_bytes(read_by_one) < least + MOST_BYTES + NEWEST_FRAMES * per_frame + 1_000
+    read_by_one.remove_waker(no_reader)
+    assert held_bytes(read_by_one) <= least
+
+
+# --- whatever is written, and whoever reads ---------------------------------------------------------------
+
+
+@dataclass
+class Event:
+    """What the journal was asked to append; for a reset or an end `content` is empty."""
+
+    type: str
+    content: str
+    id: EventId
+
+
+class Journaled(RuleBasedStateMachine):
+    """A journal with tiny bounds: readers with any cursor get each event once, in order, alone or joined."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.patch = pytest.MonkeyPatch()
+        self.patch.setattr(journal_module, "REPLAY_CHARS", 5)
+        self.patch.setattr(journal_module, "NEWEST_FRAMES", 3)
+        self.patch.setattr(journal_module, "MOST_BYTES", 400)
+        self.journal = Journal(RUN, 1)
+        self.events: list[Event] = []
+        self.cursors: list[int] = []
+
+    def teardown(self) -> None:
+        self.patch.undo()
+
+    def note(self, kind: str, content: str, chars: int | None) -> None:
+        seq = None if chars is None else len(self.events) + 1
+        self.events.append(Event(kind, content, EventId(self.journal.run_id, self.journal.epoch, seq, chars)))
+
+    @precondition(lambda self: not self.journal.ended)
+    @rule(kind=st.sampled_from(["token", "token", "reasoning"]), text=st.text("ab\n\u2028é😀", min_size=1, max_size=12))
+    def append(self, kind: str, text: str) -> None:
+        chars = self.journal.chars
+        write(self.journal, kind, text)
+        for at in range(0, len(text), 5):
+            piece = text[at : at + 5]
+            chars += len(piece) if kind == "token" else 0
+            self.note(kind, piece, chars)
+
+    @precondition(lambda self: not self.journal.ended)
+    @rule()
+    def reset(self) -> None:
+        write(self.journal, "reset", "")
+        self.note("reset", "", 0)
+
+    @precondition(lambda self: not self.journal.ended and len(self.events) > 8)
+    @rule()
+    def end(self) -> None:
+        self.journal.end({"type": "done"})
+        self.note("done", "", None)
+
+    @rule(comes=st.booleans())
+    def wake(self, comes: bool) -> None:
+        (self.journal.add_waker if comes else self.journal.remove_waker)(no_reader)
+
+    @rule()
+    def come(self) -> None:
+        self.cursors.append(self.journal.start)
+
+    @precondition(lambda self: self.events)
+    @rule(data=st.data())
+    def come_back(self, data: st.DataObject) -> None:
+        """With the id of an event that was sent, alone or as the last of several."""
+        seq = data.draw(st.integers(1, len(self.events)))
+        event_id = self.events[seq - 1].id
+        cursor = self.journal.cursor_after(event_id)
+        if event_id.terminal or seq < self.journal.start:
+            assert cursor is None
+        else:
+            assert cursor == seq
+            self.cursors.append(cursor)
+
+    @precondition(lambda self: self.cursors)
+    @rule(data=st.data(), limit=st.integers(1, 5))
+    def take(self, data: st.DataObject, limit: int) -> None:
+        reader = data.draw(st.integers(0, len(self.cursors) - 1))
+        before = self.cursors[reader]
+        chunks, after = self.journal.frames_since(before, limit)
+        assert len(chunks) <= limit
+        assert len(chunks) == 1 or sum(map(len, chunks)) <= 400
+        assert bool(chunks) == (before < len(self.events))
+        cursor = before
+        for taken in chunks:
+            cursor = self.check(cursor, taken)
+        assert cursor == after
+        self.cursors[reader] = after
+
+    def check(self, cursor: int, taken: bytes) -> int:
+        """A frame holds the events behind the cursor up to the one that its id names; the cursor behind that one."""
+        frame = unchunk(taken)
+        assert chunk(frame) == taken
+        source = EventSource()
+        (message,) = source.feed(frame)
+        shown = parse_event_id(source.last_event_id)
+        if cursor < self.journal.start and cursor < len(self.events):
+            cursor = self.journal.start - 1  # a reset: what stands before it is skipped
+        events = self.events[cursor:]
+        last = next(at for at, event in enumerate(events) if event.id == shown)
+        joined = events[: last + 1]
+        data = json.loads(message.data)
+        assert {event.type for event in joined} == {data["type"]}
+        assert "".join(event.content for event in joined) == data.get("content", "")
+        return cursor + len(joined)
+
+    @invariant()
+    def the_journal_says_what_was_written(self) -> None:
+        tokens = [event for event in self.events[self.journal.start :] if event.type == "token"]
+        assert self.journal.text == "".join(event.content for event in tokens)
+        assert self.journal.chars == len(self.journal.text)
+        assert len(self.journal) == len(self.events)
+
+
+Journaled.TestCase.settings = settings(max_examples=100, stateful_step_count=30)
+TestJournaled = Journaled.TestCase

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from chatserver import sse
-from chatserver.live.journal import REPLAY_CHARS, Journal
-from chatserver.live.reader import BATCH_BYTES, BATCH_FRAMES, Reader
+from chatserver.live.journal import MOST_BYTES, NEWEST_FRAMES, REPLAY_CHARS, Journal
+from chatserver.live.reader import BATCH_FRAMES, Reader
 from chatserver.live.replay import read_end, read_stored
 from chatserver.live.store import Ended, Stored
 from chatserver.live.terminal_events import done_event, end_of_stored, error_event, stopped_event
@@ -34,12 +34,19 @@ def join(journal: Journal, resume: EventId | None = None, *, reset: bool = False
     return Reader.join(journal, resume, reset=reset, on_close=lambda: None)
 
 
+def take(reader: Reader, limit: int = BATCH_FRAMES) -> list[bytes]:
+    """The next frames that the reader can take now, without the header of their chunk."""
+    chunks = reader.take(limit)
+    assert len(chunks) <= limit
+    assert sum(map(len, chunks)) <= MOST_BYTES
+    return [sse.unchunk(chunk) for chunk in chunks]
+
+
 def take_all(reader: Reader) -> list[bytes]:
-    """All frames that the reader can take now, without the header of their chunk."""
+    """All frames that the reader can take now."""
     taken: list[bytes] = []
-    while chunks := reader.take():
-        assert len(chunks) <= BATCH_FRAMES
-        taken.extend(map(sse.unchunk, chunks))
+    while frames := take(reader):
+        taken.extend(frames)
     return taken
 
 
@@ -76,6 +83,7 @@ class Client:
         came_with = self.viewer.source.last_event_id
         resume = parse_event_id(came_with) if came_with else None
         self.reader = join(journal, resume, reset=bool(came_with) and resume is None)
+        self.reader.follow(lambda: None)
         self.viewer.see(self.reader.opening)
 
     def cut(self) -> None:
@@ -117,7 +125,7 @@ class Answer(RuleBasedStateMachine):
         self.thoughts += piece
 
     @precondition(lambda self: not self.journal.ended)
-    @rule(piece=pieces, count=st.integers(BATCH_FRAMES - 1, 2 * BATCH_FRAMES + 1))
+    @rule(piece=pieces, count=st.integers(BATCH_FRAMES - 1, NEWEST_FRAMES + 1))
     def many_tokens(self, piece: str, count: int) -> None:
         for _ in range(count):
             self.token(piece)
@@ -151,10 +159,9 @@ class Answer(RuleBasedStateMachine):
         if client is None:
             return
         assert client.reader is not None
-        batch = client.reader.take()
-        assert len(batch) <= BATCH_FRAMES
-        for chunk in batch[:frames]:
-            client.viewer.see(sse.unchunk(chunk))
+        batch = take(client.reader)
+        for frame in batch[:frames]:
+            client.viewer.see(frame)
             self.remember(client)
         if len(batch) > frames:
             client.cut()
@@ -267,12 +274,13 @@ def test_event_id_of_an_answer_of_another_process_is_judged_later(
 ) -> None:
     """The journal here is empty until the answer is stored. Then only the missing part is sent."""
     owners, ours, viewer = Journal(RUN, 2), Journal(RUN, 2), Viewer()
+    resumed = join(owners)
+    resumed.follow(lambda: None)
     for piece in answer:
         owners.append_token(piece)
-    resumed = join(owners)
     viewer.see(resumed.opening)
-    for chunk in resumed.take()[:had]:
-        viewer.see(sse.unchunk(chunk))
+    for frame in take(resumed)[:had]:
+        viewer.see(frame)
 
     place = Place(viewer.source.last_event_id, viewer.text, "")
     reader = join(ours, viewer.last_id)
@@ -285,7 +293,9 @@ def test_event_id_of_an_answer_of_another_process_is_judged_later(
         ours.reset(RUN, 2)
     text = "edited since" if edited else "".join(answer)
     ours.append_text(text)
+    frames = take_all(reader)  # a reader may take what is there at each event
     ours.end(DONE)
+    frames += take_all(reader)
     cut = data.draw(st.integers(0, len(frames)))
     viewer.see(b"".join(frames[:cut]))
     if cut < len(frames):
@@ -303,10 +313,9 @@ def test_long_answer_of_another_process_comes_in_batches() -> None:
     ours.append_text(text)
     ours.end(DONE)
     while not reader.at_end:
-        chunks = reader.take()
-        assert 0 < len(chunks) <= BATCH_FRAMES
-        assert sum(map(len, chunks)) <= BATCH_BYTES
-        viewer.see(b"".join(map(sse.unchunk, chunks)))
+        frames = take(reader)
+        assert frames
+        viewer.see(b"".join(frames))
     assert (viewer.text == text, viewer.ends) == (True, [DONE])
 
 
@@ -462,7 +471,7 @@ def test_follower_is_called_for_each_frame_until_the_reader_is_closed() -> None:
     assert calls == []
     assert reader.behind
     journal.append_token("b")
-    assert len(take_all(reader)) == 2
+    assert len(take_all(reader)) == 1
     assert not reader.behind
     journal.append_reasoning("c")
     journal.end(DONE)
@@ -482,17 +491,17 @@ def test_close_is_told_once() -> None:
     assert left == [True]
 
 
-@given(st.lists(st.integers(1, 2 * REPLAY_CHARS), max_size=12), st.integers(1, BATCH_FRAMES))
-def test_batch_is_bounded_in_frames_and_bytes(lengths: list[int], limit: int) -> None:
-    journal = Journal(RUN, 1)
+@given(st.lists(st.integers(1, 2 * REPLAY_CHARS), max_size=12), st.integers(1, BATCH_FRAMES), st.booleans())
+def test_batch_is_bounded_in_frames_and_bytes(lengths: list[int], limit: int, followed: bool) -> None:
+    journal, viewer = Journal(RUN, 1), Viewer()
+    reader = join(journal)
+    if followed:
+        reader.follow(lambda: None)
     for length in lengths:
-        journal.append_token("x" * length)
-    reader, taken = join(journal), 0
-    while chunks := reader.take(limit):
-        assert len(chunks) <= limit
-        assert sum(map(len, chunks)) <= BATCH_BYTES
-        taken += len(chunks)
-    assert taken == len(journal)
+        journal.append_token("\x01" * length)
+    while frames := take(reader, limit):
+        viewer.see(b"".join(frames))
+    assert len(viewer.text) == sum(lengths)
 
 
 def test_stored_answer_is_read_without_a_call() -> None:

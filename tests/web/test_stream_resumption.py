@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 from uuid import uuid4
 
+from chatserver.live.journal import NEWEST_FRAMES
 from tests.kit.event_stream import EventStream, text_of
 from tests.kit.http_client import Client
 from tests.kit.model_server import ModelServer
@@ -63,6 +64,31 @@ async def test_live_answer_resumes_after_every_event(database_url: str) -> None:
         for number, back in enumerate(backs):
             assert seen[:number] + await back.rest() == whole
         assert model.calls == 1
+
+
+async def test_client_far_behind_gets_few_large_pieces(database_url: str) -> None:
+    """Wherever in the answer it was cut off: nothing comes twice, nothing is missing."""
+    tokens = [f"{number} é\n" for number in range(4 * NEWEST_FRAMES)]
+    async with ModelServer() as model, serving(database_url, **model.settings) as client:
+        conversation = await client.conversation()
+        question = await client.say(conversation, "x")
+        holder = await client.stream(conversation, question)
+        call = await model.call()
+        await holder.opened()
+        places = [(holder.last_id, "")]
+        await call.send(*tokens)
+        while (shown := places[-1][1]) != "".join(tokens):
+            shown += (await holder.event())["content"]
+            places.append((holder.last_id, shown))
+        cuts = [place for number, place in enumerate(places) if number % 97 < 2]
+        backs = [await client.stream(conversation, question, last_id=last_id) for last_id, _ in cuts]
+        await call.think("hm")
+        await call.send("the end")
+        await call.finish()
+        for (_, shown), back in zip(cuts, backs, strict=True):
+            events = await back.rest()
+            assert shown + text_of(events) == "".join(tokens) + "the end"
+            assert len(events) < NEWEST_FRAMES + 10
 
 
 async def test_last_event_id_names_the_run_without_a_trigger(database_url: str) -> None:
