@@ -30,7 +30,6 @@ setup(
         "prometheus-client>=0.26",
         "psycopg[binary]>=3.3",
         "pydantic>=2.14",
-        "pydantic-settings>=2.16",
         "pygments>=2.21",
         "regex>=2026.9",
         "sqlalchemy>=2.1.9",

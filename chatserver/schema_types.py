@@ -17,7 +17,9 @@ _UUID = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 class Wire(BaseModel):
     """Base of all bodies and queries: camelCase keys, unknown keys ignored, no coercion between types."""
 
-    model_config = ConfigDict(alias_generator=to_camel, populate_by_name=True, extra="ignore", frozen=True, strict=True)
+    model_config = ConfigDict(
+        alias_generator=to_camel, populate_by_name=True, extra="ignore", frozen=True, strict=True, defer_build=True
+    )
 
 
 def absent_is_no_default(schema: JsonDict) -> None:

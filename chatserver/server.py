@@ -246,9 +246,9 @@ def _raise_file_limit(files: int) -> None:
 
 
 def _say_ready(sockets: list[socket.socket], settings: Settings) -> None:
-    # What was built so far is never freed: spare the garbage collector from looking at it.
-    gc.collect()
+    # What was built so far is never freed: the garbage collector need not look at it.
     gc.freeze()
+    gc.enable()
     logs.release(background=True)
     port = sockets[0].getsockname()[1] if sockets[0].family != socket.AF_UNIX else settings.port
     host = f"[{settings.host}]" if ":" in settings.host else settings.host

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 from uuid import UUID
 
 import platformdirs
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator
 from pydantic_core.core_schema import ValidationInfo
-from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict
 
 from chatserver.settings_types import (
     CompanyId,
@@ -100,15 +99,13 @@ class ProviderSettings(BaseModel):
         return value
 
 
-class Settings(BaseSettings):
+class Settings(BaseModel):
     """All settings of one process, validated. `load_settings` in `settings_reading.py` reads them.
 
-    Constructed directly, it takes keywords only, and reads neither environment nor file.
+    Constructed directly, it reads neither environment nor file.
     """
 
-    model_config = SettingsConfigDict(
-        env_prefix=ENVIRONMENT_PREFIX, frozen=True, extra="forbid", allow_inf_nan=False, validate_default=True
-    )
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, validate_default=True)
 
     auth: Literal["local_trusted", "authenticated"] = Field(
         default="local_trusted",
@@ -212,7 +209,7 @@ class Settings(BaseSettings):
         description="The most open connections of one address, for IPv6 of one network of 64 bits; one more is closed "
         "at once; 0: no limit. Those of this machine and of trusted_proxies are not counted.",
     )
-    providers: Annotated[dict[ProviderName, ProviderSettings], NoDecode, BeforeValidator(decode_table)] = Field(
+    providers: Annotated[dict[ProviderName, ProviderSettings], BeforeValidator(decode_table)] = Field(
         default={}, description="The providers of answers by name; in the environment one JSON object."
     )
     default_provider: str | None = Field(
@@ -257,7 +254,3 @@ class Settings(BaseSettings):
         if name is not None and name not in info.data.get("providers", {name}):
             raise ValueError("names no provider")
         return name
-
-    @classmethod
-    def settings_customise_sources(cls, *_args: Any, **sources: Any) -> tuple[PydanticBaseSettingsSource, ...]:
-        return (sources["init_settings"],)

@@ -15,7 +15,6 @@ from typing import Any
 
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
-from pydantic_settings import EnvSettingsSource
 
 from chatserver.errors import ConfigurationError
 from chatserver.settings import ENVIRONMENT_PREFIX, Settings
@@ -73,9 +72,8 @@ def _read_file(config: Path) -> dict[str, Any]:
 
 
 def _read_environment(environment: Mapping[str, str]) -> dict[str, Any]:
-    source = EnvSettingsSource(Settings)
-    source.env_vars = {name.lower(): value for name, value in environment.items()}
-    return source()
+    variables = {name: variable_name(name) for name in Settings.model_fields}
+    return {name: environment[variable] for name, variable in variables.items() if variable in environment}
 
 
 def _refuse_unknown_variables(settings: Settings, environment: Mapping[str, str]) -> None:

@@ -14,7 +14,6 @@ from urllib.parse import SplitResult, urlsplit
 from uuid import UUID
 
 from pydantic import AfterValidator, BeforeValidator
-from pydantic_settings import NoDecode
 
 from chatserver.schema_types import parse_uuid
 
@@ -162,9 +161,9 @@ DatabaseUrl = Annotated[str, AfterValidator(_normal_database_url)]
 ModelUrl = Annotated[str, AfterValidator(_model_url)]
 VariableName = Annotated[str, AfterValidator(_variable_name)]
 CompanyId = Annotated[UUID, BeforeValidator(_company_id)]
-HostNames = Annotated[tuple[HostName, ...], NoDecode, BeforeValidator(_split_list)]
-Origins = Annotated[tuple[Origin, ...], NoDecode, BeforeValidator(_split_list)]
-Networks = Annotated[tuple[Network, ...], NoDecode, BeforeValidator(_split_list)]
+HostNames = Annotated[tuple[HostName, ...], BeforeValidator(_split_list)]
+Origins = Annotated[tuple[Origin, ...], BeforeValidator(_split_list)]
+Networks = Annotated[tuple[Network, ...], BeforeValidator(_split_list)]
 Folder = Annotated[Path, BeforeValidator(_normal_folder), AfterValidator(_absolute)]
 ProviderName = Annotated[str, AfterValidator(_provider_name)]
 

@@ -30,7 +30,7 @@ from chatserver.web.handlers import (
 from chatserver.web.http.application import Application
 from chatserver.web.http.base_handler import Handler, NotFoundHandler
 from chatserver.web.http.body_limits import Bodies
-from chatserver.web.openapi import document, events, headers, queries
+from chatserver.web.openapi import events, headers, queries
 from chatserver.web.openapi.operations import Operation, Route
 from chatserver.web.page.page_files import STATIC_PREFIX
 
@@ -329,6 +329,11 @@ def make_application(context: HandlerContext, **settings: Any) -> Application:
         seconds = handler.request.request_time() if handler.timed else None
         context.metrics.request(handler.label, handler.request.method or "", handler.get_status(), seconds)
 
+    def render_openapi() -> bytes:
+        from chatserver.web.openapi import document  # few ask for it, and a start need not wait for it
+
+        return document.render(ROUTES, context.settings, installed_version())
+
     given: dict[str, Any] = {"context": context}
     specs = [URLSpec(route.pattern, route.handler, {**given, **route.handler_arguments}) for route in ROUTES]
     specs += [URLSpec(pattern, handler, given) for pattern, handler in BESIDE_THE_API]
@@ -337,7 +342,7 @@ def make_application(context: HandlerContext, **settings: Any) -> Application:
         default_handler_class=NotFoundHandler,
         default_handler_args=given,
         bodies=Bodies(context.settings.max_body_bytes),
-        openapi=cache(lambda: document.render(ROUTES, context.settings, installed_version())),
+        openapi=cache(render_openapi),
         log_function=log_request,
         **settings,
     )

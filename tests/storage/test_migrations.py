@@ -14,10 +14,11 @@ from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.config import Config
 from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
 
 from chatserver.errors import ConfigurationError
 from chatserver.storage.postgres.connections import make_engine
-from chatserver.storage.postgres.migrate import alembic_config, migrations_folder, upgrade
+from chatserver.storage.postgres.migrate import alembic_config, revisions, upgrade
 from chatserver.storage.tables import metadata
 
 ROOT = Path(__file__).parents[2]
@@ -80,6 +81,13 @@ def test_migrations_create_the_tables_of_the_code(make_empty_database: MakeDatab
         context = MigrationContext.configure(connection, opts={"compare_server_default": True})
         assert compare_metadata(context, metadata) == []
     engine.dispose()
+
+
+def test_revisions_are_those_that_alembic_finds() -> None:
+    """A start reads them from the names of the files, to do without alembic."""
+    scripts = ScriptDirectory.from_config(alembic_config())
+    assert revisions() == [script.revision for script in scripts.walk_revisions()][::-1]
+    assert [revisions()[-1]] == scripts.get_heads()
 
 
 def test_each_revision_can_be_downgraded_and_upgraded_again(make_empty_database: MakeDatabase) -> None:
@@ -209,7 +217,7 @@ def test_concurrent_processes_migrate_once(make_empty_database: MakeDatabase) ->
     for process in processes:
         _, errors = process.communicate(timeout=60)
         assert (process.returncode, errors) == (0, b"")
-    assert revision_of(url) == max(path.name[:4] for path in (migrations_folder() / "versions").glob("0*.py"))
+    assert revision_of(url) == revisions()[-1]
 
 
 def test_database_of_newer_code_is_refused_unchanged(make_empty_database: MakeDatabase) -> None:
