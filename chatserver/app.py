@@ -32,6 +32,7 @@ from chatserver.web.http.large_lists import LargeLists
 from chatserver.web.http.open_requests import OpenRequests
 from chatserver.web.http.open_streams import OpenStreams
 from chatserver.web.http.rate_limits import RateLimiter
+from chatserver.web.page.page_files import Page
 from chatserver.web.routes import make_application
 
 # Each holds about a megabyte in memory while its reader takes nothing.
@@ -72,6 +73,7 @@ class App:
             max_runs=settings.max_runs,
         )
         self.rendering = RenderingService()
+        self.page = Page()
         # One thread for Python that takes long: more would only wait for each other.
         self.texts = Lane("texts", 1)
         self.context = HandlerContext(
@@ -94,6 +96,7 @@ class App:
             large_lists=LargeLists(MAX_LARGE_LISTS),
             rates=RateLimiter(settings.requests_per_minute),
             draining=lambda: self.draining,
+            page=self.page,
         )
         self.web = make_application(self.context)
 

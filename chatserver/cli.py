@@ -101,8 +101,8 @@ def _cannot_start(error: Exception) -> int:
 
 
 def _serve(settings: Settings, arguments: argparse.Namespace) -> int:
-    # What a start makes stays, so there is nothing to collect until the server is ready, which enables it again. Looking
-    # for it took a seventh of the start.
+    # What a start makes stays. The collector looked for garbage a seventh of the time: it is off until the server is
+    # ready.
     gc.disable()
     try:
         from chatserver.server import serve

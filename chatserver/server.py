@@ -110,6 +110,7 @@ async def _run(settings: Settings, stop: asyncio.Event, *, reuse_port: bool, loc
         if not stop.is_set():
             server.add_sockets(sockets)
             _say_ready(sockets, settings)
+            app.page.load()
             await _until(stop)
         await _drain(app, server)
 

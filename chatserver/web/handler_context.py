@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 
 from chatserver.live.answers import Answers
 from chatserver.metrics import Metrics
@@ -24,7 +23,7 @@ from chatserver.web.http.large_lists import LargeLists
 from chatserver.web.http.open_requests import OpenRequests
 from chatserver.web.http.open_streams import OpenStreams
 from chatserver.web.http.rate_limits import RateLimiter
-from chatserver.web.page.page_files import PAGE_FOLDER
+from chatserver.web.page.page_files import Page
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,4 +49,4 @@ class HandlerContext:
     fast_flush: FastFlush
     large_lists: LargeLists
     draining: Callable[[], bool]
-    page_folder: Path = PAGE_FOLDER
+    page: Page

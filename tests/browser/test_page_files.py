@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -57,6 +59,30 @@ def test_all_modules_are_requested_before_the_first_one_has_arrived(page: Page, 
     expect(Chat(page).button("Send")).to_be_visible()
     page.wait_for_load_state("networkidle")
     assert len(asked) == modules
+
+
+def test_second_visit_asks_for_one_file(page: Page, server: Server) -> None:
+    """The page itself, which has not changed. Everything that it names is kept, what it loads later included."""
+
+    def visit(visited: Page) -> None:
+        chat = Chat(visited).open()
+        with visited.expect_request_finished(lambda request: request.url.endswith("/message-editor.js")):
+            chat.box.hover()  # the first input loads the rest
+        visited.wait_for_load_state("networkidle")
+
+    def served() -> Counter[str]:
+        metrics = page.request.get("/metrics").text()
+        counts = re.findall(r'requests_total\{handler="(PageHandler|StaticHandler)",.*status="(\d+)"} (.+)', metrics)
+        return Counter({f"{handler} {status}": int(float(count)) for handler, status, count in counts})
+
+    before = served()
+    visit(page)
+    first = served()
+    asked = first - before
+    assert asked["PageHandler 200"] == 1
+    assert asked["StaticHandler 200"] > 40
+    visit(page.context.new_page())
+    assert served() - first == Counter({"PageHandler 304": 1})
 
 
 @pytest.mark.npm

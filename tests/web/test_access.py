@@ -117,6 +117,12 @@ async def test_allowed_site_may_call_and_read(api: Api) -> None:
     assert (refused.status, refused.headers["Access-Control-Allow-Origin"]) == (404, OTHER_SITE)
 
 
+async def test_file_of_the_page_varies_by_origin_and_by_coding(api: Api) -> None:
+    answer = await api.request("GET", "/", None, {"Origin": OTHER_SITE, "Accept-Encoding": "gzip"})
+    assert answer.headers["Content-Encoding"] == "gzip"
+    assert {name.strip() for name in answer.headers["Vary"].split(",")} == {"Origin", "Accept-Encoding"}
+
+
 async def test_preflight_of_an_allowed_site_lists_its_permissions(api: Api) -> None:
     path = f"/api/conversations/{uuid4()}"
     asking = {

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import asyncio
+import gzip
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import brotli
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 from tornado.web import Application
 
 from chatserver.app import App
 from chatserver.services import health
-from chatserver.web.page.page_files import PAGE_FOLDER, load_files, without_comments
+from chatserver.web.page.codings import preferred_coding
+from chatserver.web.page.page_files import PAGE_FOLDER, Page, load_files, without_comments
 from chatserver.web.routes import make_application
 from tests.kit.http_client import Client
 from tests.web.conftest import Api
@@ -23,6 +26,8 @@ POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self' data:; "
     "form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
 )
+
+KEEP = "public, max-age=31536000, immutable"
 
 
 @pytest.fixture
@@ -34,7 +39,7 @@ def folder(tmp_path: Path) -> Path:
         '<!doctype html><title>é</title><script type="module" src="/static/js/app.js"></script>', encoding="utf-8"
     )
     (page / "js" / "app.js").write_text("export {};", encoding="utf-8")
-    (page / "style.css").write_text("body {}", encoding="utf-8")
+    (page / "style.css").write_text("body { margin: 0 }\n" * 20, encoding="utf-8")
     (page / "icon.svg").write_text("<svg/>", encoding="utf-8")
     (page / "notes.py").write_text("secret", encoding="utf-8")
     (page / ".hidden").write_text("secret", encoding="utf-8")
@@ -44,7 +49,7 @@ def folder(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def app(chat: App, folder: Path) -> Application:
-    return make_application(replace(chat.context, page_folder=folder))
+    return make_application(replace(chat.context, page=Page(folder)))
 
 
 # --- the page ---------------------------------------------------------------------------------------------
@@ -53,13 +58,15 @@ def app(chat: App, folder: Path) -> Application:
 @pytest.mark.parametrize("path", ["/", "/?x=1", "/c/", "/c/01a2066c-ab45-7b03-90cb-32bab075e0f7", "/c/a/b", "/c/%ff"])
 async def test_page_is_served(api: Api, folder: Path, path: str) -> None:
     answer = await api.get(path)
-    assert (answer.status, answer.body) == (200, (folder / "index.html").read_bytes())
+    version = load_files(folder).version
+    assert answer.status == 200
+    assert answer.body == (folder / "index.html").read_bytes().replace(b"/static/", f"/static/{version}/".encode())
     assert answer.headers["Content-Type"] == "text/html; charset=utf-8"
     assert answer.headers["Content-Security-Policy"] == POLICY
     assert answer.headers["X-Content-Type-Options"] == "nosniff"
     assert answer.headers["Referrer-Policy"] == "no-referrer"
     assert answer.headers["Cache-Control"] == "no-cache"
-    assert answer.headers["Link"] == "</static/js/app.js>; rel=modulepreload"
+    assert answer.headers["Link"] == f"</static/{version}/js/app.js>; rel=modulepreload"
     assert answer.headers["X-Request-Id"]
     assert "Server" not in answer.headers
 
@@ -74,17 +81,108 @@ async def test_page_is_served(api: Api, folder: Path, path: str) -> None:
     ],
 )
 async def test_files_of_the_page_are_served(api: Api, folder: Path, name: str, content_type: str) -> None:
-    answer = await api.get(f"/static/{name}")
-    assert (answer.status, answer.body) == (200, (folder / name).read_bytes())
+    files = load_files(folder)
+    path = f"/static/{files.version}/{name}"
+    answer = await api.get(path)
+    assert (answer.status, answer.body) == (200, files.by_name[name].content)
+    assert name == "index.html" or answer.body == (folder / name).read_bytes()
     assert answer.headers["Content-Type"] == content_type
     assert answer.headers["Content-Security-Policy"] == POLICY
-    again = await api.get(f"/static/{name}", If_None_Match=answer.headers["Etag"])
+    assert answer.headers["Cache-Control"] == KEEP
+    again = await api.get(path, If_None_Match=answer.headers["Etag"])
     assert (again.status, again.body) == (304, b"")
-    assert again.headers["Etag"] == answer.headers["Etag"]
-    changed = await api.get(f"/static/{name}", If_None_Match='"other"')
+    for header in ("Etag", "Cache-Control", "Vary"):
+        assert again.headers[header] == answer.headers[header]
+    changed = await api.get(path, If_None_Match='"other"')
     assert changed.body == answer.body
-    head = await api.request("HEAD", f"/static/{name}")
+    head = await api.request("HEAD", path)
     assert (head.status, head.body, head.headers["Content-Length"]) == (200, b"", str(len(answer.body)))
+
+
+@pytest.mark.parametrize("version", ["", "0123456789abcdef/"])
+async def test_file_of_another_version_is_served_but_not_kept(api: Api, folder: Path, version: str) -> None:
+    """A page may ask an older or a newer server than the one that it came from."""
+    answer = await api.get(f"/static/{version}js/app.js")
+    assert (answer.status, answer.body) == (200, (folder / "js" / "app.js").read_bytes())
+    assert answer.headers["Cache-Control"] == "no-cache"
+    again = await api.get(f"/static/{version}js/app.js", If_None_Match=answer.headers["Etag"])
+    assert again.status == 304
+
+
+def test_version_changes_with_each_file(folder: Path) -> None:
+    versions = [load_files.__wrapped__(folder).version]
+    for name in ("index.html", "js/app.js", "style.css", "icon.svg"):
+        with (folder / name).open("a", encoding="utf-8") as file:
+            file.write("<!-- -->")
+        versions.append(load_files.__wrapped__(folder).version)
+    (folder / "js" / "app.js").rename(folder / "js" / "other.js")
+    versions.append(load_files.__wrapped__(folder).version)
+    assert len(set(versions)) == 6
+    (folder / "notes.py").write_text("not a file of the page", encoding="utf-8")
+    assert load_files.__wrapped__(folder).version == versions[-1]
+
+
+DECOMPRESS = {"br": brotli.decompress, "gzip": gzip.decompress}
+
+
+@pytest.mark.parametrize("path", ["/", "/static/style.css", "/static/{version}/style.css"])
+@pytest.mark.parametrize("coding", ["br", "gzip"])
+async def test_page_is_sent_compressed(api: Api, folder: Path, coding: str, path: str) -> None:
+    (folder / "index.html").write_text("<p>The same.</p>\n" * 100, encoding="utf-8")
+    path = path.format(version=load_files(folder).version)
+    plain = await api.get(path)
+    assert "Content-Encoding" not in plain.headers
+    assert plain.headers["Vary"] == "Accept-Encoding"
+    answer = await api.get(path, Accept_Encoding=coding)
+    assert answer.headers["Content-Encoding"] == coding
+    assert answer.headers["Vary"] == "Accept-Encoding"
+    assert answer.headers["Content-Type"] == plain.headers["Content-Type"]
+    assert answer.headers["Content-Length"] == str(len(answer.body))
+    assert len(answer.body) < len(plain.body)
+    assert DECOMPRESS[coding](answer.body) == plain.body
+
+    head = await api.request("HEAD", path, headers={"Accept-Encoding": coding})
+    assert head.headers["Content-Length"] == str(len(answer.body))
+    etag = answer.headers["Etag"]
+    assert etag != plain.headers["Etag"]
+    again = await api.get(path, Accept_Encoding=coding, If_None_Match=f'"other", {etag}')
+    assert (again.status, again.body, again.headers["Etag"]) == (304, b"", etag)
+    assert "Content-Encoding" not in again.headers
+    assert (await api.get(path, If_None_Match=etag)).body == plain.body
+
+
+async def test_file_that_compression_makes_longer_is_sent_as_it_is(api: Api) -> None:
+    answer = await api.get("/static/icon.svg", Accept_Encoding="br, gzip")
+    assert (answer.body, answer.headers.get("Content-Encoding")) == (b"<svg/>", None)
+
+
+@pytest.mark.parametrize(
+    ("accepted", "coding"),
+    [
+        ("", "identity"),
+        ("br", "br"),
+        ("gzip", "gzip"),
+        ("x-gzip", "gzip"),
+        ("GZIP", "gzip"),
+        ("gzip, deflate, br, zstd", "br"),
+        ("gzip;q=1.0, br;q=0.5", "gzip"),
+        ("gzip ; q=0.8 ,br;Q=0.8", "br"),
+        ("br;q=0, gzip;q=0.001", "gzip"),
+        ("br;q=0,gzip;q=0", "identity"),
+        ("*", "br"),
+        ("*;q=0.5, br;q=0.1", "gzip"),
+        ("*;q=0", "identity"),
+        ("identity;q=0", "identity"),
+        ("identity, gzip;q=0.5", "identity"),
+        ("identity;q=0.5, gzip", "gzip"),
+        ("identity;q=0.5, gzip;q=0.5", "gzip"),
+        ("deflate, zstd", "identity"),
+        ("br;q=2, br;level=3, b r, ;q=1, gzip;q=nan", "identity"),
+    ],
+)
+def test_coding_is_the_one_that_the_client_prefers(accepted: str, coding: str) -> None:
+    assert preferred_coding(accepted, ("identity", "br", "gzip")) == coding
+    assert preferred_coding(accepted, ("identity",)) == "identity"
 
 
 @pytest.mark.parametrize(
@@ -135,7 +233,10 @@ def test_page_preloads_imports_of_its_scripts(tmp_path: Path) -> None:
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_text(text, encoding="utf-8")
     names = ("js/main.js", "js/parts/a.js", "js/c.js")
-    assert load_files(tmp_path).links == ", ".join(f"</static/{name}>; rel=modulepreload" for name in names)
+    loaded = load_files(tmp_path)
+    prefix = f"/static/{loaded.version}"
+    assert loaded.links == ", ".join(f"<{prefix}/{name}>; rel=modulepreload" for name in names)
+    assert f'src="{prefix}/js/main.js"'.encode() in loaded.by_name["index.html"].content
 
 
 @pytest.mark.parametrize(

@@ -1,7 +1,13 @@
-"""The files of the chat page as they are sent: read once, without comments, and with a `Link` header for the page."""
+"""The files of the chat page as they are sent: read once, without comments, compressed, and under a versioned address.
+
+The version is a hash of all files, and a folder of their address: `/static/<version>/js/main.js`. Modules import each
+other by relative paths, so they stay within the version that the page itself names. What such an address holds never
+changes, and clients may keep it for ever.
+"""
 
 from __future__ import annotations
 
+import asyncio
 import posixpath
 import re
 from collections.abc import Iterator, Mapping
@@ -10,9 +16,14 @@ from functools import cache
 from hashlib import sha256
 from pathlib import Path
 
+from chatserver.web.page.codings import IDENTITY, compressed
+
 PAGE_FOLDER = Path(__file__).resolve().parent / "static"
 PAGE = "index.html"
 STATIC_PREFIX = "/static/"
+
+_VERSION_DIGITS = 16
+_VERSION = re.compile(rf"[0-9a-f]{{{_VERSION_DIGITS}}}")
 
 # Not from the `mimetypes` module, which also reads tables of the machine.
 _CONTENT_TYPES = {
@@ -42,9 +53,19 @@ _STATIC_IMPORT = re.compile(rb'^(?:import|export)\b(?!\()[^;]*?"(\.[^"]+)";', re
 
 @dataclass(frozen=True, slots=True)
 class StaticFile:
-    content: bytes
+    """One file. `forms` has its content by content coding; `identity` is the content itself."""
+
     content_type: str
-    etag: str
+    digest: str
+    forms: Mapping[str, bytes]
+
+    @property
+    def content(self) -> bytes:
+        return self.forms[IDENTITY]
+
+    def etag(self, coding: str) -> str:
+        """A strong one: each coding is a representation of its own (RFC 9110, section 8.8.3.3)."""
+        return f'"{self.digest}"' if coding == IDENTITY else f'"{self.digest}-{coding}"'
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,21 +77,62 @@ class PageFiles:
     """
 
     by_name: Mapping[str, StaticFile]
+    version: str
     links: str
+
+    def find(self, path: str) -> tuple[StaticFile | None, bool]:
+        """The file at a path below STATIC_PREFIX, and whether the path says that it is of this version.
+
+        Any other version leads to the same file. While servers are replaced one by one, a page may ask the older or the
+        newer one for its files; and one that was opened before asks for the rest.
+        """
+        version, _, name = path.partition("/")
+        if _VERSION.fullmatch(version):
+            return self.by_name.get(name), version == self.version
+        return self.by_name.get(path), False
+
+
+class Page:
+    """The files of a folder, read and compressed once, on a thread: when the server has started, or somebody asks."""
+
+    def __init__(self, folder: Path = PAGE_FOLDER) -> None:
+        self._folder = folder
+        self._loading: asyncio.Future[PageFiles] | None = None
+
+    def load(self) -> asyncio.Future[PageFiles]:
+        """Begin to read the files, unless that was done before."""
+        if self._loading is None:
+            self._loading = asyncio.get_running_loop().run_in_executor(None, load_files, self._folder)
+        return self._loading
+
+    async def files(self) -> PageFiles:
+        return await asyncio.shield(self.load())
 
 
 @cache
 def load_files(folder: Path) -> PageFiles:
-    """Read all files of a folder, once for the life of the process. Only these are ever served."""
-    by_name = {}
+    """Read and compress all files of a folder. Only these are ever served. It takes some tenths of a second."""
+    contents = {}
     for path in sorted(folder.rglob("*")):
-        content_type = _CONTENT_TYPES.get(path.suffix)
-        if content_type is not None and path.is_file():
-            content = without_comments(path.read_bytes(), path.suffix)
-            etag = f'"{sha256(content).hexdigest()[:32]}"'
-            by_name[path.relative_to(folder).as_posix()] = StaticFile(content, content_type, etag)
-    links = ", ".join(f"<{STATIC_PREFIX}{name}>; rel=modulepreload" for name in _modules(by_name))
-    return PageFiles(by_name, links)
+        if path.suffix in _CONTENT_TYPES and path.is_file():
+            name = path.relative_to(folder).as_posix()
+            contents[name] = without_comments(path.read_bytes(), path.suffix)
+    version = _digest(b"".join(b"%b\0%d\0%b" % (name.encode(), len(text), text) for name, text in contents.items()))
+    version = version[:_VERSION_DIGITS]
+    prefix = f"{STATIC_PREFIX}{version}/"
+    links = ", ".join(f"<{prefix}{name}>; rel=modulepreload" for name in _modules(contents))
+    if PAGE in contents:
+        contents[PAGE] = contents[PAGE].replace(b'"' + STATIC_PREFIX.encode(), b'"' + prefix.encode())
+    return PageFiles({name: _file(name, content) for name, content in contents.items()}, version, links)
+
+
+def _file(name: str, content: bytes) -> StaticFile:
+    forms = {IDENTITY: content, **compressed(content)}
+    return StaticFile(_CONTENT_TYPES[posixpath.splitext(name)[1]], _digest(content), forms)
+
+
+def _digest(content: bytes) -> str:
+    return sha256(content).hexdigest()[:32]
 
 
 def without_comments(source: bytes, suffix: str) -> bytes:
@@ -79,18 +141,17 @@ def without_comments(source: bytes, suffix: str) -> bytes:
     return comments.sub(b"", source) if comments else source
 
 
-def _modules(by_name: Mapping[str, StaticFile]) -> list[str]:
+def _modules(contents: Mapping[str, bytes]) -> list[str]:
     """The page's scripts and all that they import, each once. Modules that are imported by a call are left out."""
-    page = by_name.get(PAGE)
-    found = [name.decode() for name in _MODULE_SCRIPT.findall(page.content)] if page else []
+    found = [name.decode() for name in _MODULE_SCRIPT.findall(contents.get(PAGE, b""))]
     for name in found:  # The list grows during the loop.
-        for imported in _imports(by_name, name):
+        for imported in _imports(contents, name):
             if imported not in found:
                 found.append(imported)
     return found
 
 
-def _imports(by_name: Mapping[str, StaticFile], name: str) -> Iterator[str]:
-    if name in by_name:
-        for path in _STATIC_IMPORT.findall(by_name[name].content):
+def _imports(contents: Mapping[str, bytes], name: str) -> Iterator[str]:
+    if name in contents:
+        for path in _STATIC_IMPORT.findall(contents[name]):
             yield posixpath.normpath(posixpath.join(posixpath.dirname(name), path.decode()))

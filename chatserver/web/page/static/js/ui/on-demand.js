@@ -10,7 +10,8 @@ let styles = null;
 
 const loadStyles = () =>
 	(styles ??= new Promise((load, error) => {
-		document.head.append(element("link", { rel: "stylesheet", href: "/static/css/on-demand.css", load, error }));
+		const href = new URL("../../css/on-demand.css", import.meta.url).href; // of the same version as this module
+		document.head.append(element("link", { rel: "stylesheet", href, load, error }));
 	}).catch((error) => {
 		styles = null;
 		throw error;
