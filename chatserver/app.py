@@ -9,6 +9,7 @@ from chatserver.errors import ConfigurationError
 from chatserver.ids import uuid7
 from chatserver.lanes import Lane
 from chatserver.live.answers import Answers
+from chatserver.loop_lag import LoopLag
 from chatserver.metrics import Metrics
 from chatserver.providers.echo import EchoProvider
 from chatserver.providers.factory import make_provider
@@ -52,6 +53,7 @@ class App:
         self.draining = False
         self._hangups = Hangups()
         self.metrics = Metrics(installed_version())
+        self._loop_lag = LoopLag(self.metrics.loop_lag_seconds)
         self.database = _database(settings, url, self.metrics, settings.database_connections)
         # For leases and the health check: they must not wait behind the requests of users.
         self.pulse = _database(settings, url, self.metrics, 1)
@@ -100,6 +102,11 @@ class App:
         )
         self.web = make_application(self.context)
 
+    def start(self) -> None:
+        """Begin what works in the background."""
+        self.answers.start()
+        self._loop_lag.start()
+
     def begin_drain(self) -> None:
         """Take no new work. What has begun goes on."""
         self.draining = True
@@ -116,6 +123,7 @@ class App:
         """Hand over the answers that are still being generated, and close all parts."""
         await self.answers.close()
         await self.rendering.close()
+        self._loop_lag.close()
         self._hangups.close()
         self.providers.close()
         self.texts.close()

@@ -19,6 +19,7 @@ Outcome = Literal["done", "stopped", "error", "dropped"]
 OUTCOMES: tuple[Outcome, ...] = ("done", "stopped", "error", "dropped")
 
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
+_LAG_BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 5)
 _HOP_BUCKETS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 10, 30)
 _REQUEST_BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 60)
 _FIRST_TOKEN_BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120)
@@ -58,6 +59,12 @@ class Metrics:
         )
         self.slow_readers = Counter(
             "chatserver_slow_readers", "Responses cut off because their reader took nothing.", registry=registry
+        )
+        self.loop_lag_seconds = Histogram(
+            "chatserver_loop_lag_seconds",
+            "How late a timer of the event loop fired, ten times a second.",
+            buckets=_LAG_BUCKETS,
+            registry=registry,
         )
         self.database_seconds = Histogram(
             "chatserver_database_seconds",

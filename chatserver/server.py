@@ -106,11 +106,11 @@ async def _run(settings: Settings, stop: asyncio.Event, *, reuse_port: bool, loc
             await _register_local_agent(app)
         server = Server(app.web, settings=settings, metrics=app.metrics)
         stack.push_async_callback(server.close_all_connections)
-        app.answers.start()
+        app.start()
         if not stop.is_set():
             server.add_sockets(sockets)
             _say_ready(sockets, settings)
-            app.page.load()
+            app.page.load()  # only now: the start does not wait for it
             await _until(stop)
         await _drain(app, server)
 

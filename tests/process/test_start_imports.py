@@ -23,7 +23,6 @@ NOT_FOR_A_START = {
     "chatserver.web.openapi.document",
     "chatserver.doctor",
     "chatserver.local_model",
-    "brotli",
     "sqlalchemy.orm",
 }
 NOT_FOR_HELP = {

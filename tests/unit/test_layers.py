@@ -20,6 +20,7 @@ GROUND = frozenset(
         "ids",
         "lanes",
         "logs",
+        "loop_lag",
         "metrics",
         "schema_types",
         "schemas",
