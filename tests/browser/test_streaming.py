@@ -24,6 +24,35 @@ WATCH = """(whole) => {
   }).observe(document.querySelector("main"), {childList: true, subtree: true, characterData: true});
 }"""
 
+# Notes changes to parts of the growing answer behind which there was another part already.
+WATCH_PARTS = """() => {
+  window.touched = 0;
+  const finished = new Set();
+  new MutationObserver((records) => {
+    const isRunning = document.querySelector(".assistant.running");
+    for (const {target, removedNodes} of records) {
+      const isAnswer = isRunning?.querySelector(".content").contains(target);
+      if (isAnswer && (removedNodes.length || finished.has(target))) window.touched += 1;
+    }
+    for (const part of document.querySelectorAll(".part:not(:last-child)")) finished.add(part);
+  }).observe(document.querySelector("main"), {childList: true, subtree: true, characterData: true});
+}"""
+# Whether the text of an answer is as high as the same text in one piece, and copied in the same way; and its parts.
+AS_ONE_PIECE = """(content) => {
+  const whole = content.cloneNode();
+  whole.append(content.textContent);
+  content.after(whole);
+  const copied = (node) => {
+    getSelection().selectAllChildren(node);
+    return getSelection().toString();
+  };
+  const sameHeight = whole.offsetHeight === content.offsetHeight;
+  const sameCopy = copied(whole) === copied(content);
+  getSelection().removeAllRanges();
+  whole.remove();
+  return [sameHeight, sameCopy, content.children.length];
+}"""
+
 
 @pytest.fixture
 def slow_conversation(server: Server) -> str:
@@ -110,6 +139,22 @@ def test_slow_network_changes_only_the_pace(
         page.close()
     assert [message["content"] for message in server.messages(slow_conversation)] == [text, f"{ECHO}shorter"]
     complaints.forgive()
+
+
+def test_only_the_last_part_of_a_growing_answer_changes(page: Page, server: Server, slow_conversation: str) -> None:
+    """A browser lays out what changes: with the whole text, each word would cost more than the one before."""
+    lines = [f"{number} {'word' * 60}" for number in range(300)]
+    text = "".join(line + ("\n\n" if number % 3 else "\n") for number, line in enumerate(lines))
+    chat = Chat(page).open(slow_conversation)
+    page.evaluate(WATCH_PARTS)
+    chat.ask(text)
+    expect(chat.answers.locator(".part").nth(4)).to_be_attached()
+    same_height, same_copy, parts = chat.answers.evaluate(AS_ONE_PIECE)
+    assert (same_height, same_copy) == (True, True)
+    assert parts >= 5
+    assert page.evaluate("window.touched") == 0
+    chat.button("Stop").click()
+    expect(chat.main.get_by_text("stopped", exact=True)).to_be_visible()
 
 
 def test_page_waits_for_a_server_that_is_away(
@@ -284,3 +329,26 @@ def test_scrolled_view_is_not_moved_by_an_answer(page: Page, server: Server) -> 
     expect(chat.button("Jump to the end")).to_be_hidden()
     chat.button("Stop").click()
     expect(chat.main.get_by_text("stopped", exact=True)).to_be_in_viewport()
+
+
+def test_tab_tells_others_of_each_word_only_if_they_follow(context: BrowserContext, slow_conversation: str) -> None:
+    first, other = (Chat(context.new_page()) for _ in range(2))
+    first.open(slow_conversation)
+    other.open()
+    other.page.evaluate(
+        """() => {
+          window.told = [];
+          new BroadcastChannel("chatserver").onmessage = ({data}) => window.told.push(data.kind);
+        }"""
+    )
+    first.ask(words(60))
+    expect(first.answers).to_contain_text("word20 ")
+    assert "answering" in other.page.evaluate("window.told")
+    assert "event" not in other.page.evaluate("window.told")
+    second = Chat(context.new_page()).open(slow_conversation)
+    for mark in ("word24 ", "word40 "):
+        expect(second.answers).to_contain_text(mark)
+    assert other.page.evaluate("window.told.filter((kind) => kind === 'event').length") > 1
+    first.until_answered()
+    second.until_answered()
+    assert second.answers.text_content() == first.answers.text_content()

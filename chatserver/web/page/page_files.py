@@ -22,7 +22,7 @@ PAGE_FOLDER = Path(__file__).resolve().parent / "static"
 PAGE = "index.html"
 STATIC_PREFIX = "/static/"
 
-_VERSION_DIGITS = 16
+_VERSION_DIGITS = 12
 _VERSION = re.compile(rf"[0-9a-f]{{{_VERSION_DIGITS}}}")
 
 # Not from the `mimetypes` module, which also reads tables of the machine.
@@ -42,10 +42,11 @@ _CONTENT_TYPES = {
 
 _BLOCK_COMMENT = rb"^[ \t]*/\*(?:[^*]|\*(?!/))*\*/[ \t]*\n"
 _LINE_COMMENT = rb"^[ \t]*//.*\n"
+_EMPTY_LINE = rb"^[ \t]*\n"
 # Only comments on lines of their own: beside code, only a parser can tell a comment from a string.
 _COMMENTS = {
-    ".css": re.compile(_BLOCK_COMMENT, re.MULTILINE),
-    ".js": re.compile(_BLOCK_COMMENT + b"|" + _LINE_COMMENT, re.MULTILINE),
+    ".css": re.compile(b"|".join((_BLOCK_COMMENT, _EMPTY_LINE)), re.MULTILINE),
+    ".js": re.compile(b"|".join((_BLOCK_COMMENT, _LINE_COMMENT, _EMPTY_LINE)), re.MULTILINE),
 }
 _MODULE_SCRIPT = re.compile(rb'<script type="module" src="' + STATIC_PREFIX.encode() + rb'([^"]+)">')
 _STATIC_IMPORT = re.compile(rb'^(?:import|export)\b(?!\()[^;]*?"(\.[^"]+)";', re.MULTILINE)
@@ -136,7 +137,7 @@ def _digest(content: bytes) -> str:
 
 
 def without_comments(source: bytes, suffix: str) -> bytes:
-    """The file without the comments that have lines of their own, which are a third of the page's code."""
+    """The file without empty lines, and without comments that have lines of their own: a third of the page's code."""
     comments = _COMMENTS.get(suffix)
     return comments.sub(b"", source) if comments else source
 

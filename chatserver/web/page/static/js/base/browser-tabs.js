@@ -10,7 +10,7 @@
  *
  * @typedef { { kind: "bookmark", messageId: string, isSet: boolean }
  *   | { kind: "changed", conversationId: string | null }
- *   | { kind: "answering", conversationId: string, trigger: string | null }
+ *   | { kind: "answering", answer: string, conversationId: string, trigger: string | null }
  *   | { kind: "asked", answer: string }
  *   | { kind: "progress", answer: string, progress: Progress }
  *   | { kind: "event", answer: string, event: Api.StreamEvent, id: string }

@@ -7,13 +7,34 @@
 import { copyButton } from "../ui/clipboard.js";
 import { element } from "../ui/dom.js";
 
-/** For text that mostly grows at its end: text that is shown already stays as it is, with its selection. */
-export const growingText = (/** @type {HTMLElement} */ container) => {
+/** A part of a growing text ends at the first line break after so many characters. */
+const PART_CHARACTERS = 500;
+
+/**
+ * Returns a function that shows a text. While the text grows at its end, what is shown already stays as it is, with its
+ * selection.
+ *
+ * The parts of a growing text are boxes of their own, so a browser lays out the last part again at each word, and not
+ * the whole text. The boxes are inline: blocks would be copied with an empty line after each.
+ *
+ * @param {HTMLElement} container
+ */
+export const growingText = (container) => {
 	let shown = "";
-	return (/** @type {string} */ text) => {
+	/** The part that grows. @type {HTMLElement | null} */
+	let part = null;
+	return (/** @type {string} */ text, grows = false) => {
 		if (text === shown) return;
-		if (text.startsWith(shown)) container.append(text.slice(shown.length));
-		else container.replaceChildren(text);
+		if (!grows || !shown || !text.startsWith(shown)) {
+			shown = grows ? "" : text;
+			container.replaceChildren(shown);
+			part = null;
+		}
+		for (const line of text.slice(shown.length).match(/[^\n]*\n|[^\n]+/g) ?? []) {
+			part ??= container.appendChild(element("span", { class: "part" }));
+			part.append(line);
+			if (line.endsWith("\n") && part.textContent.length >= PART_CHARACTERS) part = null;
+		}
 		shown = text;
 	};
 };
@@ -45,12 +66,11 @@ export const createMessageContent = (announce) => {
 
 	return {
 		element: content,
-		/** @param {string} text */
-		showText(text) {
-			if (shownHtml) content.replaceChildren();
+		/** @param {string} text @param {boolean} [grows] more of it will come */
+		showText(text, grows) {
 			shownHtml = "";
 			content.classList.remove("rendered");
-			setText(text);
+			setText(text, grows);
 		},
 		/** @param {string} html as the server rendered it */
 		showHtml(html) {

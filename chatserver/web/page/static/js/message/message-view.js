@@ -52,9 +52,9 @@ export const createMessageView = (role, author, actions) => {
 
 	const paint = () => {
 		// The text that was shown before a reset stays until there is new text.
-		if (waiting?.content) content.showText(waiting.content);
+		if (waiting?.content) content.showText(waiting.content, true);
 		if (waiting?.reasoning) {
-			setReasoning(waiting.reasoning);
+			setReasoning(waiting.reasoning, true);
 			if (!thinking.parentNode) name.after(thinking);
 		}
 		waiting = null;

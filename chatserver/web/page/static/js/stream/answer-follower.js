@@ -31,6 +31,8 @@ export const followAnswer = ({ api, tabs }, { conversationId, trigger, starts, p
 	const { signal } = abort;
 	let now = progress ?? { content: "", reasoning: "", lastEventId: null };
 	let isSynced = progress !== null;
+	/** Whether other tabs follow this answer, too: telling them of each event costs as much as showing it. */
+	let isHeard = false;
 	/** @type {{close(): void} | null} */
 	let stream = null;
 	/** @type {(value?: unknown) => void} */
@@ -68,10 +70,13 @@ export const followAnswer = ({ api, tabs }, { conversationId, trigger, starts, p
 	/** @param {News} news */
 	const hear = (news) => {
 		if (!("answer" in news) || news.answer !== answer) return;
-		if (stream) {
-			// This tab reads the answer itself, so it knows more than the others.
-			if (news.kind === "asked") tell({ kind: "progress", answer, progress: now });
-		} else if (news.kind === "progress") {
+		if (news.kind === "asked") {
+			isHeard = true;
+			// The tab that reads the answer knows more than the others.
+			if (stream) tell({ kind: "progress", answer, progress: now });
+		} else if (stream) return;
+		else if (news.kind === "answering") tell({ kind: "asked", answer });
+		else if (news.kind === "progress") {
 			isSynced = true;
 			now = news.progress;
 			handlers.onProgress(now);
@@ -96,8 +101,7 @@ export const followAnswer = ({ api, tabs }, { conversationId, trigger, starts, p
 
 	const lead = async () => {
 		if (!(await mayAsk()) || signal.aborted) return;
-		tell({ kind: "answering", conversationId, trigger });
-		tell({ kind: "progress", answer, progress: now });
+		tell({ kind: "answering", answer, conversationId, trigger });
 		await new Promise((resolve) => {
 			release = resolve;
 			stream = openStream(api, { conversationId, trigger }, now.lastEventId, {
@@ -105,7 +109,7 @@ export const followAnswer = ({ api, tabs }, { conversationId, trigger, starts, p
 				onGone: () => leaveWith(handlers.onGone),
 				onRefused: (error) => leaveWith(() => handlers.onRefused(error)),
 				onEvent: (event, id) => {
-					tell({ kind: "event", answer, event, id });
+					if (isHeard || isEnd(event)) tell({ kind: "event", answer, event, id });
 					take(event, id);
 				},
 			});

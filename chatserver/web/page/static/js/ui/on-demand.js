@@ -10,7 +10,7 @@ let styles = null;
 
 const loadStyles = () =>
 	(styles ??= new Promise((load, error) => {
-		const href = new URL("../../css/on-demand.css", import.meta.url).href; // of the same version as this module
+		const href = import.meta.resolve("../../css/on-demand.css");
 		document.head.append(element("link", { rel: "stylesheet", href, load, error }));
 	}).catch((error) => {
 		styles = null;
