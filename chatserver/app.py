@@ -75,7 +75,6 @@ class App:
             max_runs=settings.max_runs,
         )
         self.rendering = RenderingService()
-        self.page = Page()
         # One thread for Python that takes long: more would only wait for each other.
         self.texts = Lane("texts", 1)
         self.context = HandlerContext(
@@ -98,7 +97,7 @@ class App:
             large_lists=LargeLists(MAX_LARGE_LISTS),
             rates=RateLimiter(settings.requests_per_minute),
             draining=lambda: self.draining,
-            page=self.page,
+            page=Page(),
         )
         self.web = make_application(self.context)
 

@@ -110,7 +110,6 @@ async def _run(settings: Settings, stop: asyncio.Event, *, reuse_port: bool, loc
         if not stop.is_set():
             server.add_sockets(sockets)
             _say_ready(sockets, settings)
-            app.page.load()  # only now: the start does not wait for it
             await _until(stop)
         await _drain(app, server)
 

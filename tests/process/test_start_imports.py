@@ -14,6 +14,7 @@ from tests.kit.server_process import started
 # Packages and modules; a name stands for what is inside of it, too.
 NOT_FOR_A_START = {
     "alembic",
+    "brotli",
     "mako",  # alembic's
     "markdown_it",  # these five are for the renderer's child
     "nh3",

@@ -9,6 +9,9 @@ from collections.abc import Iterable, Iterator
 IDENTITY = "identity"
 """The coding that changes nothing."""
 
+# The best one, 11, saves 7 % more, and takes a quarter of a second for the whole page instead of a hundredth.
+_BROTLI_QUALITY = 5
+
 _ITEM = re.compile(
     r"[ \t]*(?P<coding>[!#$%&'*+.^_`|~0-9A-Za-z-]+)[ \t]*"
     r"(?:;[ \t]*[qQ]=(?P<weight>0(?:\.\d{0,3})?|1(?:\.0{0,3})?)[ \t]*)?",
@@ -17,10 +20,10 @@ _ITEM = re.compile(
 
 
 def compressed(content: bytes) -> dict[str, bytes]:
-    """The content in each coding that makes it smaller, the best coding first. A kilobyte takes milliseconds."""
+    """The content in each coding that makes it smaller, the best coding first."""
     import brotli  # a start does not wait for it
 
-    forms = {"br": brotli.compress(content, mode=brotli.MODE_TEXT), "gzip": gzip.compress(content, mtime=0)}
+    forms = {"br": brotli.compress(content, quality=_BROTLI_QUALITY), "gzip": gzip.compress(content, mtime=0)}
     return {coding: form for coding, form in forms.items() if len(form) < len(content)}
 
 

@@ -94,25 +94,21 @@ class PageFiles:
 
 
 class Page:
-    """The files of a folder, read and compressed once, on a thread: when the server has started, or somebody asks."""
+    """The files of a folder. They are read and compressed once, on a thread, when somebody asks first."""
 
     def __init__(self, folder: Path = PAGE_FOLDER) -> None:
         self._folder = folder
         self._loading: asyncio.Future[PageFiles] | None = None
 
-    def load(self) -> asyncio.Future[PageFiles]:
-        """Begin to read the files, unless that was done before."""
+    async def files(self) -> PageFiles:
         if self._loading is None:
             self._loading = asyncio.get_running_loop().run_in_executor(None, load_files, self._folder)
-        return self._loading
-
-    async def files(self) -> PageFiles:
-        return await asyncio.shield(self.load())
+        return await asyncio.shield(self._loading)
 
 
 @cache
 def load_files(folder: Path) -> PageFiles:
-    """Read and compress all files of a folder. Only these are ever served. It takes some tenths of a second."""
+    """Read and compress all files of a folder. Only these are ever served. It takes some hundredths of a second."""
     contents = {}
     for path in sorted(folder.rglob("*")):
         if path.suffix in _CONTENT_TYPES and path.is_file():
