@@ -10,15 +10,13 @@ from __future__ import annotations
 import logging
 import sys
 import threading
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 from chatserver.logs.lines import LINE_BYTES, JsonFormatter, TextFormatter, printable, request_id, without_request
 from chatserver.logs.output import Output
 from chatserver.logs.repeats import ACCESS_LOGGER
+from chatserver.logs.requests import request_line
 from chatserver.logs.scrubbing import scrub
-
-if TYPE_CHECKING:
-    from tornado.web import RequestHandler
 
 __all__ = [
     "LINE_BYTES",
@@ -39,8 +37,6 @@ __all__ = [
 
 # How long the end of the process may wait for a standard error that takes nothing.
 CLOSE_SECONDS = 2.0
-
-_HEALTH_PATHS = frozenset({"/healthz", "/readyz", "/metrics"})
 
 _access = logging.getLogger(ACCESS_LOGGER)
 _unexpected = logging.getLogger("chatserver")
@@ -108,19 +104,15 @@ def _log_thread_failure(failure: threading.ExceptHookArgs) -> None:
     _unexpected.error("%s failed", name, exc_info=failure.exc_value)
 
 
-def log_request(handler: RequestHandler) -> None:
-    """Log one request (Tornado's `log_function`), without its query, which may hold private text."""
-    status = handler.get_status()
-    if handler.request.path in _HEALTH_PATHS:  # a health check answers 503 every few seconds, which is no news
-        level = logging.DEBUG
-    elif status >= 500:
-        level = logging.ERROR
-    else:
-        level = logging.INFO
-    fields = {
-        "method": handler.request.method,
-        "path": handler.request.path,
-        "status": status,
-        "ms": round(1000 * handler.request.request_time(), 1),
-    }
-    _access.log(level, "request", extra={"fields": fields})
+def log_request(method: str, path: str, status: int, seconds: float) -> None:
+    """Log a request that ends now, without its query, which may hold private text.
+
+    Where lines are written in the background, the line is made there, too.
+    """
+    line = request_line(method, path, status, seconds)
+    if not _access.isEnabledFor(line.level):
+        return
+    handlers = logging.getLogger().handlers
+    only = handlers[0] if len(handlers) == 1 else None
+    if not (isinstance(only, Output) and only.put_request(line)):
+        _access.handle(line.record())

@@ -8,6 +8,7 @@ import traceback
 from collections.abc import Callable, Mapping
 from contextvars import Context, ContextVar, copy_context
 from datetime import UTC, datetime
+from functools import lru_cache
 
 from chatserver.logs.scrubbing import scrub
 
@@ -51,7 +52,8 @@ class JsonFormatter(logging.Formatter):
             shown = {name: _cut(value, chars) if isinstance(value, str) else value for name, value in line.items()}
             return json.dumps(shown)
 
-        return _bounded(build)
+        whole = json.dumps(line)  # what most are: short enough
+        return whole if len(whole) <= LINE_BYTES else _bounded(build)
 
 
 class TextFormatter(logging.Formatter):
@@ -79,8 +81,13 @@ def printable(text: str) -> str:
 
 
 def _time(record: logging.LogRecord) -> str:
-    moment = datetime.fromtimestamp(record.created, UTC)
-    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    seconds = int(record.created)
+    return f"{_second(seconds)}.{int((record.created - seconds) * 1000):03d}Z"
+
+
+@lru_cache(4)
+def _second(seconds: int) -> str:
+    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%S")
 
 
 def _fields(record: logging.LogRecord) -> Mapping[str, object]:

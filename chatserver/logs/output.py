@@ -8,8 +8,9 @@ import time
 from collections import deque
 from typing import TextIO
 
-from chatserver.logs.lines import without_request
+from chatserver.logs.lines import request_id, without_request
 from chatserver.logs.repeats import Repeats
+from chatserver.logs.requests import RequestLine
 from chatserver.logs.writer import Writer
 
 _HELD_LINES = 1_000
@@ -40,6 +41,13 @@ class Output(logging.Handler):
             self._summing = True
             self._writer.wake()
 
+    def put_request(self, line: RequestLine) -> bool:
+        """Have the line of a request made and written in the background; False: there is no background yet."""
+        if self._writer is None:
+            return False
+        self._writer.put(line, line.size)
+        return True
+
     def release_held(self, *, background: bool) -> None:
         """Write what was held back. From now on lines are written at once, or in the background if that is possible."""
         self.acquire()
@@ -54,14 +62,14 @@ class Output(logging.Handler):
 
     def finish(self, seconds: float) -> None:
         """Write what waits in the background, and what was not told yet, for at most so many seconds."""
+        if self._writer is not None:
+            self._writer.close(seconds)
+            return
         self.acquire()
         try:
             self._tell_sums(time.monotonic(), at_end=True)
-            writer = self._writer
         finally:
             self.release()
-        if writer is not None:
-            writer.close(seconds)
 
     @property
     def lost(self) -> int:
@@ -70,36 +78,30 @@ class Output(logging.Handler):
 
     def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 (the standard library's name)
         """Name a line that cannot be formatted. The standard library would write to standard error, which may block."""
-        kind = type(sys.exc_info()[1]).__name__
-        self._put(self.format(_own(record.name, "a line cannot be formatted (%s): %s", kind, ascii(record.msg)[:500])))
+        self._put(self._unformattable(record))
 
-    def _background_writer(self) -> Writer | None:
+    def _background_writer(self) -> Writer[bytes | RequestLine] | None:
         try:
-            return Writer(self._stream.fileno(), self._lost_line, self._tick)
+            return Writer(self._stream.fileno(), self._made, self._lost_line, self._tick)
         except (OSError, ValueError):  # it is no file, as in tests
             return None
-
-    def _tick(self) -> float | None:
-        self.acquire()
-        try:
-            self._tell_sums(time.monotonic())
-            due = self._repeats.due
-            self._summing = due is not None
-            return due
-        finally:
-            self.release()
 
     def _tell_sums(self, now: float, *, at_end: bool = False) -> None:
         for record in self._repeats.sums(now, at_end=at_end):
             without_request().run(self._tell, record)
 
     def _tell(self, record: logging.LogRecord) -> None:
+        self._put(self._line(record))
+
+    def _line(self, record: logging.LogRecord) -> str:
         try:
-            line = self.format(record)
+            return self.format(record)
         except Exception:  # as in every handler of the standard library: a bad log call must do no harm
-            self.handleError(record)
-        else:
-            self._put(line)
+            return self._unformattable(record)
+
+    def _unformattable(self, record: logging.LogRecord) -> str:
+        kind = type(sys.exc_info()[1]).__name__
+        return self.format(_own(record.name, "a line cannot be formatted (%s): %s", kind, ascii(record.msg)[:500]))
 
     def _put(self, line: str) -> None:
         if self.holding:
@@ -109,7 +111,8 @@ class Output(logging.Handler):
 
     def _write(self, line: str) -> None:
         if self._writer is not None:
-            self._writer.put(self._encode(line))
+            encoded = self._encode(line)
+            self._writer.put(encoded, len(encoded))
             return
         try:
             self._stream.write(line + "\n")
@@ -119,6 +122,35 @@ class Output(logging.Handler):
 
     def _encode(self, line: str) -> bytes:
         return (line + "\n").encode(self._stream.encoding or "utf-8", "backslashreplace")
+
+    # --- called by the thread that writes ---------------------------------------------------------------------
+
+    def _made(self, line: bytes | RequestLine) -> bytes:
+        """The bytes of a line that waited; none if it is only counted."""
+        if isinstance(line, bytes):
+            return line
+        record = line.record()
+        self.acquire()
+        try:
+            told = self._repeats.tell(record, time.monotonic())
+        finally:
+            self.release()
+        if not told:
+            return b""
+        request_id.set(line.request_id)
+        made = self._encode(self._line(record))
+        request_id.set(None)
+        return made
+
+    def _tick(self, at_end: bool) -> tuple[bytes, float | None]:
+        self.acquire()
+        try:
+            sums = self._repeats.sums(time.monotonic(), at_end=at_end)
+            due = self._repeats.due
+            self._summing = due is not None
+        finally:
+            self.release()
+        return b"".join([self._encode(self._line(record)) for record in sums]), due
 
     def _lost_line(self, count: int) -> bytes:
         record = _own("chatserver.logs", "%d lines of the log were lost: standard error did not take them", count)

@@ -325,9 +325,10 @@ def make_application(context: HandlerContext, **settings: Any) -> Application:
     """The web layer as one Tornado application. `settings` are Tornado's own."""
 
     def log_request(handler: Handler) -> None:
-        logs.log_request(handler)
-        seconds = handler.request.request_time() if handler.timed else None
-        context.metrics.request(handler.label, handler.request.method or "", handler.get_status(), seconds)
+        request, status, seconds = handler.request, handler.get_status(), handler.request.request_time()
+        method = request.method or ""
+        logs.log_request(method, request.path, status, seconds)
+        context.metrics.request(handler.label, method, status, seconds if handler.timed else None)
 
     def render_openapi() -> bytes:
         from chatserver.web.openapi import document  # few ask for it, and a start need not wait for it

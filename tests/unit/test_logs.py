@@ -216,10 +216,15 @@ class _Handler(RequestHandler):
         self.set_status(int(status))
 
 
+def _log_request(handler: RequestHandler) -> None:
+    request = handler.request
+    logs.log_request(request.method or "", request.path, handler.get_status(), request.request_time())
+
+
 class LogRequestTest(AsyncHTTPTestCase):
     def get_app(self) -> Application:
         routes = [(r"/(\d+)", _Handler), (r"/healthz()", _Health)]
-        return Application(routes, log_function=logs.log_request)
+        return Application(routes, log_function=_log_request)
 
     @pytest.fixture(autouse=True)
     def _capture(self, capsys: Captured) -> None:

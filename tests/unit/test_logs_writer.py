@@ -44,14 +44,14 @@ def pipe() -> Iterator[Pipe]:
         os.close(made.writing)
 
 
-def make(pipe: Pipe) -> Writer:
-    return Writer(pipe.writing, lambda count: b"lost %d\n" % count, lambda: None)
+def make(pipe: Pipe) -> Writer[bytes]:
+    return Writer(pipe.writing, lambda line: line, lambda count: b"lost %d\n" % count, lambda _: (b"", None))
 
 
 def test_lines_come_out_in_order(pipe: Pipe) -> None:
     writer = make(pipe)
     for number in range(1_000):
-        writer.put(b"%d\n" % number)
+        writer.put(b"%d\n" % number, 4)
     assert pipe.read_until(b"999\n").split() == [b"%d" % number for number in range(1_000)]
     writer.close(5)
     assert writer.lost == 0
@@ -61,12 +61,12 @@ def test_full_pipe_delays_nobody_and_losses_are_told_when_it_flows_again(pipe: P
     writer = make(pipe)
     began = time.monotonic()
     for _ in range(TOO_MANY):
-        writer.put(LINE)
+        writer.put(LINE, len(LINE))
     assert time.monotonic() - began < 5
     lost = writer.lost
     assert 0 < lost < 200
     data = pipe.read_until(b"lost %d\n" % lost)
-    writer.put(b"end\n")
+    writer.put(b"end\n", len(b"end\n"))
     data += pipe.read_until(b"end\n")
     assert data.count(LINE) == TOO_MANY - lost
     writer.close(5)
@@ -76,11 +76,11 @@ def test_full_pipe_delays_nobody_and_losses_are_told_when_it_flows_again(pipe: P
 def test_close_does_not_wait_for_a_full_pipe(pipe: Pipe) -> None:
     writer = make(pipe)
     for _ in range(100):
-        writer.put(LINE)
+        writer.put(LINE, len(LINE))
     began = time.monotonic()
     writer.close(0.2)
     assert time.monotonic() - began < 2
-    writer.put(LINE)
+    writer.put(LINE, len(LINE))
     assert writer.lost == 1
 
 
@@ -90,8 +90,8 @@ def test_close_writes_what_waits(pipe: Pipe) -> None:
     reader = threading.Thread(target=lambda: taken.append(pipe.read_until(b"end\n")))
     reader.start()
     for _ in range(100):
-        writer.put(LINE)
-    writer.put(b"end\n")
+        writer.put(LINE, len(LINE))
+    writer.put(b"end\n", len(b"end\n"))
     writer.close(10)
     reader.join(10)
     assert taken[0].count(LINE) == 100
@@ -100,10 +100,10 @@ def test_close_writes_what_waits(pipe: Pipe) -> None:
 def test_closed_pipe_loses_lines_and_does_no_harm(pipe: Pipe) -> None:
     pipe.close_reading()
     writer = make(pipe)
-    writer.put(LINE)
+    writer.put(LINE, len(LINE))
     eventually_blocking(lambda: writer.lost == 1)
     began = time.thread_time()
-    writer.put(LINE)
+    writer.put(LINE, len(LINE))
     eventually_blocking(lambda: writer.lost == 2)
     writer.close(5)
     assert time.thread_time() - began < 1
@@ -113,8 +113,8 @@ def test_pipe_that_somebody_made_non_blocking_is_written_whole(pipe: Pipe) -> No
     os.set_blocking(pipe.writing, False)
     writer = make(pipe)
     for _ in range(100):
-        writer.put(LINE)
-    writer.put(b"end\n")
+        writer.put(LINE, len(LINE))
+    writer.put(b"end\n", len(b"end\n"))
     assert pipe.read_until(b"end\n").count(LINE) == 100
     writer.close(5)
     assert writer.lost == 0

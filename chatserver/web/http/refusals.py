@@ -5,7 +5,6 @@ They look like those of the handlers: JSON, an id, the headers that all response
 
 from __future__ import annotations
 
-import logging
 import re
 import secrets
 from collections.abc import Mapping
@@ -14,8 +13,6 @@ from typing import NamedTuple
 
 from chatserver import logs
 from chatserver.schemas import Error
-
-_access = logging.getLogger("chatserver.access")
 
 # No page of another site may show a response as its own picture or script, or keep a hold on the window of our page.
 ISOLATION_HEADERS: Mapping[str, str] = {
@@ -60,8 +57,7 @@ def refuse(refusal: Refusal, line: RequestLine, seconds: float) -> bytes:
     """Log the refusal of a request that took so long to arrive, and give the bytes of its response."""
     request_id = secrets.token_hex(16)
     before = logs.request_id.set(request_id)
-    fields = {"method": line.method, "path": line.path, "status": refusal.status, "ms": round(1000 * seconds, 1)}
-    _access.info("request", extra={"fields": fields})
+    logs.log_request(line.method, line.path, refusal.status, seconds)
     logs.request_id.reset(before)
     body = Error(error=refusal.message).model_dump_json(exclude_none=True).encode()
     headers = {
