@@ -41,9 +41,15 @@ def parse_uuid(text: str) -> UUID:
     return UUID(text)
 
 
+def to_json(resource: BaseModel) -> bytes:
+    """A resource as the JSON of a response: as `model_dump_json`, which costs twice as much, with camelCase keys."""
+    return resource.__pydantic_serializer__.to_json(resource, by_alias=True)
+
+
 def format_time(moment: datetime) -> str:
     """RFC 3339 in UTC with milliseconds and `Z`."""
-    return moment.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    in_utc = moment if moment.tzinfo is UTC else moment.astimezone(UTC)
+    return in_utc.isoformat(timespec="milliseconds").removesuffix("+00:00") + "Z"
 
 
 def _uuid(value: object) -> object:

@@ -104,12 +104,12 @@ def _log_thread_failure(failure: threading.ExceptHookArgs) -> None:
     _unexpected.error("%s failed", name, exc_info=failure.exc_value)
 
 
-def log_request(method: str, path: str, status: int, seconds: float) -> None:
-    """Log a request that ends now, without its query, which may hold private text.
+def log_request(method: str, path: str, status: int, seconds: float, *, served: bool = True) -> None:
+    """Log a request that ends now, without its query, which may hold private text. `served`: by a handler.
 
     Where lines are written in the background, the line is made there, too.
     """
-    line = request_line(method, path, status, seconds)
+    line = request_line(method, path, status, seconds, served=served)
     if not _access.isEnabledFor(line.level):
         return
     handlers = logging.getLogger().handlers

@@ -29,7 +29,7 @@ class Output(logging.Handler):
         self._held: deque[str] = deque(maxlen=_HELD_LINES)
         self._repeats = Repeats()
         self._summing = False
-        self._writer: Writer | None = None
+        self._writer: Writer[bytes | RequestLine] | None = None
 
     def emit(self, record: logging.LogRecord) -> None:  # the caller holds the handler's lock
         now = time.monotonic()

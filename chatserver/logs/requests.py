@@ -38,10 +38,10 @@ class RequestLine(NamedTuple):
         return record
 
 
-def request_line(method: str, path: str, status: int, seconds: float) -> RequestLine:
+def request_line(method: str, path: str, status: int, seconds: float, *, served: bool) -> RequestLine:
     """The line of a request that this context serves, and that ends now. `path`: without the query, which may hold
-    private text."""
-    if path in HEALTH_PATHS:  # a health check answers 503 every few seconds, which is no news
+    private text. `served`: whether a handler responded."""
+    if served and path in HEALTH_PATHS:  # a health check answers 503 every few seconds, which is no news
         level = logging.DEBUG
     elif status >= 500:
         level = logging.ERROR

@@ -23,9 +23,9 @@ Line = TypeVar("Line")
 class Writer(Generic[Line]):
     """Writes to the descriptor `output`, which may block. Neither `put` nor `close` waits for it for long.
 
-    These are called from the thread: `make` makes the bytes of a line, possibly none. `tell_lost` makes a line that says
-    how many were lost. `tick` gives lines that are due, and the time (monotonic) of the next ones, None if there are
-    none; it is called at that time, whenever lines are written, and with True when the last line was.
+    These are called from the thread: `make` makes the bytes of a line, possibly none. `tell_lost` makes a line that
+    says how many were lost. `tick` gives lines that are due, and the time (monotonic) of the next ones, None if there
+    are none. It is called at that time, whenever lines are written, and with True when the last one was.
     """
 
     def __init__(

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
+from functools import lru_cache
 
 from chatserver.errors import ForbiddenError
 from chatserver.services.access import API
 from chatserver.settings_types import is_loopback
-from chatserver.web.http.origins import origin_of, parse_host, parse_origin, parse_origins
+from chatserver.web.http.origins import Host, origin_of, parse_host, parse_origin, parse_origins
 
 # What browsers send in Sec-Fetch-Site for a request of the server's own pages, and for one that the user typed.
 _OWN_SITES = frozenset({"same-origin", "none"})
+
+# A name has 253 characters at most (RFC 1035, section 2.3.4); a port and brackets come on top.
+_LONGEST_HOST = 300
+_REMEMBERED_HOSTS = 256
 
 
 def under_api(path: str) -> bool:
@@ -31,11 +36,14 @@ class Guards:
         """Both as `Settings` normalises them. Loopback names are always allowed hosts."""
         self._allowed_hosts = frozenset(allowed_hosts)
         self.allowed_origins = parse_origins(allowed_origins)
+        # Clients name the same few hosts again and again.
+        self._host = lru_cache(_REMEMBERED_HOSTS)(self._parse_host)
 
     def check(self, path: str, headers: Mapping[str, str], scheme: str) -> None:
         """Raises ForbiddenError. `headers` are case-insensitive; `scheme` is the one that the client used."""
-        host = parse_host(headers.get("Host", ""))
-        if host is None or not (is_loopback(host.bare) or host.bare in self._allowed_hosts):
+        named = headers.get("Host", "")
+        host = self._host(named) if len(named) <= _LONGEST_HOST else None
+        if host is None:
             raise ForbiddenError("Host is not a name of this server")
         if not under_api(path):
             return
@@ -54,3 +62,9 @@ class Guards:
                 raise ForbiddenError("Origin is another site")
         if site is not None and site not in _OWN_SITES:
             raise ForbiddenError("Sent by another site")
+
+    def _parse_host(self, text: str) -> Host | None:
+        """The host that a `Host` header names; None unless it is a name of this server."""
+        host = parse_host(text)
+        is_ours = host is not None and (is_loopback(host.bare) or host.bare in self._allowed_hosts)
+        return host if is_ours else None

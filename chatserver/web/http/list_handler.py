@@ -8,6 +8,7 @@ from contextlib import aclosing
 from typing import Any
 from uuid import UUID
 
+from chatserver.schema_types import to_json
 from chatserver.schemas import Page
 from chatserver.web.http.long_request_handler import LongRequestHandler
 
@@ -97,7 +98,7 @@ class _Body:
         pieces = []
         since_turn = 0
         for item in page.items:
-            piece = item.model_dump_json(by_alias=True).encode()
+            piece = to_json(item)
             pieces.append(b"," + piece if self._items else piece)
             self._items += 1
             self._bytes += len(piece)
@@ -109,5 +110,4 @@ class _Body:
         return pieces
 
     def _tail(self) -> bytes:
-        end = self._last.model_copy(update={"items": []}).model_dump_json(by_alias=True)
-        return end.removeprefix('{"items":[').encode()
+        return to_json(self._last.model_copy(update={"items": []})).removeprefix(b'{"items":[')

@@ -5,11 +5,14 @@ from __future__ import annotations
 import ipaddress
 import re
 from collections.abc import Collection, Mapping
+from functools import lru_cache
 from typing import NamedTuple
 
 from chatserver.web.http.client_address import Network, is_in
 
 _AUTHORITY = re.compile(r"(?P<name>\[[0-9a-f:.]*:[0-9a-f:.]*\]|[a-z0-9_.-]+)(?::(?P<port>[0-9]{0,5}))?", re.ASCII)
+# A name has 253 characters at most (RFC 1035, section 2.3.4); scheme and port come on top.
+_LONGEST_ORIGIN = 300
 _DEFAULT_PORTS = {"http": 80, "https": 443}
 
 
@@ -50,6 +53,11 @@ def parse_host(text: str) -> Host | None:
 
 def parse_origin(text: str) -> Origin | None:
     """None if the text is not `scheme://host` or `scheme://host:port` of HTTP: also for `null`, and for several."""
+    return _parse_origin(text) if len(text) <= _LONGEST_ORIGIN else None
+
+
+@lru_cache(256)  # browsers send the same few again and again
+def _parse_origin(text: str) -> Origin | None:
     scheme, separator, authority = text.strip().lower().partition("://")
     host = parse_host(authority)
     if not separator or scheme not in _DEFAULT_PORTS or host is None:

@@ -32,6 +32,16 @@ def parse_id(text: str) -> UUID:
         raise MalformedError("Malformed id") from None
 
 
+def path_argument(text: str) -> str:
+    """A segment of a path without its escapes. Raises MalformedError."""
+    if "%" not in text and text.isascii():
+        return text
+    try:
+        return unquote_to_bytes(text).decode()
+    except UnicodeDecodeError:
+        raise MalformedError("Malformed path") from None
+
+
 # --- bodies -----------------------------------------------------------------------------------------------
 
 
@@ -58,6 +68,16 @@ def parse_body(model: type[M], body: bytes, headers: Mapping[str, str]) -> M:
         raise UnsupportedMediaTypeError
     if headers.get("Content-Encoding", "identity").strip().lower() != "identity":
         raise UnsupportedMediaTypeError("Content-Encoding is not supported")
+    if b"NaN" not in body and b"Infinity" not in body:  # which pydantic's own parser would accept
+        try:
+            return model.model_validate_json(body, by_alias=True, by_name=False)
+        except pydantic.ValidationError:
+            pass  # what is wrong is found out step by step
+    return parse_json(model, body)
+
+
+def parse_json(model: type[M], body: bytes) -> M:
+    """Parse JSON as a `model`, step by step. Raises MalformedError (not JSON) and ValidationError."""
     try:
         # RFC 8259 has no NaN and no Infinity. The parser bounds nesting.
         data = from_json(body, allow_inf_nan=False)
