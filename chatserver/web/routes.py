@@ -1,11 +1,9 @@
-"""The one route table, as plain data. Tornado's routes and the OpenAPI document are made from it."""
+"""The one route table, as plain data. The router and the OpenAPI document are made from it."""
 
 from __future__ import annotations
 
 from functools import cache
 from typing import Any
-
-from tornado.routing import URLSpec
 
 from chatserver import logs, schemas
 from chatserver.services.agents import AgentPage
@@ -30,6 +28,7 @@ from chatserver.web.handlers import (
 from chatserver.web.http.application import Application
 from chatserver.web.http.base_handler import Handler, NotFoundHandler
 from chatserver.web.http.body_limits import Bodies
+from chatserver.web.http.router import Router, Target
 from chatserver.web.openapi import events, headers, queries
 from chatserver.web.openapi.operations import Operation, Route
 from chatserver.web.page.page_files import STATIC_PREFIX
@@ -321,6 +320,15 @@ BESIDE_THE_API: tuple[tuple[str, type[Handler]], ...] = (
 """The other routes, by regular expressions of their paths."""
 
 
+def make_router(context: HandlerContext) -> Router[Handler]:
+    """All routes, with handlers that are given the context."""
+    given: dict[str, Any] = {"context": context}
+    return Router(
+        [(route.path, Target(route.handler, {**given, **route.handler_arguments})) for route in ROUTES],
+        [(pattern, Target(handler, given)) for pattern, handler in BESIDE_THE_API],
+    )
+
+
 def make_application(context: HandlerContext, **settings: Any) -> Application:
     """The web layer as one Tornado application. `settings` are Tornado's own."""
 
@@ -335,13 +343,9 @@ def make_application(context: HandlerContext, **settings: Any) -> Application:
 
         return document.render(ROUTES, context.settings, installed_version())
 
-    given: dict[str, Any] = {"context": context}
-    specs = [URLSpec(route.pattern, route.handler, {**given, **route.handler_arguments}) for route in ROUTES]
-    specs += [URLSpec(pattern, handler, given) for pattern, handler in BESIDE_THE_API]
     return Application(
-        specs,
-        default_handler_class=NotFoundHandler,
-        default_handler_args=given,
+        make_router(context),
+        Target(NotFoundHandler, {"context": context}),
         bodies=Bodies(context.settings.max_body_bytes),
         openapi=cache(render_openapi),
         log_function=log_request,

@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 import logging
 import re
-import secrets
-from functools import cached_property
+from collections.abc import Sequence
+from functools import cache
 from types import TracebackType
 from typing import Any, TypeVar
 
@@ -19,13 +19,14 @@ from tornado.iostream import StreamClosedError
 from chatserver import logs
 from chatserver.errors import (
     ChatServerError,
-    MalformedError,
     NotFoundError,
     Problem,
     TryLaterError,
     UnavailableError,
     ValidationError,
 )
+from chatserver.ids import new_request_id
+from chatserver.schema_types import to_json
 from chatserver.schemas import CreateMessage, EditMessage, StreamMessage
 from chatserver.services.access import Actor
 from chatserver.web.handler_context import HandlerContext
@@ -38,6 +39,7 @@ from chatserver.web.http.guards import under_api
 from chatserver.web.http.origins import request_scheme
 from chatserver.web.http.refusals import ISOLATION_HEADERS
 from chatserver.web.http.server_stream import ServerStream
+from chatserver.web.http.slim_handler import SlimHandler
 
 logger = logging.getLogger(__name__)
 
@@ -48,8 +50,7 @@ IDEMPOTENCY_KEY = re.compile(r"[!-~]{1,255}", re.ASCII)
 _SANE_REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}", re.ASCII)
 
 
-@tornado.web.stream_request_body
-class Handler(tornado.web.RequestHandler):
+class Handler(SlimHandler):
     """Base of every handler: refuses requests of other sites' pages, and turns errors into responses.
 
     `prepare` and `admit` run before the body of the request is read, the method that serves the request afterwards.
@@ -57,6 +58,8 @@ class Handler(tornado.web.RequestHandler):
     A subclass implements the methods that it serves. GET serves HEAD, too; a subclass without HEAD sets
     `head = tornado.web.RequestHandler.head`. OPTIONS names the methods.
     """
+
+    default_headers = (("Cache-Control", "no-store"), *ISOLATION_HEADERS.items())
 
     timed: bool = True
     """Whether the duration of a request says anything about the server."""
@@ -66,10 +69,25 @@ class Handler(tornado.web.RequestHandler):
     context: HandlerContext
 
     def __init__(
-        self, application: tornado.web.Application, request: HTTPServerRequest, *, incoming: IncomingBody, **kwargs: Any
+        self,
+        application: tornado.web.Application,
+        request: HTTPServerRequest,
+        *,
+        incoming: IncomingBody,
+        parameters: Sequence[str],
+        **kwargs: Any,
     ) -> None:
+        """`parameters`: the texts in the path that the method is given, as they are in the path."""
         self._incoming = incoming
         incoming.receiver = self
+        self._parameters = parameters
+        connection = request.connection
+        stream = connection.stream if isinstance(connection, HTTP1Connection) else None
+        self._stream = stream if isinstance(stream, ServerStream) else None
+        """The stream of the connection; None under a server that is not ours."""
+        given = request.headers.get("X-Request-Id", "")
+        self.request_id = given if _SANE_REQUEST_ID.fullmatch(given) else new_request_id()
+        """The id of the request in its response and in the log: the client's own if that is well-formed."""
         super().__init__(application, request, **kwargs)
 
     def initialize(self, context: HandlerContext) -> None:
@@ -80,21 +98,40 @@ class Handler(tornado.web.RequestHandler):
         """The handler's name in the metrics."""
         return type(self).__name__
 
-    @cached_property
-    def request_id(self) -> str:
-        """The id of the request in its response and in the log: the client's own if that is well-formed."""
-        given = self.request.headers.get("X-Request-Id", "")
-        return given if _SANE_REQUEST_ID.fullmatch(given) else secrets.token_hex(16)
-
-    def set_default_headers(self) -> None:  # called before `initialize`
-        self.clear_header("Server")
-        self.clear_header("Content-Type")
-        self.set_header("Cache-Control", "no-store")
-        for name, value in ISOLATION_HEADERS.items():
-            self.set_header(name, value)
-        self.set_header("X-Request-Id", self.request_id)
+    def set_own_headers(self) -> None:  # called before `initialize`
+        self._headers["X-Request-Id"] = self.request_id
         if self._stream is not None and self._stream.surplus:
-            self.set_header("Connection", "close")
+            self._headers["Connection"] = "close"
+
+    async def serve(self, prepared: asyncio.Future[None] | None) -> None:
+        """Serve the request. `prepared` is done when the body may be read; None if the request is complete.
+
+        This is what Tornado's `_execute` does, for a body that is not Tornado's affair.
+        """
+        try:
+            method = self.request.method or ""
+            if method not in self.SUPPORTED_METHODS:
+                raise tornado.web.HTTPError(405)
+            arguments = [parsing.path_argument(text) for text in self._parameters]
+            await self.prepare()
+            _set(prepared)
+            if self._ended or not await self._incoming.arrived():
+                return
+            result = getattr(self, method.lower())(*arguments)
+            if result is not None:
+                await result
+            if not self._ended:
+                self.finish()
+        except (Exception, asyncio.CancelledError) as error:
+            self.log_exception(type(error), error, error.__traceback__)
+            if not self._ended:
+                self.send_error(exc_info=(type(error), error, error.__traceback__))
+            task = asyncio.current_task()
+            if isinstance(error, asyncio.CancelledError) and task is not None and task.cancelling():
+                raise
+        finally:
+            _set(prepared)
+            logs.request_id.set(None)  # the task may serve other requests
 
     async def prepare(self) -> None:
         logs.request_id.set(self.request_id)
@@ -103,7 +140,7 @@ class Handler(tornado.web.RequestHandler):
         self.context.guards.check(self.request.path, self.request.headers, self.scheme)
         self.let_other_sites_read()
         await self.admit()
-        if not _implements(type(self), self.request.method or ""):
+        if not self.implements(self.request.method or ""):
             raise tornado.web.HTTPError(405)
         self._incoming.admit()
 
@@ -139,16 +176,11 @@ class Handler(tornado.web.RequestHandler):
             logs.request_id.reset(before)
 
     @property
-    def _stream(self) -> ServerStream | None:
-        """The stream of the connection; None under a server that is not ours."""
-        connection = self.request.connection
-        stream = connection.stream if isinstance(connection, HTTP1Connection) else None
-        return stream if isinstance(stream, ServerStream) else None
-
-    @property
     def scheme(self) -> str:
         """The scheme that the client used: http or https."""
         trusted = self.context.settings.trusted_proxies
+        if not trusted:
+            return self.request.protocol
         return request_scheme(self.request.protocol, self.request.remote_ip or "", self.request.headers, trusted)
 
     def compute_etag(self) -> str | None:
@@ -165,9 +197,16 @@ class Handler(tornado.web.RequestHandler):
         self.write_nothing()
 
     @classmethod
-    def allowed_methods(cls) -> list[str]:
-        names = [name for name in cls.SUPPORTED_METHODS if _implements(cls, name)]
+    @cache
+    def allowed_methods(cls) -> Sequence[str]:
+        names = [name for name in cls.SUPPORTED_METHODS if cls.implements(name)]
         return [name for name in names if name != "HEAD" or "GET" in names]
+
+    @classmethod
+    @cache
+    def implements(cls, method: str) -> bool:
+        """Whether the handler serves a method of `SUPPORTED_METHODS`, if only by saying that it does not have it."""
+        return getattr(cls, method.lower()) is not getattr(tornado.web.RequestHandler, method.lower())
 
     # --- reading ------------------------------------------------------------------------------------------
 
@@ -196,19 +235,13 @@ class Handler(tornado.web.RequestHandler):
         """The query of the request as a `model`. Raises ValidationError."""
         return parsing.parse_query(model, self.request.query)
 
-    def decode_argument(self, value: bytes, name: str | None = None) -> str:  # noqa: ARG002
-        try:
-            return value.decode()
-        except UnicodeDecodeError:
-            raise MalformedError("Malformed path") from None
-
     # --- writing ------------------------------------------------------------------------------------------
 
     def write_json(self, resource: BaseModel, status: int = 200) -> None:
         """End the response with a resource."""
         self.set_status(status)
         self.set_header("Content-Type", "application/json")
-        self.finish(resource.model_dump_json(by_alias=True))
+        self.finish(to_json(resource))
 
     def write_nothing(self) -> None:
         """End the response with 204."""
@@ -225,9 +258,21 @@ class Handler(tornado.web.RequestHandler):
         if stream is not None:
             stream.lingers = not self._incoming.complete
             stream.is_last = self._headers.get("Connection", "") == "close"
-        sent = super().finish(chunk)
-        sent.add_done_callback(lambda _: self.context.requests.discard(self))
+        sent = self._finish_at_once(chunk) or super().finish(chunk)
+        if sent.done():
+            self.context.requests.discard(self)
+        else:
+            sent.add_done_callback(lambda _: self.context.requests.discard(self))
         return sent
+
+    def _finish_at_once(self, chunk: str | bytes | dict[Any, Any] | None) -> asyncio.Future[None] | None:
+        if isinstance(chunk, dict):
+            return None
+        body = chunk.encode() if isinstance(chunk, str) else chunk or b""
+        fast = self.context.fast_flush
+        return self.finish_at_once(
+            body, lambda response: fast.respond(self.request, response), closes=fast.closes(self.request)
+        )
 
     def write_error(self, status_code: int, **kwargs: Any) -> None:  # noqa: ARG002
         """Called by Tornado when a method raised. `status_code`, Tornado's own choice, is ignored."""
@@ -263,8 +308,9 @@ class Handler(tornado.web.RequestHandler):
             self.set_header(name, value)
 
 
-def _implements(cls: type[Handler], method: str) -> bool:
-    return getattr(cls, method.lower()) is not getattr(tornado.web.RequestHandler, method.lower())
+def _set(future: asyncio.Future[None] | None) -> None:
+    if future is not None and not future.done():
+        future.set_result(None)
 
 
 class ApiHandler(Handler):

@@ -7,12 +7,11 @@ from another site, who sends it, and whether its body is too large. Nothing of a
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable
 from typing import Protocol
 
-from tornado.httputil import HTTPHeaders, HTTPMessageDelegate, RequestStartLine, ResponseStartLine
+from tornado.httputil import HTTPHeaders
 
-from chatserver.errors import BodyTooLargeError, ChatServerError, RequestTooSlowError, UnavailableError
+from chatserver.errors import BodyTooLargeError, UnavailableError
 
 # How long a body may take to arrive.
 BODY_SECONDS = 60
@@ -29,7 +28,10 @@ def declared_bytes(headers: HTTPHeaders) -> int | None:
     """
     if "Content-Length" not in headers:
         return None
-    first, *others = (value.strip(" \t") for value in headers["Content-Length"].split(","))
+    given = headers["Content-Length"]
+    if given.isdecimal() and given.isascii() and len(given) <= _MAX_DIGITS:  # what nearly all are
+        return int(given)
+    first, *others = (value.strip(" \t") for value in given.split(","))
     if not (first.isascii() and first.isdecimal()) or any(other != first for other in others):
         raise ValueError("Content-Length is not one number")
     digits = first.lstrip("0") or "0"
@@ -57,21 +59,49 @@ class Receiver(Protocol):
     def body_arrived(self) -> None:
         """The body is complete. Raises a ChatServerError to refuse the request all the same."""
 
-    def refuse(self, error: ChatServerError) -> None:
-        """Respond with an error, and close the connection."""
-
 
 class IncomingBody:
     """The body of one request. `receiver` is set by the handler."""
 
     receiver: Receiver
 
-    def __init__(self, bodies: Bodies, *, expected: bool, declared: int | None) -> None:
+    def __init__(self, bodies: Bodies, *, expected: bool, declared: int | None, body: bytes = b"") -> None:
+        """`body`: all of it, if it has arrived already. It is only looked at when the handler asks for it."""
         self.complete = not expected
         """Whether all of it was read. Otherwise the connection cannot serve another request."""
         self._bodies = bodies
         self._declared = declared or 0
         self._received = bytearray()
+        self._at_hand = body
+        self._given_up = False
+        self._waiting: asyncio.Future[None] | None = None
+
+    async def arrived(self) -> bool:
+        """Wait for the end of the body; False: it will not come. Raises what `add` and `end` raise."""
+        if self._at_hand:
+            body, self._at_hand = self._at_hand, b""
+            self.add(body)
+            self.end()
+        if not self.complete and not self._given_up:
+            self._waiting = asyncio.get_running_loop().create_future()
+            await self._waiting
+        return self.complete and not self._given_up
+
+    def end(self) -> None:
+        """All of it was added. Raises what `receiver` raises; to be given up then."""
+        self.complete = True
+        self.receiver.body_arrived()
+        self._wake()
+
+    def give_up(self) -> None:
+        """The request is refused, or its client is gone. May be called again."""
+        self._given_up = True
+        self.release()
+        self._wake()
+
+    def _wake(self) -> None:
+        if self._waiting is not None and not self._waiting.done():
+            self._waiting.set_result(None)
 
     def admit(self) -> None:
         """Raises BodyTooLargeError or UnavailableError for a body that is not to be read, by its declared length."""
@@ -101,73 +131,3 @@ class IncomingBody:
         """Keep nothing. May be called again."""
         self._bodies.held_bytes -= len(self._received)
         self._received.clear()
-
-
-class BodyDelegate(HTTPMessageDelegate):
-    """Stands before Tornado's delegate of a handler with `stream_request_body`, and collects the body.
-
-    Tornado closes the connection after a response that it sends before it has read the request to its end. So the
-    handler of a request without a body is started at the end of the request, that of another one after the headers.
-    """
-
-    def __init__(self, delegate: HTTPMessageDelegate, incoming: IncomingBody) -> None:
-        self._delegate = delegate
-        self._incoming = incoming
-        self._head: tuple[RequestStartLine | ResponseStartLine, HTTPHeaders] | None = None
-        self._deadline: asyncio.TimerHandle | None = None
-        self._over = False
-
-    def headers_received(
-        self, start_line: RequestStartLine | ResponseStartLine, headers: HTTPHeaders
-    ) -> Awaitable[None] | None:
-        if self._incoming.complete:
-            self._head = start_line, headers
-            return None
-        loop = asyncio.get_running_loop()
-        self._deadline = loop.call_later(BODY_SECONDS, self._refuse, RequestTooSlowError())
-        return self._delegate.headers_received(start_line, headers)
-
-    def data_received(self, chunk: bytes) -> None:
-        if self._over:
-            return
-        try:
-            self._incoming.add(chunk)
-        except ChatServerError as error:
-            self._refuse(error)
-
-    def finish(self) -> None:
-        if self._over:
-            return
-        if self._head is not None:
-            self._over = True
-            self._delegate.headers_received(*self._head)
-            self._delegate.finish()
-            return
-        self._incoming.complete = True
-        try:
-            self._incoming.receiver.body_arrived()
-        except ChatServerError as error:
-            self._refuse(error)
-        else:
-            self._end()
-            self._delegate.finish()
-
-    def on_connection_close(self) -> None:
-        if not self._over:
-            self._end()
-            self._incoming.release()
-            if self._head is None:
-                self._delegate.on_connection_close()
-
-    def _refuse(self, error: ChatServerError) -> None:
-        """Respond while the handler waits for the rest of the body, and end the handler."""
-        if not self._over:
-            self._end()
-            self._incoming.release()
-            self._incoming.receiver.refuse(error)
-            self._delegate.on_connection_close()
-
-    def _end(self) -> None:
-        self._over = True
-        if self._deadline is not None:
-            self._deadline.cancel()

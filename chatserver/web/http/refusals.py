@@ -6,12 +6,12 @@ They look like those of the handlers: JSON, an id, the headers that all response
 from __future__ import annotations
 
 import re
-import secrets
 from collections.abc import Mapping
 from http.client import responses
 from typing import NamedTuple
 
 from chatserver import logs
+from chatserver.ids import new_request_id
 from chatserver.schemas import Error
 
 # No page of another site may show a response as its own picture or script, or keep a hold on the window of our page.
@@ -55,9 +55,9 @@ def parse_request_line(line: bytes) -> RequestLine:
 
 def refuse(refusal: Refusal, line: RequestLine, seconds: float) -> bytes:
     """Log the refusal of a request that took so long to arrive, and give the bytes of its response."""
-    request_id = secrets.token_hex(16)
+    request_id = new_request_id()
     before = logs.request_id.set(request_id)
-    logs.log_request(line.method, line.path, refusal.status, seconds)
+    logs.log_request(line.method, line.path, refusal.status, seconds, served=False)
     logs.request_id.reset(before)
     body = Error(error=refusal.message).model_dump_json(exclude_none=True).encode()
     headers = {

@@ -3,20 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Awaitable
 
-from tornado.http1connection import HTTP1Connection
-from tornado.httputil import (
-    HTTPHeaders,
-    HTTPInputError,
-    HTTPMessageDelegate,
-    RequestStartLine,
-    ResponseStartLine,
-)
+from tornado.httputil import HTTPHeaders, HTTPInputError, RequestStartLine
 
 from chatserver.web.http.body_limits import declared_bytes, has_body
-from chatserver.web.http.refusals import MALFORMED_BODY, Refusal
-from chatserver.web.http.server_stream import ServerStream
 
 # As many as Python's parser is asked to take by Tornado.
 MAX_QUERY_PARAMETERS = 1_000
@@ -69,40 +59,8 @@ def _check_framing(headers: HTTPHeaders) -> None:
 
 def _normalise_expectation(start_line: RequestStartLine, headers: HTTPHeaders) -> None:
     """Tornado knows `100-continue` in this spelling only; HTTP/1.0 has none, and without a body there is no point."""
-    expected = headers.pop("Expect", "").lower()
+    if "Expect" not in headers:
+        return
+    expected = headers.pop("Expect").lower()
     if expected == "100-continue" and start_line.version != "HTTP/1.0" and has_body(headers):
         headers["Expect"] = expected
-
-
-class HeadDelegate(HTTPMessageDelegate):
-    """Checks the head before the delegate that finds the handler."""
-
-    def __init__(self, delegate: HTTPMessageDelegate, connection: HTTP1Connection) -> None:
-        self._delegate = delegate
-        self._connection = connection
-
-    def headers_received(
-        self, start_line: RequestStartLine | ResponseStartLine, headers: HTTPHeaders
-    ) -> Awaitable[None] | None:
-        assert isinstance(start_line, RequestStartLine)
-        try:
-            result = self._delegate.headers_received(normalise(start_line, headers), headers)
-        except HTTPInputError as error:
-            self._expect_refusal(Refusal(400, str(error)))
-            raise
-        self._expect_refusal(MALFORMED_BODY)
-        return result
-
-    def _expect_refusal(self, refusal: Refusal) -> None:
-        """Say what is wrong if Tornado refuses the request from now on."""
-        if isinstance(self._connection.stream, ServerStream):
-            self._connection.stream.refusal = refusal
-
-    def data_received(self, chunk: bytes) -> Awaitable[None] | None:
-        return self._delegate.data_received(chunk)
-
-    def finish(self) -> None:
-        self._delegate.finish()
-
-    def on_connection_close(self) -> None:
-        self._delegate.on_connection_close()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import ipaddress
 import logging
 import socket
@@ -18,6 +19,7 @@ from chatserver.web.http.application import Application
 from chatserver.web.http.body_limits import BODY_SECONDS
 from chatserver.web.http.lingering import Lingering
 from chatserver.web.http.refusals import Refusal, RequestLine
+from chatserver.web.http.server_connection import ServerConnection, peer_of
 from chatserver.web.http.server_stream import ServerStream
 
 logger = logging.getLogger(__name__)
@@ -26,6 +28,8 @@ logger = logging.getLogger(__name__)
 IDLE_CONNECTION_SECONDS = 120
 # The most bytes of a request's head.
 MAX_HEAD_BYTES = 64 * 1024
+# How long the end waits for handlers whose connections were cut.
+CLOSE_SECONDS = 1.0
 _THIS_MACHINE = (ipaddress.ip_network("127.0.0.0/8"), ipaddress.ip_network("::1"))
 
 
@@ -42,7 +46,10 @@ class Server(HTTPServer):
             body_timeout=2 * BODY_SECONDS,
             max_header_size=MAX_HEAD_BYTES,
         )
+        self._application = application
+        self._open: set[ServerConnection] = set()
         self._metrics = metrics
+        self._quick = settings.fast_flush
         self._slow_seconds = settings.slow_reader_seconds
         self._lingering = Lingering()
         self._acceptor = Acceptor(
@@ -60,7 +67,12 @@ class Server(HTTPServer):
         self._acceptor.stop()
 
     async def close_all_connections(self) -> None:
-        await super().close_all_connections()
+        """Cut all connections. A handler that goes on nevertheless is not waited for."""
+        for connection in self._open:
+            connection.close()
+        served = [connection.served for connection in self._open]
+        if served:
+            await asyncio.wait(served, timeout=CLOSE_SECONDS)
         self._lingering.close()
 
     def _connected(self, connection: socket.socket, address: Any, surplus: bool) -> None:
@@ -69,12 +81,22 @@ class Server(HTTPServer):
             connection,
             surplus=surplus,
             lingering=self._lingering,
+            idle_seconds=IDLE_CONNECTION_SECONDS,
             slow_seconds=self._slow_seconds,
             on_slow=self._slow,
             on_refusal=self._refused,
             on_gone=on_gone,
         )
-        self.handle_stream(stream, address)
+        self._open.add(
+            ServerConnection(
+                stream,
+                peer_of(connection, address),
+                self.conn_params,
+                self._application,
+                self._open.discard,
+                quick=self._quick,
+            )
+        )
 
     def _slow(self) -> None:
         self._metrics.slow_readers.inc()

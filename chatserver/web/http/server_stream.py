@@ -13,7 +13,7 @@ import struct
 from asyncio import Future
 from collections.abc import Callable
 from types import TracebackType
-from typing import Any
+from typing import Any, cast
 
 from tornado.iostream import IOStream, StreamClosedError, UnsatisfiableReadError
 
@@ -33,6 +33,9 @@ from chatserver.web.http.tcp_progress import progress
 # How long the head of a request may take: from its first byte, and on a new connection from the beginning.
 HEAD_SECONDS = 15.0
 
+# So much is read at once. Tornado's 64 KiB, cleared before each read, cost more than the read.
+_READ_BYTES = 16_384
+
 # What Tornado writes in response to a malformed request, and to `Expect: 100-continue`.
 _BARE_REFUSAL = b"HTTP/1.1 400 Bad Request\r\n\r\n"
 _CONTINUE = b"HTTP/1.1 100 (Continue)\r\n\r\n"
@@ -40,16 +43,23 @@ _CONTINUE = b"HTTP/1.1 100 (Continue)\r\n\r\n"
 
 class ServerStream(IOStream):
     """Calls `on_refusal` for each request that it refuses, `on_slow` if the client is cut off because it took nothing
-    for `slow_seconds` while there was something to write, and `on_gone` once when the socket is closed."""
+    for `slow_seconds` while there was something to write, and `on_gone` once when the socket is closed.
+
+    `first_bytes` closes a connection on which no request begins for `idle_seconds`."""
 
     # Tornado's attributes just fit into a dictionary of the small kind; ours would make it a large one.
     __slots__ = (
         "_began",
         "_deadline",
+        "_idle_seconds",
+        "_idle_timer",
+        "_idle_until",
         "_is_new",
+        "_keeps_nodelay",
         "_line",
         "_lingering",
         "_look",
+        "_looks_at_socket",
         "_on_gone",
         "_on_refusal",
         "_on_slow",
@@ -69,12 +79,13 @@ class ServerStream(IOStream):
         *,
         surplus: bool,
         lingering: Lingering,
+        idle_seconds: float,
         slow_seconds: float,
         on_slow: Callable[[], None],
         on_refusal: Callable[[RequestLine, Refusal], None],
         on_gone: Callable[[], None],
     ) -> None:
-        super().__init__(peer)
+        super().__init__(peer, read_chunk_size=_READ_BYTES)
         # A deque that is empty, as these nearly always are, takes 600 bytes.
         self._write_futures = _ShortQueue()  # type: ignore[assignment]
         self._write_buffer._buffers = _ShortQueue()  # type: ignore[assignment]
@@ -87,11 +98,17 @@ class ServerStream(IOStream):
         self.lingers = False
         """Whether the client may still be sending when the connection is closed."""
         self._lingering = lingering
+        self._idle_seconds = idle_seconds
         self._slow_seconds = slow_seconds
         self._on_slow = on_slow
         self._on_refusal = on_refusal
         self._on_gone = on_gone
         self._deadline: asyncio.TimerHandle | None = None
+        self._idle_until: float | None = None
+        """When the connection is closed if no request has begun; None while one is read or served."""
+        self._idle_timer: asyncio.TimerHandle | None = None
+        self._looks_at_socket = True
+        self._keeps_nodelay = False
         self._is_new = True
         self._line = b""
         """The request line of the present request, as far as it is known."""
@@ -106,8 +123,44 @@ class ServerStream(IOStream):
 
     # --- the head of a request ------------------------------------------------------------------------------------
 
-    def read_until_regex(self, regex: bytes, max_bytes: int | None = None) -> Future[bytes]:
-        """As in IOStream; Tornado reads nothing but heads of requests by it."""
+    async def first_bytes(self) -> bytes:
+        """The first bytes of the next request, 16,384 at most. Raises StreamClosedError if there is none."""
+        self._begin_request()
+        self._idle_until = self.io_loop.time() + self._idle_seconds
+        if self._idle_timer is None:
+            self._idle_timer = asyncio.get_running_loop().call_later(self._idle_seconds, self._look_if_idle)
+        self._looks_at_socket = False
+        arriving = cast(Future[bytes], self.read_bytes(_READ_BYTES, partial=True))
+        self._looks_at_socket = True
+        if arriving.done():
+            # A client that sends its requests all at once takes turns with the others.
+            await asyncio.sleep(0)
+        data = await arriving
+        self._idle_until = None
+        return data
+
+    def read_from_fd(self, buf: bytearray | memoryview) -> int | None:
+        """As in IOStream. Before it waits for the socket, Tornado tries to read; nearly always there is nothing yet."""
+        return super().read_from_fd(buf) if self._looks_at_socket else None
+
+    def head_arrived(self) -> None:
+        """`first_bytes` gave the whole head of a request."""
+        self._reading_head = False
+        self._stop_deadline()
+
+    def _look_if_idle(self) -> None:
+        """One timer for many requests: when its time has come, it goes on for as long as the last one allows."""
+        self._idle_timer = None
+        if self._idle_until is None or self.closed():
+            return
+        left = self._idle_until - self.io_loop.time()
+        if left <= 0:
+            self.close()
+        else:
+            self._idle_timer = asyncio.get_running_loop().call_later(left, self._look_if_idle)
+
+    def _begin_request(self) -> None:
+        """Raises StreamClosedError if no request is to be served any more."""
         if self.is_last and not self.closed():
             self.lingers = True
             self.close()
@@ -116,10 +169,14 @@ class ServerStream(IOStream):
             raise StreamClosedError
         self.refusal, self._line, self._reading_head, self.responded = MALFORMED, b"", True, False
         self._began = self.io_loop.time()
-        head: Future[bytes] = Future()
         if self._is_new:
             self._is_new = False
             self._start_deadline()
+
+    def read_until_regex(self, regex: bytes, max_bytes: int | None = None) -> Future[bytes]:
+        """As in IOStream; Tornado reads nothing but heads of requests by it."""
+        self._begin_request()
+        head: Future[bytes] = Future()
 
         def began(first: Future[bytes]) -> None:
             if _passes_failure_on(first, head):
@@ -171,6 +228,12 @@ class ServerStream(IOStream):
         if self._look is None and self.writing():
             self._look_later(self._taken_bytes(), self.io_loop.time())
         return written
+
+    def set_nodelay(self, value: bool) -> None:
+        """Nagle's algorithm is turned off once: Tornado would turn it on after each response."""
+        if value and not self._keeps_nodelay:
+            self._keeps_nodelay = True
+            super().set_nodelay(True)
 
     def write_to_fd(self, data: memoryview) -> int:
         written = super().write_to_fd(data)
@@ -224,6 +287,9 @@ class ServerStream(IOStream):
         if isinstance(exc_info, UnsatisfiableReadError) and not self.closed():
             self._refuse(HEAD_TOO_LARGE if self._reading_head else MALFORMED_BODY)
         self._stop_deadline()
+        if self._idle_timer is not None:
+            self._idle_timer.cancel()
+            self._idle_timer = None
         if self._look is not None:
             self._look.cancel()
             self._look = None

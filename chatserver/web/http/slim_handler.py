@@ -1,0 +1,140 @@
+"""Tornado's RequestHandler without what no handler of ours uses, and what costs more than all the rest of it.
+
+For each request Tornado makes tools for templates, formats a date, checks headers that every response has, hashes the
+body, and hands head and body down piece by piece. The class here leaves that out, and clients get the same bytes.
+
+It touches these private parts of Tornado's: `_headers_written`, `_finished`, `_auto_finish`, `_prepared_future`,
+`_headers`, `_write_buffer`, `_status_code` and `_reason`, which `RequestHandler.__init__` and `clear` set, and
+`_new_cookie`. If Tornado's methods are not those that are known here, which is noticed when this module is imported,
+they are used as they are.
+"""
+
+from __future__ import annotations
+
+import time
+from asyncio import Future
+from collections.abc import Callable, Sequence
+from functools import lru_cache
+from http.client import responses
+from typing import Any, ClassVar
+
+from tornado.httputil import HTTPHeaders, HTTPServerRequest, format_timestamp
+from tornado.web import Application, OutputTransform, RequestHandler
+
+_KNOWN_INIT = (
+    "super __init__ application request _headers_written _finished _auto_finish _prepared_future ObjectDict "
+    "ui_methods items ui _UIModuleNamespace ui_modules clear connection set_close_callback "
+    "on_connection_close initialize"
+)
+_KNOWN_CLEAR = (
+    "httputil HTTPHeaders tornado version format_timestamp time _headers set_default_headers _write_buffer "
+    "_status_code responses _reason"
+)
+_KNOWN_FINISH = (
+    "_finished RuntimeError write _headers_written _status_code request method _headers set_etag_header "
+    "check_etag_header _write_buffer set_status _should_not_send_content _clear_representation_headers sum set_header "
+    "connection set_close_callback flush finish _log on_finish _break_cycles"
+)
+
+
+def _is_known(method: Callable[..., Any], names: str) -> bool:
+    """Whether a method of Tornado's uses these names and no others: then it does what it did when this was written."""
+    return set(method.__code__.co_names) == set(names.split())
+
+
+SUPPORTED = (
+    _is_known(RequestHandler.__init__, _KNOWN_INIT)
+    and _is_known(RequestHandler.clear, _KNOWN_CLEAR)
+    and _is_known(RequestHandler.finish, _KNOWN_FINISH)
+)
+
+# Statuses whose responses have no body, and headers that tell of one.
+_WITHOUT_BODY = frozenset({204, 304})
+_OF_A_BODY = ("Content-Encoding", "Content-Language", "Content-Type")
+
+
+class SlimHandler(RequestHandler):
+    """A handler whose responses have `default_headers`, and no others unless they are set."""
+
+    default_headers: ClassVar[Sequence[tuple[str, str]]] = ()
+
+    # Tornado's `_execute`, which sets it, is not used.
+    _transforms: list[OutputTransform] = []  # noqa: RUF012 (as in Tornado)
+
+    def __init__(self, application: Application, request: HTTPServerRequest, **kwargs: Any) -> None:
+        if not SUPPORTED:
+            super().__init__(application, request, **kwargs)
+            return
+        self.application = application
+        self.request = request
+        self._headers_written = False
+        self._finished = False
+        self._auto_finish = True
+        self._prepared_future = None
+        self.clear()
+        self._when_closed(self.on_connection_close)
+        self.initialize(**kwargs)
+
+    def clear(self) -> None:
+        if not SUPPORTED:
+            super().clear()
+            self.clear_header("Server")
+            self.clear_header("Content-Type")
+        else:
+            self._headers = HTTPHeaders()
+            self._headers["Date"] = _date(int(time.time()))
+            self._write_buffer = []
+            self._status_code = 200
+            self._reason = responses[200]
+        for name, value in self.default_headers:
+            self._headers[name] = value
+        self.set_own_headers()
+
+    def set_own_headers(self) -> None:
+        """Set headers that every response has, with a value of its own."""
+
+    def finish_at_once(
+        self, chunk: bytes, respond: Callable[[bytes], Future[None] | None], *, closes: bool
+    ) -> Future[None] | None:
+        """As `finish`, by one call of `respond`, which may refuse. None: nothing was sent, `finish` is to be called.
+
+        `closes`: whether the response has to say that the connection will be closed.
+        """
+        if not SUPPORTED or self._headers_written or hasattr(self, "_new_cookie") or "Content-Length" in self._headers:
+            return None
+        body = b"".join([*self._write_buffer, chunk])
+        sent = respond(self._whole(body, closes))
+        if sent is None:
+            return None
+        self._when_closed(None)
+        self._write_buffer = []
+        self._headers_written = self._finished = True
+        self.application.log_request(self)
+        self.on_finish()
+        return sent
+
+    def _whole(self, body: bytes, closes: bool) -> bytes:
+        headers = self._headers
+        if self._status_code in _WITHOUT_BODY:
+            if body:
+                raise RuntimeError(f"a response with status {self._status_code} has no body")
+            for name in _OF_A_BODY:
+                headers.pop(name, None)
+        else:
+            headers["Content-Length"] = str(len(body))
+        if closes:
+            headers["Connection"] = "close"
+        lines = [f"{name}: {value}" for name, value in headers.get_all()]
+        head = "\r\n".join(lines)
+        if head.count("\r") >= len(lines) or head.count("\n") >= len(lines):
+            raise ValueError("a header contains a line end")
+        return f"HTTP/1.1 {self._status_code} {self._reason}\r\n{head}\r\n\r\n".encode("latin1") + body
+
+    def _when_closed(self, callback: Callable[[], None] | None) -> None:
+        assert self.request.connection is not None
+        self.request.connection.set_close_callback(callback)  # type: ignore[attr-defined]
+
+
+@lru_cache(4)
+def _date(seconds: int) -> str:
+    return format_timestamp(seconds)
