@@ -161,8 +161,8 @@ class Settings(BaseModel):
     )
     fast_flush: bool = Field(
         default=True,
-        description="Whether responses are sent straight to the socket. false: only in Tornado's ordinary way, which "
-        "takes more of the processor; clients get the same bytes.",
+        description="Whether requests that arrive whole are read in one step, and responses sent straight to the socket. "
+        "false: only in Tornado's ordinary way, which takes more of the processor; clients get the same bytes.",
     )
     resume_grace_seconds: Number = Field(
         default=10,

@@ -63,7 +63,7 @@ class Receiver(Protocol):
 class IncomingBody:
     """The body of one request. `receiver` is set by the handler."""
 
-    receiver: Receiver
+    receiver: Receiver | None = None
 
     def __init__(self, bodies: Bodies, *, expected: bool, declared: int | None, body: bytes = b"") -> None:
         """`body`: all of it, if it has arrived already. It is only looked at when the handler asks for it."""
@@ -90,7 +90,8 @@ class IncomingBody:
     def end(self) -> None:
         """All of it was added. Raises what `receiver` raises; to be given up then."""
         self.complete = True
-        self.receiver.body_arrived()
+        if self.receiver is not None:
+            self.receiver.body_arrived()
         self._wake()
 
     def give_up(self) -> None:
@@ -131,3 +132,4 @@ class IncomingBody:
         """Keep nothing. May be called again."""
         self._bodies.held_bytes -= len(self._received)
         self._received.clear()
+        self.receiver = None  # a cycle would keep the handler until the garbage is collected

@@ -23,7 +23,7 @@ from tornado.http1connection import HTTP1Connection
 from tornado.httputil import HTTPHeaders, HTTPInputError, HTTPMessageDelegate, RequestStartLine
 from tornado.iostream import BaseIOStream
 
-from chatserver.web.http.request_delegate import RequestDelegate
+from chatserver.web.http.request_delegate import RequestDelegate, ServingHandler
 from chatserver.web.http.request_heads import normalise
 from chatserver.web.http.server_stream import ServerStream
 
@@ -90,31 +90,39 @@ class QuickConnection(HTTP1Connection):
 
     async def read_response(self, delegate: HTTPMessageDelegate) -> bool:
         """Read a request and have it served; whether the connection may serve another one. As in HTTP1Connection."""
-        stream = self.stream
-        if SUPPORTED and isinstance(stream, ServerStream) and isinstance(delegate, RequestDelegate):
-            data = await stream.first_bytes()
-            request = parse(data)
-            rest = data if request is None else request.rest
-            if rest:
-                _put_back(stream, rest)
-            if request is not None:
-                stream.head_arrived()
-                await self._serve(request, delegate)
-                return True
-        return await super().read_response(delegate)
-
-    async def _serve(self, request: WholeRequest, delegate: RequestDelegate) -> None:
-        self._request_start_line = request.start_line
-        self._request_headers = request.headers
-        self._disconnect_on_finish = request.headers.get("Connection", "").lower() == "close"
-        self._read_finished = True
+        handler = await self._read_whole(delegate)
+        if handler is None:
+            return await super().read_response(delegate)
         self.stream.set_close_callback(self._on_connection_close)
         try:
-            await delegate.serve(request.start_line, request.headers, request.body)
+            await handler.serve(None)
             if not self._finish_future.done():
                 await self._finish_future
         finally:
             self._clear_callbacks()
+        return True
+
+    async def _read_whole(self, delegate: HTTPMessageDelegate) -> ServingHandler | None:
+        """The handler of a request that is there as a whole. None: nothing was read.
+
+        Of the bytes nothing is kept but what the handler has: it may serve for hours.
+        """
+        stream = self.stream
+        if not (SUPPORTED and isinstance(stream, ServerStream) and isinstance(delegate, RequestDelegate)):
+            return None
+        data = await stream.first_bytes()
+        request = parse(data)
+        if request is None:
+            _put_back(stream, data)
+            return None
+        if request.rest:
+            _put_back(stream, request.rest)
+        stream.head_arrived()
+        self._request_start_line = request.start_line
+        self._request_headers = request.headers
+        self._disconnect_on_finish = request.headers.get("Connection", "").lower() == "close"
+        self._read_finished = True
+        return delegate.whole_request(request.start_line, request.headers, request.body)
 
 
 def _put_back(stream: ServerStream, data: bytes) -> None:

@@ -83,10 +83,10 @@ class RequestDelegate(HTTPMessageDelegate):
         self._start(prepared)
         return prepared
 
-    async def serve(self, start_line: RequestStartLine, headers: HTTPHeaders, body: bytes) -> None:
-        """Have a request served whose head is normalised, and whose body is there. For connections that read it so."""
+    def whole_request(self, start_line: RequestStartLine, headers: HTTPHeaders, body: bytes) -> ServingHandler:
+        """The handler of a request whose head is normalised, and whose body is there. The other methods are not called."""
         self._find_handler(start_line, headers, body)
-        await self._handler.serve(None)
+        return self._handler
 
     def _find_handler(self, start_line: RequestStartLine, headers: HTTPHeaders, body: bytes) -> None:
         declared = declared_bytes(headers)
