@@ -161,7 +161,7 @@ class Settings(BaseModel):
     )
     fast_flush: bool = Field(
         default=True,
-        description="Whether requests that arrive whole are read in one step, and responses sent straight to the socket. "
+        description="Whether requests that arrive whole are read in one step, and responses sent directly. "
         "false: only in Tornado's ordinary way, which takes more of the processor; clients get the same bytes.",
     )
     resume_grace_seconds: Number = Field(

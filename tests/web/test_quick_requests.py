@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import json
 import re
+from collections.abc import Iterator
 
 import pytest
 
 from chatserver.services.access import LocalTrusted
 from chatserver.web.http import quick_connection, server
+from chatserver.web.http.base_handler import Handler
 from tests.kit.http_client import COMPANY
 from tests.kit.http_connection import Connection
 from tests.kit.model_server import ModelServer
@@ -192,3 +195,34 @@ async def test_handler_that_hangs_does_not_hold_up_the_end(
             await begun.wait()
     assert await connection.read() == b""
     never.set()
+
+
+@pytest.fixture
+def garbage() -> Iterator[list[object]]:
+    """What is found when the garbage is collected, which a test does itself."""
+    gc.collect()
+    gc.disable()
+    gc.set_debug(gc.DEBUG_SAVEALL)
+    yield gc.garbage
+    gc.set_debug(0)
+    gc.garbage.clear()
+    gc.enable()
+
+
+async def test_request_leaves_no_cycles_behind(module_database_url: str, garbage: list[object]) -> None:
+    async with serving(module_database_url) as client:
+        connection = await client.connect()
+        for sent, expected in (
+            (request("GET", SESSION), 200),
+            (request("POST", CONVERSATIONS, JSON, body=b"{}"), 201),
+            (request("DELETE", SESSION), 204),
+            (request("GET", UNKNOWN), 404),
+            (request("POST", CONVERSATIONS, JSON, body=b'{"title":5}'), 400),
+        ):
+            connection.writer.write(sent)
+            status, headers = await connection.head()
+            await connection.read(int(headers.get("content-length", "0")))
+            assert status == expected
+        assert (await client.request("GET", "/healthz")).status == 200
+        gc.collect()
+        assert [each for each in garbage if isinstance(each, Handler)] == []

@@ -131,5 +131,6 @@ def _put_back(stream: ServerStream, data: bytes) -> None:
         return
     stream._read_buffer[:0] = data
     stream._read_buffer_size += len(data)
-    stream._state = stream.io_loop.ERROR
-    stream.io_loop.update_handler(stream.fileno(), stream._state)
+    if stream._state is not None:
+        stream._state &= ~stream.io_loop.READ
+        stream.io_loop.update_handler(stream.fileno(), stream._state)

@@ -84,7 +84,7 @@ class RequestDelegate(HTTPMessageDelegate):
         return prepared
 
     def whole_request(self, start_line: RequestStartLine, headers: HTTPHeaders, body: bytes) -> ServingHandler:
-        """The handler of a request whose head is normalised, and whose body is there. The other methods are not called."""
+        """The handler of a request whose head is normalised, and whose body is there. No other method is called."""
         self._find_handler(start_line, headers, body)
         return self._handler
 
