@@ -11,13 +11,15 @@ from typing import Any
 import pytest
 from pydantic import BaseModel
 
+from chatserver.web.http import list_handler
+
 
 @asynccontextmanager
 async def watched_pieces(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[list[int]]:
     """Within this context, each piece of a response adds to the list the number of turns of another task so far."""
     turns = 0
     pieces: list[int] = []
-    dump = BaseModel.model_dump_json
+    dump, to_json = BaseModel.model_dump_json, list_handler.to_json
 
     async def take_turns() -> None:
         nonlocal turns
@@ -29,9 +31,14 @@ async def watched_pieces(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[list[
         pieces.append(turns)
         return dump(model, **options)
 
+    def to_json_and_note(resource: BaseModel) -> bytes:
+        pieces.append(turns)
+        return to_json(resource)
+
     other = asyncio.create_task(take_turns())
     with monkeypatch.context() as patch:
         patch.setattr(BaseModel, "model_dump_json", dump_and_note)
+        patch.setattr(list_handler, "to_json", to_json_and_note)
         yield pieces
     other.cancel()
     with contextlib.suppress(asyncio.CancelledError):
