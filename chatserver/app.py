@@ -25,6 +25,7 @@ from chatserver.services.search import SearchService
 from chatserver.settings import Settings
 from chatserver.storage.postgres.database import Database
 from chatserver.version import installed_version
+from chatserver.web.assembly import make_application
 from chatserver.web.handler_context import HandlerContext
 from chatserver.web.http.fast_flush import FastFlush
 from chatserver.web.http.guards import Guards
@@ -34,7 +35,6 @@ from chatserver.web.http.open_requests import OpenRequests
 from chatserver.web.http.open_streams import OpenStreams
 from chatserver.web.http.rate_limits import RateLimiter
 from chatserver.web.page.page_files import Page
-from chatserver.web.routes import make_application
 
 # Each holds about a megabyte in memory while its reader takes nothing.
 MAX_LARGE_LISTS = 64

@@ -2,16 +2,11 @@
 
 from __future__ import annotations
 
-from functools import cache
-from typing import Any
-
-from chatserver import logs, schemas
+from chatserver import schemas
 from chatserver.services.agents import AgentPage
 from chatserver.services.bookmarks import BookmarkPage
 from chatserver.services.conversations import ConversationPage, ConversationService
 from chatserver.services.search import SearchPage
-from chatserver.version import installed_version
-from chatserver.web.handler_context import HandlerContext
 from chatserver.web.handlers import (
     agents,
     answer_stream,
@@ -25,10 +20,7 @@ from chatserver.web.handlers import (
     search,
     session,
 )
-from chatserver.web.http.application import Application
-from chatserver.web.http.base_handler import Handler, NotFoundHandler
-from chatserver.web.http.body_limits import Bodies
-from chatserver.web.http.router import Router, Target
+from chatserver.web.http.base_handler import Handler
 from chatserver.web.openapi import events, headers, queries
 from chatserver.web.openapi.operations import Operation, Route
 from chatserver.web.page.page_files import STATIC_PREFIX
@@ -318,36 +310,3 @@ BESIDE_THE_API: tuple[tuple[str, type[Handler]], ...] = (
     (r"/(?:c/.*)?", page.PageHandler),
 )
 """The other routes, by regular expressions of their paths."""
-
-
-def make_router(context: HandlerContext) -> Router[Handler]:
-    """All routes, with handlers that are given the context."""
-    given: dict[str, Any] = {"context": context}
-    return Router(
-        [(route.path, Target(route.handler, {**given, **route.handler_arguments})) for route in ROUTES],
-        [(pattern, Target(handler, given)) for pattern, handler in BESIDE_THE_API],
-    )
-
-
-def make_application(context: HandlerContext, **settings: Any) -> Application:
-    """The web layer as one Tornado application. `settings` are Tornado's own."""
-
-    def log_request(handler: Handler) -> None:
-        request, status, seconds = handler.request, handler.get_status(), handler.request.request_time()
-        method = request.method or ""
-        logs.log_request(method, request.path, status, seconds)
-        context.metrics.request(handler.label, method, status, seconds if handler.timed else None)
-
-    def render_openapi() -> bytes:
-        from chatserver.web.openapi import document  # few ask for it, and a start need not wait for it
-
-        return document.render(ROUTES, context.settings, installed_version())
-
-    return Application(
-        make_router(context),
-        Target(NotFoundHandler, {"context": context}),
-        bodies=Bodies(context.settings.max_body_bytes),
-        openapi=cache(render_openapi),
-        log_function=log_request,
-        **settings,
-    )

@@ -15,7 +15,8 @@ from chatserver.app import App
 from chatserver.errors import NotSignedInError
 from chatserver.services.access import Actor, LocalTrusted
 from chatserver.settings import Settings
-from chatserver.web.routes import ROUTES, make_application
+from chatserver.web.assembly import make_application
+from chatserver.web.routes import ROUTES
 from tests.kit.http_client import Client
 from tests.kit.served_app import serving
 from tests.web.conftest import Api

@@ -16,9 +16,9 @@ from tornado.web import Application
 
 from chatserver.app import App
 from chatserver.services import health
+from chatserver.web.assembly import make_application
 from chatserver.web.page.codings import preferred_coding
 from chatserver.web.page.page_files import PAGE_FOLDER, Page, load_files, without_comments
-from chatserver.web.routes import make_application
 from tests.kit.http_client import Client
 from tests.web.conftest import Api
 
