@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator
-from contextlib import aclosing
+from collections.abc import Awaitable, Generator, Sequence
+from typing import Any
 
 from chatserver.errors import ErrorCode, ProviderError
 from chatserver.live.demand import Demand
+from chatserver.live.interruption import Interruption
 from chatserver.live.journal import Journal
 from chatserver.metrics import Metrics
-from chatserver.providers.base import Delta, Finish, Prompt, Provider, ReasoningDelta, TextDelta
+from chatserver.providers.base import Delta, Finish, Prompt, Provider, TextDelta
 
 # After so many deltas that are ready at once, other tasks have a turn: the readers get what is there.
 DELTAS_PER_TURN = 32
@@ -24,60 +25,101 @@ STOP_REASON_CHARS = 100
 MOST_TOKENS = 2**31 - 1
 
 
-async def generate(
-    provider: Provider, prompt: Prompt, journal: Journal, demand: Demand, *, max_chars: int, metrics: Metrics
-) -> Finish:
-    """Append the answer to the journal, piece by piece; how it ended.
+class AnswerSink:
+    """The sink of one answer: it appends to the journal what the model sends, as long as the answer is wanted.
 
-    Nothing is taken from the model while there is no demand; a delta that was asked for before is held back. Raises
-    ProviderError, also if the answer is empty or longer than `max_chars` characters. The model's connection is closed
-    by the end of this, in every case.
-
-    The model is told of each pause before its next delta is asked for, so it knows a hang-up that happened in a pause
-    from one that a reader saw.
+    `fill` is to be called once. When the run is interrupted, which also cancels `fill`, nothing is appended any more.
     """
-    answer, thinking = TextCleaner(), TextCleaner()
-    thought = taken = 0
-    await demand.resume()
-    clock = asyncio.get_running_loop().time
-    started = clock()
-    async with aclosing(provider.generate(prompt)) as deltas:
-        paused: bool | None = None
-        while (delta := await _next(deltas, paused)) is not None:
-            paused = None if demand else True
-            if demand.paused:
-                await demand.resume()
-            if not taken:
-                metrics.first_token_seconds.observe(clock() - started)
-            taken += 1
-            match delta:
-                case TextDelta():
-                    if text := answer.clean(delta.text):
-                        journal.append_text(text)
-                        metrics.tokens.inc()
-                case ReasoningDelta():
-                    if text := thinking.clean(delta.text):
-                        thought += len(text)
-                        journal.append_reasoning(text)
-                case Finish():
-                    if rest := answer.rest():
-                        journal.append_token(rest)
-                    if not journal.chars:
-                        raise ProviderError("bad_response", "The model gave an empty answer")
-                    return clean_finish(delta)
-            if journal.chars > max_chars or thought > max_chars:
-                raise ProviderError("answer_too_long", f"The answer is longer than {max_chars} characters")
-            if taken % DELTAS_PER_TURN == 0:
+
+    def __init__(
+        self, journal: Journal, demand: Demand, interruption: Interruption, *, max_chars: int, metrics: Metrics
+    ) -> None:
+        self._journal = journal
+        self._demand = demand
+        self._interruption = interruption
+        self._max_chars = max_chars
+        self._metrics = metrics
+        self._answer, self._thinking = TextCleaner(), TextCleaner()
+        self._answered = self._thought = 0  # characters
+        self._started: float | None = None  # None, too, once the first delta has come
+
+    async def fill(self, provider: Provider, prompt: Prompt) -> Finish:
+        """Have the provider push the answer into this sink; how it ended.
+
+        Nothing is taken from the model while there is no demand; what it sent before is held back. Raises
+        ProviderError, also if the answer is empty or longer than `max_chars` characters. The model's connection is
+        closed by the end of this, in every case.
+        """
+        await self._demand.resume()
+        self._started = asyncio.get_running_loop().time()
+        finish = await provider.generate(prompt, self)
+        await self._demand.resume()
+        if self.wanted and (rest := self._answer.rest()):
+            self._journal.append_token(rest)
+            self._answered += len(rest)
+        if not self._answered:
+            raise ProviderError("bad_response", "The model gave an empty answer")
+        return clean_finish(finish)
+
+    @property
+    def wanted(self) -> bool:
+        return self._interruption.why is None and bool(self._demand)
+
+    def push(self, deltas: Sequence[Delta]) -> Awaitable[bool] | None:
+        taken = self._append(deltas)
+        return None if taken == len(deltas) else _Held(self, deltas[taken:])
+
+    async def append_in_turns(self, deltas: Sequence[Delta]) -> bool:
+        """Append the deltas in turns with others, while the answer is wanted. True: for a while it was not."""
+        paused = False
+        while deltas:
+            if self._demand:
                 await asyncio.sleep(0)
-    raise ProviderError("interrupted", "The model broke off its answer")
+            else:
+                paused = True
+                await self._demand.wait()
+            deltas = deltas[self._append(deltas) :]
+        return paused
+
+    def _append(self, deltas: Sequence[Delta]) -> int:
+        """Append deltas while the answer is wanted, DELTAS_PER_TURN at most; how many were taken."""
+        taken = tokens = 0
+        for delta in deltas:
+            # Asked for each: a reader that is told of a frame may turn out to be gone.
+            if taken == DELTAS_PER_TURN or not self.wanted:
+                break
+            taken += 1
+            if type(delta) is TextDelta:
+                if text := self._answer.clean(delta.text):
+                    self._answered += len(text)
+                    tokens += 1
+                    self._journal.append_text(text)
+            elif text := self._thinking.clean(delta.text):
+                self._thought += len(text)
+                self._journal.append_reasoning(text)
+            if self._answered > self._max_chars or self._thought > self._max_chars:
+                raise ProviderError("answer_too_long", f"The answer is longer than {self._max_chars} characters")
+        if taken:
+            self._demand.paused = False
+            if self._started is not None:
+                self._metrics.first_token_seconds.observe(asyncio.get_running_loop().time() - self._started)
+                self._started = None
+            if tokens:
+                self._metrics.tokens.inc(tokens)
+        return taken
 
 
-async def _next(deltas: AsyncGenerator[Delta, bool | None], paused: bool | None) -> Delta | None:
-    """The next delta; None if there is none. `paused`: True after a pause."""
-    try:
-        return await deltas.asend(paused)
-    except StopAsyncIteration:
-        return None
+class _Held:
+    """Deltas that are held back. A provider that is cancelled may leave it without awaiting it."""
+
+    __slots__ = ("_deltas", "_sink")
+
+    def __init__(self, sink: AnswerSink, deltas: Sequence[Delta]) -> None:
+        self._sink = sink
+        self._deltas = deltas
+
+    def __await__(self) -> Generator[Any, None, bool]:
+        return self._sink.append_in_turns(self._deltas).__await__()
 
 
 def hung_up_in_pause(error: ProviderError, demand: Demand) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import Coroutine, Iterator
 from contextlib import contextmanager
@@ -19,16 +20,18 @@ class Interruption:
     def __init__(self) -> None:
         self.why: Interrupt | None = None
         self._disabled = False
-        self._work: asyncio.Task[Step] | None = None
+        self._task: asyncio.Task[Any] | None = None  # it takes a step that can be interrupted
 
     def request(self, why: Interrupt) -> None:
         """Interrupt the current step, or the next one that can be. No effect while `disabled`."""
         if self._disabled:
             return
-        if self.why is None or (self.why is Interrupt.LOST and why is Interrupt.HAND_OVER):
+        if self.why is None:
             self.why = why
-            if self._work is not None:
-                self._work.cancel()
+            if self._task is not None:
+                self._task.cancel()
+        elif self.why is Interrupt.LOST and why is Interrupt.HAND_OVER:
+            self.why = why
 
     def clear(self) -> None:
         """Forget the request: it was carried out, and the run goes on."""
@@ -48,17 +51,35 @@ class Interruption:
         self._disabled = True
 
     async def interruptible(self, work: Coroutine[Any, Any, Step]) -> Step:
-        """Take a step that may be interrupted; its result, or Interrupted. By then the step has ended."""
-        task = asyncio.ensure_future(work)
+        """Take a step that may be interrupted; its result, or Interrupted. By then the step has ended.
+
+        The step is taken by the task that calls this, which a request cancels, as `asyncio.timeout` does it.
+        """
         if self.why is not None:
-            task.cancel()
-        self._work = task
+            work.close()
+            return Interrupted(self.why)
+        task = self._task = asyncio.current_task()
+        assert task is not None
+        others = task.cancelling()
+        step: Step | None = None
         try:
-            await asyncio.wait({task})
+            step = await work
+        except (asyncio.CancelledError, Exception) as error:
+            if not self._requested():
+                raise
+            logger.debug("interrupted run: %r", error)
         finally:
-            self._work = None
-        if self.why is None:
-            return task.result()
-        if not task.cancelled() and task.exception() is not None:
-            logger.debug("interrupted run: %r", task.exception())
-        return Interrupted(self.why)
+            self._task = None
+        why = self._requested()
+        if why is None:
+            assert step is not None
+            return step
+        # If the step ended in the turn of the request, its cancellation is still to come.
+        with contextlib.suppress(asyncio.CancelledError):
+            await asyncio.sleep(0)
+        if task.uncancel() > others:
+            raise asyncio.CancelledError  # somebody else has cancelled the run, too
+        return Interrupted(why)
+
+    def _requested(self) -> Interrupt | None:
+        return self.why

@@ -20,7 +20,7 @@ from chatserver.errors import (
 from chatserver.ids import uuid7
 from chatserver.live import steps
 from chatserver.live.demand import Demand
-from chatserver.live.generation import generate, hung_up_in_pause
+from chatserver.live.generation import AnswerSink, hung_up_in_pause
 from chatserver.live.interruption import Interruption
 from chatserver.live.journal import Journal
 from chatserver.live.prompt import whole_prompt
@@ -301,13 +301,11 @@ class Run:
         self._demand.set_has_grace(owned)
 
     async def _generate(self, claimed: Claimed) -> steps.Step:
-        max_chars, metrics = self._max_answer_chars, self._metrics
         prompt = await whole_prompt(self._store, self.key, claimed)
+        max_chars, metrics = self._max_answer_chars, self._metrics
+        sink = AnswerSink(self.journal, self._demand, self._interruption, max_chars=max_chars, metrics=metrics)
         try:
-            finish = await generate(
-                claimed.provider, prompt, self.journal, self._demand, max_chars=max_chars, metrics=metrics
-            )
-            return steps.Commit(finish)
+            return steps.Commit(await sink.fill(claimed.provider, prompt))
         except ProviderError as error:
             if not hung_up_in_pause(error, self._demand) or self._restarts == RESTARTS:
                 return steps.Fail(error.code, error.message)

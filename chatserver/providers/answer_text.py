@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 from chatserver.providers.base import Delta, ReasoningDelta, TextDelta
 from chatserver.providers.pictures import PictureFilter
 from chatserver.providers.thinking_tags import ThinkingSplitter
@@ -23,15 +21,20 @@ class AnswerText:
         """Whether something is held back that readers should see soon, if nothing follows: call `release` then."""
         return self._splitter.holds_briefly or self._pictures.holds_briefly
 
-    def feed(self, delta: TextDelta) -> Sequence[Delta]:
-        """The deltas of the next piece."""
+    def feed(self, delta: TextDelta, deltas: list[Delta]) -> None:
+        """Add the deltas of the next piece to `deltas`."""
+        text = delta.text
         if self._splitter.is_over:
-            clear = self._pictures.feed(delta.text)
-            return (delta,) if clear is delta.text else _deltas("", clear)
-        thinking, text = self._splitter.feed(delta.text)
-        return _deltas(thinking, self._pictures.feed(text))
+            clear = self._pictures.feed(text)
+            if clear is text:
+                deltas.append(delta)
+            elif clear:
+                deltas.append(TextDelta(clear))
+        else:
+            thinking, text = self._splitter.feed(text)
+            deltas += _deltas(thinking, self._pictures.feed(text))
 
-    def release(self) -> Sequence[Delta]:
+    def release(self) -> list[Delta]:
         """What is held back briefly."""
         text = ""
         if self._splitter.holds_briefly:
@@ -40,13 +43,13 @@ class AnswerText:
             text += self._pictures.rest()
         return _deltas("", text)
 
-    def rest(self) -> Sequence[Delta]:
+    def rest(self) -> list[Delta]:
         """All that is held back, once the text has ended."""
         thinking, text = self._splitter.rest()
         return _deltas(thinking, self._pictures.feed(text) + self._pictures.rest())
 
 
-def _deltas(thinking: str, text: str) -> Sequence[Delta]:
+def _deltas(thinking: str, text: str) -> list[Delta]:
     deltas: list[Delta] = []
     if thinking:
         deltas.append(ReasoningDelta(thinking))

@@ -1,8 +1,8 @@
-"""The interface of all providers: a prompt in, an async stream of deltas out."""
+"""The interface of all providers: a prompt in, batches of deltas pushed into a sink."""
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator
+from collections.abc import Awaitable, Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
@@ -55,9 +55,12 @@ class Usage:
     output_tokens: int
 
 
+Delta = TextDelta | ReasoningDelta
+
+
 @dataclass(frozen=True, slots=True)
 class Finish:
-    """The last delta of a complete answer.
+    """How a complete answer ended.
 
     `stop_reason` is `stop`, `length`, `content_filter`, or the provider's own word for another reason. `usage` None:
     the provider does not count tokens.
@@ -67,28 +70,41 @@ class Finish:
     usage: Usage | None = None
 
 
-Delta = TextDelta | ReasoningDelta | Finish
+class Sink(Protocol):
+    """Where a provider puts an answer, and by which it is held back."""
+
+    @property
+    def wanted(self) -> bool:
+        """Whether somebody wants the answer now: then `push` takes a single delta at once."""
+
+    def push(self, deltas: Sequence[Delta]) -> Awaitable[bool] | None:
+        """Take the next deltas.
+
+        None: they are taken. Else the provider must await the result once, and until then take nothing from the model
+        and push nothing. It is True if nobody wanted the answer meanwhile, False if the deltas were only too many for
+        one turn of the loop. Raises ProviderError if the answer cannot be used.
+        """
 
 
 class Provider(Protocol):
     """A source of answers.
 
-    `generate` is pulled: between two `__anext__` nothing is taken from the model beyond the network chunk that
-    has already arrived, and the pause does not count toward a time-out. It ends after one `Finish`, or raises
-    `chatserver.errors.ProviderError` and nothing else. `aclose()`, and a cancellation of a pending `__anext__`,
-    return only when the model's connection is closed.
-
     `needs_user_turn`: it reads a whole conversation, and cannot answer without a question. `max_prompt_chars`: how long
     a prompt may be; of the messages before the question, the newest that fit are sent.
-
-    A consumer that paused before it takes the next delta sends True (`asend(True)`, in place of `__anext__()`). If the
-    model had hung up by then, the error that follows has `in_pause`: the pause is to blame, not the model.
     """
 
     needs_user_turn: bool
     max_prompt_chars: int
 
-    def generate(self, prompt: Prompt) -> AsyncGenerator[Delta, bool | None]: ...
+    async def generate(self, prompt: Prompt, sink: Sink) -> Finish:
+        """Push the answer into the sink; how it ended.
+
+        Raises ProviderError, and what the sink raises. While the sink holds the answer back, nothing is taken from the
+        model beyond what has already arrived, and no time-out runs. If the model had hung up by the end of a pause, the
+        error that follows has `in_pause`: the pause is to blame, not the model.
+
+        The model's connection is closed by the end of this in every case, also when it is cancelled.
+        """
 
     def close(self) -> None:
-        """Close what the provider keeps between answers (idle connections)."""
+        """Close what the provider keeps between answers."""

@@ -11,22 +11,22 @@ from chatserver.providers.content_encoding import PlainBytes
 from chatserver.providers.event_decoder import ServerEvent
 from chatserver.providers.wire import ResponseReader, UnreadableError
 
+# Reading so much takes about a millisecond.
+PIECE_BYTES = 4 * 1024
+
 
 class CutError(Exception):
     """The body ended within an event, or within compressed data"""
 
 
 class ResponseBody:
-    """Reads a body: `feed` for each chunk, `end` if no more comes, then `rest`.
+    """Reads a body: `feed` for each of the `pieces` of what comes, `end` if no more comes, then `rest`.
 
-    `encoding`, the value of Content-Encoding, is to be set before the first `feed`. The methods give deltas while they
-    read; stop asking, and nothing more is read.
+    `encoding`, the value of Content-Encoding, is to be set before. Between two pieces others should have their turn.
     """
 
     def __init__(self, reader: ResponseReader) -> None:
         self.encoding = ""
-        self.ended = False
-        """Whether `end` was called."""
         self._reader = reader
         self._plain: PlainBytes | None = None
         self._decoder = BodyDecoder()
@@ -43,53 +43,56 @@ class ResponseBody:
         """Whether text is held back that readers should see soon, if nothing follows: call `release` then."""
         return self._text.holds_briefly
 
-    def feed(self, chunk: bytes) -> Iterator[Delta | None]:
-        """The deltas in the next bytes. None: a long piece was read; let others have a turn.
-
-        Raises AttemptError if the model reports an error, UnreadableError, TooLongError, UndecodableError.
-        """
+    def pieces(self, data: bytes) -> Iterator[bytes]:
+        """The next bytes, decompressed, in pieces of at most PIECE_BYTES. Raises UndecodableError."""
         if self._plain is None:
             self._plain = PlainBytes(self.encoding)
-        for number, piece in enumerate(self._plain.feed(chunk)):
-            if number:
-                yield None
-            yield from self._read(self._decoder.feed(piece))
-            if self._reader.over:
-                return
+        for plain in self._plain.feed(data):
+            if len(plain) <= PIECE_BYTES:
+                yield plain
+            else:
+                for at in range(0, len(plain), PIECE_BYTES):
+                    yield plain[at : at + PIECE_BYTES]
 
-    def end(self) -> Iterator[Delta]:
-        """The deltas that the end of the body completes. Raises CutError, and what `feed` raises."""
-        self.ended = True
+    def feed(self, piece: bytes, deltas: list[Delta]) -> None:
+        """Add the deltas in a piece to `deltas`, also those before what this raises.
+
+        Raises AttemptError if the model reports an error, UnreadableError, TooLongError.
+        """
+        self._read(self._decoder.feed(piece), deltas)
+
+    def end(self, deltas: list[Delta]) -> None:
+        """Add the deltas that the end of the body completes. Raises CutError, and what `feed` raises."""
         try:
             last = b"" if self._plain is None else self._plain.end()
         except EOFError:
             raise CutError from None
         if last:
-            yield from self._read(self._decoder.feed(last))
+            self.feed(last, deltas)
         try:
-            yield from self._read(self._decoder.end())
+            self._read(self._decoder.end(), deltas)
         except UnreadableError:
             raise CutError from None
         if self._decoder.kind == "json" and self._events == 1 and self._reader.has_whole:
             # One object holds all of the answer, also if it does not say why the answer ends.
             self._reader.end()
 
-    def release(self) -> Iterator[Delta]:
+    def release(self) -> list[Delta]:
         """The text that is held back briefly."""
-        return iter(self._text.release())
+        return self._text.release()
 
-    def rest(self) -> Iterator[Delta]:
+    def rest(self) -> list[Delta]:
         """The text that is still held back, once the answer has ended."""
-        return iter(self._text.rest())
+        return self._text.rest()
 
-    def _read(self, events: Iterable[ServerEvent]) -> Iterator[Delta]:
-        reader, clean = self._reader, self._text.feed
+    def _read(self, events: Iterable[ServerEvent], deltas: list[Delta]) -> None:
+        reader, text = self._reader, self._text
         for event in events:
             self._events += 1
             for delta in reader.read(event):
                 if type(delta) is TextDelta:
-                    yield from clean(delta)
+                    text.feed(delta, deltas)
                 else:
-                    yield delta
+                    deltas.append(delta)
             if reader.over:
                 return

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
 from contextvars import ContextVar
 from typing import Any, TypeVar
@@ -18,7 +18,7 @@ from chatserver.live.reader import BATCH_FRAMES, Reader
 from chatserver.live.run import Run
 from chatserver.live.store import RunKey
 from chatserver.metrics import Metrics
-from chatserver.providers.base import Delta, Finish, Prompt, TextDelta
+from chatserver.providers.base import Delta, Finish, Prompt, Sink, TextDelta
 from chatserver.sse import unchunk
 from tests.kit.event_stream import Viewer
 from tests.kit.memory_store import LEASE_SECONDS, MemoryDatabase, MemoryStore
@@ -44,15 +44,15 @@ ELSEWHERE = key(9, UUID(int=77))
 _process: ContextVar[Process | None] = ContextVar("process", default=None)
 
 
-Said = Delta | BaseException | None
+Said = Delta | list[Delta] | Finish | BaseException
 
 
 class Model:
-    """A provider that says what it is told: deltas, exceptions to raise, None to end without a Finish.
+    """A provider that says what it is told: deltas, lists of deltas to push at once, a Finish, exceptions to raise.
 
     `given` counts what was taken from it, `generations` how often it was asked, `open` the connections that are open
-    now. `told` is what the consumer sent with each request for a delta but the first. `closing_seconds` is how long
-    closing one takes.
+    now. `told` is what its sink said to each push: None if it was taken at once, else whether that was a pause.
+    `closing_seconds` is how long closing a connection takes.
     """
 
     needs_user_turn = True
@@ -71,15 +71,20 @@ class Model:
         for each in said:
             self._said.put_nowait(TextDelta(each) if isinstance(each, str) else each)
 
-    async def generate(self, prompt: Prompt) -> AsyncGenerator[Delta, bool | None]:
+    async def generate(self, prompt: Prompt, sink: Sink) -> Finish:
         self.generations += 1
         self.open += 1
         try:
-            while (said := await self._said.get()) is not None:
+            while True:
+                said = await self._said.get()
                 if isinstance(said, BaseException):
                     raise said
-                self.given += 1
-                self.told.append((yield said))
+                if isinstance(said, Finish):
+                    return said
+                deltas = said if isinstance(said, list) else [said]
+                self.given += len(deltas)
+                held = sink.push(deltas)
+                self.told.append(None if held is None else await held)
         finally:
             try:
                 if self.closing_seconds:

@@ -2,29 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator
-
 import pytest
 
 from chatserver.errors import ProviderError
-from chatserver.providers.base import Delta, Prompt, Turn
+from chatserver.providers.base import Prompt, Turn
 from chatserver.providers.factory import make_provider
 from chatserver.settings import ProviderSettings
 from tests.kit.model_server import END, HEAD, Call, Script, token
+from tests.kit.pulled_answer import PulledAnswer
 
 SECRET = "sk-proj-0123456789abcdef"
 PROMPT = Prompt((Turn("user", "hello"),))
 SECOND = 1.0
 
 
-def ask(base_url: str, prompt: Prompt = PROMPT, **settings: object) -> AsyncGenerator[Delta]:
+def ask(base_url: str, prompt: Prompt = PROMPT, **settings: object) -> PulledAnswer:
     checked = ProviderSettings.model_validate(
         {"kind": "openai", "base_url": base_url, "model": "m", "api_key_env": "KEY", "retries": 0} | settings
     )
-    return make_provider("main", checked, {"KEY": SECRET}).generate(prompt)
+    return PulledAnswer(make_provider("main", checked, {"KEY": SECRET}), prompt)
 
 
-async def failure_of(answer: AsyncGenerator[Delta]) -> ProviderError:
+async def failure_of(answer: PulledAnswer) -> ProviderError:
     """The error that reading the answer to its end raises."""
     with pytest.raises(ProviderError) as caught:
         async for _ in answer:

@@ -9,16 +9,17 @@ import subprocess
 import time
 import urllib.request
 import uuid
-from collections.abc import AsyncGenerator, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
 import pytest
 
 from chatserver.errors import ProviderError
-from chatserver.providers.base import Delta, Finish, Prompt, ReasoningDelta, TextDelta, Turn, Usage
+from chatserver.providers.base import Finish, Prompt, ReasoningDelta, TextDelta, Turn, Usage
 from chatserver.providers.factory import make_provider
 from chatserver.settings import ProviderSettings
+from tests.kit.pulled_answer import PulledAnswer
 from tests.needs import NODE_FOLDER
 
 pytestmark = [pytest.mark.npm, pytest.mark.parametrize("kind", ["openai", "anthropic"])]
@@ -79,17 +80,17 @@ def question(about: str) -> str:
     return f"{about} {uuid.uuid4()}"
 
 
-def ask(aimock: Aimock, kind: str, prompt: Prompt | str, key: str = KEY, **settings: object) -> AsyncGenerator[Delta]:
+def ask(aimock: Aimock, kind: str, prompt: Prompt | str, key: str = KEY, **settings: object) -> PulledAnswer:
     base_url = f"{aimock.url}/v1" if kind == "openai" else aimock.url
     checked = ProviderSettings.model_validate(
         {"kind": kind, "base_url": base_url, "model": "m", "api_key_env": "KEY", "retries": 0} | settings
     )
     if isinstance(prompt, str):
         prompt = Prompt((Turn("user", prompt),))
-    return make_provider("main", checked, {"KEY": key}).generate(prompt)
+    return PulledAnswer(make_provider("main", checked, {"KEY": key}), prompt)
 
 
-async def failure_of(answer: AsyncGenerator[Delta]) -> tuple[str, str]:
+async def failure_of(answer: PulledAnswer) -> tuple[str, str]:
     """The code of the failure, and the text that came before it."""
     text = ""
     try:

@@ -11,7 +11,7 @@ import zlib
 import pytest
 
 from chatserver.errors import ProviderError
-from chatserver.providers.base import Delta, Finish, ReasoningDelta, TextDelta
+from chatserver.providers.base import Finish, ReasoningDelta, TextDelta
 from tests.kit.model_answers import ALL_CASES, ERROR, Answer, Right
 from tests.kit.model_server import DONE, HEAD, Call, ModelServer, choice, token
 from tests.process.provider_calls import SECOND, ask, failure_of, sending
@@ -23,7 +23,7 @@ def head(media_type: str = "text/event-stream", *headers: str) -> bytes:
 
 async def outcome(base_url: str, kind: str = "openai") -> Right:
     try:
-        deltas: list[Delta] = [delta async for delta in ask(base_url, kind=kind)]
+        deltas = [delta async for delta in ask(base_url, kind=kind)]
     except ProviderError:
         return ERROR
     *pieces, end = deltas

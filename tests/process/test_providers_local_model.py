@@ -7,7 +7,7 @@ import importlib.util
 import os
 import subprocess
 import sys
-from collections.abc import AsyncGenerator, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,10 +15,11 @@ import pytest
 
 from chatserver.errors import ConfigurationError, ProviderError
 from chatserver.local_model import start_local_model
-from chatserver.providers.base import Delta, Finish, Prompt, TextDelta, Turn
+from chatserver.providers.base import Finish, Prompt, TextDelta, Turn
 from chatserver.providers.factory import make_provider
 from chatserver.settings import ProviderSettings
 from tests.kit.process_table import ROOT, kill
+from tests.kit.pulled_answer import PulledAnswer
 from tests.kit.waiting import eventually
 
 KINDS = pytest.mark.parametrize("kind", ["openai", "anthropic"])
@@ -67,10 +68,10 @@ def model_url() -> Iterator[str]:
     parent.process.communicate(timeout=20)
 
 
-def ask(base_url: str, kind: str, *turns: Turn, max_tokens: int = 8) -> AsyncGenerator[Delta]:
+def ask(base_url: str, kind: str, *turns: Turn, max_tokens: int = 8) -> PulledAnswer:
     settings = ProviderSettings.model_validate({"kind": kind, "base_url": base_url, "model": "smollm2", "retries": 0})
     prompt = Prompt(turns, system="You are helpful.", temperature=0, max_tokens=max_tokens)
-    return make_provider("local", settings, {}).generate(prompt)
+    return PulledAnswer(make_provider("local", settings, {}), prompt)
 
 
 @pytest.mark.local_model

@@ -12,6 +12,7 @@ from chatserver.providers.base import Finish, Provider, ReasoningDelta, TextDelt
 from chatserver.providers.factory import make_provider
 from chatserver.settings import ProviderSettings
 from tests.kit.model_server import HEAD, Call, ModelServer, Script, event, refusal, token
+from tests.kit.pulled_answer import PulledAnswer
 from tests.process.provider_calls import ANSWER, PROMPT, SECRET, ask, failure_of, in_turn, sending
 
 WHOLE = {"choices": [{"message": {"content": "a"}, "finish_reason": "stop"}]}
@@ -56,7 +57,7 @@ async def test_refused_field_is_left_out_and_remembered(status: int, body: objec
     async with ModelServer(refusing("stream_options", status, body)) as model:
         main = provider(model)
         for _ in range(2):
-            assert [delta async for delta in main.generate(PROMPT)] == [TextDelta("a"), Finish("stop")]
+            assert [delta async for delta in PulledAnswer(main, PROMPT)] == [TextDelta("a"), Finish("stop")]
     fields = ["stream_options" in call.request for call in model.connections]
     assert fields == [True, False, False]
     first, second, _ = (call.request for call in model.connections)
@@ -76,9 +77,9 @@ async def test_model_that_cannot_stream_is_asked_for_a_whole_answer(kind: str, e
         main = provider(model, kind=kind)
         if kind == "openai":
             for _ in range(2):
-                assert [delta async for delta in main.generate(PROMPT)] == [TextDelta("a"), Finish("stop")]
+                assert [delta async for delta in PulledAnswer(main, PROMPT)] == [TextDelta("a"), Finish("stop")]
         else:
-            await failure_of(main.generate(PROMPT))
+            await failure_of(PulledAnswer(main, PROMPT))
     assert ["stream" in call.request for call in model.connections][:2] == [True, False]
     assert "stream_options" not in model.connections[1].request
 
@@ -99,7 +100,7 @@ async def test_refusals_at_once_are_all_asked_again() -> None:
         main = provider(model)
 
         async def answer() -> list[object]:
-            return [delta async for delta in main.generate(PROMPT)]
+            return [delta async for delta in PulledAnswer(main, PROMPT)]
 
         assert await asyncio.gather(*[answer() for _ in range(5)]) == [[TextDelta("a"), Finish("stop")]] * 5
 
@@ -109,8 +110,8 @@ async def test_field_whose_absence_does_not_help_is_sent_again() -> None:
     refused = refusal(400, body=b'{"error":"bad message: what are stream_options, and what is \'stream\'?"}')
     async with ModelServer(in_turn(refused, refused, refused, ANSWER)) as model:
         main = provider(model)
-        await failure_of(main.generate(PROMPT))
-        assert await anext(main.generate(PROMPT)) == TextDelta("a")
+        await failure_of(PulledAnswer(main, PROMPT))
+        assert await anext(PulledAnswer(main, PROMPT)) == TextDelta("a")
     assert [set(call.request) & {"stream", "stream_options"} for call in model.connections] == [
         {"stream", "stream_options"},
         {"stream"},
@@ -160,7 +161,7 @@ async def test_log_names_the_refused_field_once(caplog: pytest.LogCaptureFixture
     async with ModelServer(refusing("stream_options", 400, f"stream_options {SECRET}".encode())) as model:
         main = provider(model)
         for _ in range(2):
-            await anext(main.generate(PROMPT))
+            await anext(PulledAnswer(main, PROMPT))
     assert caplog.messages == ["provider main: it refuses stream_options; asked again without"]
 
 

@@ -8,7 +8,7 @@ import traceback
 
 import pytest
 
-from chatserver.providers import body_decoder, remote
+from chatserver.providers import attempt, body_decoder
 from chatserver.providers.base import Finish, Prompt, TextDelta, Turn
 from tests.kit.model_server import CHUNKED_HEAD, END, HEAD, Call, ModelServer, chunk, refusal, token
 from tests.process.provider_calls import (
@@ -85,7 +85,7 @@ async def test_lost_connection_after_the_stop_reason_does_no_harm() -> None:
     [
         (HEAD + b"data: ", "bad_response", body_decoder.MAX_LINE_BYTES),
         (HEAD + b'{"content":"', "bad_response", body_decoder.MAX_WHOLE_BYTES),
-        (b"HTTP/1.1 400 Bad Request\r\n\r\n", "refused", remote.MAX_ERROR_BYTES),
+        (b"HTTP/1.1 400 Bad Request\r\n\r\n", "refused", attempt.MAX_ERROR_BYTES),
         (b"HTTP/1.1 200 OK\r\nX: ", "unavailable", 64 * 1024),
     ],
 )

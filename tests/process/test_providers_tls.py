@@ -12,10 +12,10 @@ from typing import Any
 
 import pytest
 import tornado
-from tornado.iostream import IOStream, SSLIOStream
 
 from chatserver.providers import remote
 from chatserver.providers.base import Finish, TextDelta
+from chatserver.providers.transport import Exchange
 from tests.kit.model_server import Call
 from tests.process.provider_calls import (
     ANSWER,
@@ -79,12 +79,11 @@ async def test_cancelling_in_a_handshake_closes_the_connection() -> None:
 
 
 async def test_cancelling_as_the_handshake_ends_closes_the_connection(monkeypatch: pytest.MonkeyPatch) -> None:
-    start_tls = IOStream.start_tls
+    connection_made = Exchange.connection_made
 
-    def and_cancel(*arguments: Any, **options: Any) -> asyncio.Future[SSLIOStream]:
-        handshake = start_tls(*arguments, **options)
-        handshake.add_done_callback(lambda _: pull.cancel())
-        return handshake
+    def and_cancel(self: Exchange, transport: asyncio.BaseTransport) -> None:
+        connection_made(self, transport)
+        pull.cancel()
 
     closed = asyncio.Event()
 
@@ -93,7 +92,7 @@ async def test_cancelling_as_the_handshake_ends_closes_the_connection(monkeypatc
             await reader.read()
             closed.set()
 
-    monkeypatch.setattr(IOStream, "start_tls", and_cancel)
+    monkeypatch.setattr(Exchange, "connection_made", and_cancel)
     async with await tls_server(wait) as server:
         trust(monkeypatch)
         pull = asyncio.ensure_future(anext(ask(f"https://127.0.0.1:{server.sockets[0].getsockname()[1]}/v1")))

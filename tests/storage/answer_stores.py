@@ -6,7 +6,6 @@ Each is set up and looked at from behind, with the same words.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import AsyncGenerator
 from dataclasses import replace
 from typing import Any, NamedTuple
 from uuid import UUID, uuid4
@@ -16,7 +15,7 @@ from sqlalchemy import Engine, func, select, text, update
 from chatserver.ids import uuid7
 from chatserver.live.store import AnswerStore, Claimed, OpenRequest, RunKey
 from chatserver.metrics import Metrics
-from chatserver.providers.base import Delta, Prompt
+from chatserver.providers.base import Finish, Prompt, Sink
 from chatserver.services.answer_store import PostgresAnswerStore
 from chatserver.services.provider_choice import ProviderChoice
 from chatserver.storage import conversations, messages
@@ -35,7 +34,7 @@ class NamedProvider:
         self.needs_user_turn = needs_user_turn
         self.max_prompt_chars = 1_000
 
-    def generate(self, prompt: Prompt) -> AsyncGenerator[Delta]:
+    async def generate(self, prompt: Prompt, sink: Sink) -> Finish:
         raise AssertionError("nothing is generated here")
 
     def close(self) -> None: ...

@@ -10,7 +10,7 @@ from typing import get_args
 from pydantic_core import PydanticUndefined
 
 from chatserver.errors import ErrorCode
-from chatserver.providers import body_decoder, deadlines, failures, pictures, remote, turns
+from chatserver.providers import attempt, body_decoder, deadlines, failures, pictures, turns
 from chatserver.settings import ProviderSettings
 
 PAGE = (Path(__file__).parents[2] / "docs" / "providers.md").read_text()
@@ -40,6 +40,6 @@ def test_documentation_has_the_figures_of_the_code() -> None:
     assert f"at most {deadlines.USAGE_SECONDS:.0f} seconds for the token counts" in PAGE
     assert deadlines.LAST_WORD_SECONDS == 0.25
     assert "within a quarter of a second" in PAGE
-    assert f"at most {remote.HOLD_SECONDS * 1000:.0f} ms" in PAGE
+    assert f"at most {attempt.HOLD_SECONDS * 1000:.0f} ms" in PAGE
     assert pictures.MAX_PICTURE_BYTES == 64 * 1024 * 1024
     assert (body_decoder.MAX_LINE_BYTES, body_decoder.MAX_WHOLE_BYTES) == (1024 * 1024, 8 * 1024 * 1024)

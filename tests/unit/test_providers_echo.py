@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from chatserver.providers.base import Delta, Finish, Prompt, TextDelta, Turn
 from chatserver.providers.echo import EchoProvider
+from tests.kit.pulled_answer import PulledAnswer
 from tests.kit.virtual_time import in_virtual_time, now
 
 
@@ -18,8 +19,8 @@ def asking(content: str) -> Prompt:
     return Prompt((Turn("user", "earlier"), Turn("assistant", "answer"), Turn("user", content)))
 
 
-async def answer(prompt: Prompt) -> list[Delta]:
-    return [delta async for delta in EchoProvider().generate(prompt)]
+async def answer(prompt: Prompt) -> list[Delta | Finish]:
+    return [delta async for delta in PulledAnswer(EchoProvider(), prompt)]
 
 
 @in_virtual_time
@@ -50,7 +51,7 @@ async def test_joined_pieces_are_the_text(content: str) -> None:
 @in_virtual_time
 async def test_pace_is_kept_with_a_slow_consumer(busy_seconds: float) -> None:
     times = []
-    async for _ in EchoProvider(0.005).generate(asking("x " * 500)):
+    async for _ in PulledAnswer(EchoProvider(0.005), asking("x " * 500)):
         times.append(now())
         await asyncio.sleep(busy_seconds)
     times.pop()  # the end comes without a pause
@@ -60,7 +61,7 @@ async def test_pace_is_kept_with_a_slow_consumer(busy_seconds: float) -> None:
 @in_virtual_time
 async def test_pause_is_followed_by_no_burst() -> None:
     times = []
-    async for _ in EchoProvider(0.005).generate(asking("x " * 20)):
+    async for _ in PulledAnswer(EchoProvider(0.005), asking("x " * 20)):
         times.append(now())
         if len(times) == 10:
             await asyncio.sleep(60)
@@ -80,7 +81,7 @@ async def test_other_tasks_run_without_a_pace() -> None:
             await asyncio.sleep(0)
 
     task = asyncio.create_task(other())
-    pieces = [delta async for delta in EchoProvider(0).generate(asking("x " * 1_000))]
+    pieces = [delta async for delta in PulledAnswer(EchoProvider(0), asking("x " * 1_000))]
     task.cancel()
     await asyncio.wait([task])
     assert turns >= len(pieces) // 64

@@ -22,14 +22,14 @@ def outcome(kind: str, chunks: Iterable[bytes]) -> Right:
     """What becomes of a body whose connection is closed in order after the last chunk."""
     reader = ChatCompletionReader() if kind == "openai" else MessageReader()
     body = ResponseBody(reader)
-    deltas: list[Delta | None] = []
+    deltas: list[Delta] = []
     try:
-        for chunk in chunks:
-            deltas += body.feed(chunk)
+        for piece in itertools.chain.from_iterable(map(body.pieces, chunks)):
+            body.feed(piece, deltas)
             if reader.over:
                 break
         else:
-            deltas += body.end()
+            body.end(deltas)
     except CutError:
         pass
     except (AttemptError, UnreadableError):

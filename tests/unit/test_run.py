@@ -15,7 +15,7 @@ from chatserver.live.queue import ConversationQueue
 from chatserver.live.run import Run
 from chatserver.live.steps import Generate
 from chatserver.live.store import Claimed
-from chatserver.providers.base import Finish, ReasoningDelta, Usage
+from chatserver.providers.base import Finish, ReasoningDelta, TextDelta, Usage
 from tests.kit.processes import (
     FIRST,
     GRACE_SECONDS,
@@ -96,7 +96,7 @@ async def test_generation_of_ready_deltas_leaves_readers_their_turn() -> None:
     async with world(max_answer_chars=10_000) as w:
         client = await reader_of(w.process())
         await quiet()
-        w.model.say(*["x"] * (10 * DELTAS_PER_TURN), STOP)
+        w.model.say([TextDelta("x")] * (10 * DELTAS_PER_TURN), STOP)
         most = 0
         while not run_of(client).journal.ended:
             await asyncio.sleep(0)

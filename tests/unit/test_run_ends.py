@@ -255,15 +255,6 @@ async def test_model_that_fails_to_close_can_be_stopped() -> None:
         assert (client.end, w.database.answers()) == ("stopped", ["a"])
 
 
-@in_virtual_time
-async def test_answer_without_a_finish_is_an_error() -> None:
-    async with world() as w:
-        client = await reader_of(w.process())
-        w.model.say("a", None)
-        await client.rest()
-        assert (client.end, w.database.statuses()) == ("interrupted", ["failed"])
-
-
 @pytest.mark.parametrize("said", [[], [ReasoningDelta("hm")], [""], ["\0", "\0"]])
 @in_virtual_time
 async def test_empty_answer_is_an_error(said: list[Any]) -> None:

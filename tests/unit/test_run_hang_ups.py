@@ -74,7 +74,7 @@ async def test_hang_up_in_a_pause_after_a_held_token_begins_the_answer_anew() ->
 
 @in_virtual_time
 async def test_model_is_told_of_pauses_only() -> None:
-    """It is told with the first delta that is asked for after a delta was held back."""
+    """What it pushes while nobody reads is held back. A pause in which it pushes nothing is none for it."""
     async with world() as w:
         client = await reader_of(w.process())
         w.model.say("a", "b")

@@ -1,0 +1,73 @@
+"""One timer of the loop for many that tick at short intervals."""
+
+from __future__ import annotations
+
+import asyncio
+import heapq
+import math
+import time
+from collections.abc import Callable
+
+# A slot of the wheel. uvloop's timers count in milliseconds, and one that is due sooner fires at once.
+_SLOTS_PER_SECOND = 1_000
+_ROUNDING = 1e-3  # of a slot: so much too late is not a slot later
+# Calls that are due together are made in slices of this length; between two, others have their turn.
+_SLICE_SECONDS = 0.002
+
+
+class TimerWheel:
+    """Makes calls at their times, rounded up to a millisecond, in the order of the milliseconds.
+
+    A call must not raise. It cannot be cancelled: let it do nothing.
+    """
+
+    def __init__(self) -> None:
+        self._slots: dict[int, list[Callable[[], None]]] = {}
+        self._order: list[int] = []  # a heap of the slots
+        self._timer: asyncio.TimerHandle | asyncio.Handle | None = None
+
+    def call_at(self, when: float, call: Callable[[], None]) -> None:
+        """Make the call at a time of the running loop."""
+        slot = math.ceil(when * _SLOTS_PER_SECOND - _ROUNDING)
+        calls = self._slots.get(slot)
+        if calls is not None:
+            calls.append(call)
+            return
+        self._slots[slot] = [call]
+        heapq.heappush(self._order, slot)
+        if self._order[0] == slot:
+            self._arm()
+
+    def close(self) -> None:
+        """Make no further call."""
+        self._slots.clear()
+        self._order.clear()
+        self._disarm()
+
+    def _disarm(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def _arm(self) -> None:
+        self._disarm()
+        loop = asyncio.get_running_loop()
+        soonest = loop.time() + 1 / _SLOTS_PER_SECOND
+        self._timer = loop.call_at(max(soonest, self._order[0] / _SLOTS_PER_SECOND), self._turn)
+
+    def _turn(self) -> None:
+        """Make the calls that are due."""
+        loop = asyncio.get_running_loop()
+        self._timer = None
+        now = loop.time() * _SLOTS_PER_SECOND + _ROUNDING
+        end = time.monotonic() + _SLICE_SECONDS
+        while self._order and self._order[0] <= now:
+            calls = self._slots[self._order[0]]
+            while calls:
+                if time.monotonic() > end:
+                    self._timer = loop.call_soon(self._turn)
+                    return
+                calls.pop()()
+            del self._slots[heapq.heappop(self._order)]
+        if self._order and self._timer is None:
+            self._arm()
