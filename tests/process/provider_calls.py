@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from chatserver.errors import ProviderError
-from chatserver.providers.base import Prompt, Turn
+from chatserver.providers.base import Prompt, Provider, Turn
 from chatserver.providers.factory import make_provider
 from chatserver.settings import ProviderSettings
 from tests.kit.model_server import END, HEAD, Call, Script, token
@@ -16,11 +16,15 @@ PROMPT = Prompt((Turn("user", "hello"),))
 SECOND = 1.0
 
 
-def ask(base_url: str, prompt: Prompt = PROMPT, **settings: object) -> PulledAnswer:
+def provider(base_url: str, **settings: object) -> Provider:
     checked = ProviderSettings.model_validate(
         {"kind": "openai", "base_url": base_url, "model": "m", "api_key_env": "KEY", "retries": 0} | settings
     )
-    return PulledAnswer(make_provider("main", checked, {"KEY": SECRET}), prompt)
+    return make_provider("main", checked, {"KEY": SECRET})
+
+
+def ask(base_url: str, prompt: Prompt = PROMPT, **settings: object) -> PulledAnswer:
+    return PulledAnswer(provider(base_url, **settings), prompt)
 
 
 async def failure_of(answer: PulledAnswer) -> ProviderError:
