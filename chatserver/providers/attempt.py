@@ -84,7 +84,8 @@ class Attempt:
         finally:
             self._alarm.close()
             await self._exchange.close()
-        await self._take(self._push(self._body.rest()))
+        if (rest := self._body.rest()) and (held := self._push(rest)) is not None:
+            await held
         assert reader.stop_reason is not None
         return Finish(reader.stop_reason, reader.usage)
 
@@ -171,8 +172,8 @@ class Attempt:
     def _release(self) -> None:
         """Push the text that was held back. It is a single delta, which a sink that wants it takes at once."""
         try:
-            for _ in self._push(self._body.release()):
-                raise AssertionError("the sink wants the answer, and holds it back")
+            held = self._push(self._body.release())
+            assert held is None, "the sink wants the answer, and holds it back"
         except Exception as error:
             self.ended(error)
 
@@ -205,7 +206,8 @@ class Attempt:
                     self._body.feed(piece, deltas)
                 except Exception as error:
                     failure = error
-                yield from self._push(deltas)
+                if deltas and (held := self._push(deltas)) is not None:
+                    yield held
                 if failure is not None:
                     raise failure
                 if self._reader.over:
@@ -219,17 +221,15 @@ class Attempt:
             self._body.end(deltas)
         except Exception as error:
             failure = error
-        yield from self._push(deltas)
+        if deltas and (held := self._push(deltas)) is not None:
+            yield held
         if failure is not None:
             raise failure
 
-    def _push(self, deltas: list[Delta]) -> Steps:
-        if deltas:
-            self.begun = True
-            self._deadlines.token()
-            held = self._sink.push(deltas)
-            if held is not None:
-                yield held
+    def _push(self, deltas: list[Delta]) -> Awaitable[bool] | None:
+        self.begun = True
+        self._deadlines.token()
+        return self._sink.push(deltas)
 
     def _incomplete(self) -> AttemptError:
         """The failure that it means if a body ends before the model gave a stop reason."""

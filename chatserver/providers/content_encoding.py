@@ -38,6 +38,11 @@ class PlainBytes:
         self._beginning = b""
         self._inflater: Any = None  # None: the body is plain
 
+    @property
+    def is_plain(self) -> bool:
+        """Whether it is clear that nothing is to be decompressed: `feed` would give what it is given."""
+        return self._decided and self._inflater is None
+
     def feed(self, chunk: bytes) -> Iterator[bytes]:
         """The plain bytes of `chunk`, in slices. Raises UndecodableError."""
         if not self._decided:

@@ -50,20 +50,35 @@ class EventStreamDecoder:
         if b"\r" in chunk:
             self._after_cr = chunk.endswith(b"\r")
             chunk = chunk.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
-        end = chunk.rfind(b"\n")
-        if end < 0:
+        end = chunk.rfind(b"\n") + 1
+        if not end:
             self._tail += chunk
             self._bound_tail()
             return []
         block = chunk[:end]
         if self._tail:
             block = bytes(self._tail) + block
-        self._tail = bytearray(chunk[end + 1 :])
-        self._bound_tail()
-        lines = block.split(b"\n")
+            self._tail.clear()
+        if end < len(chunk):
+            self._tail += chunk[end:]
+            self._bound_tail()
         if len(block) > self._max_line_bytes:
-            lines = [line if len(line) <= self._max_line_bytes else self._trimmer.trim(line) for line in lines]
-        return self._take(lines)
+            lines = block[:-1].split(b"\n")
+            return self._take(
+                [line if len(line) <= self._max_line_bytes else self._trimmer.trim(line) for line in lines]
+            )
+        events: list[ServerEvent] = []
+        parts = block.split(b"\n\n")
+        rest = parts.pop()
+        for part in parts:
+            # Nearly all events are one line of data.
+            if part.startswith(b"data: ") and b"\n" not in part and not (self._data or self._name):
+                events.append(ServerEvent(part[6:].decode("utf-8", "replace")))
+            else:
+                events += self._take([*part.split(b"\n"), b""])
+        if rest:
+            events += self._take(rest[:-1].split(b"\n"))
+        return events
 
     def end(self) -> list[ServerEvent]:
         """The event that the end of the stream completes: servers often omit its empty line."""

@@ -133,7 +133,11 @@ class ResponseDecoder:
                 pieces.append(piece)
                 at += len(piece)
                 self._left -= len(piece)
-                self._after_chunk = not self._left
+                if not self._left:
+                    if data.startswith(b"\r\n", at):
+                        at += 2
+                    else:
+                        self._after_chunk = True
                 continue
             end = data.find(b"\n", at)
             if end < 0:

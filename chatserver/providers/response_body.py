@@ -43,16 +43,13 @@ class ResponseBody:
         """Whether text is held back that readers should see soon, if nothing follows: call `release` then."""
         return self._text.holds_briefly
 
-    def pieces(self, data: bytes) -> Iterator[bytes]:
-        """The next bytes, decompressed, in pieces of at most PIECE_BYTES. Raises UndecodableError."""
+    def pieces(self, data: bytes) -> Iterable[bytes]:
+        """The next bytes, decompressed, in pieces of at most PIECE_BYTES. Raises UndecodableError, now or later."""
         if self._plain is None:
             self._plain = PlainBytes(self.encoding)
-        for plain in self._plain.feed(data):
-            if len(plain) <= PIECE_BYTES:
-                yield plain
-            else:
-                for at in range(0, len(plain), PIECE_BYTES):
-                    yield plain[at : at + PIECE_BYTES]
+        if len(data) <= PIECE_BYTES and self._plain.is_plain:
+            return (data,)
+        return _cut(self._plain.feed(data))
 
     def feed(self, piece: bytes, deltas: list[Delta]) -> None:
         """Add the deltas in a piece to `deltas`, also those before what this raises.
@@ -96,3 +93,9 @@ class ResponseBody:
                     deltas.append(delta)
             if reader.over:
                 return
+
+
+def _cut(slices: Iterable[bytes]) -> Iterator[bytes]:
+    for data in slices:
+        for at in range(0, len(data), PIECE_BYTES):
+            yield data[at : at + PIECE_BYTES]

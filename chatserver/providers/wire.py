@@ -10,10 +10,11 @@ from collections.abc import Set as AbstractSet
 from re import Pattern
 from typing import Any, Protocol
 
-from chatserver.providers.base import Delta, Prompt, Turn, Usage
+from chatserver.providers.base import Delta, Prompt, TextDelta, Turn, Usage
 from chatserver.providers.error_events import error_of_event, error_of_text
 from chatserver.providers.event_decoder import ServerEvent
 from chatserver.providers.json_content import NO_DELTAS
+from chatserver.providers.repeated_events import RepeatedEvent
 from chatserver.providers.stop_reasons import stop_reason_of
 
 _decode = json.JSONDecoder().raw_decode
@@ -35,7 +36,7 @@ class ResponseReader(ABC):
     `usage`: the tokens counted so far. `has_whole`: a message came that may be the whole answer.
     """
 
-    __slots__ = ("_reason_given", "_retracted", "_streamed", "has_whole", "over", "stop_reason", "usage")
+    __slots__ = ("_reason_given", "_repeated", "_retracted", "_streamed", "has_whole", "over", "stop_reason", "usage")
 
     def __init__(self) -> None:
         self.stop_reason: str | None = None
@@ -45,6 +46,7 @@ class ResponseReader(ABC):
         self._reason_given = False
         self._retracted: str | None = None
         self._streamed: set[type[Delta]] = set()
+        self._repeated = RepeatedEvent()
 
     def read(self, event: ServerEvent) -> tuple[Delta, ...]:
         """The deltas of one event, or of the JSON body of a server that does not stream.
@@ -52,6 +54,24 @@ class ResponseReader(ABC):
         The text is as the model sent it: it may hold NUL, and halves of surrogate pairs. An event that is no JSON
         object has no deltas. Raises AttemptError if an error is reported, and UnreadableError for broken JSON.
         """
+        if self.stop_reason is not None:
+            return self._read(event)
+        if (text := self._repeated.text_in(event)) is not None:
+            return (TextDelta(text),) if text else NO_DELTAS
+        deltas = self._read(event)
+        if len(deltas) == 1 and type(delta := deltas[0]) is TextDelta:
+            self._repeated.learn(event, delta.text, self._text_of)
+        return deltas
+
+    def _text_of(self, event: ServerEvent) -> str | None:
+        """The text that an event adds to an answer; None if it says anything else."""
+        alone = type(self)()
+        deltas = alone._read(event)
+        if alone.stop_reason is not None or alone.usage is not None or alone.has_whole or alone.over:
+            return None
+        return deltas[0].text if len(deltas) == 1 and type(deltas[0]) is TextDelta else None
+
+    def _read(self, event: ServerEvent) -> tuple[Delta, ...]:
         try:
             value = _parsed(event.data)
         except (ValueError, RecursionError):

@@ -90,7 +90,8 @@ async def test_endless_model_is_held_back_while_nobody_reads_and_goes_on_for_a_r
                     await call.send(data)
             except TimeoutError:
                 held_back.set()
-                return await call.closed()
+                await call.closed()
+                return
             sent += len(data)
 
     async with ModelServer(script, send_buffer_bytes=64 * 1024) as model, generating(model) as it:

@@ -84,15 +84,21 @@ def test_response_cut_anywhere_becomes_the_same(draw: st.DataObject) -> None:
     assert [*decode([data[a:b] for a, b in itertools.pairwise(edges)])] == right
 
 
+def refuses(pieces: list[bytes]) -> bool:
+    decoder = ResponseDecoder()
+    try:
+        for piece in pieces:
+            decoder.feed(piece)
+    except MalformedResponseError:
+        return True
+    return False
+
+
 @pytest.mark.parametrize("name", WRONG)
 def test_malformed_response_is_refused(name: str) -> None:
-    with pytest.raises(MalformedResponseError):
-        ResponseDecoder().feed(WRONG[name])
     data = WRONG[name]
-    decoder = ResponseDecoder()
-    with pytest.raises(MalformedResponseError):
-        for i in range(len(data)):
-            decoder.feed(data[i : i + 1])
+    assert refuses([data])
+    assert refuses([data[i : i + 1] for i in range(len(data))])
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import time
 
+import pytest
+
 from chatserver.providers.base import Delta, Prompt, TextDelta, Turn
 from chatserver.providers.echo import EchoProvider
 from chatserver.providers.timer_wheel import TimerWheel
@@ -116,9 +118,8 @@ async def test_paced_answers_share_one_timer() -> None:
     await asyncio.gather(*[echo.generate(prompt, sink) for sink in sinks])  # type: ignore[arg-type]
     assert len(ahead) <= 12
     for sink in sinks:
-        assert sink.texts == [
-            (number * 0.005, text) for number, text in enumerate("Echo| |from| |agent:| |a| |b| |c".split("|"))
-        ]
+        assert [text for _, text in sink.texts] == ["Echo", " ", "from", " ", "agent:", " ", "a", " ", "b", " ", "c"]
+        assert [when for when, _ in sink.texts] == pytest.approx([number * 0.005 for number in range(11)])
 
 
 @in_virtual_time
