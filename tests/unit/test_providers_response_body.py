@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import itertools
 from collections.abc import Iterable
 
@@ -13,7 +14,7 @@ from chatserver.providers.anthropic import MessageReader
 from chatserver.providers.base import Delta, ReasoningDelta, TextDelta
 from chatserver.providers.failures import AttemptError
 from chatserver.providers.openai import ChatCompletionReader
-from chatserver.providers.response_body import CutError, ResponseBody
+from chatserver.providers.response_body import PIECE_BYTES, CutError, ResponseBody
 from chatserver.providers.wire import UnreadableError
 from tests.kit.model_answers import ALL_CASES, ERROR, Answer, Right
 
@@ -62,3 +63,14 @@ def test_body_cut_anywhere_becomes_the_same(draw: st.DataObject) -> None:
     cuts = sorted(draw.draw(st.lists(st.integers(0, len(data)), max_size=4)))
     edges = [0, *cuts, len(data)]
     assert outcome(kind, (data[a:b] for a, b in itertools.pairwise(edges))) == right
+
+
+@pytest.mark.parametrize("encoding", ["", "gzip"])
+def test_long_chunk_is_read_in_short_pieces(encoding: str) -> None:
+    """Between two pieces others have their turn."""
+    data = b"data: {}\n\n" * 100_000
+    body = ResponseBody(ChatCompletionReader())
+    body.encoding = encoding
+    pieces = list(body.pieces(gzip.compress(data) if encoding else data))
+    assert max(map(len, pieces)) <= PIECE_BYTES
+    assert b"".join(pieces) == data
