@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 
 from chatserver.providers import failures
 from chatserver.providers.alarm import Alarm
@@ -41,11 +41,15 @@ class Attempt:
     has to wait, because nobody wants the answer or because there is much to read, reading is paused, and the task of
     `run` goes on with it.
 
-    `begun`: a part of the answer is out. `in_pause`: the model had hung up when the sink took the answer again.
+    `begun`: a part of the answer is out; `on_begin` is called before. `in_pause`: the model had hung up when the sink
+    took the answer again.
     """
 
-    def __init__(self, settings: ProviderSettings, reader: ResponseReader, sink: Sink) -> None:
+    def __init__(
+        self, settings: ProviderSettings, reader: ResponseReader, sink: Sink, on_begin: Callable[[], None]
+    ) -> None:
         self.begun = False
+        self._on_begin = on_begin
         self.in_pause = False
         self._settings = settings
         self._reader = reader
@@ -227,7 +231,9 @@ class Attempt:
             raise failure
 
     def _push(self, deltas: list[Delta]) -> Awaitable[bool] | None:
-        self.begun = True
+        if not self.begun:
+            self.begun = True
+            self._on_begin()
         self._deadlines.token()
         return self._sink.push(deltas)
 

@@ -54,16 +54,13 @@ class RemoteProvider:
         without = set(self._refused_fields)
         while True:
             body = self._wire.body(prompt, without)
-            attempt = Attempt(self._settings, self._wire.reader(), sink)
+            attempt = Attempt(self._settings, self._wire.reader(), sink, lambda: self._refused_fields.update(without))
             try:
                 return await attempt.run(self._target, self._headers, _encoded(body))
             except Exception as error:
                 if isinstance(error, ProviderError) and not isinstance(error, AttemptError):
                     raise  # the sink's
                 failure = self._failure(error, attempt.begun)
-            finally:
-                if attempt.begun:
-                    self._refused_fields |= without
             if not attempt.begun and (field := self._refused_field(failure, body)) is not None:
                 without.add(field)
                 logger.warning("provider %s: it refuses %s; asked again without", self._name, field)

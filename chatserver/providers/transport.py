@@ -93,13 +93,15 @@ class Exchange(asyncio.Protocol):
             raise ConnectError(_name_of(error)) from None
 
     async def _open(self, target: Target, sock: socket.socket) -> None:
-        """Hand the socket to the loop. If this fails or is cancelled, it is closed."""
+        """Hand the socket to the loop, which closes it if this fails or is cancelled."""
         loop = asyncio.get_running_loop()
         host = target.host if target.tls is not None else None
         try:
             await loop.create_connection(lambda: self, sock=sock, ssl=target.tls, server_hostname=host)
         except BaseException:
-            sock.close()
+            # The protocol may not be told of the end. The socket is closed in the next turn.
+            self._transport = None
+            await asyncio.sleep(0)
             raise
 
     def post(self, target: Target, headers: Mapping[str, str], body: bytes) -> None:

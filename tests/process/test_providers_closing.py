@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable, Coroutine
+from typing import Any
 
 import pytest
+import uvloop
 
 from chatserver.providers.base import Finish, TextDelta
 from tests.kit.model_server import CHUNKED_HEAD, END, HEAD, Call, ModelServer, chunk, token
@@ -186,3 +189,16 @@ async def test_tokens_before_an_end_in_a_pause_are_kept() -> None:
         go.set()
         await gone.wait()
         assert [delta async for delta in answer] == [TextDelta("b"), Finish("stop")]
+
+
+@pytest.mark.parametrize(
+    "test",
+    [
+        test_closing_with_unread_tokens_closes_the_connection,
+        test_connection_is_closed_before_the_end_is_told,
+        test_cancelling_at_any_moment_closes_the_connection,
+    ],
+)
+def test_it_is_the_same_with_uvloop(test: Callable[[], Coroutine[Any, Any, None]]) -> None:
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(test())

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
+from typing import Any
 
 import pytest
+import uvloop
 
 from chatserver.errors import ProviderError
 from chatserver.ids import uuid7
@@ -192,7 +194,7 @@ async def test_chunk_with_very_many_deltas_leaves_others_their_turns(event: byte
             most = max(most, len(it.journal) - frames)
         assert isinstance(await it.task, Commit)
         assert len(it.journal) == 10_000
-    assert most <= DELTAS_PER_TURN
+    assert most <= 2 * DELTAS_PER_TURN, "the last ones of a chunk, and the first ones of the next"
 
 
 # --- the end at any moment ------------------------------------------------------------------------------------
@@ -311,3 +313,22 @@ async def test_nothing_is_appended_after_an_interruption() -> None:
                 await turns(5)
                 assert len(it.journal) == count
         assert all(call.is_closed() for call in model.connections)
+
+
+# --- the loop of the server -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "test",
+    [
+        test_endless_model_is_held_back_while_nobody_reads_and_goes_on_for_a_reader,
+        test_answer_is_whole_and_in_order_whenever_readers_leave_and_come_back,
+        test_interrupted_pause_closes_the_connection_and_appends_nothing,
+        test_interruption_within_a_long_chunk_ends_it_at_once,
+        test_interruption_while_connecting_ends_it_at_once,
+        test_nothing_is_appended_after_an_interruption,
+    ],
+)
+def test_it_is_the_same_with_uvloop(test: Callable[[], Coroutine[Any, Any, None]]) -> None:
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(test())
