@@ -83,7 +83,7 @@ class Exchange(asyncio.Protocol):
         """Connect within `seconds`, with TLS for https. Raises ConnectError."""
         try:
             async with asyncio.timeout(seconds):
-                await self._open(target, await _connected(target))
+                await self._open(target, await _connected(target), seconds)
         except TimeoutError:
             raise ConnectError("connecting took too long", timed_out=True) from None
         except ssl.SSLCertVerificationError:
@@ -92,12 +92,15 @@ class Exchange(asyncio.Protocol):
         except (OSError, UnicodeError) as error:  # UnicodeError: a name that DNS cannot hold
             raise ConnectError(_name_of(error)) from None
 
-    async def _open(self, target: Target, sock: socket.socket) -> None:
+    async def _open(self, target: Target, sock: socket.socket, seconds: float) -> None:
         """Hand the socket to the loop, which closes it if this fails or is cancelled."""
         loop = asyncio.get_running_loop()
-        host = target.host if target.tls is not None else None
+        tls: dict[str, Any] = {}
+        if target.tls is not None:
+            # The loop's own bound on the handshake is a minute.
+            tls = {"ssl": target.tls, "server_hostname": target.host, "ssl_handshake_timeout": seconds}
         try:
-            await loop.create_connection(lambda: self, sock=sock, ssl=target.tls, server_hostname=host)
+            await loop.create_connection(lambda: self, sock=sock, **tls)
         except BaseException:
             # The protocol may not be told of the end. The socket is closed in the next turn.
             self._transport = None
@@ -115,7 +118,7 @@ class Exchange(asyncio.Protocol):
             "Content-Length": str(len(body)),
         }
         head = "".join(f"{name}: {value}\r\n" for name, value in lines.items())
-        self._transport.write(f"POST {target.path} HTTP/1.1\r\n{head}\r\n".encode("latin-1") + body)
+        self._transport.write(f"POST {target.path} HTTP/1.1\r\n{head}\r\n".encode() + body)
 
     @property
     def status(self) -> int:
