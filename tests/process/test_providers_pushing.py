@@ -99,13 +99,12 @@ async def test_endless_model_is_held_back_while_nobody_reads_and_goes_on_for_a_r
     async with ModelServer(script, send_buffer_bytes=64 * 1024) as model, generating(model) as it:
         await eventually(lambda: it.journal.chars > 10_000)
         it.leave()
-        frames = len(it.journal)
+        frames, sent_before = len(it.journal), sent
         await asyncio.wait_for(held_back.wait(), PATIENCE_SECONDS)
         assert len(it.journal) == frames
-        at_pause = sent
+        assert sent - sent_before < 16 * 1024 * 1024, "no more than the kernel's buffers hold"
         it.come_back()
         await eventually(lambda: len(it.journal) > frames + 50)
-        assert at_pause - it.journal.chars < 1024 * 1024
         await it.interrupt()
         assert model.connections[0].is_closed()
         numbers = [int(piece.partition(",")[0]) for piece in it.journal.text.split("x" * 1_000)[:-1]]
