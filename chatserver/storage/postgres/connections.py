@@ -57,13 +57,19 @@ UNLISTED_VARIABLES = (
 
 
 def make_engine(
-    url: str, *, connections: int = 1, statement_timeout_seconds: float | None = None, pooled: bool = False
+    url: str,
+    *,
+    connections: int = 1,
+    statement_timeout_seconds: float | None = None,
+    pooled: bool = False,
+    session_settings: Mapping[str, str] | None = None,
 ) -> Engine:
     """An engine whose connections are in autocommit mode. Nothing is connected yet.
 
     `url` is a libpq URL. `statement_timeout_seconds` None: statements take as long as they need, as in a migration.
-    `pooled`: the URL leads to a transaction pooler, so no prepared statements and no session settings are used, and
-    the mode is not autocommit: `single_statement` commits. Raises ConfigurationError for a malformed URL.
+    `session_settings`: further settings. `pooled`: the URL leads to a transaction pooler, so no prepared statements are
+    used, settings are those of transactions, and the mode is not autocommit: `single_statement` commits. Raises
+    ConfigurationError for a malformed URL.
     """
     parameters: dict[str, Any] = {
         "connect_timeout": CONNECT_SECONDS,
@@ -81,15 +87,15 @@ def make_engine(
         raise ConfigurationError("database_url is not a PostgreSQL URL") from error
     # But for this one, in which all texts come and go. It also wins over PGCLIENTENCODING.
     parameters["client_encoding"] = FORMS["client_encoding"]
-    settings = FORMS | _bounds(statement_timeout_seconds)
-    session_settings = None if pooled else _set(settings | {"default_transaction_isolation": ISOLATION}, local=False)
+    settings = FORMS | _bounds(statement_timeout_seconds) | dict(session_settings or {})
+    set_session = None if pooled else _set(settings | {"default_transaction_isolation": ISOLATION}, local=False)
 
     def connect() -> psycopg.Connection[Any]:
         # libpq reads the URL: it knows more forms than SQLAlchemy, such as several hosts.
         connection = psycopg.connect(**parameters, autocommit=True, prepare_threshold=None if pooled else 3)
-        if session_settings is not None:
+        if set_session is not None:
             try:
-                connection.execute(session_settings)
+                connection.execute(set_session)
             except BaseException:
                 connection.close()
                 raise

@@ -11,7 +11,7 @@ import asyncio
 import logging
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from functools import partial
@@ -63,11 +63,17 @@ class Database:
         statement_timeout_seconds: float,
         metrics: Metrics,
         pooled: bool = False,
+        session_settings: Mapping[str, str] | None = None,
     ) -> None:
+        """`session_settings`: what PostgreSQL is told for each session, in addition to what this code relies on."""
         heavy = heavy_connections(connections)
         light = max(1, connections - heavy)
         self._engine = make_engine(
-            url, connections=light + heavy, statement_timeout_seconds=statement_timeout_seconds, pooled=pooled
+            url,
+            connections=light + heavy,
+            statement_timeout_seconds=statement_timeout_seconds,
+            pooled=pooled,
+            session_settings=session_settings,
         )
         self._connections = OpenConnections(self._engine)
         self._transactions = self._engine.execution_options(isolation_level="READ COMMITTED")

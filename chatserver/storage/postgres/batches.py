@@ -1,0 +1,146 @@
+"""Batches: operations of one kind that come while another batch is under way go to the database as one statement.
+
+A statement, its commit and its hop to a thread cost about the same for one operation as for twenty. Nothing waits in
+order to be gathered: an operation that comes while no batch is under way goes at once.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import deque
+from collections.abc import Callable, Hashable, Sequence
+from dataclasses import dataclass
+from typing import Generic, TypeVar
+
+from sqlalchemy import Connection
+
+from chatserver.errors import DatabaseUnavailableError
+from chatserver.storage.postgres.database import MAX_WAITING, Database
+
+T = TypeVar("T")
+R = TypeVar("R")
+
+logger = logging.getLogger(__name__)
+
+# How many operations a batch has, and how many characters: the last of a batch waits for all others of it.
+MAX_BATCH = 64
+MAX_BATCH_CHARS = 65_536
+# A longer text takes so long that no other operation shall wait for it.
+MAX_CHARS = 16_384
+# If a batch takes longer, it does not hold back the next one any more. So many are under way at most.
+SLOW_SECONDS = 0.02
+MAX_UNDER_WAY = 2
+
+
+@dataclass(frozen=True, slots=True)
+class _Operation(Generic[T, R]):
+    key: Hashable
+    item: T
+    chars: int
+    result: asyncio.Future[R | None]
+
+    def succeed(self, result: R | None) -> None:
+        if not self.result.done():  # else its caller has left
+            self.result.set_result(result)
+
+    def fail(self, error: Exception) -> None:
+        if not self.result.done():
+            self.result.set_exception(error)
+
+
+class Batcher(Generic[T, R]):
+    """Carries out operations of one kind. Everything but `function` happens on the loop.
+
+    `function(connection, items)` is one statement that gives the result of each item, in the order of the items; None
+    for an item that it left out. No two items of a batch have the same key.
+    """
+
+    def __init__(self, database: Database, function: Callable[[Connection, Sequence[T]], Sequence[R | None]]) -> None:
+        self._database = database
+        self._function = function
+        self._waiting: deque[_Operation[T, R]] = deque()
+        self._under_way: set[asyncio.Task[None]] = set()
+        self._holds_back: asyncio.Task[None] | None = None
+        """The newest batch, until it has ended or proved to be slow: the next one does not begin before."""
+        self._begins = False
+
+    async def carry_out(self, key: Hashable, item: T, chars: int) -> R | None:
+        """The result of an item with so many characters of text.
+
+        None: the item was not carried out, and has to be by itself. It was left out, or its text is too long for a
+        batch, or the statement failed: then nobody knows because of which item.
+        Raises DatabaseUnavailableError, after which it may have been carried out. If the caller is cancelled while the
+        item waits for its batch, it is not carried out.
+        """
+        if chars > MAX_CHARS:
+            return None
+        if len(self._waiting) >= MAX_WAITING:
+            raise DatabaseUnavailableError("The database is overloaded")
+        loop = asyncio.get_running_loop()
+        operation: _Operation[T, R] = _Operation(key, item, chars, loop.create_future())
+        self._waiting.append(operation)
+        if self._holds_back is None and not self._begins:
+            # After this turn of the loop, so that others that come in it take part.
+            self._begins = True
+            loop.call_soon(self._begin)
+        return await operation.result
+
+    def _begin(self) -> None:
+        """Begin a batch with what waits, unless another one holds it back."""
+        self._begins = False
+        if self._holds_back is not None or len(self._under_way) == MAX_UNDER_WAY:
+            return
+        batch = self._take()
+        if batch:
+            task = asyncio.get_running_loop().create_task(self._carry_out(batch))
+            self._under_way.add(task)
+            self._holds_back = task
+            task.add_done_callback(self._ended)
+
+    def _take(self) -> list[_Operation[T, R]]:
+        """Take the operations of the next batch: first come, first served, those of the same key one after another."""
+        batch: list[_Operation[T, R]] = []
+        left: list[_Operation[T, R]] = []
+        keys: set[Hashable] = set()
+        chars = 0
+        while self._waiting and len(batch) < MAX_BATCH and chars < MAX_BATCH_CHARS:
+            operation = self._waiting.popleft()
+            if operation.result.done():  # its caller has left
+                continue
+            if operation.key in keys:
+                left.append(operation)
+                continue
+            keys.add(operation.key)
+            batch.append(operation)
+            chars += operation.chars
+        self._waiting.extendleft(reversed(left))
+        return batch
+
+    async def _carry_out(self, batch: Sequence[_Operation[T, R]]) -> None:
+        this = asyncio.current_task()
+        slow = asyncio.get_running_loop().call_later(SLOW_SECONDS, self._let_next_begin, this)
+        try:
+            results = await self._database.autocommit(self._function, [operation.item for operation in batch])
+        except DatabaseUnavailableError as error:
+            for operation in batch:
+                operation.fail(DatabaseUnavailableError(error.message))
+        except Exception as error:
+            # Nothing of it took effect. Which item is to blame shows when each is carried out by itself.
+            logger.warning("a batch of %d operations failed: %s", len(batch), type(error).__name__)
+            for operation in batch:
+                operation.succeed(None)
+        else:
+            for operation, result in zip(batch, results, strict=True):
+                operation.succeed(result)
+        finally:
+            slow.cancel()
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        self._under_way.discard(task)
+        self._let_next_begin(task)
+
+    def _let_next_begin(self, task: asyncio.Task[None] | None) -> None:
+        if self._holds_back is task:
+            self._holds_back = None
+        self._begin()
