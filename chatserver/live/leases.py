@@ -15,7 +15,8 @@ from chatserver.live.store import AnswerStore, Claimed, RunKey
 
 logger = logging.getLogger(__name__)
 
-# How often leases are renewed; stops and readers of other processes are noticed at the same time.
+# How often this process looks at its runs in the database: stops and readers of other processes are noticed then, and
+# leases renewed of which a third is over.
 HEARTBEAT_SECONDS = 1.0
 # How often abandoned runs are looked for: they shall go on without readers, and their process died.
 SWEEP_SECONDS = 5.0

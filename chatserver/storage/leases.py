@@ -9,6 +9,7 @@ from uuid import UUID
 from sqlalchemy import (
     ARRAY,
     ColumnElement,
+    CompoundSelect,
     Connection,
     Row,
     Uuid,
@@ -33,17 +34,29 @@ _HELD = and_(
     runs.c.owner == bindparam("by"),
     runs.c.status == "active",
 )
-_RENEW = (
-    update(runs)
-    .where(_HELD)
-    .values(lease_until=LEASE)
-    .returning(
+
+
+def _renew() -> CompoundSelect[Any]:
+    """Look at all runs of a process, and extend the leases of which the first third is over.
+
+    Most answers end before that, so their rows are only read. Whether a lease is due must not change while the
+    statement runs: each run is in one of the two parts.
+    """
+    third = func.make_interval(0, 0, 0, 0, 0, 0, bindparam("lease_seconds") / 3)
+    due = runs.c.lease_until < func.statement_timestamp() + 2 * third
+    state = (
         runs.c.id,
         runs.c.stop_requested,
         runs.c.continues,
         func.coalesce(runs.c.followed_until > NOW, False).label("followed"),
     )
-)
+    # In the order of their ids, so that two renewals do not deadlock.
+    locked = select(runs.c.id).where(_HELD, due).order_by(runs.c.id).with_for_update(key_share=True).cte("locked")
+    renewed = update(runs).where(runs.c.id == locked.c.id).values(lease_until=LEASE).returning(*state).cte("renewed")
+    return select(*state).where(_HELD, ~due).union_all(select(renewed))
+
+
+_RENEW = _renew()
 
 _RELEASE = update(runs).where(_HELD).values(lease_until=NOW)
 
@@ -90,7 +103,10 @@ _ABANDONED = (
 
 
 def renew(connection: Connection, run_ids: Sequence[UUID], owner: UUID, lease_seconds: float) -> Sequence[Row[Any]]:
-    """Extend the leases of `owner`'s runs: rows of `id stop_requested continues followed`, without those it lost."""
+    """Extend those leases of `owner`'s runs that have passed their first third.
+
+    Rows of `id stop_requested continues followed`, of all runs but those it lost.
+    """
     parameters = {"run_ids": list(run_ids), "by": owner, "lease_seconds": lease_seconds}
     return connection.execute(_RENEW, parameters).all()
 
