@@ -317,7 +317,6 @@ def _request(
         continues=options.continues,
         # An answer that nobody reads is not busy.
         refuse_busy=options.when_busy == "reject" and (not runs or any(run.wanted for run in runs)),
-        must_queue=bool(runs),
         here=[run.key.trigger_id for run in runs],
     )
 

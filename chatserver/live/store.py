@@ -59,8 +59,8 @@ class OpenRequest:
     `resume`: the event id that the client has.
     `continues`: the answer shall be generated to its end without readers.
     `refuse_busy`: raise ConflictError, and store nothing, if another answer is being generated.
-    `must_queue`: do not begin an answer now, because others of the conversation come first in this process.
-    `here`: the triggers whose answers this process generates, follows or queues.
+    `here`: the triggers whose answers this process generates, follows or queues. If there are any, they come first: no
+    answer is begun now.
     `at_capacity`: raise UnavailableError unless the answer is stored, its run has ended, or its trigger is one of
     `here`.
     """
@@ -72,7 +72,6 @@ class OpenRequest:
     message: NewMessage | None = None
     continues: bool = False
     refuse_busy: bool = False
-    must_queue: bool = False
     here: Collection[UUID | None] = ()
     at_capacity: bool = False
 
@@ -222,7 +221,10 @@ class AnswerStore(Protocol):
         """The state of a run of another process. Tells its owner that it has readers here."""
 
     async def renew(self, run_ids: Collection[UUID]) -> Mapping[UUID, Renewal]:
-        """Extend the leases of this process. Runs that it has lost are missing from the result."""
+        """The state of these runs of this process; those that it has lost are missing.
+
+        Extends the leases of which at least a third is over.
+        """
 
     async def next_epoch(self, run_id: UUID, epoch: int) -> Restarted | Lost:
         """Begin the answer anew in the epoch after `epoch`. May be repeated."""

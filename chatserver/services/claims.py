@@ -40,7 +40,7 @@ class Claims:
                 key,
                 uuid7(),
                 continues=request.continues,
-                must_queue=request.must_queue,
+                must_queue=bool(request.here),
                 at_capacity=request.at_capacity and key.trigger_id not in request.here,
             )
             if isinstance(outcome, Busy) and request.refuse_busy:
@@ -77,12 +77,12 @@ class Claims:
             if current is not None:
                 epoch = runs.take_over(connection, current.id, self._owner, self._lease_seconds)
                 if epoch is not None:
-                    claimed = _claimed(key, question, provider, current.id, epoch)
+                    claimed = claimed_run(key, question, provider, current.id, epoch)
                     return replace(claimed, continues=continues or current.continues)
             elif must_queue:
                 return Busy()
             elif self._insert(connection, key, question, run_id, continues=continues):
-                claimed = _claimed(key, question, provider, run_id, FIRST_EPOCH)
+                claimed = claimed_run(key, question, provider, run_id, FIRST_EPOCH)
                 return replace(claimed, continues=continues)
             elif _is_busy(connection, key):
                 return Busy()
@@ -143,7 +143,8 @@ def _is_busy(connection: Connection, key: RunKey) -> bool:
     return False
 
 
-def _claimed(key: RunKey, question: Any, chosen: ChosenProvider, run_id: UUID, epoch: int) -> Claimed:
+def claimed_run(key: RunKey, question: Any, chosen: ChosenProvider, run_id: UUID, epoch: int) -> Claimed:
+    """The outcome of a claim. `question` has the `content` of the trigger."""
     if key.trigger_id is None:
         return Claimed(run_id, epoch, chosen.provider, chosen.prompt(()))
     prompt = chosen.prompt((Turn("user", question.content),))

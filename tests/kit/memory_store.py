@@ -309,7 +309,7 @@ class MemoryStore:
                 key,
                 uuid7(),
                 request.continues,
-                must_queue=request.must_queue,
+                must_queue=bool(request.here),
                 at_capacity=request.at_capacity and key.trigger_id not in request.here,
             )
             if isinstance(outcome, Busy) and request.refuse_busy:
