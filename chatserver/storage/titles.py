@@ -21,4 +21,9 @@ def first_line(content: str) -> str | None:
     as characters. None: there is no such line.
     """
     line = next((line for line in content.splitlines() if _VISIBLE.search(line)), None)
-    return None if line is None else cut(line.strip(_AT_THE_ENDS), AUTOMATIC_TITLE_CHARS).strip(_AT_THE_ENDS)
+    if line is None:
+        return None
+    title = line.strip(_AT_THE_ENDS)
+    # Each new message comes through here. Within a line, ASCII has no characters of several code points.
+    plain = title[: AUTOMATIC_TITLE_CHARS + 1].isascii()
+    return (title[:AUTOMATIC_TITLE_CHARS] if plain else cut(title, AUTOMATIC_TITLE_CHARS)).strip(_AT_THE_ENDS)
