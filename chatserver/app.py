@@ -22,8 +22,10 @@ from chatserver.services.export import ExportService
 from chatserver.services.provider_choice import ProviderChoice
 from chatserver.services.rendering import RenderingService
 from chatserver.services.search import SearchService
+from chatserver.services.turns import Turns
 from chatserver.settings import Settings
 from chatserver.storage.postgres.database import Database
+from chatserver.storage.turns.statements import SESSION_SETTINGS
 from chatserver.version import installed_version
 from chatserver.web.assembly import make_application
 from chatserver.web.handler_context import HandlerContext
@@ -38,6 +40,9 @@ from chatserver.web.page.page_files import Page
 
 # Each holds about a megabyte in memory while its reader takes nothing.
 MAX_LARGE_LISTS = 64
+# Six for batches: two of each of the three statements of a turn are under way at most. The others belong to the lane of
+# heavy calls; there are none here, so those connections are never made.
+TURN_CONNECTIONS = 9
 
 
 class App:
@@ -63,7 +68,11 @@ class App:
             settings.default_provider,
         )
         owner = uuid7()
-        store = PostgresAnswerStore(self.database, self.pulse, self.providers, owner, settings.lease_seconds)
+        self.batches = _database(settings, url, self.metrics, TURN_CONNECTIONS, session_settings=SESSION_SETTINGS)
+        common_turns = Turns(self.batches, self.providers, owner, settings.lease_seconds)
+        store = PostgresAnswerStore(
+            self.database, self.pulse, self.providers, owner, settings.lease_seconds, common_turns
+        )
         self.streams = OpenStreams(settings.max_streams, self.metrics, look_seconds=_look_seconds(settings))
         self.requests = OpenRequests()
         self.answers = Answers(
@@ -78,7 +87,7 @@ class App:
         # One thread for Python that takes long: more would only wait for each other.
         self.texts = Lane("texts", 1)
         self.context = HandlerContext(
-            conversations=ConversationService(self.database, self.answers),
+            conversations=ConversationService(self.database, self.answers, common_turns),
             rendering=self.rendering,
             search=SearchService(self.database, self.texts),
             export=ExportService(self.database, self.texts),
@@ -127,6 +136,7 @@ class App:
         self.providers.close()
         self.texts.close()
         self.database.close()
+        self.batches.close()
         self.pulse.close()
 
 
@@ -135,13 +145,20 @@ def _look_seconds(settings: Settings) -> float:
     return min(settings.ping_seconds, settings.slow_reader_seconds, 16) / 16
 
 
-def _database(settings: Settings, url: str, metrics: Metrics, connections: int) -> Database:
+def _database(
+    settings: Settings,
+    url: str,
+    metrics: Metrics,
+    connections: int,
+    session_settings: Mapping[str, str] | None = None,
+) -> Database:
     return Database(
         url,
         connections=connections,
         statement_timeout_seconds=settings.statement_timeout_seconds,
         metrics=metrics,
         pooled=settings.listen_database_url is not None,
+        session_settings=session_settings or {},
     )
 
 

@@ -33,6 +33,7 @@ from chatserver.services import run_outcomes
 from chatserver.services.claims import Claims
 from chatserver.services.idempotent_send import IdempotencyKey, send
 from chatserver.services.provider_choice import ProviderChoice
+from chatserver.services.turns import Turns
 from chatserver.storage import conversations, leases, questions, runs
 from chatserver.storage.history import read_before
 from chatserver.storage.postgres.database import Database
@@ -42,9 +43,19 @@ class PostgresAnswerStore:
     """`live.store.AnswerStore` for the runs of the process that is known as `owner`."""
 
     def __init__(
-        self, database: Database, lease_database: Database, providers: ProviderChoice, owner: UUID, lease_seconds: float
+        self,
+        database: Database,
+        lease_database: Database,
+        providers: ProviderChoice,
+        owner: UUID,
+        lease_seconds: float,
+        turns: Turns | None = None,
     ) -> None:
-        """`lease_database` is for renewals alone: they must not wait behind the requests of users."""
+        """`lease_database` is for renewals alone: they must not wait behind the requests of users.
+
+        `turns` carries out the common case; None: all goes the general way, and has the same results.
+        """
+        self._turns = turns
         self._database = database
         self._lease_database = lease_database
         self._claims = Claims(providers, owner, lease_seconds)
@@ -54,7 +65,8 @@ class PostgresAnswerStore:
     # --- open and claim -----------------------------------------------------------------------------------
 
     async def open(self, request: OpenRequest) -> Opened:
-        return await self._database.transaction(self._open, request)
+        opened = None if self._turns is None else await self._turns.open(request)
+        return opened if opened is not None else await self._database.transaction(self._open, request)
 
     async def claim(self, key: RunKey, run_id: UUID, *, continues: bool) -> ClaimOutcome:
         return await self._database.transaction(self._claims.claim, key, run_id, continues=continues)
@@ -125,6 +137,10 @@ class PostgresAnswerStore:
         usage: Usage | None,
         stop_reason: str | None,
     ) -> Committed | Lost:
+        if self._turns is not None and await self._turns.commit(
+            run_id, epoch, message_id, text, kept=kept, usage=usage, stop_reason=stop_reason
+        ):
+            return Committed()
         committed = await self._database.transaction(
             runs.commit,
             run_id,

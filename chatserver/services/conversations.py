@@ -20,7 +20,8 @@ from chatserver.schemas import (
 )
 from chatserver.services.access import Actor
 from chatserver.services.idempotent_send import IdempotencyKey, send
-from chatserver.services.to_wire import to_conversation, to_message
+from chatserver.services.to_wire import added_message, to_conversation, to_message
+from chatserver.services.turns import Turns
 from chatserver.storage import conversations, leases, messages
 from chatserver.storage.branch import branch
 from chatserver.storage.conversations import Archived
@@ -57,7 +58,9 @@ class HistoryMessage(NamedTuple):
 class ConversationService:
     """The first argument of each method is the actor. Raises NotFoundError for what does not exist for the actor."""
 
-    def __init__(self, database: Database, answers: Answers) -> None:
+    def __init__(self, database: Database, answers: Answers, turns: Turns | None = None) -> None:
+        """`turns` adds most messages; None: all go the general way."""
+        self._turns = turns
         self._database = database
         self._answers = answers
 
@@ -188,6 +191,17 @@ class ConversationService:
 
         Raises UnprocessableError if the key was used with another body.
         """
+        if self._turns is not None:
+            added = await self._turns.add_message(
+                actor.scope,
+                conversation_id,
+                idempotency_key,
+                role=body.role,
+                content=body.content,
+                agent_id=body.agent_id,
+            )
+            if added is not None:
+                return added_message(added), True
         # With a key it takes more than one statement.
         execute = self._database.autocommit if idempotency_key is None else self._database.transaction
         sent = await execute(

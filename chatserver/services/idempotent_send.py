@@ -12,7 +12,7 @@ from sqlalchemy import Connection
 
 from chatserver.errors import NotFoundError, UnprocessableError
 from chatserver.ids import uuid7
-from chatserver.storage import idempotency, messages
+from chatserver.storage import conversations, idempotency, messages
 from chatserver.storage.scope import Companies
 
 
@@ -47,7 +47,9 @@ def send(
     """
     message_id = uuid7()
     if idempotency_key is not None:
-        digest = _digest(role, content, agent_id)
+        if not conversations.lock(connection, companies, conversation_id):
+            raise NotFoundError("Conversation not found")
+        digest = body_digest(role, content, agent_id)
         route, key = idempotency_key.route, idempotency_key.key
         taken = idempotency.remember(
             connection, companies, conversation_id, route, key, digest=digest, message_id=message_id
@@ -80,6 +82,6 @@ def _sent_before(
     return Sent(message, first=False)
 
 
-def _digest(role: str, content: str, agent_id: UUID | None) -> bytes:
+def body_digest(role: str, content: str, agent_id: UUID | None) -> bytes:
     """A digest of what a body means. How its JSON is written makes no difference."""
     return hashlib.sha256(json.dumps([role, content, str(agent_id)]).encode()).digest()

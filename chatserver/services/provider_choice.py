@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -46,6 +46,16 @@ class ProviderChoice:
         self._providers = providers
         self._echo = ChosenProvider(echo)
         self._default = self._echo if default is None else ChosenProvider(providers[default])
+
+    @property
+    def names(self) -> Sequence[str]:
+        """The providers that agents may name."""
+        return tuple(self._providers)
+
+    @property
+    def default_needs_text(self) -> bool:
+        """Whether there must be something to answer where the agent is not registered."""
+        return self._default.provider.needs_user_turn
 
     def for_agent(self, agent: Any | None) -> ChosenProvider:
         """The provider of a registered agent, given its row; None: the default.

@@ -7,6 +7,7 @@ from typing import Any
 from sqlalchemy import Row
 
 from chatserver.schemas import ActiveRun, Agent, ChatMessage, Conversation, TokenUsage
+from chatserver.services.turns import AddedMessage
 
 
 def to_conversation(row: Row[Any]) -> Conversation:
@@ -44,6 +45,25 @@ def to_message(row: Row[Any]) -> ChatMessage:
         status=row.status,
         superseded_at=row.superseded_at,
         usage=TokenUsage(input_tokens=row.input_tokens, output_tokens=row.output_tokens) if counted else None,
+    )
+
+
+def added_message(added: AddedMessage) -> ChatMessage:
+    """A message that was added now: it has not been edited or superseded."""
+    message = added.message
+    return ChatMessage(
+        id=message.message_id,
+        conversation_id=message.conversation_id,
+        role=message.role,
+        content=message.content,
+        agent_id=message.agent_id,
+        created_at=added.created_at,
+        edited_content=None,
+        edited_at=None,
+        reply_to=None,
+        status="completed",
+        superseded_at=None,
+        usage=None,
     )
 
 

@@ -92,6 +92,7 @@ _INSERT = _with_run(
     .cte("created")
 )
 _FIND = _with_run(conversations).where(visible())
+_LOCK = select(conversations.c.id).where(visible()).with_for_update(key_share=True)
 _SOFT_DELETE = (
     update(conversations).where(visible()).values(deleted_at=func.clock_timestamp()).returning(conversations.c.id)
 )
@@ -154,6 +155,11 @@ def create(connection: Connection, *, company_id: UUID, title: str | None, agent
 
 def find(connection: Connection, companies: Companies, conversation_id: UUID) -> Row[Any] | None:
     return _one(connection, _FIND, companies, conversation_id)
+
+
+def lock(connection: Connection, companies: Companies, conversation_id: UUID) -> bool:
+    """Lock a conversation until the transaction ends; False: there is none."""
+    return _one(connection, _LOCK, companies, conversation_id) is not None
 
 
 def change(

@@ -13,7 +13,7 @@ from chatserver.storage.scope import Companies, companies_parameter
 from chatserver.storage.tables import conversations, sent_keys
 
 # The contract promises a day; clocks and long requests get an hour more.
-KEPT: Any = literal_column("interval '25 hours'")
+KEPT = "25 hours"
 # Each new key removes some expired ones, so that the table does not grow and is never scanned.
 CLEARED_AT_ONCE = 10
 
@@ -44,7 +44,7 @@ _CLEAR = delete(sent_keys).where(
     literal_column("ctid").in_(
         select(literal_column("ctid"))
         .select_from(sent_keys)
-        .where(sent_keys.c.created_at < func.clock_timestamp() - KEPT)
+        .where(sent_keys.c.created_at < func.now() - literal_column(f"interval '{KEPT}'"))
         .order_by(sent_keys.c.created_at)
         .limit(CLEARED_AT_ONCE)
         .with_for_update(skip_locked=True)
@@ -62,9 +62,9 @@ def remember(
     digest: bytes,
     message_id: UUID,
 ) -> bool:
-    """Take the key for a message that is about to be added; False: it is taken, or there is no conversation.
+    """Take the key for a message that is about to be added; False: it is taken.
 
-    Waits for a transaction that is taking the same key.
+    The conversation must be locked: who adds a message in a batch does not wait for a key.
     """
     values = {
         "companies": companies_parameter(companies),

@@ -6,6 +6,7 @@ Each is set up and looked at from behind, with the same words.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any, NamedTuple
 from uuid import UUID, uuid4
@@ -18,10 +19,12 @@ from chatserver.metrics import Metrics
 from chatserver.providers.base import Finish, Prompt, Sink
 from chatserver.services.answer_store import PostgresAnswerStore
 from chatserver.services.provider_choice import ProviderChoice
+from chatserver.services.turns import Turns
 from chatserver.storage import conversations, messages
 from chatserver.storage.postgres.database import Database
 from chatserver.storage.tables import messages as message_table
 from chatserver.storage.tables import runs as run_table
+from chatserver.storage.turns.statements import SESSION_SETTINGS
 from tests.kit.memory_store import MemoryDatabase, MemoryStore, Message
 
 LEASE_SECONDS = 15.0
@@ -159,18 +162,36 @@ class MemoryStores(StoresUnderTest):
 
 
 class PostgresStores(StoresUnderTest):
-    """The stores of two processes on a real PostgreSQL; `engine` is the test's own way in."""
+    """The stores of two processes on a real PostgreSQL; `engine` is the test's own way in.
 
-    def __init__(self, provider: NamedProvider, engine: Engine, url: str) -> None:
+    `in_batches`: the common case goes in batches, as in the server; else all goes the general way.
+    """
+
+    def __init__(self, provider: NamedProvider, engine: Engine, url: str, *, in_batches: bool) -> None:
         super().__init__(provider)
         self._engine = engine
-        self._databases = [
-            Database(url, connections=2, statement_timeout_seconds=10, metrics=Metrics("0")) for _ in range(2)
-        ]
-        self.here, self.there = (
-            PostgresAnswerStore(database, database, ProviderChoice({}, provider, None), uuid7(), LEASE_SECONDS)
-            for database in self._databases
+        self._url = url
+        self._databases: list[Database] = []
+        self.here, self.there = (self._store(in_batches=in_batches) for _ in range(2))
+
+    def _store(self, *, in_batches: bool) -> PostgresAnswerStore:
+        """The store of a further process."""
+        database, providers, owner = self._open(), ProviderChoice({}, self.provider, None), uuid7()
+        turns = None
+        if in_batches:
+            turns = Turns(self._open(SESSION_SETTINGS), providers, owner, LEASE_SECONDS)
+        return PostgresAnswerStore(database, database, providers, owner, LEASE_SECONDS, turns)
+
+    def _open(self, session_settings: Mapping[str, str] | None = None) -> Database:
+        database = Database(
+            self._url,
+            connections=2,
+            statement_timeout_seconds=10,
+            metrics=Metrics("0"),
+            session_settings=session_settings,
         )
+        self._databases.append(database)
+        return database
 
     def conversation(self) -> UUID:
         with self._engine.connect() as connection:

@@ -45,7 +45,7 @@ from tests.storage.answer_stores import (
 )
 
 
-@pytest.fixture(params=["memory", "postgresql"])
+@pytest.fixture(params=["memory", "postgresql", "postgresql in batches"])
 def stores(request: pytest.FixtureRequest) -> Iterator[StoresUnderTest]:
     provider = NamedProvider(needs_user_turn=True)
     made: StoresUnderTest
@@ -53,7 +53,8 @@ def stores(request: pytest.FixtureRequest) -> Iterator[StoresUnderTest]:
         made = MemoryStores(provider)
     else:
         engine: Engine = request.getfixturevalue("engine")
-        made = PostgresStores(provider, engine, request.getfixturevalue("module_database_url"))
+        batches = request.param == "postgresql in batches"
+        made = PostgresStores(provider, engine, request.getfixturevalue("module_database_url"), in_batches=batches)
     yield made
     made.close()
 
@@ -170,10 +171,11 @@ async def test_open_of_a_busy_conversation_is_refused_or_has_to_wait(stores: Sto
     assert (await stores.here.open(stores.request(other))).outcome == Busy()
 
 
-async def test_open_that_must_queue_begins_nothing(stores: StoresUnderTest, key: RunKey) -> None:
-    assert (await stores.here.open(stores.request(key, must_queue=True))).outcome == Busy()
+async def test_open_behind_other_answers_of_the_process_begins_nothing(stores: StoresUnderTest, key: RunKey) -> None:
+    others = [other_key(stores, key).trigger_id]
+    assert (await stores.here.open(stores.request(key, here=others))).outcome == Busy()
     claimed = await stores.claimed(key)
-    joined = await stores.here.open(stores.request(key, must_queue=True))
+    joined = await stores.here.open(stores.request(key, here=others))
     assert joined.outcome == Elsewhere(claimed.run_id, 1)
 
 

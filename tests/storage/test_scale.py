@@ -22,12 +22,14 @@ from chatserver.providers.echo import EchoProvider
 from chatserver.services.answer_store import PostgresAnswerStore
 from chatserver.services.idempotent_send import IdempotencyKey, send
 from chatserver.services.provider_choice import ProviderChoice
+from chatserver.services.turns import Turns
 from chatserver.storage import bookmarks, conversations, export, keyset, leases, messages, questions, runs
 from chatserver.storage.branch import branch
 from chatserver.storage.history import read_before
 from chatserver.storage.rewind import rewind
 from chatserver.storage.search import hits
 from chatserver.storage.search.terms import parse_terms
+from chatserver.storage.turns.statements import SESSION_SETTINGS
 from scripts.benchmarks.scale import COMPANY, fill, made_id, message_of
 
 CONVERSATIONS = 10_000
@@ -147,6 +149,29 @@ def hold(connection: Connection) -> None:
     asyncio.run(answers.store.abandoned())
 
 
+def turn_in_batches(connection: Connection) -> None:
+    """Several turns at once, each of its own conversation."""
+    for setting, value in SESSION_SETTINGS.items():
+        connection.exec_driver_sql(f"SET LOCAL {setting} = {value}")
+    database: Any = OnConnection(connection)
+    turns = Turns(database, ProviderChoice({}, EchoProvider(), None), uuid7(), 10)
+    places = [made_id("c", number) for number in range(4_321, 4_326)]
+
+    async def turn(place: UUID) -> None:
+        added = await turns.add_message(None, place, str(place), role="user", content="what?", agent_id=AGENT)
+        assert added is not None
+        opened = await turns.open(OpenRequest([COMPANY], place, added.message.message_id if place.int % 2 else None))
+        assert opened is not None
+        assert isinstance(opened.outcome, Claimed)
+        run = opened.outcome
+        assert await turns.commit(run.run_id, run.epoch, uuid7(), "that", kept=False, usage=None, stop_reason=None)
+
+    async def all_turns() -> None:
+        await asyncio.gather(*map(turn, places))
+
+    asyncio.run(all_turns())
+
+
 def bookmark(connection: Connection) -> None:
     assert bookmarks.add(connection, [COMPANY], CONVERSATION, MESSAGE)
     assert len(bookmarks.list_page(connection, company_id=COMPANY, limit=30).rows) == 1
@@ -182,6 +207,7 @@ CALLS: dict[str, Callable[[Connection], object]] = {
     "claim": lambda c: Answers(c).claim(),
     "commit": commit,
     "hold": hold,
+    "turn in batches": turn_in_batches,
     "bookmark": bookmark,
     "export": lambda c: export.next_batch(
         c, company_id=COMPANY, conversation_id=CONVERSATION, after=0, last=10, superseded="include"

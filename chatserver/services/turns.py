@@ -1,0 +1,100 @@
+"""The common case of a turn, in batches: one statement adds a message, one claims its answer, one commits it."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import datetime
+from functools import partial
+from typing import Any, NamedTuple
+from uuid import UUID
+
+from chatserver.ids import uuid7
+from chatserver.live.store import Opened, OpenRequest, RunKey
+from chatserver.providers.base import Usage
+from chatserver.schemas import Role
+from chatserver.services.claims import claimed_run
+from chatserver.services.idempotent_send import body_digest
+from chatserver.services.provider_choice import ProviderChoice
+from chatserver.sse import FIRST_EPOCH
+from chatserver.storage.postgres.batches import Batcher
+from chatserver.storage.postgres.database import Database
+from chatserver.storage.scope import Companies
+from chatserver.storage.turns.adding import MessageToAdd, add_messages
+from chatserver.storage.turns.claiming import Answerers, Question, claim_answers
+from chatserver.storage.turns.committing import Answer, commit_answers
+
+
+class AddedMessage(NamedTuple):
+    """A message, and when it was added."""
+
+    message: MessageToAdd
+    created_at: datetime
+
+
+class Turns:
+    """The turns of the process that is known as `owner`.
+
+    What a method does not carry out has to go the general way. `database` is for batches alone: its sessions have the
+    settings of `storage/turns/statements.py`. Every method may raise DatabaseUnavailableError, after which it may have
+    taken effect.
+    """
+
+    def __init__(self, database: Database, providers: ProviderChoice, owner: UUID, lease_seconds: float) -> None:
+        self._providers = providers
+        answerers = Answerers(providers.names, providers.default_needs_text)
+        claim = partial(claim_answers, answerers=answerers, owner=owner, lease_seconds=lease_seconds)
+        self._messages: Batcher[MessageToAdd, datetime] = Batcher(database, add_messages)
+        self._claims: Batcher[Question, Any] = Batcher(database, claim)
+        self._commits: Batcher[Answer, bool] = Batcher(database, partial(commit_answers, owner=owner))
+
+    async def add_message(
+        self,
+        companies: Companies,
+        conversation_id: UUID,
+        idempotency_key: str | None,
+        *,
+        role: Role,
+        content: str,
+        agent_id: UUID | None,
+    ) -> AddedMessage | None:
+        """Add a message; None: it was not added, perhaps because it was sent before under the same idempotency key."""
+        digest = None if idempotency_key is None else body_digest(role, content, agent_id)
+        message = MessageToAdd(
+            companies, conversation_id, uuid7(), role, content, agent_id, key=idempotency_key, digest=digest
+        )
+        added_at = await self._messages.carry_out(conversation_id, message, len(content))
+        return None if added_at is None else AddedMessage(message, added_at)
+
+    async def open(self, request: OpenRequest) -> Opened | None:
+        """Claim the answer that a client asks for; None: it was not claimed.
+
+        Only if nothing has to be found out first: no event id, no other answer of the conversation here, no message
+        that has to be added.
+        """
+        if request.resume is not None or request.message is not None or request.here or request.at_capacity:
+            return None
+        companies = None if request.companies is None else tuple(request.companies)
+        question = Question(companies, request.conversation_id, request.trigger_id, uuid7(), request.continues)
+        row = await self._claims.carry_out(request.conversation_id, question, 0)
+        if row is None:
+            return None
+        key = RunKey(row.company_id, request.conversation_id, row.trigger_id)
+        chosen = self._providers.for_agent(None if row.adapter_type is None else row)
+        claimed = claimed_run(key, row, chosen, question.run_id, FIRST_EPOCH)
+        return Opened(key, replace(claimed, continues=request.continues), reset=False)
+
+    async def commit(
+        self,
+        run_id: UUID,
+        epoch: int,
+        message_id: UUID,
+        text: str,
+        *,
+        kept: bool,
+        usage: Usage | None,
+        stop_reason: str | None,
+    ) -> bool:
+        """Store an answer and end its run; whether that happened now."""
+        input_tokens, output_tokens = (None, None) if usage is None else (usage.input_tokens, usage.output_tokens)
+        answer = Answer(run_id, epoch, message_id, text, kept, input_tokens, output_tokens, stop_reason)
+        return await self._commits.carry_out(run_id, answer, len(text)) or False
