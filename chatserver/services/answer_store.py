@@ -104,7 +104,7 @@ class PostgresAnswerStore:
     # --- hold ---------------------------------------------------------------------------------------------
 
     async def look(self, run_id: UUID) -> RunState:
-        return await self._database.transaction(run_outcomes.look, run_id)
+        return await self._database.autocommit(run_outcomes.look, run_id)
 
     async def renew(self, run_ids: Collection[UUID]) -> Mapping[UUID, Renewal]:
         rows = await self._lease_database.autocommit(leases.renew, tuple(run_ids), self._owner, self._lease_seconds)
@@ -172,7 +172,7 @@ class PostgresAnswerStore:
         return await self._database.autocommit(leases.request_stop, conversation_id, run_id, keep=keep)
 
     async def stop_state(self, run_id: UUID) -> StopState:
-        return await self._database.transaction(run_outcomes.stop_state, run_id)
+        return await self._database.autocommit(run_outcomes.stop_state, run_id)
 
 
 def _scope(companies: Companies) -> tuple[UUID, ...] | None:

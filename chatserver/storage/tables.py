@@ -235,8 +235,9 @@ Index(
     "ix_chat_search_vector",
     search_entries.c.vector,
     postgresql_using="gin",
-    # Without a pending list: each message pays for its own entry, instead of one in thousands for all.
-    postgresql_with={"fastupdate": "off"},
+    # With a short list of pending entries, of a few dozen messages: to put them into the index together costs less. A
+    # search reads the whole list, and one message pays for all that are in it, so it must not be long.
+    postgresql_with={"fastupdate": "on", "gin_pending_list_limit": "64"},
 )
 
 

@@ -1,8 +1,9 @@
 """PostgreSQL for coroutines: the threads that block on its connections, and the translation of the driver's errors.
 
 There are as many threads as connections, so no thread waits for a connection. A use case is one function
-`f(connection, …)` and one hop to a thread: `autocommit` for a single statement, `transaction` for several. Calls that
-read or copy much go through `heavy`: they have threads and connections of their own.
+`f(connection, …)` and one hop to a thread: `autocommit` for a single statement, or several that need not take effect
+together, else `transaction`. Calls that read or copy much go through `heavy`: they have threads and connections of
+their own.
 """
 
 from __future__ import annotations
@@ -87,7 +88,7 @@ class Database:
     async def autocommit(
         self, function: Callable[Concatenate[Connection, P], T], *args: P.args, **kwargs: P.kwargs
     ) -> T:
-        """Run `function(connection, …)` on a thread; its one statement is committed at once.
+        """Run `function(connection, …)` on a thread; each of its statements is committed at once.
 
         Raises DatabaseUnavailableError, and anything that `function` raises.
         """
