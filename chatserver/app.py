@@ -40,8 +40,8 @@ from chatserver.web.page.page_files import Page
 
 # Each holds about a megabyte in memory while its reader takes nothing.
 MAX_LARGE_LISTS = 64
-# Six for batches: two of each of the three statements of a turn are under way at most. The others belong to the lane of
-# heavy calls; there are none here, so those connections are never made.
+# Six for batches: of each of the four statements at most two are under way, and seldom more than one. The others belong
+# to the lane of heavy calls; there are none here, so those connections are never made.
 TURN_CONNECTIONS = 9
 
 

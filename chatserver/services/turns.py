@@ -1,4 +1,4 @@
-"""The common case of a turn, in batches: one statement adds a message, one claims its answer, one commits it."""
+"""The common case of a turn, in batches: a statement each adds a message, claims its answer, and commits it."""
 
 from __future__ import annotations
 
@@ -20,7 +20,8 @@ from chatserver.storage.postgres.batches import Batcher
 from chatserver.storage.postgres.database import Database
 from chatserver.storage.scope import Companies
 from chatserver.storage.turns.adding import MessageToAdd, add_messages
-from chatserver.storage.turns.claiming import Answerers, Question, claim_answers
+from chatserver.storage.turns.asking import NewQuestion, ask
+from chatserver.storage.turns.claiming import Claimer, Question, claim_answers
 from chatserver.storage.turns.committing import Answer, commit_answers
 
 
@@ -41,10 +42,10 @@ class Turns:
 
     def __init__(self, database: Database, providers: ProviderChoice, owner: UUID, lease_seconds: float) -> None:
         self._providers = providers
-        answerers = Answerers(providers.names, providers.default_needs_text)
-        claim = partial(claim_answers, answerers=answerers, owner=owner, lease_seconds=lease_seconds)
+        claimer = Claimer(owner, lease_seconds, providers.names, providers.default_needs_text)
         self._messages: Batcher[MessageToAdd, datetime] = Batcher(database, add_messages)
-        self._claims: Batcher[Question, Any] = Batcher(database, claim)
+        self._claims: Batcher[Question, Any] = Batcher(database, partial(claim_answers, claimer=claimer))
+        self._questions: Batcher[NewQuestion, Any] = Batcher(database, partial(ask, claimer=claimer))
         self._commits: Batcher[Answer, bool] = Batcher(database, partial(commit_answers, owner=owner))
 
     async def add_message(
@@ -66,22 +67,31 @@ class Turns:
         return None if added_at is None else AddedMessage(message, added_at)
 
     async def open(self, request: OpenRequest) -> Opened | None:
-        """Claim the answer that a client asks for; None: it was not claimed.
+        """Claim the answer that a client asks for, and add its question; None: nothing was done.
 
-        Only if nothing has to be found out first: no event id, no other answer of the conversation here, no message
-        that has to be added.
+        Only if nothing has to be found out first: no event id or idempotency key, no other answer of the conversation
+        here.
         """
-        if request.resume is not None or request.message is not None or request.here or request.at_capacity:
+        if request.resume is not None or request.here or request.at_capacity:
             return None
-        companies = None if request.companies is None else tuple(request.companies)
-        question = Question(companies, request.conversation_id, request.trigger_id, uuid7(), request.continues)
-        row = await self._claims.carry_out(request.conversation_id, question, 0)
+        row = await self._claim(request)
         if row is None:
             return None
         key = RunKey(row.company_id, request.conversation_id, row.trigger_id)
         chosen = self._providers.for_agent(None if row.adapter_type is None else row)
-        claimed = claimed_run(key, row, chosen, question.run_id, FIRST_EPOCH)
+        claimed = claimed_run(key, row, chosen, row.run_id, FIRST_EPOCH)
         return Opened(key, replace(claimed, continues=request.continues), reset=False)
+
+    async def _claim(self, request: OpenRequest) -> Any | None:
+        companies = None if request.companies is None else tuple(request.companies)
+        place, message = request.conversation_id, request.message
+        if message is None:
+            question = Question(companies, place, request.trigger_id, uuid7(), request.continues)
+            return await self._claims.carry_out(place, question, 0)
+        if message.idempotency_key is not None:
+            return None
+        new = NewQuestion(companies, place, uuid7(), message.content, message.agent_id, uuid7(), request.continues)
+        return await self._questions.carry_out(place, new, len(new.content))
 
     async def commit(
         self,

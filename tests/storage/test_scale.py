@@ -17,7 +17,7 @@ import pytest
 from sqlalchemy import Connection, Engine
 
 from chatserver.ids import uuid7
-from chatserver.live.store import Claimed, Committed, OpenRequest
+from chatserver.live.store import Claimed, Committed, NewMessage, OpenRequest
 from chatserver.providers.echo import EchoProvider
 from chatserver.services.answer_store import PostgresAnswerStore
 from chatserver.services.idempotent_send import IdempotencyKey, send
@@ -166,8 +166,13 @@ def turn_in_batches(connection: Connection) -> None:
         run = opened.outcome
         assert await turns.commit(run.run_id, run.epoch, uuid7(), "that", kept=False, usage=None, stop_reason=None)
 
+    async def asked(place: UUID) -> None:
+        opened = await turns.open(OpenRequest([COMPANY], place, message=NewMessage("what?")))
+        assert opened is not None
+
     async def all_turns() -> None:
         await asyncio.gather(*map(turn, places))
+        await asyncio.gather(*map(asked, places))
 
     asyncio.run(all_turns())
 

@@ -13,7 +13,7 @@ from sqlalchemy import Connection, Engine, func, select, update
 
 from chatserver.errors import DatabaseUnavailableError, UnavailableError
 from chatserver.ids import uuid7
-from chatserver.live.store import Claimed, OpenRequest
+from chatserver.live.store import Claimed, NewMessage, OpenRequest, RunKey
 from chatserver.metrics import Metrics
 from chatserver.providers.base import Turn
 from chatserver.schemas import CreateMessage
@@ -178,6 +178,54 @@ async def test_first_user_message_names_a_conversation_without_a_title(
     spoken = chat.conversation()
     await process.turns.add_message(None, spoken, None, role="system", content="You are", agent_id=None)
     assert title_of(connection, spoken) is None
+
+
+async def test_question_is_added_and_claimed_by_one_statement(
+    process: Process, connection: Connection, chat: Chat
+) -> None:
+    places = [chat.conversation() for _ in range(5)]
+    agent_id = uuid4()
+    requests = [
+        OpenRequest(None, place, message=NewMessage(f"Question {number}", agent_id), continues=number % 2 == 0)
+        for number, place in enumerate(places)
+    ]
+    opened = await asyncio.gather(*(process.turns.open(request) for request in requests))
+    for number, (place, each) in enumerate(zip(places, opened, strict=True)):
+        assert each is not None
+        assert isinstance(each.outcome, Claimed)
+        assert each.outcome.prompt.turns == (Turn("user", f"Question {number}"),)
+        ((message,), (run,)) = rows(connection, message_table, place), rows(connection, run_table, place)
+        assert each.key == RunKey(chat.company, place, message.id)
+        assert (message.content, message.role, message.position) == (f"Question {number}", "user", 1)
+        assert (run.id, run.trigger_message_id, run.agent_id) == (each.outcome.run_id, message.id, agent_id)
+        assert (run.continues, each.outcome.continues) == (number % 2 == 0, number % 2 == 0)
+        assert title_of(connection, place) == f"Question {number}"
+        assert await process.commit(each.outcome) is not None
+
+
+async def test_question_that_cannot_be_answered_now_is_not_added(
+    process: Process, connection: Connection, chat: Chat, transaction: Transaction
+) -> None:
+    busy, deleted, gone, locked, keyed, foreign = (chat.conversation("Title") for _ in range(6))
+    chat.run(busy, "active")
+    assert conversations.soft_delete(connection, None, deleted)
+    agent_id = agent(connection, chat, "gone")
+    key = "k"
+    requests = [
+        OpenRequest(None, busy, message=NewMessage("?")),
+        OpenRequest(None, deleted, message=NewMessage("?")),
+        OpenRequest(None, gone, message=NewMessage("?", agent_id)),
+        OpenRequest(None, gone, message=NewMessage(" ")),
+        OpenRequest(None, locked, message=NewMessage("?")),
+        OpenRequest(None, keyed, message=NewMessage("?", None, key)),
+        OpenRequest([uuid4()], foreign, message=NewMessage("?")),
+    ]
+    with transaction() as locker:
+        assert lock_conversation(locker, locked)
+        assert await asyncio.gather(*map(process.turns.open, requests)) == [None] * len(requests)
+    for place in (busy, deleted, gone, locked, keyed, foreign):
+        assert rows(connection, message_table, place) == []
+        assert len(rows(connection, run_table, place)) == (place == busy)
 
 
 # --- agents -----------------------------------------------------------------------------------------------
@@ -430,9 +478,10 @@ def _claim_elsewhere(_: Connection, chat: Chat, conversation: UUID) -> None:
 def _nothing(_: Connection, __: Chat, ___: UUID) -> None: ...
 
 
+@pytest.mark.parametrize("asks", [False, True], ids=["claims", "asks"])
 @pytest.mark.parametrize("change", [_rewind, _delete, _ask, _edit, _claim_elsewhere, _nothing])
 async def test_claim_leaves_out_a_conversation_that_changed_after_its_snapshot(
-    gated_agents: Engine, module_database_url: str, connection: Connection, chat: Chat, change: Any
+    gated_agents: Engine, module_database_url: str, connection: Connection, chat: Chat, change: Any, asks: bool
 ) -> None:
     conversation = chat.conversation("Title", agent_id=agent(connection, chat, "echo"))
     chat.first, chat.newest = chat.say(conversation, "first"), chat.say(conversation, "?")  # type: ignore[attr-defined]
@@ -440,7 +489,8 @@ async def test_claim_leaves_out_a_conversation_that_changed_after_its_snapshot(
     try:
         with gated_agents.connect() as gate:
             gate.exec_driver_sql("SELECT pg_advisory_lock(1)")
-            claim = asyncio.ensure_future(process.claim(conversation))
+            message = NewMessage("asked") if asks else None
+            claim = asyncio.ensure_future(process.claim(conversation, message=message))
             await asyncio.to_thread(wait_at_the_gate, connection)
             change(connection, chat, conversation)
             gate.exec_driver_sql("SELECT pg_advisory_unlock(1)")
@@ -448,6 +498,8 @@ async def test_claim_leaves_out_a_conversation_that_changed_after_its_snapshot(
         assert (run is not None) is (change is _nothing)
         ours = [row for row in rows(connection, run_table, conversation) if row.owner == process.owner]
         assert len(ours) == (change is _nothing)
+        contents = [row.content for row in rows(connection, message_table, conversation)]
+        assert contents.count("asked") == (asks and change is _nothing)
     finally:
         process.close()
 

@@ -13,7 +13,7 @@ from sqlalchemy import Connection
 from chatserver.storage.idempotency import CLEARED_AT_ONCE, KEPT
 from chatserver.storage.scope import Companies
 from chatserver.storage.titles import first_line
-from chatserver.storage.turns.statements import COUNTED, IN_SCOPE, array, companies, execute
+from chatserver.storage.turns.statements import IN_SCOPE, MOVED, array, companies, execute
 
 Role = Literal["user", "assistant", "system"]
 
@@ -45,21 +45,12 @@ WITH asked AS (
         LIMIT (SELECT {CLEARED_AT_ONCE} * count(*) FROM asked WHERE key <> '')
         FOR UPDATE SKIP LOCKED
     ))
-), first_sent AS MATERIALIZED (
+), said AS MATERIALIZED (
     SELECT * FROM free WHERE key = '' OR message_id IN (SELECT message_id FROM remembered)
-), named AS (
-    -- Apart from the others: a statement that sets the title runs the triggers of titles.
-    UPDATE chat_conversations AS c SET {COUNTED}, title = nullif(first_line, '')
-    FROM first_sent WHERE c.id = conversation_id AND names_it
-    RETURNING c.id, c.last_position, c.updated_at
-), counted AS (
-    UPDATE chat_conversations AS c SET {COUNTED}
-    FROM first_sent WHERE c.id = conversation_id AND NOT names_it
-    RETURNING c.id, c.last_position, c.updated_at
-)
+), {MOVED}
 INSERT INTO chat_messages (id, conversation_id, position, created_at, role, content, agent_id)
-SELECT message_id, conversation_id, last_position, updated_at, role, content, first_sent.agent_id
-FROM (SELECT * FROM named UNION ALL SELECT * FROM counted) AS c JOIN first_sent ON conversation_id = c.id
+SELECT message_id, conversation_id, last_position, updated_at, role, content, agent_id
+FROM moved JOIN said ON conversation_id = moved.id
 RETURNING id, created_at
 """  # noqa: S608 (only constants are put in)
 

@@ -18,27 +18,13 @@ BLANK = "".join(filter(str.isspace, map(chr, range(0x3001))))
 # Longer ones are left out: all others of the batch would wait until they are read.
 LONGEST_QUESTION_BYTES = 65_536
 
-_CLAIM = f"""
-WITH asked AS (
-    SELECT * FROM unnest(
-        %(conversations)s::uuid[], %(companies)s::text[], %(triggers)s::uuid[], %(runs)s::uuid[], %(continues)s::bool[]
-    ) AS asked (conversation_id, companies, trigger_id, run_id, continues)
-), found AS MATERIALIZED (
-    SELECT asked.run_id, asked.continues, c.id AS conversation_id, c.company_id, c.ctid AS version, question.id,
-        question.content, coalesce(question.agent_id, c.agent_id) AS agent_id
-    FROM asked
-    JOIN chat_conversations AS c ON c.id = asked.conversation_id AND c.deleted_at IS NULL AND {IN_SCOPE}
-    CROSS JOIN LATERAL (
-        SELECT m.id, m.agent_id, coalesce(m.edited_content, m.content) AS content FROM chat_messages AS m
-        WHERE m.id = asked.trigger_id AND m.conversation_id = c.id AND m.role = 'user' AND m.superseded_at IS NULL
-        UNION ALL (
-            SELECT m.id, m.agent_id, coalesce(m.edited_content, m.content) FROM chat_messages AS m
-            WHERE asked.trigger_id IS NULL
-                AND m.conversation_id = c.id AND m.role = 'user' AND m.superseded_at IS NULL
-            ORDER BY m.position DESC LIMIT 1
-        )
-    ) AS question
-), answerable AS MATERIALIZED (
+ROWS_OF_CLAIMS = """
+SELECT run_id, company_id, trigger_id, content, adapter_type, adapter_config
+FROM claimed JOIN locked ON run_id = id
+"""
+
+CLAIMED = f"""
+answerable AS MATERIALIZED (
     SELECT found.*, agent.adapter_type, agent.adapter_config
     FROM found LEFT JOIN agents AS agent
     ON agent.id = found.agent_id AND agent.company_id = found.company_id AND agent.deleted_at IS NULL
@@ -51,12 +37,12 @@ WITH asked AS (
         SELECT FROM chat_runs AS r WHERE r.conversation_id = found.conversation_id AND r.status = 'active'
     ) AND NOT EXISTS (
         SELECT FROM chat_runs AS r WHERE r.conversation_id = found.conversation_id
-            AND r.trigger_message_id = found.id AND r.status IN ('active', 'completed', 'kept')
+            AND r.trigger_message_id = found.trigger_id AND r.status IN ('active', 'completed', 'kept')
     )
 ), locked AS MATERIALIZED (
-    SELECT answerable.*, c.version = answerable.version AS unchanged
+    SELECT answerable.*, c.version = answerable.version AS unchanged, c.untitled
     FROM answerable CROSS JOIN LATERAL (
-        SELECT c.ctid AS version FROM chat_conversations AS c
+        SELECT c.ctid AS version, c.title IS NULL AS untitled FROM chat_conversations AS c
         WHERE c.id = answerable.conversation_id
         FOR NO KEY UPDATE SKIP LOCKED
     ) AS c
@@ -64,14 +50,37 @@ WITH asked AS (
     INSERT INTO chat_runs (
         id, conversation_id, trigger_message_id, agent_id, status, owner, epoch, lease_until, continues, started_at
     )
-    SELECT run_id, conversation_id, id, agent_id, 'active', %(owner)s, {FIRST_EPOCH},
+    SELECT run_id, conversation_id, trigger_id, agent_id, 'active', %(owner)s, {FIRST_EPOCH},
         clock_timestamp() + %(lease_seconds)s * interval '1 second', continues, clock_timestamp()
     FROM locked WHERE unchanged
     ON CONFLICT DO NOTHING
     RETURNING id
 )
-SELECT run_id, company_id, locked.id AS trigger_id, content, adapter_type, adapter_config
-FROM claimed JOIN locked ON locked.run_id = claimed.id
+"""  # noqa: S608 (only constants are put in)
+"""Claims the questions in `found`: those that can be answered, in conversations that nobody else works on."""
+
+_CLAIM = f"""
+WITH asked AS (
+    SELECT * FROM unnest(
+        %(conversations)s::uuid[], %(companies)s::text[], %(triggers)s::uuid[], %(runs)s::uuid[], %(continues)s::bool[]
+    ) AS asked (conversation_id, companies, trigger_id, run_id, continues)
+), found AS MATERIALIZED (
+    SELECT asked.run_id, asked.continues, c.id AS conversation_id, c.company_id, c.ctid AS version,
+        question.id AS trigger_id, question.content, coalesce(question.agent_id, c.agent_id) AS agent_id
+    FROM asked
+    JOIN chat_conversations AS c ON c.id = asked.conversation_id AND c.deleted_at IS NULL AND {IN_SCOPE}
+    CROSS JOIN LATERAL (
+        SELECT m.id, m.agent_id, coalesce(m.edited_content, m.content) AS content FROM chat_messages AS m
+        WHERE m.id = asked.trigger_id AND m.conversation_id = c.id AND m.role = 'user' AND m.superseded_at IS NULL
+        UNION ALL (
+            SELECT m.id, m.agent_id, coalesce(m.edited_content, m.content) FROM chat_messages AS m
+            WHERE asked.trigger_id IS NULL
+                AND m.conversation_id = c.id AND m.role = 'user' AND m.superseded_at IS NULL
+            ORDER BY m.position DESC LIMIT 1
+        )
+    ) AS question
+), {CLAIMED}
+{ROWS_OF_CLAIMS}
 """  # noqa: S608 (only constants are put in)
 
 
@@ -87,19 +96,30 @@ class Question:
 
 
 @dataclass(frozen=True, slots=True)
-class Answerers:
-    """Who may answer: the configured providers by name. Questions to others are left out, and blank ones to all.
+class Claimer:
+    """A process that claims, and what it can answer: for the agents that name one of its providers.
 
-    `default_needs_text`: the provider for agents that are not registered answers no blank question.
+    `default_needs_text`: its provider for agents that are not registered answers no blank question. The others are not
+    asked for blank ones here.
     """
 
+    owner: UUID
+    lease_seconds: float
     providers: Sequence[str]
     default_needs_text: bool
 
+    def parameters(self) -> dict[str, Any]:
+        """The parameters of `CLAIMED`."""
+        return {
+            "owner": self.owner,
+            "lease_seconds": self.lease_seconds,
+            "providers": list(self.providers),
+            "default_needs_text": self.default_needs_text,
+            "blank": BLANK,
+        }
 
-def claim_answers(
-    connection: Connection, items: Sequence[Question], *, answerers: Answerers, owner: UUID, lease_seconds: float
-) -> list[Any | None]:
+
+def claim_answers(connection: Connection, items: Sequence[Question], claimer: Claimer) -> list[Any | None]:
     """Claim an answer to each question: a row of `company_id trigger_id content adapter_type adapter_config`.
 
     The last two are those of the agent, None if it is not registered. None: the answer was not claimed. Perhaps
@@ -114,11 +134,7 @@ def claim_answers(
             "triggers": array(item.trigger_id for item in items),
             "runs": array(item.run_id for item in items),
             "continues": array(item.continues for item in items),
-            "default_needs_text": answerers.default_needs_text,
-            "blank": BLANK,
-            "providers": list(answerers.providers),
-            "owner": owner,
-            "lease_seconds": lease_seconds,
+            **claimer.parameters(),
         },
     )
     claimed = {row.run_id: row for row in rows}

@@ -1,4 +1,4 @@
-"""The turn in three statements, each for many turns at once: add a message, claim its answer, commit it.
+"""The turn in a few statements, each for many turns at once: add a message, claim its answer (or both), commit it.
 
 They are for the common case. Items that are not surely of that case are left out and change nothing; the functions in
 `storage/` for a single message or run are for them. Four rules make that safe under READ COMMITTED:
@@ -44,6 +44,22 @@ SESSION_SETTINGS = {
 IN_SCOPE = "(asked.companies IS NULL OR c.company_id = ANY (asked.companies::uuid[]))"
 # As `conversations.moved`.
 COUNTED = "last_position = last_position + 1, updated_at = greatest(clock_timestamp(), updated_at + interval '1 ms')"
+
+MOVED = f"""
+named AS (
+    -- Apart from the others: a statement that sets the title runs the triggers of titles.
+    UPDATE chat_conversations AS c SET {COUNTED}, title = nullif(first_line, '')
+    FROM said WHERE c.id = conversation_id AND names_it
+    RETURNING c.id, c.last_position, c.updated_at
+), counted AS (
+    UPDATE chat_conversations AS c SET {COUNTED}
+    FROM said WHERE c.id = conversation_id AND NOT names_it
+    RETURNING c.id, c.last_position, c.updated_at
+), moved AS (
+    SELECT * FROM named UNION ALL SELECT * FROM counted
+)
+"""  # noqa: S608 (only constants are put in)
+"""Gives the new messages in `said` their positions and times; a first one names its conversation."""
 
 
 def execute(connection: Connection, statement: str, parameters: Mapping[str, Any]) -> Sequence[Any]:
