@@ -6,7 +6,7 @@ import asyncio
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -71,6 +71,11 @@ async def turn_of_the_loop() -> None:
         await asyncio.sleep(0)
 
 
+def patient(database: Database, function: Any) -> Batcher[Any, int]:
+    """A batcher that takes no batch for slow, however loaded the machine is."""
+    return Batcher(database, function, slow_seconds=600)
+
+
 class Op(NamedTuple):
     key: int
     item: int
@@ -88,7 +93,7 @@ def test_each_operation_gets_its_own_result_or_none(database: Database, ops: lis
     halves = Halves()
 
     async def carry_out() -> list[int | None]:
-        batcher = Batcher(database, halves)
+        batcher = patient(database, halves)
         calls = []
         for op in ops:
             for _ in range(op.turns_before):
@@ -108,7 +113,7 @@ def test_each_operation_gets_its_own_result_or_none(database: Database, ops: lis
 
 async def test_first_operation_goes_at_once_and_those_that_come_meanwhile_go_together(database: Database) -> None:
     halves = Halves()
-    batcher = Batcher(database, halves)
+    batcher = patient(database, halves)
     halves.gate.clear()
     first = asyncio.ensure_future(batcher.carry_out(0, 2, 1))
     await halves.wait_entered()
@@ -122,14 +127,14 @@ async def test_first_operation_goes_at_once_and_those_that_come_meanwhile_go_tog
 
 async def test_operations_of_one_key_go_one_after_another_in_their_order(database: Database) -> None:
     halves = Halves()
-    batcher = Batcher(database, halves)
+    batcher = patient(database, halves)
     await asyncio.gather(*(batcher.carry_out(key, item, 1) for key, item in ((1, 2), (1, 4), (2, 6), (1, 8))))
     assert halves.batches == [[2, 6], [4], [8]]
 
 
 async def test_batch_is_bounded_in_operations_and_characters(database: Database) -> None:
     halves = Halves()
-    batcher = Batcher(database, halves)
+    batcher = patient(database, halves)
     await asyncio.gather(*(batcher.carry_out(number, 2, 1) for number in range(MAX_BATCH + 1)))
     assert [len(batch) for batch in halves.batches] == [MAX_BATCH, 1]
     halves.batches.clear()
@@ -140,7 +145,7 @@ async def test_batch_is_bounded_in_operations_and_characters(database: Database)
 
 async def test_text_that_is_too_long_for_a_batch_is_left_to_its_caller(database: Database) -> None:
     halves = Halves()
-    assert await Batcher(database, halves).carry_out(0, 2, MAX_CHARS + 1) is None
+    assert await patient(database, halves).carry_out(0, 2, MAX_CHARS + 1) is None
     assert halves.batches == []
 
 
@@ -148,7 +153,7 @@ async def test_failed_statement_leaves_each_operation_to_its_caller_and_the_next
     database: Database, caplog: pytest.LogCaptureFixture
 ) -> None:
     halves = Halves()
-    batcher = Batcher(database, halves)
+    batcher = patient(database, halves)
     assert await asyncio.gather(*(batcher.carry_out(item, item, 1) for item in (2, 0, 4))) == [None, None, None]
     assert "a batch of 3 operations failed" in caplog.text
     assert await batcher.carry_out(0, 4, 1) == 2
@@ -156,7 +161,7 @@ async def test_failed_statement_leaves_each_operation_to_its_caller_and_the_next
 
 async def test_caller_that_leaves_while_it_waits_is_not_carried_out(database: Database) -> None:
     halves = Halves()
-    batcher = Batcher(database, halves)
+    batcher = patient(database, halves)
     halves.gate.clear()
     in_batch = [asyncio.ensure_future(batcher.carry_out(number, 2 + 2 * number, 1)) for number in range(2)]
     await halves.wait_entered()
@@ -172,7 +177,7 @@ async def test_caller_that_leaves_while_it_waits_is_not_carried_out(database: Da
 
 async def test_slow_batch_holds_back_the_next_one_only_for_a_moment(database: Database) -> None:
     halves = Halves()
-    batcher = Batcher(database, halves)
+    batcher = Batcher(database, halves, slow_seconds=0.001)
     gate = halves.gate
     gate.clear()
     slow = asyncio.ensure_future(batcher.carry_out(0, 2, 1))
@@ -191,7 +196,7 @@ async def test_batch_whose_connection_is_lost_is_unavailable_for_all_and_the_nex
             connection.exec_driver_sql("SELECT pg_terminate_backend(pg_backend_pid())")
         return [1] * len(items)
 
-    batcher = Batcher(database, lose)
+    batcher = patient(database, lose)
     calls = [batcher.carry_out(number, number == 1, 1) for number in range(3)]
     results = await asyncio.gather(*calls, return_exceptions=True)
     assert [type(result) for result in results] == [DatabaseUnavailableError] * 3
@@ -201,7 +206,7 @@ async def test_batch_whose_connection_is_lost_is_unavailable_for_all_and_the_nex
 async def test_closed_database_is_unavailable_for_those_that_wait(module_database_url: str) -> None:
     halves = Halves()
     with open_database(module_database_url) as database:
-        batcher = Batcher(database, halves)
+        batcher = patient(database, halves)
         halves.gate.clear()
         first = asyncio.ensure_future(batcher.carry_out(0, 2, 1))
         await halves.wait_entered()
@@ -215,5 +220,5 @@ async def test_closed_database_is_unavailable_for_those_that_wait(module_databas
 
 async def test_batches_work_behind_a_transaction_pooler(module_database_url: str) -> None:
     with open_database(module_database_url, pooled=True) as database:
-        batcher = Batcher(database, Halves())
+        batcher = patient(database, Halves())
         assert await asyncio.gather(*(batcher.carry_out(item, item, 1) for item in (2, 3, 4))) == [1, None, 2]

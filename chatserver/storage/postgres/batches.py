@@ -56,8 +56,16 @@ class Batcher(Generic[T, R]):
     for an item that it left out. No two items of a batch have the same key.
     """
 
-    def __init__(self, database: Database, function: Callable[[Connection, Sequence[T]], Sequence[R | None]]) -> None:
+    def __init__(
+        self,
+        database: Database,
+        function: Callable[[Connection, Sequence[T]], Sequence[R | None]],
+        *,
+        slow_seconds: float = SLOW_SECONDS,
+    ) -> None:
+        """`slow_seconds`: how long a batch holds back the next one at most."""
         self._database = database
+        self._slow_seconds = slow_seconds
         self._function = function
         self._waiting: deque[_Operation[T, R]] = deque()
         self._under_way: set[asyncio.Task[None]] = set()
@@ -119,7 +127,7 @@ class Batcher(Generic[T, R]):
 
     async def _carry_out(self, batch: Sequence[_Operation[T, R]]) -> None:
         this = asyncio.current_task()
-        slow = asyncio.get_running_loop().call_later(SLOW_SECONDS, self._let_next_begin, this)
+        slow = asyncio.get_running_loop().call_later(self._slow_seconds, self._let_next_begin, this)
         try:
             results = await self._database.autocommit(self._function, [operation.item for operation in batch])
         except DatabaseUnavailableError as error:
