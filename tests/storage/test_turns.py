@@ -504,12 +504,13 @@ async def test_claim_leaves_out_a_conversation_that_changed_after_its_snapshot(
         process.close()
 
 
+@pytest.mark.parametrize("pooled", [False, True], ids=["direct", "pooled"])
 async def test_claim_whose_connection_is_lost_is_unavailable_and_the_next_one_goes(
-    gated_agents: Engine, module_database_url: str, connection: Connection, chat: Chat
+    gated_agents: Engine, module_database_url: str, connection: Connection, chat: Chat, pooled: bool
 ) -> None:
     conversation = chat.conversation("Title", agent_id=agent(connection, chat, "echo"))
     chat.say(conversation, "?")
-    process = Process(module_database_url)
+    process = Process(module_database_url, pooled=pooled)
     try:
         with gated_agents.connect() as gate:
             gate.exec_driver_sql("SELECT pg_advisory_lock(1)")
