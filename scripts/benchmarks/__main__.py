@@ -4,23 +4,41 @@ from __future__ import annotations
 
 import argparse
 
-from scripts.benchmarks import latency, leave, machine, page, start, throughput
+from scripts.benchmarks import burst, fan_out, latency, leave, machine, paced, page, relay, start, turns
+from scripts.benchmarks.bench import Bench
+from scripts.benchmarks.load import NoLoadError
 
-FIGURES = {"start": start, "latency": latency, "leave": leave, "throughput": throughput, "page": page}
+FIGURES = {
+    "start": start,
+    "latency": latency,
+    "leave": leave,
+    "paced": paced,
+    "relay": relay,
+    "burst": burst,
+    "fan-out": fan_out,
+    "turns": turns,
+    "page": page,
+}
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="scripts/bench", description=__doc__)
     parser.add_argument("figures", nargs="*", metavar="FIGURE", help=f"{', '.join(FIGURES)}; default: all of them")
     parser.add_argument("--rounds", type=int, default=5, help="how often each figure is measured (5)")
+    parser.add_argument("--quick", action="store_true", help="for a first look: shorter, and with fewer streams")
     options = parser.parse_args()
     if unknown := set(options.figures) - FIGURES.keys():
         parser.error(f"no such figure: {', '.join(sorted(unknown))}")
     if options.rounds < 1:
         parser.error("at least one round is needed")
     print(machine.description(), flush=True)
-    for name in options.figures or FIGURES:
-        FIGURES[name].measure(options.rounds)
+    with Bench(options.rounds, quick=options.quick) as bench:
+        for name in options.figures or FIGURES:
+            try:
+                FIGURES[name].measure(bench)
+            except NoLoadError as error:
+                print(f"\n{name} is left out: {error}", flush=True)
+        bench.report.print_goals()
 
 
 main()

@@ -14,7 +14,9 @@ def quantile(values: Sequence[float], share: float) -> float:
 
 
 def spread(values: Sequence[float], unit: str = "") -> str:
-    """The median of the rounds, with the least and the greatest value."""
+    """The median of the rounds, with the least and the greatest value if there are several."""
+    if len(values) == 1:
+        return f"{number(values[0])}{unit}"
     return f"{number(median(values))}{unit} ({number(min(values))} to {number(max(values))})"
 
 

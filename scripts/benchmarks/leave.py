@@ -9,12 +9,14 @@ import time
 from pathlib import Path
 
 from scripts.benchmarks import client, machine, servers
+from scripts.benchmarks.bench import Bench
 from scripts.benchmarks.client import TOKEN, Connection
-from scripts.benchmarks.figures import number, print_table, quantile
+from scripts.benchmarks.figures import number, quantile
 from scripts.benchmarks.model import Model, ModelConnection, Script, paced
+from scripts.benchmarks.report import Goal
 
 READERS = 100
-GOAL = "50 ms"
+GOAL = Goal("leave: reset to the model's connection closed, p99", 50, " ms")
 
 
 async def _silent(connection: ModelConnection) -> None:
@@ -26,7 +28,7 @@ async def _silent(connection: ModelConnection) -> None:
 SCRIPTS: dict[str, Script] = {"a token every 5 ms": paced(100_000, 0.005), "thinks in silence": _silent}
 
 
-def measure(rounds: int) -> None:
+def measure(bench: Bench) -> None:
     """Reset READERS readers one after the other, without a grace period, for each kind of model."""
     model = Model()
     with (
@@ -38,15 +40,16 @@ def measure(rounds: int) -> None:
             resume_grace_seconds=0,
         ) as server,
     ):
-        results = machine.run(_measure(server, model, rounds))
-    print_table(
+        results = machine.run(_measure(server, model, bench.rounds))
+    bench.report.table(
         f"leave: ms from a reader's reset to the model's connection closed, {READERS} readers, no grace",
-        ["the model meanwhile", "p50", "p99", "max", "goal"],
+        ["the model meanwhile", "p50", "p99", "max"],
         [
-            [name, number(quantile(ms, 0.5)), number(quantile(ms, 0.99)), number(max(ms)), GOAL]
+            [name, number(quantile(ms, 0.5)), number(quantile(ms, 0.99)), number(max(ms))]
             for name, ms in results.items()
         ],
     )
+    bench.report.goal(GOAL, [quantile([ms for each in results.values() for ms in each], 0.99)])
 
 
 async def _measure(server: servers.Server, model: Model, rounds: int) -> dict[str, list[float]]:

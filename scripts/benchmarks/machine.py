@@ -6,8 +6,9 @@ import asyncio
 import contextlib
 import os
 import platform
+import resource
 import time
-from collections.abc import Coroutine, Iterable, Iterator
+from collections.abc import Coroutine, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -18,6 +19,9 @@ LONGEST_SECONDS = 1800.0
 # A measured process has a core to itself. If it waits for the core more than this share of the time, other work runs
 # there.
 DISTURBED = 0.02
+# Between two measurements: until the processes use less than this share of their core.
+QUIET = 0.05
+SETTLE_SECONDS, SETTLE_STEP_SECONDS = 10.0, 0.05
 
 
 def _cores() -> tuple[int | None, int | None]:
@@ -107,6 +111,22 @@ def processes_in(folder: Path) -> list[int]:
             if link.readlink() == folder.resolve():
                 found.append(int(link.parent.name))
     return found
+
+
+def raise_open_files() -> None:
+    """Let this process, and those that it starts, open as many files as the system allows."""
+    _, greatest = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (greatest, greatest))
+
+
+def settle(pids: Sequence[int]) -> None:
+    """Wait until these processes hardly use their core any more, SETTLE_SECONDS at most."""
+    deadline = time.monotonic() + SETTLE_SECONDS
+    while time.monotonic() < deadline:
+        before = cpu_seconds(pids)
+        time.sleep(SETTLE_STEP_SECONDS)
+        if not cpu_seconds(pids) - before > QUIET * SETTLE_STEP_SECONDS:
+            return
 
 
 def description() -> str:

@@ -14,8 +14,6 @@ from collections.abc import Awaitable, Callable
 from types import TracebackType
 from typing import Self
 
-from scripts.benchmarks.client import OnEvents
-
 _HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nConnection: close\r\n\r\n"
 _END = b'data: {"choices":[{"index":0,"delta":{},"finish_reason":"stop"}]}\n\ndata: [DONE]\n\n'
 # The start of a token event. The stamp follows; a space ends it.
@@ -66,16 +64,6 @@ def paced(tokens: int, pace_seconds: float) -> Script:
                 return
             connection.send_token()
         connection.send_end()
-
-    return answer
-
-
-def hold(waiting: asyncio.Queue[ModelConnection]) -> Script:
-    """A script that puts the connection into `waiting`, and lasts until another task has sent the answer."""
-
-    async def answer(connection: ModelConnection) -> None:
-        waiting.put_nowait(connection)
-        await connection.ended.wait()
 
     return answer
 
@@ -157,17 +145,3 @@ async def _watch(sock: socket.socket, closed: asyncio.Future[int]) -> None:
     except ConnectionError:
         pass
     closed.set_result(time.monotonic_ns())
-
-
-def read_stamps(delays_ns: list[int]) -> OnEvents:
-    """A callback for `Connection.follow` that appends the delay of each token of this model to `delays_ns`."""
-
-    def on_events(arrived_ns: int, events: bytes) -> None:
-        at = events.find(_STAMP)
-        while at >= 0:
-            at += len(_STAMP)
-            end = events.index(b" ", at)
-            delays_ns.append(arrived_ns - int(events[at:end]))
-            at = events.find(_STAMP, end)
-
-    return on_events

@@ -13,7 +13,9 @@ from statistics import median
 from typing import TYPE_CHECKING, Any
 
 from scripts.benchmarks import servers
-from scripts.benchmarks.figures import number, print_table, quantile
+from scripts.benchmarks.bench import Bench
+from scripts.benchmarks.figures import number, quantile
+from scripts.benchmarks.report import Goal
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
@@ -22,7 +24,7 @@ MESSAGES = 5_000
 COMPANY = "00000000-0000-4000-8000-000000000001"
 BROWSERS = ("chromium", "chromium-browser", "google-chrome-stable", "google-chrome")
 ARGUMENTS = ("--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking", "--disable-sync")
-USABLE_GOAL, FRAME_GOAL = "300 ms", "60 a second"
+USABLE_GOAL = Goal("page: first visit until it is usable", 300, " ms")
 
 QUESTION = "What about number {}?"
 ANSWER = (
@@ -65,7 +67,7 @@ USABLE = """new MutationObserver(() => {
 }).observe(document, {subtree: true, childList: true, attributes: true});"""
 
 
-def measure(rounds: int) -> None:
+def measure(bench: Bench) -> None:
     """Measure and print tables. Without Playwright or a Chromium browser it prints that they are missing."""
     browser_path = next(filter(None, map(shutil.which, BROWSERS)), None)
     if browser_path is None or importlib.util.find_spec("playwright") is None:
@@ -73,6 +75,7 @@ def measure(rounds: int) -> None:
         return
     from playwright.sync_api import sync_playwright
 
+    rounds = bench.rounds
     with (
         tempfile.TemporaryDirectory(prefix="chatserver-bench-") as folder,
         servers.chatserver(Path(folder) / "data") as server,
@@ -84,16 +87,17 @@ def measure(rounds: int) -> None:
         usable = [_usable(browser, origin) for _ in range(rounds)]
         frames = _frames(browser, f"{origin}/c/{conversation}", rounds)
         browser.close()
-    print_table(
+    bench.report.table(
         f"page: ms from the navigation until conversations are listed and the box takes text, {rounds} new browsers",
-        ["", "median", "max", "goal"],
-        [["first visit", number(median(usable)), number(max(usable)), USABLE_GOAL]],
+        ["", "median", "max"],
+        [["first visit", number(median(usable)), number(max(usable))]],
     )
-    print_table(
+    bench.report.goal(USABLE_GOAL, usable)
+    bench.report.table(
         f"page: ms between frames, {MESSAGES:,} messages in the conversation",
-        ["", "p50", "p95", "max", "goal"],
+        ["", "p50", "p95", "max"],
         [
-            [name, number(quantile(times, 0.5)), number(quantile(times, 0.95)), number(max(times)), FRAME_GOAL]
+            [name, number(quantile(times, 0.5)), number(quantile(times, 0.95)), number(max(times))]
             for name, times in frames.items()
         ],
     )

@@ -23,6 +23,10 @@ STOP_SECONDS = 60.0
 _READY = re.compile(rb"ready at http://127\.0\.0\.1:(\d+)\n")
 
 
+class NotReadyError(RuntimeError):
+    """A server did not say that it is ready; the message holds what it said instead."""
+
+
 @dataclass(frozen=True, slots=True)
 class Server:
     """A process that accepts requests on `port`; `data_dir` holds its database, if it has one."""
@@ -32,9 +36,14 @@ class Server:
     pid: int
     data_dir: Path | None = None
 
+    @property
+    def database_dir(self) -> Path | None:
+        """The folder in which its database's processes run."""
+        return None if self.data_dir is None else (self.data_dir / "postgres" / "data").resolve()
+
     def database_pids(self) -> list[int]:
         """The ids of its database's processes."""
-        return [] if self.data_dir is None else processes_in(self.data_dir / "postgres" / "data")
+        return [] if self.database_dir is None else processes_in(self.database_dir)
 
 
 @contextlib.contextmanager
@@ -49,7 +58,7 @@ def start(
 ) -> Iterator[Server]:
     """Start a process and wait until it prints `… ready at http://127.0.0.1:PORT`. Its log goes to a file in `folder`.
 
-    Raises RuntimeError if it does not get ready, and subprocess.TimeoutExpired if SIGTERM does not end it.
+    Raises NotReadyError if it does not get ready, and subprocess.TimeoutExpired if SIGTERM does not end it.
     """
     log = folder / f"{name}.log"
     with on_core(core), log.open("ab") as errors:
@@ -75,7 +84,7 @@ def _wait_until_ready(process: subprocess.Popen[bytes], log: Path) -> int:
             return int(match[1])
         if not piece:
             break
-    raise RuntimeError(f"{process.args!r} did not get ready: {log.read_text(errors='replace')[-2000:]}")
+    raise NotReadyError(f"{process.args!r} did not get ready: {log.read_text(errors='replace')[-2000:]}")
 
 
 @contextlib.contextmanager

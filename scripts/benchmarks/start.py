@@ -8,27 +8,14 @@ from pathlib import Path
 from statistics import median
 from typing import NamedTuple
 
+from chatserver.storage.postgres.embedded import EmbeddedPostgres
 from scripts.benchmarks import machine, servers
-from scripts.benchmarks.figures import number, print_table
+from scripts.benchmarks.bench import Bench
+from scripts.benchmarks.figures import number
+from scripts.benchmarks.report import Goal
 
-# docs/performance.md names them.
-COLD_GOAL, WARM_GOAL = "5 s", "2 s"
-
-
-def measure(rounds: int) -> None:
-    """Start the server in a fresh data directory (initdb, migrations), stop it, and start it there again."""
-    cold: list[_Start] = []
-    warm: list[_Start] = []
-    for _ in range(rounds):
-        with tempfile.TemporaryDirectory(prefix="chatserver-bench-") as folder:
-            cold.append(_start(Path(folder)))
-            warm.append(_start(Path(folder)))
-    machine.warn_if_disturbed(sum(each.waited for each in cold + warm), sum(each.seconds for each in cold + warm))
-    print_table(
-        f"start: seconds to ready, {rounds} starts each, on all cores",
-        ["data directory", "median", "max", "goal"],
-        [_row("fresh", cold, COLD_GOAL), _row("used before", warm, WARM_GOAL)],
-    )
+FRESH, USED, RUNNING = "a fresh data directory", "a used data directory", "a database that is running"
+GOALS = {FRESH: 5, USED: 2, RUNNING: 0.6}
 
 
 class _Start(NamedTuple):
@@ -38,12 +25,34 @@ class _Start(NamedTuple):
     waited: float
 
 
-def _start(folder: Path) -> _Start:
+def measure(bench: Bench) -> None:
+    """Start the server with no database yet (initdb, migrations), with a stopped one, and with one that is running."""
+    starts: dict[str, list[_Start]] = {name: [] for name in GOALS}
+    for _ in range(bench.rounds):
+        with tempfile.TemporaryDirectory(prefix="chatserver-bench-") as folder:
+            data_dir = Path(folder) / "data"
+            starts[FRESH].append(_start(data_dir))
+            starts[USED].append(_start(data_dir))
+            database = EmbeddedPostgres(data_dir)
+            url = database.start()
+            try:
+                starts[RUNNING].append(_start(data_dir, database_url=url))
+            finally:
+                database.stop()
+    every = [each for rounds in starts.values() for each in rounds]
+    machine.warn_if_disturbed(sum(each.waited for each in every), sum(each.seconds for each in every))
+    seconds = {name: [each.seconds for each in rounds] for name, rounds in starts.items()}
+    bench.report.raw["start"] = seconds
+    bench.report.table(
+        f"start: seconds to ready, {bench.rounds} starts each, on all cores",
+        ["with", "median", "max"],
+        [[name, number(median(rounds)), number(max(rounds))] for name, rounds in seconds.items()],
+    )
+    for name, limit in GOALS.items():
+        bench.report.goal(Goal(f"start with {name}", limit, " s"), seconds[name])
+
+
+def _start(data_dir: Path, **settings: object) -> _Start:
     started = time.perf_counter()
-    with servers.chatserver(folder / "data", core=None) as server:
+    with servers.chatserver(data_dir, core=None, **settings) as server:
         return _Start(time.perf_counter() - started, machine.seconds_without_core(server.pid))
-
-
-def _row(name: str, starts: list[_Start], goal: str) -> list[str]:
-    seconds = [each.seconds for each in starts]
-    return [name, number(median(seconds)), number(max(seconds)), goal]

@@ -12,72 +12,56 @@ import tornado.web
 from tornado.httpserver import HTTPServer
 from tornado.iostream import StreamClosedError
 
-from scripts.benchmarks.machine import new_loop
-from scripts.benchmarks.peers import answers
-
-# One queue for each live reader; None ends its stream.
-_live: set[asyncio.Queue[bytes | None]] = set()
+from scripts.benchmarks.machine import new_loop, raise_open_files
+from scripts.benchmarks.peers import answers, source
 
 
 class MessagesHandler(tornado.web.RequestHandler):
-    def post(self) -> None:
+    def post(self, _name: str) -> None:
         self.set_status(201)
-        self.set_header("Content-Type", "application/json")
-        self.finish(answers.MESSAGE)
+        self.finish({"id": answers.MESSAGE_ID})
 
 
 class StreamHandler(tornado.web.RequestHandler):
     def compute_etag(self) -> str | None:
         return None
 
-    async def get(self) -> None:
+    async def get(self, name: str) -> None:
         self.set_header("Content-Type", "text/event-stream")
-        self.set_header("Cache-Control", "no-cache, no-transform")
-        self.set_header("X-Accel-Buffering", "no")
-        match = answers.STREAM_PATH.match(self.request.path)
-        assert match is not None
+        for header, value in answers.HEADERS.items():
+            self.set_header(header, value)
         with contextlib.suppress(StreamClosedError):
             await self._send(answers.OPENING)
-            if match[1] is None:
-                await self._relay()
-            else:
-                await self._generate(int(match[1]), int(match[2]) / 1000)
-            self.write(answers.end())
+            if name.startswith("idle"):
+                await self._ping(answers.ping_seconds(name))
+            async for event in source.events(name):
+                await self._send(answers.event(*event))
 
-    async def _relay(self) -> None:
-        queue: asyncio.Queue[bytes | None] = asyncio.Queue()
-        _live.add(queue)
-        try:
-            while event := await queue.get():
-                await self._send(event)
-        finally:
-            _live.discard(queue)
-
-    async def _generate(self, tokens: int, pace_seconds: float) -> None:
-        loop = asyncio.get_running_loop()
-        due = loop.time()
-        for event in answers.events(tokens):
-            await self._send(event)
-            due += pace_seconds
-            await asyncio.sleep(max(0, due - loop.time()))
+    async def _ping(self, seconds: float) -> None:
+        while True:
+            await asyncio.sleep(seconds)
+            await self._send(answers.PING)
 
     async def _send(self, data: bytes) -> None:
         self.write(data)
         await self.flush()
 
 
-class PublishHandler(MessagesHandler):
-    def post(self) -> None:
-        for event in [*answers.events(int(self.request.body)), None]:
-            for queue in _live:
-                queue.put_nowait(event)
-        super().post()
+class PublishHandler(tornado.web.RequestHandler):
+    async def post(self, name: str) -> None:
+        await source.publish(name)
+        self.finish({"id": answers.MESSAGE_ID})
 
 
 async def _serve() -> None:
+    raise_open_files()
     stop = asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)
-    routes = [(r"/api/.*/messages", MessagesHandler), (r"/api/.*/stream", StreamHandler), ("/publish", PublishHandler)]
+    routes = [
+        ("/api/conversations/(.*)/messages", MessagesHandler),
+        ("/api/conversations/(.*)/stream", StreamHandler),
+        ("/publish/(.*)", PublishHandler),
+    ]
     server = HTTPServer(tornado.web.Application(routes))
     sockets = tornado.netutil.bind_sockets(0, "127.0.0.1", backlog=1024)
     server.add_sockets(sockets)

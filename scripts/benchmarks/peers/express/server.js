@@ -1,5 +1,6 @@
-/* The same streams, sent with Express and res.write. A conversation whose id begins with `pg-` has its messages in the
- * database at argv[2], with one statement each to add the question, look it up, and add the answer. */
+/* The same streams, sent with Express and res.write; peers/__init__.py says what the ids mean. argv[2] is the URL of a
+ * database with the tables that targets.py makes: one statement each adds the question, reads it with what stands before
+ * it, and adds the answer. */
 'use strict';
 const { randomUUID } = require('crypto');
 const { setTimeout: sleep } = require('timers/promises');
@@ -8,71 +9,100 @@ const pg = require('pg');
 
 const RUN = '01a2068c475c73508a42c6fefd9d97cb';
 const HEAD = { 'Content-Type': 'text/event-stream', 'Cache-Control': 'no-cache, no-transform', 'X-Accel-Buffering': 'no' };
+const HISTORY = 20;
 const pool = new pg.Pool({ connectionString: process.argv[2], max: 8 });
 const live = new Set();
 
+const word = (number) => (number % 2 ? 'word' : ' ');
 const event = (position, data) => `id: ${RUN}.1.${position}\ndata: ${JSON.stringify(data)}\n\n`;
-const token = (number) =>
-  event(`${number}.${(5 * number) >> 1}`, { type: 'token', content: number % 2 ? 'word' : ' ' });
+const token = (number) => event(`${number}.${(5 * number) >> 1}`, { type: 'token', content: word(number) });
 const end = (messageId) => event('end', { type: 'done', messageId, usage: null, stopReason: 'stop' });
 
-async function insert(conversation, role, content) {
+/* Adds a message at the end of the conversation, which comes first in its list then. */
+async function store(conversation, role, content) {
   const id = randomUUID();
-  await pool.query({
-    name: 'insert',
-    text: 'INSERT INTO peer_messages (id, conversation, role, content) VALUES ($1, $2, $3, $4)',
+  const { rowCount } = await pool.query({
+    name: 'store',
+    text: `WITH conversation AS (
+             UPDATE peer_conversations SET last_position = last_position + 1, updated_at = now() WHERE id = $2
+             RETURNING id, last_position)
+           INSERT INTO peer_messages (id, conversation_id, position, role, content, created_at)
+           SELECT $1, id, last_position, $3, $4, now() FROM conversation`,
     values: [id, conversation, role, content],
   });
+  if (!rowCount) throw new Error('no such conversation');
   return id;
 }
 
-async function stream(request, response) {
-  const [, stored, tokens, pace] = /^(pg-)?(\d+)-(\d+)|^live/.exec(request.params.id);
-  if (stored) {
-    const question = { name: 'find', text: 'SELECT content FROM peer_messages WHERE id = $1', values: [request.query.triggerMessageId] };
-    if (!(await pool.query(question)).rows.length) return response.sendStatus(404);
-  }
-  response.writeHead(200, HEAD);
-  response.write(`:ok\n\nretry: 1000\nid: ${RUN}.1.0.0\n\n`);
-  if (tokens === undefined) {
-    live.add(response);
-    return;
-  }
+async function isThere(conversation, messageId) {
+  const { rows } = await pool.query({
+    name: 'history',
+    text: 'SELECT id, role, content FROM peer_messages WHERE conversation_id = $1 ORDER BY position DESC LIMIT $2',
+    values: [conversation, HISTORY],
+  });
+  return rows.some((row) => row.id === messageId);
+}
+
+async function generate(name, write, isOver) {
+  const [, tokens, pace] = /(\d+)-(\d+)/.exec(name);
   let due = performance.now();
-  for (let number = 1; number <= tokens; number++) {
-    response.write(token(number));
+  for (let number = 1; number <= +tokens && !isOver(); number++) {
+    write(token(number));
     due += +pace;
     if (+pace) await sleep(Math.max(0, due - performance.now()));
   }
-  response.write(end(stored ? await insert(request.params.id, 'assistant', 'Echo from agent') : randomUUID()));
-  response.end();
 }
 
-function publish(request, response) {
-  for (let number = 1; number <= +request.body; number++) {
-    const data = token(number);
-    for (const reader of live) reader.write(data);
+async function stream(request, response) {
+  const { name } = request.params;
+  const stored = name.startsWith('pg-');
+  if (stored && !(await isThere(name, request.query.triggerMessageId))) return response.sendStatus(404);
+  response.writeHead(200, HEAD);
+  response.write(`:ok\n\nretry: 1000\nid: ${RUN}.1.0.0\n\n`);
+  if (name === 'live') {
+    live.add(response);
+    response.on('close', () => live.delete(response));
+  } else if (name.startsWith('idle')) {
+    const pings = setInterval(() => response.write(': ping\n\n'), +name.split('-')[1]);
+    response.on('close', () => clearInterval(pings));
+  } else {
+    await generate(name, (data) => response.write(data), () => response.destroyed);
+    if (response.destroyed) return;
+    let id = randomUUID();
+    if (stored) {
+      const tokens = +/(\d+)-/.exec(name)[1];
+      id = await store(name, 'assistant', Array.from({ length: tokens }, (_, index) => word(index + 1)).join(''));
+    }
+    response.write(end(id));
+    response.end();
   }
-  for (const reader of live) reader.end(end(randomUUID()));
+}
+
+async function publish(request, response) {
+  const toAll = (data) => {
+    for (const reader of live) reader.write(data);
+  };
+  await generate(request.params.name, toAll, () => false);
+  toAll(end(randomUUID()));
+  for (const reader of live) reader.end();
   live.clear();
   response.status(201).json({ id: randomUUID() });
 }
 
-async function main() {
-  await pool.query('CREATE TABLE IF NOT EXISTS peer_messages (id uuid PRIMARY KEY, conversation text, role text, content text)');
-  const app = express();
-  app.use(express.json({ strict: false }));
-  app.post('/publish', publish);
-  app.post('/api/conversations/:id/messages', async (request, response) => {
-    const { role, content } = request.body;
-    const id = request.params.id.startsWith('pg-') ? await insert(request.params.id, role, content) : randomUUID();
-    response.status(201).json({ id });
-  });
-  app.get('/api/conversations/:id/stream', stream);
-  const server = app.listen(0, '127.0.0.1', 1024, () => {
-    console.log(`ready at http://127.0.0.1:${server.address().port}`);
-  });
-  process.once('SIGTERM', () => process.exit(0));
-}
-
-main();
+const app = express();
+app.use(express.json({ limit: '1mb' }));
+app.post('/publish/:name', publish);
+app.post('/api/conversations', async (request, response) => {
+  await pool.query('INSERT INTO peer_conversations (id, last_position, updated_at) VALUES ($1, 0, now())', [request.body.id]);
+  response.status(201).json({ id: request.body.id });
+});
+app.post('/api/conversations/:name/messages', async (request, response) => {
+  const { role, content } = request.body;
+  const { name } = request.params;
+  response.status(201).json({ id: name.startsWith('pg-') ? await store(name, role, content) : randomUUID() });
+});
+app.get('/api/conversations/:name/stream', stream);
+const server = app.listen(0, '127.0.0.1', 1024, () => {
+  console.log(`ready at http://127.0.0.1:${server.address().port}`);
+});
+process.once('SIGTERM', () => process.exit(0));

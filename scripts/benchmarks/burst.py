@@ -1,0 +1,35 @@
+"""How many tokens a core sends when they are there at once."""
+
+from __future__ import annotations
+
+from scripts.benchmarks.bench import Bench
+from scripts.benchmarks.comparison import Comparison, Figures, RatioGoal, compare, per_thousand
+from scripts.benchmarks.load import Plan
+from scripts.benchmarks.targets import BARE, CHAT, EXPRESS, SSE_STARLETTE, TORNADO, Target, question
+
+CONNECTIONS, TOKENS = 32, 1_000
+RATE, CPU, BUSY = "tokens/s", "CPU ms per 1,000 tokens", "load busy"
+
+
+def measure(bench: Bench) -> None:
+    """Ask for one long answer after the other, without a pause between its tokens."""
+
+    def take(target: Target) -> Figures:
+        paths = target.conversations(CONNECTIONS, TOKENS, 0)
+        plan = Plan(paths, CONNECTIONS, question(TOKENS), tokens=TOKENS, seconds=bench.seconds(1.5))
+        measured = bench.generator.run(target.server, plan)
+        return {
+            RATE: measured.tokens / measured.seconds,
+            CPU: per_thousand(measured.server_seconds, measured.tokens),
+            BUSY: measured.busy,
+        }
+
+    comparison = Comparison(
+        "burst",
+        f"burst: answers of {TOKENS:,} tokens without a pause on {CONNECTIONS} connections",
+        take,
+        {RATE: "tokens/s", CPU: "CPU per token"},
+        (RatioGoal(RATE, EXPRESS, 1.5, at_most=False), RatioGoal(RATE, SSE_STARLETTE, 8, at_most=False)),
+        more_is_better=True,
+    )
+    compare(bench, comparison, CHAT, BARE, EXPRESS, SSE_STARLETTE, TORNADO)

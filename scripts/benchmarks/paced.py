@@ -1,0 +1,62 @@
+"""What a token costs in streams that are paced like a model's: the server's CPU, with few streams and with many."""
+
+from __future__ import annotations
+
+from scripts.benchmarks.bench import Bench
+from scripts.benchmarks.comparison import Comparison, Figures, RatioGoal, compare, per_thousand
+from scripts.benchmarks.load import Plan
+from scripts.benchmarks.targets import BARE, CHAT, EXPRESS, SSE_STARLETTE, TORNADO, Target, question
+
+CPU = "CPU ms per 1,000 tokens"
+RATE = "tokens/s"
+DUE = "share of the due tokens"
+GOALS = (RatioGoal(CPU, EXPRESS, 0.6), RatioGoal(CPU, SSE_STARLETTE, 0.4), RatioGoal(CPU, BARE, 1.1))
+
+# Streams, and milliseconds between two tokens. A server that cannot keep up gathers tokens, which makes each cheaper.
+# So with more streams each is slower, and no server has more than 10,000 tokens a second to send.
+FEW, FEW_PACE_MS = 200, 50
+MANY, MANY_PACE_MS = 1_000, 100
+MOST, MOST_PACE_MS = 5_000, 500
+
+
+def measure(bench: Bench) -> None:
+    """Measure 200 streams of all servers, and 1,000 and 5,000 of those that are worth comparing."""
+    every = (CHAT, BARE, EXPRESS, SSE_STARLETTE, TORNADO)
+    _compare(bench, FEW, FEW_PACE_MS, every)
+    _compare(bench, bench.few(MANY), MANY_PACE_MS, (CHAT, BARE, EXPRESS))
+    _compare(bench, bench.few(MOST), MOST_PACE_MS, (CHAT, BARE))
+
+
+def _compare(bench: Bench, streams: int, pace_ms: int, names: tuple[str, ...]) -> None:
+    seconds = bench.seconds(2)
+    # Enough for opening, warming up and measuring.
+    tokens = int((seconds + 12 + streams / 100) * 1000 / pace_ms)
+    paths: dict[str, list[str]] = {}
+
+    def take(target: Target) -> Figures:
+        if target.name not in paths:
+            paths[target.name] = target.conversations(streams, tokens, pace_ms)
+        plan = Plan(
+            paths[target.name],
+            streams,
+            body=question(tokens),
+            seconds=seconds,
+            # The streams begin over a second, so that they do not all tick at once.
+            open_per_second=max(streams, 1000),
+        )
+        measured = bench.generator.run(target.server, plan)
+        rate = measured.tokens / measured.seconds
+        return {
+            CPU: per_thousand(measured.server_seconds, measured.tokens),
+            RATE: rate,
+            DUE: rate * pace_ms / 1000 / streams,
+        }
+
+    comparison = Comparison(
+        f"paced, {streams:,} streams",
+        f"paced: {streams:,} streams of {1000 // pace_ms} tokens/s each",
+        take,
+        {CPU: "CPU per token"},
+        GOALS,
+    )
+    compare(bench, comparison, *names)
