@@ -69,11 +69,12 @@ def ratios(results: dict[str, list[Figures]], column: str, against: str) -> list
 def _report(bench: Bench, comparison: Comparison, results: dict[str, list[Figures]]) -> None:
     bench.report.raw[comparison.name] = results
     columns = list(results[CHAT][0])
+    compared = comparison.compared if len(results) > 1 else {}
     rows = []
     for name, rounds in results.items():
         cells = [spread([figures[column] for figures in rounds]) for column in columns]
-        rows.append([name, *cells, *(spread(ratios(results, column, name)) for column in comparison.compared)])
-    header = ["server", *columns, *(f"{CHAT} / it: {short}" for short in comparison.compared.values())]
+        rows.append([name, *cells, *("" if name == CHAT else spread(ratios(results, each, name)) for each in compared)])
+    header = ["server", *columns, *(f"{CHAT} / it: {short}" for short in compared.values())]
     bench.report.table(f"{comparison.title}; medians of {bench.rounds} rounds (least to greatest)", header, rows)
     for goal in comparison.goals:
         if goal.against in results:

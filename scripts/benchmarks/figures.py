@@ -30,8 +30,8 @@ def number(value: float) -> str:
     return f"{value:,.{digits}f}"
 
 
-def print_table(title: str, header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    """Print a Markdown table, aligned for the terminal. The first column is text, the others are figures."""
+def markdown(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """A Markdown table, aligned for the terminal. The first column is text, the others are figures."""
     widths = [max(len(row[column]) for row in [header, *rows]) for column in range(len(header))]
 
     def line(row: Sequence[str]) -> str:
@@ -39,4 +39,9 @@ def print_table(title: str, header: Sequence[str], rows: Sequence[Sequence[str]]
         return f"| {' | '.join(cells)} |"
 
     rule = ["-" * widths[0], *("-" * (width - 1) + ":" for width in widths[1:])]
-    print(f"\n{title}\n", line(header), line(rule), *map(line, rows), sep="\n", flush=True)
+    return "\n".join([line(header), line(rule), *map(line, rows)])
+
+
+def print_table(title: str, header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    """Print a table with its title."""
+    print(f"\n{title}\n\n{markdown(header, rows)}", flush=True)

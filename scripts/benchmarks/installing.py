@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -54,6 +55,19 @@ def express_peer() -> Path:
         (folder / "complete").touch()
     shutil.copy(source / "server.js", folder)
     return folder / "server.js"
+
+
+def nchan_module() -> str:
+    """The path of nchan's module for the installed nginx. Raises MissingError."""
+    if shutil.which("nginx") is None:
+        raise MissingError("there is no nginx")
+    about = subprocess.run(["nginx", "-V"], capture_output=True, text=True, check=False).stderr
+    configured = re.search(r"--modules-path=(\S+)", about)
+    folder = Path(configured[1]) if configured else Path("/usr/lib/nginx/modules")
+    module = folder / "ngx_nchan_module.so"
+    if not module.exists():
+        raise MissingError("the installed nginx has no nchan")
+    return str(module)
 
 
 def _folder(name: str, content: bytes) -> Path:

@@ -12,16 +12,17 @@
  *   --connections N    how many
  *   --open N           how many are opened in a second
  *   --tokens N         each answer has so many tokens; any other number is an error
- *   --stall N          the first N connections ask, and then never read their stream
- *   --receive N        bytes of receive buffer that the kernel gives to the connections that stall
+ *   --stall N          the first N connections ask, and then never read their stream. They have segments and a receive
+ *                      buffer as on a slow network, since the sockets of one machine would take megabytes
  *   --warm S           seconds from the moment when all streams have begun to the beginning of the measurement
  *   --seconds S        how long the measurement takes
  *   --fan              one answer for all: when all streams have begun it is started, and the measurement lasts until
- *                      all have its end. --start TARGET: by POST TARGET; otherwise the model stops holding it back
+ *                      all have its end. --start TARGET: by POST TARGET; otherwise the model stops holding it back.
+ *                      --publish: each event is a POST TARGET of its own, --tokens and `done`
  *   --server PID       a process whose CPU and memory are measured; may be given more than once
  *   --database FOLDER  so are, as the database, the processes whose current folder is this one
  *   --model FD         answer OpenAI's chat completions on this listening socket: --model-tokens N tokens,
- *                      one every --model-pace S seconds; 0: all at once
+ *                      one every --model-pace S seconds; 0: all at once. Without tokens it says nothing, and stays
  *
  * It never sleeps while it measures: in a virtual machine, a sleeping client would make each send of the server pay for
  * waking a core.
@@ -49,6 +50,8 @@
 #define MODEL_SENDS_AT_ONCE 64
 #define LONGEST_OPENING_NS 180000000000ull
 #define LONGEST_FAN_NS 60000000000ull
+#define STALLED_SEGMENT 1400
+#define STALLED_BUFFER 4096
 
 typedef uint64_t u64;
 
@@ -158,7 +161,7 @@ static void find_databases(const char *folder) {
 /* --- options and counts ------------------------------------------------------------------------------------------ */
 
 static struct sockaddr_in address;
-static int connection_count = 1, expected_tokens, stalled_count, receive_buffer, fan;
+static int connection_count = 1, expected_tokens, stalled_count, fan, publishing, published;
 static double open_rate = 5000, warm_seconds = 0.5, measured_seconds = 3;
 static const char *body, *start_target, *database_folder;
 static char **paths;
@@ -241,7 +244,8 @@ static void enqueue(struct answer *answer) {
 static void model_send_all(struct answer *answer) {
     char *data = malloc((size_t)model_tokens * 300 + 1024);
     int length = 0;
-    for (int number = 1; number <= model_tokens; number++) length += put_token(data + length, number % 2 ? "word" : " ");
+    for (int number = 1; number <= model_tokens; number++)
+        length += put_token(data + length, number % 2 ? "word" : " ");
     length += put_end(data + length);
     model_send(answer, data, length);
     free(data);
@@ -254,7 +258,7 @@ static void model_begin(struct answer *answer) {
     model_send(answer, head, sizeof head - 1);
     answer->left = model_tokens;
     answer->due_ns = now_ns();
-    enqueue(answer);
+    if (model_tokens) enqueue(answer);
 }
 
 /* Send the tokens that are due. */
@@ -357,6 +361,13 @@ static void begin(struct client *client) {
     begun++;
 }
 
+/* What the next POST of the starter says. */
+static const char *published_event(void) {
+    if (!publishing) return "{}";
+    if (published++ == expected_tokens) return "{\"type\":\"done\",\"messageId\":\"1\"}";
+    return published % 2 ? "{\"type\":\"token\",\"content\":\"word\"}" : "{\"type\":\"token\",\"content\":\" \"}";
+}
+
 static void send_request(struct client *client) {
     static char *request;
     static size_t room;
@@ -364,7 +375,7 @@ static void send_request(struct client *client) {
     int length, posting = client->starting || client->asking;
     client->head_length = client->line_length = client->received_length = client->token_count = client->done = 0;
     if (posting) {
-        const char *sent = client->starting ? "{}" : body;
+        const char *sent = client->starting ? published_event() : body;
         char target[512];
         if (client->starting) snprintf(target, sizeof target, "%s", start_target);
         else snprintf(target, sizeof target, "%s/messages", path_of(client));
@@ -406,8 +417,11 @@ static void open_client(struct client *client) {
     client->fd = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
     if (client->fd < 0) fail("socket: %s", strerror(errno));
     setsockopt(client->fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
-    if (client->index < stalled_count && receive_buffer && !client->starting)
-        setsockopt(client->fd, SOL_SOCKET, SO_RCVBUF, &receive_buffer, sizeof receive_buffer);
+    if (client->index < stalled_count) {
+        int segment = STALLED_SEGMENT, buffer = STALLED_BUFFER;
+        setsockopt(client->fd, IPPROTO_TCP, TCP_MAXSEG, &segment, sizeof segment);
+        setsockopt(client->fd, SOL_SOCKET, SO_RCVBUF, &buffer, sizeof buffer);
+    }
     client->state = CONNECTING;
     if (connect(client->fd, (struct sockaddr *)&address, sizeof address) && errno != EINPROGRESS)
         fail("connect: %s", strerror(errno));
@@ -431,12 +445,14 @@ static void token(struct client *client, const char *content, u64 now) {
 }
 
 static void line(struct client *client, const char *text, long length, u64 now) {
-    static const char token_start[] = "data: {\"type\":\"token\",\"content\":\"", done_start[] = "data: {\"type\":\"done\"";
+    static const char token_start[] = "data: {\"type\":\"token\",\"content\":\"";
+    static const char done_start[] = "data: {\"type\":\"done\"";
     if (length && text[length - 1] == '\r') length--;
     if (length >= (long)sizeof token_start && !memcmp(text, token_start, sizeof token_start - 1)) {
         token(client, text + sizeof token_start - 1, now);
     } else if (length > (long)sizeof done_start && !memcmp(text, done_start, sizeof done_start - 1)) {
         client->done = 1;
+        if (publishing) finished++; /* such a stream goes on */
     } else if (length && text[0] == ':') {
         if (measuring) comments++;
     } else if (length > 5 && !memcmp(text, "data:", 5)) {
@@ -482,6 +498,10 @@ static int hex_digit(char c) {
 /* Returns whether the response is complete. */
 static int in_body(struct client *client, const char *data, long length, u64 now) {
     const char *end = data + length;
+    if (!client->chunked && client->left < 0) {
+        payload(client, data, length, now);
+        return 0;
+    }
     if (!client->chunked) {
         long taken = length < client->left ? length : client->left;
         payload(client, data, taken, now);
@@ -522,7 +542,8 @@ static long in_head(struct client *client, const char *data, long length) {
     }
     char *declared = strcasestr(client->head, "\r\ncontent-length:");
     client->chunked = strcasestr(client->head, "\r\ntransfer-encoding: chunked") != NULL;
-    client->left = client->chunked || !declared ? 0 : atol(declared + 17);
+    /* Without a length, the body ends with the connection. */
+    client->left = client->chunked ? 0 : declared ? atol(declared + 17) : -1;
     client->chunk_state = CHUNK_SIZE;
     client->state = IN_BODY;
     return end + 4 - client->head - before;
@@ -531,7 +552,10 @@ static long in_head(struct client *client, const char *data, long length) {
 /* The response is complete. */
 static void complete(struct client *client, u64 now) {
     client->state = IDLE;
-    if (client->starting) return;
+    if (client->starting) {
+        if (publishing && published <= expected_tokens) send_request(client);
+        return;
+    }
     if (client->asking) {
         client->received[client->received_length] = 0;
         char *id = strstr(client->received, "\"id\":");
@@ -633,6 +657,7 @@ static void fan_out(void) {
     finished = 0;
     if (start_target) {
         starter.starting = 1;
+        starter.index = connection_count;
         open_client(&starter);
     }
     model_holds = 0;
@@ -665,8 +690,10 @@ static void set_paths(char *text) {
     if (!path_count) fail("there are no paths");
 }
 
-enum setting { PORT, CONNECTIONS, OPEN, TOKENS, STALL, RECEIVE, WARM, SECONDS, FAN, START, SERVER, DATABASE, PATHS, BODY,
-               MODEL_FD, MODEL_TOKENS, MODEL_PACE };
+enum setting {
+    PORT, CONNECTIONS, OPEN, TOKENS, STALL, WARM, SECONDS, FAN, START, PUBLISH, SERVER, DATABASE, PATHS, BODY,
+    MODEL_FD, MODEL_TOKENS, MODEL_PACE
+};
 
 static void set_option(enum setting setting, char *value) {
     switch (setting) {
@@ -675,11 +702,11 @@ static void set_option(enum setting setting, char *value) {
     case OPEN: open_rate = atof(value); break;
     case TOKENS: expected_tokens = atoi(value); break;
     case STALL: stalled_count = atoi(value); break;
-    case RECEIVE: receive_buffer = atoi(value); break;
     case WARM: warm_seconds = atof(value); break;
     case SECONDS: measured_seconds = atof(value); break;
     case FAN: fan = 1; break;
     case START: start_target = value; break;
+    case PUBLISH: publishing = 1; break;
     case SERVER: if (server_count < MAX_PIDS) servers[server_count++] = atoi(value); break;
     case DATABASE: database_folder = value; break;
     case PATHS: set_paths(contents(value)); break;
@@ -693,8 +720,8 @@ static void set_option(enum setting setting, char *value) {
 static void read_options(int count, char **values) {
     static const struct option known[] = {
         {"port", 1, 0, PORT}, {"connections", 1, 0, CONNECTIONS}, {"open", 1, 0, OPEN}, {"tokens", 1, 0, TOKENS},
-        {"stall", 1, 0, STALL}, {"receive", 1, 0, RECEIVE}, {"warm", 1, 0, WARM}, {"seconds", 1, 0, SECONDS},
-        {"fan", 0, 0, FAN}, {"start", 1, 0, START}, {"server", 1, 0, SERVER}, {"database", 1, 0, DATABASE},
+        {"stall", 1, 0, STALL}, {"warm", 1, 0, WARM}, {"seconds", 1, 0, SECONDS}, {"fan", 0, 0, FAN},
+        {"start", 1, 0, START}, {"publish", 0, 0, PUBLISH}, {"server", 1, 0, SERVER}, {"database", 1, 0, DATABASE},
         {"paths", 1, 0, PATHS}, {"body", 1, 0, BODY}, {"model", 1, 0, MODEL_FD},
         {"model-tokens", 1, 0, MODEL_TOKENS}, {"model-pace", 1, 0, MODEL_PACE}, {0, 0, 0, 0}};
     for (int option; (option = getopt_long(count, values, "", known, NULL)) != -1;) {
@@ -704,8 +731,8 @@ static void read_options(int count, char **values) {
 }
 
 static void print_times(const char *name, const struct times *times) {
-    printf(",\"%s_ms\":{\"p50\":%.4f,\"p99\":%.4f,\"max\":%.4f}", name, quantile_ms(times, 0.5), quantile_ms(times, 0.99),
-        (double)times->greatest / 1e6);
+    printf(",\"%s_ms\":{\"p50\":%.4f,\"p99\":%.4f,\"max\":%.4f}", name, quantile_ms(times, 0.5),
+        quantile_ms(times, 0.99), (double)times->greatest / 1e6);
 }
 
 int main(int count, char **values) {

@@ -28,7 +28,10 @@ class LoadError(RuntimeError):
 
 @dataclass(frozen=True, slots=True)
 class Model:
-    """What the generator's own model sends for each request: `tokens`, one every `pace_seconds`; 0: all at once."""
+    """What the generator's own model sends for each request: `tokens`, one every `pace_seconds`; 0: all at once.
+
+    Without tokens it says nothing, and does not end.
+    """
 
     tokens: int
     pace_seconds: float = 0
@@ -51,6 +54,7 @@ class Plan:
     stalled: int = 0
     fan_out: bool = False
     start: str | None = None
+    publish: bool = False
     model: Model | None = None
 
 
@@ -144,7 +148,6 @@ def _arguments(server: Server, plan: Plan, folder: Path) -> list[str]:
         "open": plan.open_per_second,
         "tokens": plan.tokens,
         "stall": plan.stalled,
-        "receive": 4096,
         "warm": plan.warm_seconds,
         "seconds": plan.seconds,
         "server": server.pid,
@@ -159,4 +162,5 @@ def _arguments(server: Server, plan: Plan, folder: Path) -> list[str]:
     if server.database_dir is not None:
         options["database"] = server.database_dir
     arguments = [argument for name, value in options.items() for argument in (f"--{name}", str(value))]
-    return [*arguments, "--fan"] if plan.fan_out else arguments
+    flags = {"--fan": plan.fan_out, "--publish": plan.publish}
+    return [*arguments, *(flag for flag, is_set in flags.items() if is_set)]

@@ -17,7 +17,7 @@ import psycopg
 from chatserver.storage.postgres.embedded import EmbeddedPostgres
 from scripts.benchmarks import client, servers
 from scripts.benchmarks.client import Connection
-from scripts.benchmarks.installing import MissingError, express_peer, python_peers
+from scripts.benchmarks.installing import MissingError, express_peer, nchan_module, python_peers
 from scripts.benchmarks.load import Generator, Model
 from scripts.benchmarks.machine import SERVER_CORE, on_core
 from scripts.benchmarks.servers import NotReadyError, Server
@@ -30,6 +30,7 @@ EXPRESS_PG = "Express with pg"
 SSE_STARLETTE = "sse-starlette"
 FASTAPI = "FastAPI with SQLAlchemy"
 RELAY = "relay with the openai SDK"
+NCHAN = "nginx with nchan"
 
 # The tables of the peers that store messages. As in chatserver, messages have an order, and each moves its conversation
 # to the front of the list.
@@ -44,11 +45,15 @@ MAKERS = 16
 
 
 class FanOut(NamedTuple):
-    """One answer for many readers: the path of its stream, what starts it, or the model that it comes from."""
+    """One answer for many readers: the path of its stream, what starts it, or the model that it comes from.
+
+    `publish`: each event is posted by itself.
+    """
 
     path: str
-    start: str | None
-    model: Model | None
+    start: str | None = None
+    model: Model | None = None
+    publish: bool = False
 
 
 class Target:
@@ -67,6 +72,10 @@ class Target:
 
     def fan_out(self, tokens: int, pace_ms: float) -> FanOut:
         """One answer that waits for its start."""
+        raise NotImplementedError
+
+    def idle(self, ping_seconds: float) -> FanOut:
+        """An answer in which nothing happens but pings; chatserver's come as its settings say."""
         raise NotImplementedError
 
 
@@ -95,7 +104,10 @@ class Chat(Target):
             connection.close()
             return stream
 
-        return FanOut(asyncio.run(ask()), None, Model(tokens, pace_ms / 1000))
+        return FanOut(asyncio.run(ask()), model=Model(tokens, pace_ms / 1000))
+
+    def idle(self, ping_seconds: float) -> FanOut:  # noqa: ARG002 - a setting
+        return self.fan_out(0, 0)
 
     def _make(self, count: int, provider: str | None) -> list[str]:
         return [f"/api/conversations/{each}" for each in asyncio.run(self._make_all(count, provider))]
@@ -138,13 +150,26 @@ class Peer(Target):
         return ["/api/conversations/relay"]
 
     def fan_out(self, tokens: int, pace_ms: float) -> FanOut:
-        return FanOut("/api/conversations/live/stream", f"/publish/{tokens}-{pace_ms:.0f}", None)
+        return FanOut("/api/conversations/live/stream", start=f"/publish/{tokens}-{pace_ms:.0f}")
+
+    def idle(self, ping_seconds: float) -> FanOut:
+        return FanOut(f"/api/conversations/idle-{ping_seconds * 1000:.0f}/stream")
 
     async def _create(self, ids: Sequence[str]) -> None:
         connection = await Connection.open(self.server.port)
         for each in ids:
             await connection.post("/api/conversations", {"id": each})
         connection.close()
+
+
+class Nchan(Peer):
+    """nginx with nchan, which only hands on what is posted: one POST for each event."""
+
+    def __init__(self, server: Server) -> None:
+        super().__init__(NCHAN, server)
+
+    def fan_out(self, tokens: int, pace_ms: float) -> FanOut:  # noqa: ARG002 - as fast as can be
+        return FanOut("/live/stream", start="/live/publish", publish=True)
 
 
 def question(tokens: int) -> bytes:
@@ -200,6 +225,9 @@ class Targets:
         folder.mkdir()
         if name == CHAT:
             return Chat(stack.enter_context(self._chat(folder, settings)))
+        if name == NCHAN:
+            command = [sys.executable, "-m", _module("nchan"), nchan_module(), str(folder)]
+            return Nchan(stack.enter_context(servers.start("nchan", command, folder)))
         if name in (EXPRESS, EXPRESS_PG):
             command = ["node", str(express_peer()), self._database_url()]
         elif name in (BARE, TORNADO):
