@@ -26,8 +26,8 @@ def measure(bench: Bench) -> None:
     bench.report.raw["slow"] = results
     seconds = bench.seconds(SECONDS)
     bench.report.table(
-        f"slow: {stalled:,} readers that take nothing of answers of {TOKENS:,} tokens, all there at once, and one that reads "
-        f"{1000 // PACE_MS} tokens/s; {seconds:.0f} s",
+        f"slow: {stalled:,} readers that take nothing of answers of {TOKENS:,} tokens that are there at once, and "
+        f"one that reads {1000 // PACE_MS} tokens/s; {seconds:.0f} s",
         ["server", MEMORY, CPU, GAP_P99, GAP_MAX],
         [[name, *map(number, figures.values())] for name, figures in results.items()],
     )
