@@ -29,6 +29,10 @@ def _lacks_npm() -> str | None:
     return None if (NODE_FOLDER / "node_modules").is_dir() else "npm ci was not run in tests/node"
 
 
+def _lacks_compiler() -> str | None:
+    return None if shutil.which("cc") else "cc not found"
+
+
 def _lacks_root() -> str | None:
     return None if os.geteuid() == 0 else "not run by root"
 
@@ -42,6 +46,7 @@ def _lacks_local_model() -> str | None:
 GROUPS: dict[str, Callable[[], str | None]] = {
     "browser": _lacks_browser,
     "npm": _lacks_npm,
+    "compiler": _lacks_compiler,
     "root": _lacks_root,
     "local_model": _lacks_local_model,
 }

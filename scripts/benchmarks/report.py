@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from statistics import median
@@ -28,9 +29,13 @@ class Goal:
 
     def verdict(self, value: float) -> str:
         """Whether the value reaches the goal, or by how much it does not."""
+        if math.isnan(value):
+            return "not measured"
         if value <= self.limit if self.at_most else value >= self.limit:
             return "reached"
-        factor = value / self.limit if self.at_most else self.limit / value if value else float("inf")
+        if not value:
+            return "missed"
+        factor = value / self.limit if self.at_most else self.limit / value
         return f"missed by {factor - 1:.0%}" if factor < 2 else f"missed by a factor of {number(factor)}"
 
 
