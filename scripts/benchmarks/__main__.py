@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from pathlib import Path
 
 from scripts.benchmarks import (
@@ -12,6 +13,7 @@ from scripts.benchmarks import (
     latency,
     leave,
     machine,
+    memory,
     paced,
     page,
     publish,
@@ -22,7 +24,7 @@ from scripts.benchmarks import (
     turns,
 )
 from scripts.benchmarks.bench import Bench
-from scripts.benchmarks.load import NoLoadError
+from scripts.benchmarks.load import LoadError, NoLoadError
 
 FIGURES = {
     "start": start,
@@ -34,6 +36,7 @@ FIGURES = {
     "fan-out": fan_out,
     "turns": turns,
     "idle": idle,
+    "memory": memory,
     "slow": slow,
     "replay": replay,
     "page": page,
@@ -57,16 +60,21 @@ def main() -> None:
     description = machine.description()
     print(description, flush=True)
     with Bench(options.rounds, quick=options.quick) as bench:
+        failed = False
         for name in options.figures or FIGURES:
             try:
                 FIGURES[name].measure(bench)
             except NoLoadError as error:
                 print(f"\n{name} is left out: {error}", flush=True)
+            except LoadError as error:
+                print(f"\n{name} failed: {error}", flush=True)
+                failed = True
     bench.report.print_goals()
     if options.json:
         publish.write_json(bench.report, description, options.rounds, options.json)
     if options.plot:
         publish.write_page(bench.report, description)
+    sys.exit(failed)
 
 
 main()

@@ -8,7 +8,7 @@ from scripts.benchmarks.comparison import Comparison, Figures, RatioGoal, compar
 from scripts.benchmarks.figures import spread
 from scripts.benchmarks.load import Plan
 from scripts.benchmarks.report import FLAT, Goal
-from scripts.benchmarks.targets import BARE, CHAT, EXPRESS, SSE_STARLETTE, TORNADO, Target, question
+from scripts.benchmarks.targets import BARE, CHAT, EXPRESS, SSE_STARLETTE, Target, question
 
 CONNECTIONS, TOKENS = 32, 1_000
 LONG_CONNECTIONS, LONG_TOKENS = 8, 20_000
@@ -20,7 +20,7 @@ def measure(bench: Bench) -> None:
 
     def take(target: Target) -> Figures:
         paths = target.conversations(CONNECTIONS, TOKENS, 0)
-        plan = Plan(paths, CONNECTIONS, question(TOKENS), tokens=TOKENS, seconds=bench.seconds(1.5))
+        plan = Plan(paths, CONNECTIONS, question(TOKENS), tokens=TOKENS, seconds=bench.seconds(1))
         measured = bench.generator.run(target.server, plan)
         return {
             RATE: measured.tokens / measured.seconds,
@@ -36,7 +36,7 @@ def measure(bench: Bench) -> None:
         (RatioGoal(RATE, EXPRESS, 1.5, at_most=False), RatioGoal(RATE, SSE_STARLETTE, 8, at_most=False)),
         more_is_better=True,
     )
-    compare(bench, comparison, CHAT, BARE, EXPRESS, SSE_STARLETTE, TORNADO)
+    compare(bench, comparison, CHAT, BARE, EXPRESS, SSE_STARLETTE)
     _measure_length(bench)
 
 
@@ -48,7 +48,7 @@ def _measure_length(bench: Bench) -> None:
         for tokens, rounds in costs.items():
             machine.settle([chat.server.pid])
             paths = chat.conversations(LONG_CONNECTIONS, tokens, 0)
-            plan = Plan(paths, LONG_CONNECTIONS, question(tokens), tokens=tokens, seconds=bench.seconds(1.5))
+            plan = Plan(paths, LONG_CONNECTIONS, question(tokens), tokens=tokens, seconds=bench.seconds(1))
             measured = bench.generator.run(chat.server, plan)
             rounds.append(per_thousand(measured.server_seconds, measured.tokens))
     bench.report.raw["burst, length of the answer"] = costs

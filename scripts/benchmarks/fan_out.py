@@ -6,11 +6,11 @@ from scripts.benchmarks.bench import Bench
 from scripts.benchmarks.comparison import Comparison, Figures, RatioGoal, compare, per_thousand
 from scripts.benchmarks.load import Plan
 from scripts.benchmarks.report import FLAT, Goal
-from scripts.benchmarks.targets import BARE, CHAT, EXPRESS, NCHAN, SSE_STARLETTE, Target
+from scripts.benchmarks.targets import BARE, CHAT, EXPRESS, NCHAN, Target
 
 READERS, TOKENS = 500, 200
 MANY_READERS, MANY_TOKENS = 5_000, 40
-PACE_MS, PACED_TOKENS = 50, 40
+PACE_MS, PACED_TOKENS = 50, 30
 RATE, CPU, BUSY = "deliveries/s", "CPU ms per 1,000 deliveries", "load busy"
 
 
@@ -23,7 +23,7 @@ def measure(bench: Bench) -> None:
         {CPU: "CPU per delivery"},
         (RatioGoal(CPU, EXPRESS, 0.5),),
     )
-    compare(bench, paced, CHAT, BARE, EXPRESS, SSE_STARLETTE)
+    compare(bench, paced, CHAT, BARE, EXPRESS)
     fast = Comparison(
         "fan-out, 500 readers, as fast as can be",
         f"fan-out: one answer of {TOKENS} tokens, all there at once, to {READERS} readers",
@@ -32,7 +32,7 @@ def measure(bench: Bench) -> None:
         (RatioGoal(RATE, EXPRESS, 4, at_most=False), RatioGoal(RATE, NCHAN, 3, at_most=False)),
         more_is_better=True,
     )
-    results = compare(bench, fast, CHAT, BARE, EXPRESS, SSE_STARLETTE, NCHAN)
+    results = compare(bench, fast, CHAT, BARE, EXPRESS, NCHAN)
     readers = bench.few(MANY_READERS)
     many = Comparison(
         f"fan-out, {readers:,} readers",
@@ -41,7 +41,7 @@ def measure(bench: Bench) -> None:
         {RATE: "deliveries/s", CPU: "CPU per delivery"},
         more_is_better=True,
     )
-    more_results = compare(bench, many, CHAT, EXPRESS)
+    more_results = compare(bench, many, CHAT)
     grown = [more[CPU] / few[CPU] for more, few in zip(more_results[CHAT], results[CHAT], strict=True)]
     bench.report.goal(Goal(f"fan-out: CPU per delivery, {readers:,} readers / {READERS}", FLAT), grown)
 

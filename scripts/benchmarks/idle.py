@@ -7,7 +7,7 @@ from scripts.benchmarks.comparison import Figures, per_thousand
 from scripts.benchmarks.figures import number
 from scripts.benchmarks.load import Plan
 from scripts.benchmarks.report import Bars, Goal
-from scripts.benchmarks.targets import BARE, CHAT, EXPRESS, SSE_STARLETTE, Target
+from scripts.benchmarks.targets import BARE, CHAT, EXPRESS, Target
 
 STREAMS = 10_000
 PING_SECONDS = 4.0
@@ -18,7 +18,7 @@ def measure(bench: Bench) -> None:
     """Open the streams on a server that was just started, once: memory hardly differs between rounds."""
     streams = bench.few(STREAMS)
     results: dict[str, Figures] = {}
-    for name in (CHAT, BARE, EXPRESS, SSE_STARLETTE):
+    for name in (CHAT, BARE, EXPRESS):
         with bench.targets.fresh(name, ping_seconds=PING_SECONDS) as target:
             if target is not None:
                 results[name] = _take(bench, target, streams)
@@ -36,7 +36,7 @@ def measure(bench: Bench) -> None:
 def _take(bench: Bench, target: Target, streams: int) -> Figures:
     answer = target.idle(PING_SECONDS)
     # So long that each stream has one ping.
-    plan = Plan([answer.path], streams, seconds=PING_SECONDS, warm_seconds=PING_SECONDS, model=answer.model)
+    plan = Plan([answer.path], streams, seconds=PING_SECONDS, model=answer.model)
     measured = bench.generator.run(target.server, plan)
     return {
         MEMORY: (measured.begin_kib - measured.before_kib) / streams,

@@ -54,13 +54,13 @@ def measure(bench: Bench) -> None:
 def _first_token(bench: Bench, chat: Target, streams: int) -> Quantiles:
     machine.settle([chat.server.pid])
     paths = chat.conversations(streams, TOKENS, PACE_MS)
-    plan = Plan(paths, streams, question(TOKENS), tokens=TOKENS, seconds=bench.seconds(2))
+    plan = Plan(paths, streams, question(TOKENS), tokens=TOKENS, seconds=bench.seconds(1))
     return bench.generator.run(chat.server, plan).first_token_ms
 
 
 def _delay(bench: Bench, chat: Target, streams: int, pace_ms: int) -> Quantiles:
     machine.settle([chat.server.pid])
-    seconds = bench.seconds(2)
+    seconds = bench.seconds(1)
     plan = Plan(
         chat.relayed(streams),
         streams,

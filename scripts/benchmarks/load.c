@@ -16,13 +16,14 @@
  *                      buffer as on a slow network, since the sockets of one machine would take megabytes
  *   --warm S           seconds from the moment when all streams have begun to the beginning of the measurement
  *   --seconds S        how long the measurement takes
+ *   --until N          the measurement lasts until so many tokens have come since the start of the program
  *   --fan              one answer for all: when all streams have begun it is started, and the measurement lasts until
  *                      all have its end. --start TARGET: by POST TARGET; otherwise the model stops holding it back.
  *                      --publish: each event is a POST TARGET of its own, --tokens and `done`
  *   --server PID       a process whose CPU and memory are measured; may be given more than once
  *   --database FOLDER  so are, as the database, the processes whose current folder is this one
  *   --model FD         answer OpenAI's chat completions on this listening socket: --model-tokens N tokens,
- *                      one every --model-pace S seconds; 0: all at once. Without tokens it says nothing, and stays
+ *                      one every --model-pace S seconds; 0: as fast as they are taken. --model-stays: it does not end
  *
  * It never sleeps while it measures: in a virtual machine, a sleeping client would make each send of the server pay for
  * waking a core.
@@ -48,8 +49,10 @@
 #define MAX_EVENTS 256
 #define OPENING_AT_ONCE 256
 #define MODEL_SENDS_AT_ONCE 64
+#define MODEL_TOKENS_AT_ONCE 32
+#define MODEL_RETRY_NS 1000000ull
 #define LONGEST_OPENING_NS 180000000000ull
-#define LONGEST_FAN_NS 60000000000ull
+#define LONGEST_WAIT_NS 180000000000ull
 #define STALLED_SEGMENT 1400
 #define STALLED_BUFFER 4096
 
@@ -168,7 +171,7 @@ static char **paths;
 static int path_count;
 
 static int poller, measuring;
-static u64 begun, failures, turns, tokens, comments, finished, last_token_ns;
+static u64 begun, failures, turns, tokens, all_tokens, awaited_tokens, comments, finished, last_token_ns;
 static struct times first_token, gap, delay, post;
 
 static void count_failure(const char *format, ...) {
@@ -192,16 +195,16 @@ enum kind { CLIENT, LISTENER, MODEL };
 
 struct answer {
     enum kind kind;
-    int fd, head_length, left, queued, complete;
+    int fd, head_length, complete, left, ended, queued, pending_length, pending_sent;
     long body_left;
     u64 due_ns;
-    char head[8192];
+    char head[8192], pending[16384];
 };
 
 #define QUEUE (1 << 16)
 
 static struct { enum kind kind; int fd; } listener = {LISTENER, -1};
-static int model_tokens = 1, model_holds;
+static int model_tokens = 1, model_holds, model_stays;
 static u64 model_pace_ns;
 /* All answers have the same pace, so the one whose token was sent last is due last. */
 static struct answer *queue[QUEUE];
@@ -229,10 +232,17 @@ static int put_end(char *to) {
     return length + sprintf(to + length, "0\r\n\r\n");
 }
 
-static void model_send(struct answer *answer, const char *data, int length) {
-    if (send(answer->fd, data, (size_t)length, MSG_NOSIGNAL | MSG_DONTWAIT) == length) return;
-    if (errno == EPIPE || errno == ECONNRESET) return; /* the reader left; the socket will say so */
-    count_failure("the server does not take what the model sends");
+/* Send what is pending. Returns whether nothing is left. */
+static int model_send(struct answer *answer) {
+    while (answer->pending_sent < answer->pending_length) {
+        ssize_t taken = send(answer->fd, answer->pending + answer->pending_sent,
+            (size_t)(answer->pending_length - answer->pending_sent), MSG_NOSIGNAL | MSG_DONTWAIT);
+        if (taken < 0 && errno == EAGAIN) return 0;
+        if (taken < 0) break; /* the reader left; the socket will say so */
+        answer->pending_sent += (int)taken;
+    }
+    answer->pending_length = answer->pending_sent = 0;
+    return 1;
 }
 
 static void enqueue(struct answer *answer) {
@@ -241,24 +251,32 @@ static void enqueue(struct answer *answer) {
     queue[queue_tail++ % QUEUE] = answer;
 }
 
-static void model_send_all(struct answer *answer) {
-    char *data = malloc((size_t)model_tokens * 300 + 1024);
-    int length = 0;
-    for (int number = 1; number <= model_tokens; number++)
-        length += put_token(data + length, number % 2 ? "word" : " ");
-    length += put_end(data + length);
-    model_send(answer, data, length);
-    free(data);
-    answer->left = 0;
+static void model_begin(struct answer *answer) {
+    answer->pending_length = sprintf(answer->pending,
+        "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n");
+    model_send(answer);
+    answer->left = model_tokens;
+    answer->ended = 0;
+    answer->due_ns = now_ns();
+    enqueue(answer);
 }
 
-static void model_begin(struct answer *answer) {
-    static const char head[] =
-        "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n";
-    model_send(answer, head, sizeof head - 1);
-    answer->left = model_tokens;
-    answer->due_ns = now_ns();
-    if (model_tokens) enqueue(answer);
+/* Put what is to be sent next into `pending`. */
+static void model_put_next(struct answer *answer, u64 now) {
+    char content[32];
+    int count = model_pace_ns ? 1 : MODEL_TOKENS_AT_ONCE;
+    if (!answer->left) {
+        answer->pending_length = put_end(answer->pending);
+        answer->ended = 1;
+        return;
+    }
+    for (; count && answer->left; count--, answer->left--) {
+        if (model_pace_ns) snprintf(content, sizeof content, "%llu ", (unsigned long long)now_ns());
+        else strcpy(content, (model_tokens - answer->left) % 2 ? " " : "word");
+        answer->pending_length += put_token(answer->pending + answer->pending_length, content);
+    }
+    /* What a slow server did not take in time is not sent faster later. */
+    answer->due_ns = (answer->due_ns + model_pace_ns < now ? now : answer->due_ns) + model_pace_ns;
 }
 
 /* Send the tokens that are due. */
@@ -266,23 +284,19 @@ static void model_run(void) {
     u64 now = now_ns();
     for (int sent = 0; !model_holds && queue_head != queue_tail && sent < MODEL_SENDS_AT_ONCE; sent++) {
         struct answer *answer = queue[queue_head % QUEUE];
-        char chunk[1024], content[32];
         if (answer->fd >= 0 && answer->due_ns > now) return;
         queue_head++;
         answer->queued = 0;
         if (answer->fd < 0) {
             free(answer);
-        } else if (!model_pace_ns) {
-            model_send_all(answer);
-        } else if (answer->left) {
-            snprintf(content, sizeof content, "%llu ", (unsigned long long)now_ns());
-            model_send(answer, chunk, put_token(chunk, content));
-            answer->left--;
-            answer->due_ns += model_pace_ns;
-            enqueue(answer);
-        } else {
-            model_send(answer, chunk, put_end(chunk));
+            continue;
         }
+        if (model_send(answer) && !answer->ended && (answer->left || !model_stays)) {
+            model_put_next(answer, now);
+            model_send(answer);
+        }
+        if (answer->pending_length) answer->due_ns = now + MODEL_RETRY_NS;
+        if (answer->pending_length || (!answer->ended && (answer->left || !model_stays))) enqueue(answer);
     }
 }
 
@@ -430,6 +444,7 @@ static void open_client(struct client *client) {
 
 static void token(struct client *client, const char *content, u64 now) {
     last_token_ns = now;
+    all_tokens++;
     if (measuring) {
         tokens++;
         if (client->token_count) add_time(&gap, now - client->last_ns);
@@ -640,6 +655,12 @@ static void turn_for(double seconds) {
     while (now_ns() < end) turn();
 }
 
+static void turn_until_tokens(void) {
+    u64 end = now_ns() + LONGEST_WAIT_NS;
+    while (all_tokens < awaited_tokens && now_ns() < end) turn();
+    if (all_tokens < awaited_tokens) fail("only %llu tokens have come", (unsigned long long)all_tokens);
+}
+
 static void open_all(void) {
     u64 start = now_ns();
     for (u64 opened = 0, now = start; begun < (u64)connection_count; now = now_ns()) {
@@ -653,7 +674,7 @@ static void open_all(void) {
 }
 
 static void fan_out(void) {
-    u64 end = now_ns() + LONGEST_FAN_NS;
+    u64 end = now_ns() + LONGEST_WAIT_NS;
     finished = 0;
     if (start_target) {
         starter.starting = 1;
@@ -691,8 +712,8 @@ static void set_paths(char *text) {
 }
 
 enum setting {
-    PORT, CONNECTIONS, OPEN, TOKENS, STALL, WARM, SECONDS, FAN, START, PUBLISH, SERVER, DATABASE, PATHS, BODY,
-    MODEL_FD, MODEL_TOKENS, MODEL_PACE
+    PORT, CONNECTIONS, OPEN, TOKENS, STALL, WARM, SECONDS, UNTIL, FAN, START, PUBLISH, SERVER, DATABASE, PATHS, BODY,
+    MODEL_FD, MODEL_TOKENS, MODEL_PACE, MODEL_STAYS
 };
 
 static void set_option(enum setting setting, char *value) {
@@ -704,6 +725,7 @@ static void set_option(enum setting setting, char *value) {
     case STALL: stalled_count = atoi(value); break;
     case WARM: warm_seconds = atof(value); break;
     case SECONDS: measured_seconds = atof(value); break;
+    case UNTIL: awaited_tokens = strtoull(value, NULL, 10); break;
     case FAN: fan = 1; break;
     case START: start_target = value; break;
     case PUBLISH: publishing = 1; break;
@@ -714,16 +736,18 @@ static void set_option(enum setting setting, char *value) {
     case MODEL_FD: listener.fd = atoi(value); break;
     case MODEL_TOKENS: model_tokens = atoi(value); break;
     case MODEL_PACE: model_pace_ns = (u64)(atof(value) * 1e9); break;
+    case MODEL_STAYS: model_stays = 1; break;
     }
 }
 
 static void read_options(int count, char **values) {
     static const struct option known[] = {
         {"port", 1, 0, PORT}, {"connections", 1, 0, CONNECTIONS}, {"open", 1, 0, OPEN}, {"tokens", 1, 0, TOKENS},
-        {"stall", 1, 0, STALL}, {"warm", 1, 0, WARM}, {"seconds", 1, 0, SECONDS}, {"fan", 0, 0, FAN},
-        {"start", 1, 0, START}, {"publish", 0, 0, PUBLISH}, {"server", 1, 0, SERVER}, {"database", 1, 0, DATABASE},
-        {"paths", 1, 0, PATHS}, {"body", 1, 0, BODY}, {"model", 1, 0, MODEL_FD},
-        {"model-tokens", 1, 0, MODEL_TOKENS}, {"model-pace", 1, 0, MODEL_PACE}, {0, 0, 0, 0}};
+        {"stall", 1, 0, STALL}, {"warm", 1, 0, WARM}, {"seconds", 1, 0, SECONDS}, {"until", 1, 0, UNTIL},
+        {"fan", 0, 0, FAN}, {"start", 1, 0, START}, {"publish", 0, 0, PUBLISH}, {"server", 1, 0, SERVER},
+        {"database", 1, 0, DATABASE}, {"paths", 1, 0, PATHS}, {"body", 1, 0, BODY}, {"model", 1, 0, MODEL_FD},
+        {"model-tokens", 1, 0, MODEL_TOKENS}, {"model-pace", 1, 0, MODEL_PACE}, {"model-stays", 0, 0, MODEL_STAYS},
+        {0, 0, 0, 0}};
     for (int option; (option = getopt_long(count, values, "", known, NULL)) != -1;) {
         if (option == '?') exit(2);
         set_option((enum setting)option, optarg);
@@ -762,6 +786,7 @@ int main(int count, char **values) {
     measuring = 1;
     idle_ns = 0;
     if (fan) fan_out();
+    else if (awaited_tokens) turn_until_tokens();
     else turn_for(measured_seconds);
     measuring = 0;
     double seconds = (double)(now_ns() - start) / 1e9, idle = (double)idle_ns / 1e9;

@@ -28,13 +28,14 @@ class LoadError(RuntimeError):
 
 @dataclass(frozen=True, slots=True)
 class Model:
-    """What the generator's own model sends for each request: `tokens`, one every `pace_seconds`; 0: all at once.
+    """What the generator's own model sends for each request.
 
-    Without tokens it says nothing, and does not end.
+    `tokens`, one every `pace_seconds`; 0: as fast as they are taken. `stays`: it does not end after them.
     """
 
     tokens: int
     pace_seconds: float = 0
+    stays: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,12 +50,13 @@ class Plan:
     body: bytes | None = None
     tokens: int = 0
     seconds: float = 2.0
-    warm_seconds: float = 0.5
+    warm_seconds: float = 0.3
     open_per_second: float = 5_000
     stalled: int = 0
     fan_out: bool = False
     start: str | None = None
     publish: bool = False
+    until_tokens: int = 0
     model: Model | None = None
 
 
@@ -128,6 +130,7 @@ class Generator:
             if plan.model is not None:
                 command += ["--model", str(self._listener.fileno()), "--model-tokens", str(plan.model.tokens)]
                 command += ["--model-pace", str(plan.model.pace_seconds)]
+                command += ["--model-stays"] if plan.model.stays else []
             with on_core(LOAD_CORE):
                 done = subprocess.run(
                     command, pass_fds=[self._listener.fileno()], capture_output=True, text=True, check=False
@@ -150,6 +153,7 @@ def _arguments(server: Server, plan: Plan, folder: Path) -> list[str]:
         "stall": plan.stalled,
         "warm": plan.warm_seconds,
         "seconds": plan.seconds,
+        "until": plan.until_tokens,
         "server": server.pid,
         "paths": paths,
     }

@@ -14,7 +14,7 @@ CPU, RATE, P50, P99 = "CPU ms per 1,000 tokens", "tokens/s", "model to client p5
 
 def measure(bench: Bench) -> None:
     """Measure streams whose tokens come from the load's model, each at the pace of a fast model."""
-    seconds = bench.seconds(2)
+    seconds = bench.seconds(1.2)
     tokens = int((seconds + 30) * 1000 / PACE_MS)
 
     def take(target: Target) -> Figures:

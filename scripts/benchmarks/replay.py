@@ -22,7 +22,7 @@ def measure(bench: Bench) -> None:
     def take(target: Target) -> Figures:
         if not paths:
             paths.extend(asyncio.run(_answered(target)))
-        measured = bench.generator.run(target.server, Plan(paths, CONNECTIONS, seconds=bench.seconds(1.5)))
+        measured = bench.generator.run(target.server, Plan(paths, CONNECTIONS, seconds=bench.seconds(1)))
         return {
             RATE: measured.turns / measured.seconds,
             CPU: measured.server_seconds * 1e3 / measured.turns,

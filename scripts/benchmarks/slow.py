@@ -7,11 +7,11 @@ from scripts.benchmarks.comparison import Figures
 from scripts.benchmarks.figures import number
 from scripts.benchmarks.load import Plan
 from scripts.benchmarks.report import Bars
-from scripts.benchmarks.targets import CHAT, EXPRESS, SSE_STARLETTE, Target, question
+from scripts.benchmarks.targets import CHAT, EXPRESS, Target, question
 
 # An answer is three times as large as what a socket takes that nobody reads from.
 STALLED, TOKENS, PACE_MS = 1_000, 2_000, 20
-SECONDS = 6.0
+SECONDS = 4.0
 MEMORY, CPU, GAP_P99, GAP_MAX = "MiB more", "CPU s", "fast reader's gaps, p99 ms", "max ms"
 
 
@@ -19,7 +19,7 @@ def measure(bench: Bench) -> None:
     """Let readers ask for a long answer and take nothing, on a server that was just started, once."""
     stalled = bench.few(STALLED)
     results: dict[str, Figures] = {}
-    for name in (CHAT, EXPRESS, SSE_STARLETTE):
+    for name in (CHAT, EXPRESS):
         with bench.targets.fresh(name) as target:
             if target is not None:
                 results[name] = _take(bench, target, stalled)

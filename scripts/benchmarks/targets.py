@@ -107,7 +107,7 @@ class Chat(Target):
         return FanOut(asyncio.run(ask()), model=Model(tokens, pace_ms / 1000))
 
     def idle(self, ping_seconds: float) -> FanOut:  # noqa: ARG002 - a setting
-        return self.fan_out(0, 0)
+        return self.fan_out(0, 0)._replace(model=Model(0, stays=True))
 
     def _make(self, count: int, provider: str | None) -> list[str]:
         return [f"/api/conversations/{each}" for each in asyncio.run(self._make_all(count, provider))]

@@ -17,7 +17,7 @@ def measure(bench: Bench) -> None:
 
     def take(target: Target) -> Figures:
         paths = target.conversations(CONNECTIONS, TOKENS, 0)
-        plan = Plan(paths, CONNECTIONS, question(TOKENS), tokens=TOKENS, seconds=bench.seconds(2))
+        plan = Plan(paths, CONNECTIONS, question(TOKENS), tokens=TOKENS, seconds=bench.seconds(1.2))
         measured = bench.generator.run(target.server, plan)
         return {
             RATE: measured.turns / measured.seconds,
