@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import itertools
 import json
+import os
 import sys
 import tempfile
 from collections.abc import Iterator, Sequence
@@ -241,7 +242,9 @@ class Targets:
             command = [str(python_peers()), "-m", _module(module), *arguments]
         stores = name in (EXPRESS_PG, FASTAPI)
         data_dir = self._database[1] if stores and self._database else None
-        server = stack.enter_context(servers.start(name.replace(" ", "-"), command, folder, data_dir=data_dir))
+        environment = {**os.environ, "NODE_ENV": "production"}
+        starting = servers.start(name.replace(" ", "-"), command, folder, environment=environment, data_dir=data_dir)
+        server = stack.enter_context(starting)
         return Peer(name, server, stores=stores)
 
     def _chat(self, folder: Path, settings: dict[str, object]) -> contextlib.AbstractContextManager[Server]:
