@@ -279,12 +279,13 @@ static void model_put_next(struct answer *answer, u64 now) {
     answer->due_ns = (answer->due_ns + model_pace_ns < now ? now : answer->due_ns) + model_pace_ns;
 }
 
-/* Send the tokens that are due. */
-static void model_run(void) {
+/* Send the tokens that are due. Returns whether there were any. */
+static int model_run(void) {
     u64 now = now_ns();
-    for (int sent = 0; !model_holds && queue_head != queue_tail && sent < MODEL_SENDS_AT_ONCE; sent++) {
+    int sent = 0;
+    for (; !model_holds && queue_head != queue_tail && sent < MODEL_SENDS_AT_ONCE; sent++) {
         struct answer *answer = queue[queue_head % QUEUE];
-        if (answer->fd >= 0 && answer->due_ns > now) return;
+        if (answer->fd >= 0 && answer->due_ns > now) break;
         queue_head++;
         answer->queued = 0;
         if (answer->fd < 0) {
@@ -298,6 +299,7 @@ static void model_run(void) {
         if (answer->pending_length) answer->due_ns = now + MODEL_RETRY_NS;
         if (answer->pending_length || (!answer->ended && (answer->left || !model_stays))) enqueue(answer);
     }
+    return sent;
 }
 
 static void model_accept(void) {
@@ -619,7 +621,7 @@ static void read_client(struct client *client) {
 
 static u64 idle_ns;
 
-/* Do what is to be done now. */
+/* Do all that is to be done now. */
 static void turn(void) {
     static struct epoll_event events[MAX_EVENTS];
     u64 before = now_ns();
@@ -646,8 +648,8 @@ static void turn(void) {
             read_client(client);
         }
     }
-    if (queue_head != queue_tail) model_run();
-    if (!count) idle_ns += now_ns() - before;
+    int sent = queue_head != queue_tail && model_run();
+    if (!count && !sent) idle_ns += now_ns() - before;
 }
 
 static void turn_for(double seconds) {
