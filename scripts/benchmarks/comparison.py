@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from statistics import median
@@ -63,7 +64,7 @@ def compare(bench: Bench, comparison: Comparison, *names: str) -> dict[str, list
 def ratios(results: dict[str, list[Figures]], column: str, against: str) -> list[float]:
     """chatserver's figure divided by the other server's, in each round."""
     pairs = zip(results[CHAT], results[against], strict=True)
-    return [ours[column] / theirs[column] for ours, theirs in pairs if theirs[column]]
+    return [ours[column] / theirs[column] if theirs[column] else math.nan for ours, theirs in pairs]
 
 
 def _report(bench: Bench, comparison: Comparison, results: dict[str, list[Figures]]) -> None:
@@ -88,5 +89,10 @@ def _report(bench: Bench, comparison: Comparison, results: dict[str, list[Figure
 
 
 def per_thousand(seconds: float, count: int) -> float:
-    """Milliseconds for each 1,000 of `count`."""
-    return seconds * 1e6 / count if count else float("nan")
+    """Milliseconds for each 1,000 of `count`; NaN if there were none."""
+    return seconds * 1e6 / count if count else math.nan
+
+
+def per_one(seconds: float, count: int) -> float:
+    """Milliseconds for each of `count`; NaN if there were none."""
+    return per_thousand(seconds, count) / 1000

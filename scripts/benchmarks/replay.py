@@ -7,7 +7,7 @@ import asyncio
 from scripts.benchmarks import client
 from scripts.benchmarks.bench import Bench
 from scripts.benchmarks.client import Connection
-from scripts.benchmarks.comparison import Comparison, Figures, compare
+from scripts.benchmarks.comparison import Comparison, Figures, compare, per_one
 from scripts.benchmarks.load import Plan
 from scripts.benchmarks.targets import CHAT, Target
 
@@ -25,8 +25,8 @@ def measure(bench: Bench) -> None:
         measured = bench.generator.run(target.server, Plan(paths, CONNECTIONS, seconds=bench.seconds(1)))
         return {
             RATE: measured.turns / measured.seconds,
-            CPU: measured.server_seconds * 1e3 / measured.turns,
-            DATABASE_CPU: measured.database_seconds * 1e3 / measured.turns,
+            CPU: per_one(measured.server_seconds, measured.turns),
+            DATABASE_CPU: per_one(measured.database_seconds, measured.turns),
         }
 
     title = f"replay: stored answers of {TOKENS} tokens, on {CONNECTIONS} connections"

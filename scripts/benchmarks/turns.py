@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from scripts.benchmarks.bench import Bench
-from scripts.benchmarks.comparison import Comparison, Figures, RatioGoal, compare
+from scripts.benchmarks.comparison import Comparison, Figures, RatioGoal, compare, per_one
 from scripts.benchmarks.load import Plan
 from scripts.benchmarks.targets import CHAT, EXPRESS_PG, FASTAPI, Target, question
 
@@ -21,8 +21,8 @@ def measure(bench: Bench) -> None:
         measured = bench.generator.run(target.server, plan)
         return {
             RATE: measured.turns / measured.seconds,
-            CPU: measured.server_seconds * 1e3 / measured.turns,
-            DATABASE_CPU: measured.database_seconds * 1e3 / measured.turns,
+            CPU: per_one(measured.server_seconds, measured.turns),
+            DATABASE_CPU: per_one(measured.database_seconds, measured.turns),
             POST: measured.post_ms.p50,
             FIRST: measured.first_token_ms.p50,
         }

