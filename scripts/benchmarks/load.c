@@ -107,27 +107,18 @@ static double quantile_ms(const struct times *times, double share) {
 
 /* --- what the processes have used -------------------------------------------------------------------------------- */
 
-static int servers[MAX_PIDS], server_count, databases[MAX_PIDS], database_count;
+static int servers[MAX_PIDS], server_count;
 
+/* The CPU clocks of these processes; threads that have ended count, too. */
 static double cpu_seconds(const int *pids, int count) {
-    double ns = 0;
+    double seconds = 0;
     for (int i = 0; i < count; i++) {
-        char path[320];
-        snprintf(path, sizeof path, "/proc/%d/task", pids[i]);
-        DIR *tasks = opendir(path);
-        if (!tasks) continue;
-        for (struct dirent *task; (task = readdir(tasks));) {
-            double ran;
-            if (task->d_name[0] == '.') continue;
-            snprintf(path, sizeof path, "/proc/%d/task/%.100s/schedstat", pids[i], task->d_name);
-            FILE *file = fopen(path, "r");
-            if (!file) continue;
-            if (fscanf(file, "%lf", &ran) == 1) ns += ran;
-            fclose(file);
-        }
-        closedir(tasks);
+        clockid_t clock;
+        struct timespec time;
+        if (clock_getcpuclockid(pids[i], &clock) || clock_gettime(clock, &time)) continue;
+        seconds += (double)time.tv_sec + (double)time.tv_nsec / 1e9;
     }
-    return ns / 1e9;
+    return seconds;
 }
 
 static double resident_kib(void) {
@@ -144,21 +135,32 @@ static double resident_kib(void) {
     return pages * (double)sysconf(_SC_PAGESIZE) / 1024;
 }
 
-/* PostgreSQL's processes run in their data directory. */
-static void find_databases(const char *folder) {
+/* PostgreSQL's processes run in their data directory. Those that end hand their time over to their parent. */
+static double database_seconds(const char *folder) {
+    int pids[MAX_PIDS], count = 0;
+    double ended = 0;
     DIR *processes = opendir("/proc");
-    database_count = 0;
     for (struct dirent *process; processes && (process = readdir(processes));) {
-        char link[300], target[4096];
+        char path[64], text[4096];
+        unsigned long user, system;
         int pid = atoi(process->d_name);
-        if (!pid) continue;
-        snprintf(link, sizeof link, "/proc/%d/cwd", pid);
-        ssize_t length = readlink(link, target, sizeof target - 1);
+        if (!pid || count == MAX_PIDS) continue;
+        snprintf(path, sizeof path, "/proc/%d/cwd", pid);
+        ssize_t length = readlink(path, text, sizeof text - 1);
         if (length < 0) continue;
-        target[length] = 0;
-        if (!strcmp(target, folder) && database_count < MAX_PIDS) databases[database_count++] = pid;
+        text[length] = 0;
+        if (strcmp(text, folder)) continue;
+        pids[count++] = pid;
+        snprintf(path, sizeof path, "/proc/%d/stat", pid);
+        FILE *file = fopen(path, "r");
+        if (!file) continue;
+        char *name_end = fgets(text, sizeof text, file) ? strrchr(text, ')') : NULL;
+        fclose(file);
+        if (name_end && sscanf(name_end + 1, " %*c%*s%*s%*s%*s%*s%*s%*s%*s%*s%*s%*s%*s %lu %lu", &user, &system) == 2)
+            ended += (double)(user + system) / (double)sysconf(_SC_CLK_TCK);
     }
     if (processes) closedir(processes);
+    return cpu_seconds(pids, count) + ended;
 }
 
 /* --- options and counts ------------------------------------------------------------------------------------------ */
@@ -781,9 +783,9 @@ int main(int count, char **values) {
     open_all();
     turn_for(warm_seconds);
 
-    if (database_folder) find_databases(database_folder);
     double resident_begin = resident_kib();
-    double server = cpu_seconds(servers, server_count), database = cpu_seconds(databases, database_count);
+    double database = database_folder ? database_seconds(database_folder) : 0;
+    double server = cpu_seconds(servers, server_count);
     u64 start = now_ns();
     measuring = 1;
     idle_ns = 0;
@@ -793,7 +795,7 @@ int main(int count, char **values) {
     measuring = 0;
     double seconds = (double)(now_ns() - start) / 1e9, idle = (double)idle_ns / 1e9;
     server = cpu_seconds(servers, server_count) - server;
-    database = cpu_seconds(databases, database_count) - database;
+    database = database_folder ? database_seconds(database_folder) - database : 0;
 
     printf("{\"seconds\":%.6f,\"turns\":%llu,\"tokens\":%llu,\"comments\":%llu,\"failures\":%llu", seconds,
         (unsigned long long)turns, (unsigned long long)tokens, (unsigned long long)comments,

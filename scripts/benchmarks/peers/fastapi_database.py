@@ -59,7 +59,7 @@ class Created(BaseModel):
 
 # asyncpg does not know libpq's `options`.
 url = make_url(sys.argv[1]).set(drivername="postgresql+asyncpg").difference_update_query(["options"])
-engine = create_async_engine(url, pool_size=8)
+engine = create_async_engine(url, pool_size=8, max_overflow=0)
 Session = async_sessionmaker(engine, expire_on_commit=False)
 app = FastAPI()
 
