@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+import traceback
 from pathlib import Path
 
 from scripts.benchmarks import (
@@ -24,7 +25,7 @@ from scripts.benchmarks import (
     turns,
 )
 from scripts.benchmarks.bench import Bench
-from scripts.benchmarks.load import LoadError, NoLoadError
+from scripts.benchmarks.load import NoLoadError
 
 FIGURES = {
     "start": start,
@@ -66,8 +67,9 @@ def main() -> None:
                 FIGURES[name].measure(bench)
             except NoLoadError as error:
                 print(f"\n{name} is left out: {error}", flush=True)
-            except LoadError as error:
-                print(f"\n{name} failed: {error}", flush=True)
+            except Exception:
+                # The other figures are not lost.
+                print(f"\n{name} failed:", traceback.format_exc(), sep="\n", flush=True)
                 failed = True
     bench.report.print_goals()
     if options.json:

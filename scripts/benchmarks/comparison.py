@@ -82,6 +82,8 @@ def _report(bench: Bench, comparison: Comparison, results: dict[str, list[Figure
             text = f"{comparison.name}: {comparison.compared[goal.column]}, {CHAT} / {goal.against}"
             wanted = Goal(text, goal.limit, at_most=goal.at_most)
             bench.report.goal(wanted, ratios(results, goal.column, goal.against))
+    if len(results) == 1:
+        return
     column = next(iter(comparison.compared))
     better = "more is better" if comparison.more_is_better else "less is better"
     values = {name: median(figures[column] for figures in rounds) for name, rounds in results.items()}

@@ -793,6 +793,9 @@ int main(int count, char **values) {
     else if (awaited_tokens) turn_until_tokens();
     else turn_for(measured_seconds);
     measuring = 0;
+    /* Beside readers that stall, a silence that has not ended counts as a gap. */
+    for (int i = stalled_count; stalled_count && i < connection_count; i++)
+        add_time(&gap, now_ns() - (clients[i].last_ns > start ? clients[i].last_ns : start));
     double seconds = (double)(now_ns() - start) / 1e9, idle = (double)idle_ns / 1e9;
     server = cpu_seconds(servers, server_count) - server;
     database = database_folder ? database_seconds(database_folder) - database : 0;
