@@ -18,7 +18,8 @@ _SLICE_SECONDS = 0.002
 class TimerWheel:
     """Makes calls at their times, rounded up to a millisecond, in the order of the milliseconds.
 
-    A call must not raise. It cannot be cancelled: let it do nothing.
+    If a call raises, the loop reports it, and the calls that are left are made a millisecond later. A call cannot be
+    cancelled: let it do nothing.
     """
 
     def __init__(self) -> None:
@@ -61,13 +62,16 @@ class TimerWheel:
         self._timer = None
         now = loop.time() * _SLOTS_PER_SECOND + _ROUNDING
         end = time.monotonic() + _SLICE_SECONDS
-        while self._order and self._order[0] <= now:
-            calls = self._slots[self._order[0]]
-            while calls:
-                if time.monotonic() > end:
+        try:
+            while self._order and self._order[0] <= now:
+                calls = self._slots[self._order[0]]
+                if not calls:
+                    del self._slots[heapq.heappop(self._order)]
+                elif time.monotonic() > end:
                     self._timer = loop.call_soon(self._turn)
                     return
-                calls.pop()()
-            del self._slots[heapq.heappop(self._order)]
-        if self._order and self._timer is None:
-            self._arm()
+                else:
+                    calls.pop()()
+        finally:
+            if self._order and self._timer is None:
+                self._arm()

@@ -87,12 +87,50 @@ async def test_calls_that_take_long_leave_others_their_turns() -> None:
 
 
 @in_virtual_time
+async def test_call_that_raises_is_reported_and_the_others_are_made() -> None:
+    wheel, calls, reported = TimerWheel(), [], []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: reported.append(context["exception"]))
+    fault = ValueError("a fault")
+
+    def fail() -> None:
+        raise fault
+
+    for when in (0.01, 0.02):
+        wheel.call_at(when, lambda when=when: calls.append(when))
+        wheel.call_at(when, fail)
+        wheel.call_at(when, lambda when=when: calls.append(when))
+    await asyncio.sleep(0.1)
+    assert (calls, reported) == ([0.01, 0.01, 0.02, 0.02], [fault, fault])
+    wheel.call_at(0.2, lambda: calls.append(0.2))
+    await asyncio.sleep(0.2)
+    assert calls[4:] == [0.2]
+
+
+@in_virtual_time
+async def test_call_for_a_time_that_has_passed_is_made_once() -> None:
+    wheel, calls = TimerWheel(), []
+    wheel.call_at(0.01, lambda: wheel.call_at(0.001, lambda: calls.append("late")))
+    await asyncio.sleep(0.1)
+    assert calls == ["late"]
+
+
+@in_virtual_time
 async def test_closed_wheel_makes_no_call() -> None:
     wheel, calls = TimerWheel(), []
     wheel.call_at(0.01, lambda: calls.append(1))
     wheel.close()
     await asyncio.sleep(1)
     assert calls == []
+
+
+@in_virtual_time
+async def test_wheel_that_a_call_closes_makes_no_further_call() -> None:
+    wheel, calls, reported = TimerWheel(), [], []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: reported.append(context["exception"]))
+    wheel.call_at(0.01, lambda: calls.append(1))
+    wheel.call_at(0.01, wheel.close)
+    await asyncio.sleep(1)
+    assert (calls, reported) == ([], [])
 
 
 # --- the echo on it -------------------------------------------------------------------------------------------
