@@ -39,7 +39,17 @@ class Attempt:
 
     The model's bytes become deltas, and these are pushed, in the call by which the loop brings the bytes. Only if that
     has to wait, because nobody wants the answer or because there is much to read, reading is paused, and the task of
-    `run` goes on with it.
+    `run` goes on with it. So one of these states follows another:
+
+    - head: from the request on. The alarm runs. `head_received` leaves it, for the body, or for `_error_body`.
+    - body: the loop's calls push, and the alarm runs. `body_received` leaves it when it has to wait.
+    - held: `_steps` are left to do, and only the task of `run` pushes; bytes that come are `_unread`. Reading is paused,
+      and the alarm is off. `_read_body` leaves it, for the body.
+    - over: there is a `_failure`, or the model says that this is all. Bytes that come are ignored.
+    - ended: `_ended`, because no more comes, or not in time. The alarm is off. `ended` brings the attempt here from any
+      other state. What is still held is pushed first, and then what the end of the body completes, by the task of `run`.
+
+    None of the loop's calls raises: they note what went wrong, and by `_called` have the task of `run` raise it.
 
     `begun`: a part of the answer is out; `on_begin` is called before. `in_pause`: the model had hung up when the sink
     took the answer again.
@@ -156,6 +166,7 @@ class Attempt:
     def ended(self, error: Exception | None) -> None:
         if not self._ended:
             self._ended = True
+            self._alarm.stop()
             if self._error_body is None:
                 self._failure = self._failure or error
             self._call()
@@ -168,10 +179,10 @@ class Attempt:
                 self._release()
         elif wanted or self._reader.stop_reason is not None or self._error_body is not None:
             self.ended(SilenceError())
-            return
         else:
             self._deadlines.restart()
-        self._set_alarm()
+        if not self._ended:
+            self._set_alarm()
 
     def _release(self) -> None:
         """Push the text that was held back. It is a single delta, which a sink that wants it takes at once."""

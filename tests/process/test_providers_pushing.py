@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import time
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
 from typing import Any
@@ -19,6 +20,7 @@ from chatserver.live.interruption import Interruption
 from chatserver.live.journal import Journal
 from chatserver.live.steps import Commit, Interrupt, Interrupted, Step
 from chatserver.metrics import Metrics
+from chatserver.providers.attempt import HOLD_SECONDS
 from tests.kit.model_server import CHUNKED_HEAD, END, HEAD, Call, ModelServer, Script, refusal, token
 from tests.kit.waiting import PATIENCE_SECONDS, eventually
 from tests.process.provider_calls import PROMPT, provider
@@ -176,6 +178,28 @@ async def test_hang_up_in_a_pause_is_told_from_one_that_a_reader_sees(paused: bo
         assert (caught.value.code, caught.value.in_pause, it.journal.text) == ("interrupted", paused, "ab")
 
 
+async def test_end_that_is_held_back_stays_in_front_of_text_that_may_begin_a_picture() -> None:
+    end = asyncio.Event()
+    # At the end of the body, the text in front of the second `![` can be pushed; the second `![` waits.
+    last = b'data: {"choices":[{"delta":{"content":"\\n\\nb !["},"finish_reason":"stop"}]}'
+
+    async def script(call: Call) -> None:
+        await call.send(HEAD, "a![")
+        await end.wait()
+        await call.send(last)
+
+    async with ModelServer(script) as model, generating(model) as it:
+        await it.shown("a")
+        it.leave()
+        end.set()
+        await model.all_closed()
+        await turns(10)
+        it.come_back()
+        time.sleep(2 * HOLD_SECONDS)  # the loop is late: now it is time to show what waits
+        assert isinstance(await it.task, Commit)
+        assert it.journal.text == "a![\n\nb !["
+
+
 # --- turns of the loop ----------------------------------------------------------------------------------------
 
 
@@ -282,7 +306,7 @@ async def test_interruption_between_two_tries_ends_it_at_once(caplog: pytest.Log
 
 
 async def test_nothing_is_appended_after_an_interruption() -> None:
-    """At any moment, while the model sends on and on; the reader's handler may interrupt within an append, too."""
+    """At any moment, while the model sends on and on."""
 
     async def flood(call: Call) -> None:
         await call.send(HEAD)
@@ -302,15 +326,21 @@ async def test_nothing_is_appended_after_an_interruption() -> None:
                 assert len(it.journal) == frames
         for count in range(1, 100, 9):
             async with generating(model) as it:
+                frames = 0
 
-                def see(it: Generation = it, count: int = count) -> None:
+                def interrupt(it: Generation = it) -> None:
+                    nonlocal frames
+                    frames = len(it.journal)
+                    it.interruption.request(Interrupt.DISCARD)
+
+                def see(it: Generation = it, count: int = count, interrupt: Callable[[], None] = interrupt) -> None:
                     if len(it.journal) == count:
-                        it.interruption.request(Interrupt.DISCARD)
+                        asyncio.get_running_loop().call_soon(interrupt)
 
                 it.journal.add_waker(see)
                 assert await it.task == Interrupted(Interrupt.DISCARD)
                 await turns(5)
-                assert len(it.journal) == count
+                assert len(it.journal) == frames >= count
         assert all(call.is_closed() for call in model.connections)
 
 
@@ -322,6 +352,7 @@ async def test_nothing_is_appended_after_an_interruption() -> None:
     [
         test_endless_model_is_held_back_while_nobody_reads_and_goes_on_for_a_reader,
         test_answer_is_whole_and_in_order_whenever_readers_leave_and_come_back,
+        test_end_that_is_held_back_stays_in_front_of_text_that_may_begin_a_picture,
         test_interrupted_pause_closes_the_connection_and_appends_nothing,
         test_interruption_within_a_long_chunk_ends_it_at_once,
         test_interruption_while_connecting_ends_it_at_once,
