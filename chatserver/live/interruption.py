@@ -55,9 +55,10 @@ class Interruption:
 
         The step is taken by the task that calls this, which a request cancels, as `asyncio.timeout` does it.
         """
-        if self.why is not None:
+        why = self.why
+        if why is not None:
             work.close()
-            return Interrupted(self.why)
+            return Interrupted(why)
         task = self._task = asyncio.current_task()
         assert task is not None
         others = task.cancelling()
@@ -65,12 +66,12 @@ class Interruption:
         try:
             step = await work
         except (asyncio.CancelledError, Exception) as error:
-            if not self._requested():
+            if self.why is None:
                 raise
             logger.debug("interrupted run: %r", error)
         finally:
             self._task = None
-        why = self._requested()
+        why = self.why
         if why is None:
             assert step is not None
             return step
@@ -80,6 +81,3 @@ class Interruption:
         if task.uncancel() > others:
             raise asyncio.CancelledError  # somebody else has cancelled the run, too
         return Interrupted(why)
-
-    def _requested(self) -> Interrupt | None:
-        return self.why
