@@ -93,7 +93,7 @@ class AnswerSink:
                 if text := self._answer.clean(delta.text):
                     self._answered += len(text)
                     tokens += 1
-                    self._journal.append_text(text)
+                    self._journal.append_token(text)
             elif text := self._thinking.clean(delta.text):
                 self._thought += len(text)
                 self._journal.append_reasoning(text)

@@ -73,8 +73,6 @@ class Journal:
         """Append a piece of the model's thinking, in the same way."""
         self._append_text("reasoning", content)
 
-    append_text = append_token
-
     def reset(self, run_id: UUID, epoch: int) -> None:
         """Begin the answer anew, in another epoch or run. Readers are told to drop what they have."""
         cursor = self._events
@@ -199,7 +197,7 @@ class Journal:
         return event_id.seq if self.start <= event_id.seq <= self._events else None
 
     def event_at(self, chars: int) -> tuple[int, int]:
-        """Where the answer goes on after so many characters, if all of it was appended by one `append_text`.
+        """Where the answer goes on after so many characters, if all of it was appended by one `append_token`.
 
         The cursor before the event that holds the next character, and how many characters of that event stand before.
         """

@@ -22,7 +22,7 @@ def read_stored(stored: Stored, resume: EventId | None = None, *, reset: bool = 
             journal = Journal(stored.run_id, stored.epoch, chars=resume.chars)
         else:
             resume, reset = None, True
-    journal.append_text(stored.text[journal.start_id.chars :])
+    journal.append_token(stored.text[journal.start_id.chars :])
     journal.end(end_of_stored(stored))
     return Reader(journal, opening_id=resume, reset=reset)
 

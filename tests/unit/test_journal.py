@@ -152,7 +152,7 @@ def test_terminal_event_that_cannot_be_encoded_is_not_appended() -> None:
 def test_long_text_is_cut_into_pieces(unit: str, chars: int) -> None:
     text = (unit * chars)[:chars]
     journal = Journal(RUN, 1, chars=17)
-    journal.append_text(text)
+    journal.append_token(text)
     assert len(journal) == -(-len(text) // REPLAY_CHARS)
     viewer = Viewer()
     for frame in read(journal):
@@ -213,7 +213,7 @@ def test_reset_forgets_what_came_before() -> None:
     """A reader that stood there goes on with the reset."""
     journal = Journal(RUN, 1)
     journal.add_waker(no_reader)
-    journal.append_text("dropped" * REPLAY_CHARS)
+    journal.append_token("dropped" * REPLAY_CHARS)
     journal.reset(RUN, 2)
     journal.append_token("a")
     assert held_bytes(journal) < 4_000
@@ -232,7 +232,7 @@ def test_each_frame_wakes_every_reader() -> None:
     assert sorted(woken) == ["one", "two"]
     journal.append_reasoning("b")
     journal.reset(RUN, 2)
-    journal.append_text("x" * (REPLAY_CHARS + 1))
+    journal.append_token("x" * (REPLAY_CHARS + 1))
     journal.remove_waker(wakers[0])
     journal.remove_waker(wakers[0])
     journal.end({"type": "done"})

@@ -292,7 +292,7 @@ def test_event_id_of_an_answer_of_another_process_is_judged_later(
     if edited:
         ours.reset(RUN, 2)
     text = "edited since" if edited else "".join(answer)
-    ours.append_text(text)
+    ours.append_token(text)
     frames = take_all(reader)  # a reader may take what is there at each event
     ours.end(DONE)
     frames += take_all(reader)
@@ -310,7 +310,7 @@ def test_long_answer_of_another_process_comes_in_batches() -> None:
     ours = Journal(RUN, 1)
     viewer = Viewer(text="xxx", source=EventSource(str(EventId(RUN, 1, 1, 3))))
     reader = join(ours, viewer.last_id)
-    ours.append_text(text)
+    ours.append_token(text)
     ours.end(DONE)
     while not reader.at_end:
         frames = take(reader)
