@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Generator, Sequence
+from itertools import islice
 from typing import Any
 
 from chatserver.errors import ErrorCode, ProviderError
@@ -82,13 +83,11 @@ class AnswerSink:
         return paused
 
     def _append(self, deltas: Sequence[Delta]) -> int:
-        """Append deltas while the answer is wanted, DELTAS_PER_TURN at most; how many were taken."""
-        taken = tokens = 0
-        for delta in deltas:
-            # Asked for each: a reader that is told of a frame may turn out to be gone.
-            if taken == DELTAS_PER_TURN or not self.wanted:
-                break
-            taken += 1
+        """Append deltas if the answer is wanted, DELTAS_PER_TURN at most; how many were taken."""
+        # Those who are told of a frame leave, or stop the answer, in a later turn of the loop.
+        taken = min(len(deltas), DELTAS_PER_TURN) if self.wanted else 0
+        tokens = 0
+        for delta in islice(deltas, taken):
             if type(delta) is TextDelta:
                 if text := self._answer.clean(delta.text):
                     self._answered += len(text)
