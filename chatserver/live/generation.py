@@ -53,7 +53,9 @@ class AnswerSink:
         """
         await self._demand.resume()
         self._started = asyncio.get_running_loop().time()
-        finish = await provider.generate(prompt, self)
+        generating = provider.generate(prompt, self)
+        del prompt  # the provider lets go of it when it can
+        finish = await generating
         await self._demand.resume()
         if self.wanted and (rest := self._answer.rest()):
             self._journal.append_token(rest)

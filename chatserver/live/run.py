@@ -301,11 +301,12 @@ class Run:
         self._demand.set_has_grace(owned)
 
     async def _generate(self, claimed: Claimed) -> steps.Step:
-        prompt = await whole_prompt(self._store, self.key, claimed)
         max_chars, metrics = self._max_answer_chars, self._metrics
         sink = AnswerSink(self.journal, self._demand, self._interruption, max_chars=max_chars, metrics=metrics)
         try:
-            return steps.Commit(await sink.fill(claimed.provider, prompt))
+            # No variable holds the prompt: it may be long, and is needed only until the answer begins.
+            prompt = whole_prompt(self._store, self.key, claimed)
+            return steps.Commit(await sink.fill(claimed.provider, await prompt))
         except ProviderError as error:
             if not hung_up_in_pause(error, self._demand) or self._restarts == RESTARTS:
                 return steps.Fail(error.code, error.message)

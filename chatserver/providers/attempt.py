@@ -43,11 +43,11 @@ class Attempt:
 
     - head: from the request on. The alarm runs. `head_received` leaves it, for the body, or for `_error_body`.
     - body: the loop's calls push, and the alarm runs. `body_received` leaves it when it has to wait.
-    - held: `_steps` are left to do, and only the task of `run` pushes; bytes that come are `_unread`. Reading is paused,
-      and the alarm is off. `_read_body` leaves it, for the body.
+    - held: `_steps` are left to do, and only the task of `run` pushes; bytes that come are `_unread`. Reading is
+      paused, and the alarm is off. `_read_body` leaves it, for the body.
     - over: there is a `_failure`, or the model says that this is all. Bytes that come are ignored.
     - ended: `_ended`, because no more comes, or not in time. The alarm is off. `ended` brings the attempt here from any
-      other state. What is still held is pushed first, and then what the end of the body completes, by the task of `run`.
+      other state. The task of `run` pushes what is still held, and then what the end of the body completes.
 
     None of the loop's calls raises: they note what went wrong, and by `_called` have the task of `run` raise it.
 
@@ -88,6 +88,7 @@ class Attempt:
         try:
             await self._exchange.connect(target, self._settings.connect_seconds)
             self._exchange.post(target, headers, request)
+            del request  # it may be long, and so may the answer
             self._set_alarm()
             await self._read_body()
             if reader.stop_reason is None:

@@ -52,9 +52,16 @@ class RemoteProvider:
     async def generate(self, prompt: Prompt, sink: Sink) -> Finish:
         tries = 0
         without = set(self._refused_fields)
+        body = self._wire.body(prompt, without)
+
+        def on_begin() -> None:
+            """There is no further try, and a long prompt shall not stay in memory for all of a long answer."""
+            nonlocal prompt, body
+            self._refused_fields.update(without)
+            del prompt, body
+
         while True:
-            body = self._wire.body(prompt, without)
-            attempt = Attempt(self._settings, self._wire.reader(), sink, lambda: self._refused_fields.update(without))
+            attempt = Attempt(self._settings, self._wire.reader(), sink, on_begin)
             try:
                 return await attempt.run(self._target, self._headers, _encoded(body))
             except Exception as error:
@@ -63,6 +70,7 @@ class RemoteProvider:
                 failure = self._failure(error, attempt.begun)
             if not attempt.begun and (field := self._refused_field(failure, body)) is not None:
                 without.add(field)
+                body = self._wire.body(prompt, without)
                 logger.warning("provider %s: it refuses %s; asked again without", self._name, field)
                 continue
             wait = failures.wait_seconds(failure, tries) if tries < self._settings.retries else None

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import socket
 import time
+import weakref
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
 from typing import Any
@@ -21,6 +22,7 @@ from chatserver.live.journal import Journal
 from chatserver.live.steps import Commit, Interrupt, Interrupted, Step
 from chatserver.metrics import Metrics
 from chatserver.providers.attempt import HOLD_SECONDS
+from chatserver.providers.base import Prompt, Turn
 from tests.kit.model_server import CHUNKED_HEAD, END, HEAD, Call, ModelServer, Script, refusal, token
 from tests.kit.waiting import PATIENCE_SECONDS, eventually
 from tests.process.provider_calls import PROMPT, provider
@@ -36,12 +38,13 @@ class Generation:
         self.sink = AnswerSink(
             self.journal, self.demand, self.interruption, max_chars=100_000_000, metrics=Metrics("0")
         )
+        self.prompts = [PROMPT]
         self._provider = provider(base_url, **settings)
         self.come_back()
         self.task = asyncio.create_task(self.interruption.interruptible(self._step()))
 
     async def _step(self) -> Step:
-        return Commit(await self.sink.fill(self._provider, PROMPT))
+        return Commit(await self.sink.fill(self._provider, self.prompts.pop()))
 
     def leave(self) -> None:
         self.demand.remove_reader()
@@ -198,6 +201,36 @@ async def test_end_that_is_held_back_stays_in_front_of_text_that_may_begin_a_pic
         time.sleep(2 * HOLD_SECONDS)  # the loop is late: now it is time to show what waits
         assert isinstance(await it.task, Commit)
         assert it.journal.text == "a![\n\nb !["
+
+
+# --- memory ---------------------------------------------------------------------------------------------------
+
+
+class Text(str):
+    """A text of which one can see whether it is still in memory."""
+
+    __slots__ = ("__weakref__",)
+
+
+async def test_prompt_is_kept_until_the_answer_begins_and_no_longer() -> None:
+    asked, go = asyncio.Event(), asyncio.Event()
+
+    async def script(call: Call) -> None:
+        asked.set()
+        await go.wait()
+        await call.send(HEAD, "a")
+        await call.closed()
+
+    async with ModelServer(script) as model, generating(model) as it:
+        text = Text("a long question")
+        kept = weakref.ref(text)
+        it.prompts = [Prompt((Turn("user", text),))]
+        del text
+        await asked.wait()
+        assert kept() is not None, "the model may have to be asked again"
+        go.set()
+        await it.shown("a")
+        assert kept() is None
 
 
 # --- turns of the loop ----------------------------------------------------------------------------------------
