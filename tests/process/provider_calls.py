@@ -13,7 +13,6 @@ from tests.kit.pulled_answer import PulledAnswer
 
 SECRET = "sk-proj-0123456789abcdef"
 PROMPT = Prompt((Turn("user", "hello"),))
-SECOND = 1.0
 
 
 def provider(base_url: str, **settings: object) -> Provider:

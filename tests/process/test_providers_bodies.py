@@ -14,7 +14,8 @@ from chatserver.errors import ProviderError
 from chatserver.providers.base import Finish, ReasoningDelta, TextDelta
 from tests.kit.model_answers import ALL_CASES, ERROR, Answer, Right
 from tests.kit.model_server import DONE, HEAD, Call, ModelServer, choice, token
-from tests.process.provider_calls import SECOND, ask, failure_of, sending
+from tests.kit.waiting import PATIENCE_SECONDS
+from tests.process.provider_calls import ask, failure_of, sending
 
 
 def head(media_type: str = "text/event-stream", *headers: str) -> bytes:
@@ -171,7 +172,7 @@ async def test_decompression_bomb_is_refused_and_holds_nobody_up(start: bytes) -
 
     async with ModelServer(sending(head("text/event-stream", "Content-Encoding: gzip") + bomb)) as model:
         watching = asyncio.create_task(watch())
-        error = await asyncio.wait_for(failure_of(ask(model.base_url)), 60 * SECOND)
+        error = await asyncio.wait_for(failure_of(ask(model.base_url)), 3 * PATIENCE_SECONDS)
         watching.cancel()
     assert error.code in ("bad_response", "interrupted")
     assert longest < 0.5
@@ -226,7 +227,7 @@ async def test_text_that_may_become_a_picture_is_not_held_back_for_long(text: st
     async with ModelServer(script) as model:
         answer = ask(model.base_url)
         seen = ""
-        async with asyncio.timeout(SECOND):
+        async with asyncio.timeout(PATIENCE_SECONDS):
             while seen != "x" + text:
                 delta = await anext(answer)
                 assert isinstance(delta, TextDelta)
@@ -245,6 +246,6 @@ async def test_blanks_before_the_first_word_are_not_held_back_for_long() -> None
 
     async with ModelServer(script) as model:
         answer = ask(model.base_url)
-        assert await asyncio.wait_for(anext(answer), SECOND) == TextDelta("\n")
+        assert await asyncio.wait_for(anext(answer), PATIENCE_SECONDS) == TextDelta("\n")
         shown.set()
         assert [delta async for delta in answer] == [ReasoningDelta("hm"), TextDelta("Four."), Finish("stop")]

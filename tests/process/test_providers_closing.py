@@ -11,8 +11,8 @@ import uvloop
 
 from chatserver.providers.base import Finish, TextDelta
 from tests.kit.model_server import CHUNKED_HEAD, END, HEAD, Call, ModelServer, chunk, token
+from tests.kit.waiting import PATIENCE_SECONDS
 from tests.process.provider_calls import (
-    SECOND,
     ask,
     failure_of,
     one_token_and_wait,
@@ -97,7 +97,7 @@ async def test_cancelling_at_any_moment_closes_the_connection() -> None:
         answer = ask(model.base_url)
         await anext(answer)
         await answer.aclose()
-        await asyncio.wait_for(model.all_closed(), SECOND)
+        await asyncio.wait_for(model.all_closed(), PATIENCE_SECONDS)
 
 
 async def test_endless_model_is_held_back_while_nobody_pulls() -> None:
@@ -122,7 +122,7 @@ async def test_endless_model_is_held_back_while_nobody_pulls() -> None:
         answer = ask(model.base_url)
         for _ in range(3):
             await anext(answer)
-        await asyncio.wait_for(held_back.wait(), 10 * SECOND)
+        await asyncio.wait_for(held_back.wait(), PATIENCE_SECONDS)
         assert sent < 1024 * 1024
         for _ in range(100):  # and it goes on where it was
             await anext(answer)

@@ -7,10 +7,14 @@ import json
 
 import pytest
 
+from chatserver.providers import deadlines
 from chatserver.providers.base import Finish, TextDelta, Usage
 from tests.kit.model_server import CHUNKED_HEAD, DONE, HEAD, Call, ModelServer, choice, chunk, event, token
+from tests.kit.waiting import PATIENCE_SECONDS
 from tests.process.provider_calls import ask, failure_of
 
+# The client waits for the token counts a little longer than this: three seconds.
+COUNTS_SECONDS = 2.5
 COUNTS = event({"choices": [], "usage": {"prompt_tokens": 7, "completion_tokens": 3}})
 COUNTED = event(
     {
@@ -51,7 +55,7 @@ async def test_answer_with_its_token_counts_ends_at_once(pieces: tuple[bytes, ..
     async with ModelServer(script) as model:
         assert [delta async for delta in ask(model.base_url)] == [TextDelta("a"), Finish("stop", Usage(7, 3))]
         await model.all_closed()
-    assert script.seconds < 1
+    assert script.seconds < COUNTS_SECONDS
 
 
 async def test_answer_of_the_other_format_ends_at_once() -> None:
@@ -60,7 +64,7 @@ async def test_answer_of_the_other_format_ends_at_once() -> None:
         deltas = [delta async for delta in ask(model.base_url, kind="anthropic")]
         await model.all_closed()
     assert deltas == [TextDelta("a"), Finish("stop", Usage(7, 3))]
-    assert script.seconds < 1
+    assert script.seconds < COUNTS_SECONDS
 
 
 async def test_json_body_ends_the_answer_also_if_the_connection_stays_open() -> None:
@@ -70,7 +74,7 @@ async def test_json_body_ends_the_answer_also_if_the_connection_stays_open() -> 
     async with ModelServer(script) as model:
         assert [delta async for delta in ask(model.base_url)] == [TextDelta("a"), Finish("stop", Usage(7, 3))]
         await model.all_closed()
-    assert script.seconds < 1
+    assert script.seconds < COUNTS_SECONDS
 
 
 @pytest.mark.parametrize("between", [b"", b": heartbeat\n\n", b'data: {"usage":"n/a"}\n\n', choice({}, "stop")])
@@ -81,7 +85,7 @@ async def test_token_counts_are_waited_for_three_seconds(between: bytes) -> None
         await model.all_closed()
     assert isinstance(end, Finish)
     assert end.usage is None
-    assert 2.5 < script.seconds < 5
+    assert COUNTS_SECONDS < script.seconds < 5
 
 
 async def test_token_counts_that_come_late_are_taken() -> None:
@@ -146,7 +150,11 @@ async def test_fault_of_the_connection_after_the_stop_reason_does_no_harm(how: s
 
 @pytest.mark.parametrize("gap", [0.0, 0.05])
 @pytest.mark.parametrize("counts", [b"", COUNTS])
-async def test_error_after_the_stop_reason_is_an_error(counts: bytes, gap: float) -> None:
+async def test_error_after_the_stop_reason_is_an_error(
+    counts: bytes, gap: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(deadlines, "LAST_WORD_SECONDS", PATIENCE_SECONDS)
+
     async def script(call: Call) -> None:
         for piece in (HEAD, token("a"), choice({}, "stop"), counts, event({"error": {"code": 503}})):
             await call.send(piece)

@@ -11,8 +11,8 @@ import pytest
 from chatserver.providers import attempt, body_decoder
 from chatserver.providers.base import Finish, Prompt, TextDelta, Turn
 from tests.kit.model_server import CHUNKED_HEAD, END, HEAD, Call, ModelServer, chunk, refusal, token
+from tests.kit.waiting import PATIENCE_SECONDS
 from tests.process.provider_calls import (
-    SECOND,
     SECRET,
     ask,
     failure_of,
@@ -104,7 +104,7 @@ async def test_endless_response_is_read_up_to_a_bound(head: bytes, code: str, bo
 
     async with ModelServer(script, send_buffer_bytes=64 * 1024) as model:
         assert (await failure_of(ask(model.base_url))).code == code
-        await asyncio.wait_for(model.all_closed(), SECOND)
+        await asyncio.wait_for(model.all_closed(), PATIENCE_SECONDS)
     assert sent < bound + 1024 * 1024
 
 

@@ -17,9 +17,9 @@ from chatserver.providers import remote
 from chatserver.providers.base import Finish, TextDelta
 from chatserver.providers.transport import Exchange
 from tests.kit.model_server import Call
+from tests.kit.waiting import PATIENCE_SECONDS
 from tests.process.provider_calls import (
     ANSWER,
-    SECOND,
     ask,
     failure_of,
 )
@@ -98,7 +98,7 @@ async def test_cancelling_as_the_handshake_ends_closes_the_connection(monkeypatc
         pull = asyncio.ensure_future(anext(ask(f"https://127.0.0.1:{server.sockets[0].getsockname()[1]}/v1")))
         await asyncio.wait([pull])
         assert pull.cancelled()
-        await asyncio.wait_for(closed.wait(), SECOND)
+        await asyncio.wait_for(closed.wait(), PATIENCE_SECONDS)
 
 
 async def test_endless_handshake_times_out() -> None:
