@@ -293,7 +293,7 @@ def test_event_id_of_an_answer_of_another_process_is_judged_later(
         ours.reset(RUN, 2)
     text = "edited since" if edited else "".join(answer)
     ours.append_token(text)
-    frames = take_all(reader)  # a reader may take what is there at each event
+    frames += take_all(reader)  # a reader may take what is there at each event
     ours.end(DONE)
     frames += take_all(reader)
     cut = data.draw(st.integers(0, len(frames)))
