@@ -12,6 +12,7 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
+from tornado.httputil import HTTPHeaders
 from tornado.netutil import bind_sockets
 from tornado.web import Application, RequestHandler
 
@@ -40,6 +41,19 @@ Exchange = Callable[[Served, str], Any]
 
 def test_parts_of_tornado_that_are_needed_are_there() -> None:
     assert fast_flush.SUPPORTED
+
+
+@pytest.mark.parametrize("value", ["a\r\nSet-Cookie: b", "a\rb", "a\nb"])
+def test_head_with_a_line_end_in_a_header_is_refused(value: str) -> None:
+    headers = HTTPHeaders({"Content-Type": "text/plain"})
+    headers.add("Vary", "Origin")
+    headers.add("Vary", "Accept")
+    assert fast_flush.head(200, "OK", headers) == (
+        b"HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nVary: Origin\r\nVary: Accept\r\n\r\n"
+    )
+    headers["X-Made-Up"] = value
+    with pytest.raises(ValueError, match="line end"):
+        fast_flush.head(200, "OK", headers)
 
 
 # --- both ways ------------------------------------------------------------------------------------------------------

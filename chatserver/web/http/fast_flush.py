@@ -25,7 +25,7 @@ from functools import cached_property
 from typing import Protocol
 
 from tornado.http1connection import HTTP1Connection
-from tornado.httputil import HTTPServerRequest
+from tornado.httputil import HTTPHeaders, HTTPServerRequest
 from tornado.iostream import BaseIOStream, _StreamBuffer
 from tornado.web import RequestHandler
 
@@ -45,6 +45,15 @@ BATCH_CHUNKS = 64
 # How many responses go on at the end of one turn of the loop; the others follow in the next.
 RESPONSES_PER_TURN = 64
 _LAST_CHUNK = b"0\r\n\r\n"
+
+
+def head(status: int, reason: str, headers: HTTPHeaders) -> bytes:
+    """The head of a response, as Tornado writes it. Raises ValueError if a part of it contains a line end."""
+    lines = [f"HTTP/1.1 {status} {reason}", *(f"{name}: {value}" for name, value in headers.get_all())]
+    text = "\r\n".join(lines)
+    if text.count("\r") != len(lines) - 1 or text.count("\n") != len(lines) - 1:
+        raise ValueError("the head of a response contains a line end")
+    return f"{text}\r\n\r\n".encode("latin1")
 
 
 class Outlet(Protocol):
@@ -193,7 +202,11 @@ class _FastOutlet:
         self._on_ready = on_ready
         self._turn = -1
         self._is_asked = False
-        self._chunks = [_head(handler, connection)]
+        headers = handler._headers
+        if connection._disconnect_on_finish:
+            headers["Connection"] = "close"
+        headers["Transfer-Encoding"] = "chunked"
+        self._chunks = [head(handler.get_status(), handler._reason, headers)]
         self.write = self._chunks.append
         handler._headers_written = True
         stream.responded = True
@@ -308,16 +321,3 @@ def _send_later(connection: HTTP1Connection, stream: ServerStream, data: bytes, 
         return connection.write(b"")  # it fails as for every response
     sent = connection._pending_write = stream.write(memoryview(data)[taken:])
     return sent
-
-
-def _head(handler: RequestHandler, connection: HTTP1Connection) -> bytes:
-    """The head of a response in chunks, as Tornado writes it."""
-    headers = handler._headers
-    if connection._disconnect_on_finish:
-        headers["Connection"] = "close"
-    headers["Transfer-Encoding"] = "chunked"
-    lines = [f"HTTP/1.1 {handler.get_status()} {handler._reason}", *(f"{n}: {v}" for n, v in headers.get_all())]
-    head = "\r\n".join(lines)
-    if head.count("\r") != len(lines) - 1 or head.count("\n") != len(lines) - 1:
-        raise ValueError("a header contains a line end")
-    return (head + "\r\n\r\n").encode("latin1")
