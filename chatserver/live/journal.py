@@ -62,6 +62,9 @@ class Journal:
         self._open_kind: Kind = "token"
         self._open = bytearray()
         self._open_chars = 0
+        # What was joined last, and for what: readers that have fallen behind together ask for the same.
+        self._joined_for: tuple[int, int, int] | None = None
+        self._joined: tuple[Sequence[bytes], int] = [], 0
 
     # --- writing ------------------------------------------------------------------------------------------
 
@@ -168,6 +171,13 @@ class Journal:
         if at >= 0:
             newest = self._newest[at : at + limit]
             return newest, cursor + len(newest)
+        asked = cursor, limit, self._events
+        if self._joined_for != asked:
+            self._joined_for, self._joined = asked, self._join(cursor, limit)
+        return self._joined
+
+    def _join(self, cursor: int, limit: int) -> tuple[Sequence[bytes], int]:
+        """As `frames_since`, of the events before the newest ones."""
         chunk, cursor = self._rest_of_stretch(max(cursor, self._first_cursor))
         joined, room = [chunk], MOST_BYTES - len(chunk)
         while len(joined) < limit and cursor < self._events - len(self._newest):
@@ -219,3 +229,4 @@ class Journal:
         if not self._readers:
             self._newest.clear()
             self._newest_bytes = 0
+            self._joined_for, self._joined = None, ([], 0)

@@ -404,3 +404,18 @@ class Journaled(RuleBasedStateMachine):
 
 Journaled.TestCase.settings = settings(max_examples=100, stateful_step_count=30)
 TestJournaled = Journaled.TestCase
+
+
+def test_readers_that_are_equally_far_behind_share_what_is_joined_for_them() -> None:
+    journal = Journal(RUN, 1)
+    for _ in range(3):
+        journal.append_token("x")
+    (first,), behind = journal.frames_since(1, 64)
+    assert journal.frames_since(1, 64)[0][0] is first
+    assert (unchunk(first).count(b"xx"), behind) == (1, 3)
+    journal.append_token("y")
+    (more,), behind = journal.frames_since(1, 64)
+    assert (unchunk(more).count(b"xxy"), behind) == (1, 4)
+    assert len(journal.frames_since(1, 1)[0]) == 1
+    journal.reset(RUN, 2)
+    assert b"reset" in unchunk(journal.frames_since(1, 64)[0][0])
