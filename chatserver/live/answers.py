@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from typing import Literal
 from uuid import UUID
 
+from chatserver import logs
 from chatserver.errors import UnavailableError
 from chatserver.live import steps
 from chatserver.live.leases import Leases
@@ -249,7 +250,7 @@ class Answers:
         )
         self._queues.add(run, next_in_turn=next_in_turn)
         self._metrics.runs.set(len(self._queues))
-        task = asyncio.get_running_loop().create_task(self._live(run))
+        task = asyncio.get_running_loop().create_task(self._live(run), context=logs.without_request())
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
         return run

@@ -3,8 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Callable, Iterable
 from itertools import islice
+
+from chatserver import logs
+
+logger = logging.getLogger(__name__)
 
 # How many readers are told in one turn of the loop. Each sends at most one batch, so a turn takes about a millisecond.
 READERS_PER_TURN = 32
@@ -13,7 +18,7 @@ Waker = Callable[[], None]
 
 
 class FanOut:
-    """The wakers of a journal's readers. A waker must be quick, must not raise, and must not add or remove wakers.
+    """The wakers of a journal's readers. A waker must be quick, and must not add or remove wakers.
 
     The first ones are called in `tell`, the others in the next turns of the loop. If `tell` is called again meanwhile,
     another round follows when this one has ended: where answers are generated faster than they are sent, frames gather,
@@ -41,7 +46,7 @@ class FanOut:
             self._again = True
         elif len(self._wakers) <= READERS_PER_TURN:
             for waker in self._wakers:
-                waker()
+                _wake(waker)
         else:
             self._round = iter(list(self._wakers))
             self._next_slice()
@@ -52,11 +57,19 @@ class FanOut:
         for waker in islice(self._round, READERS_PER_TURN):
             left -= 1
             if waker in self._wakers:
-                waker()
+                _wake(waker)
         if not left:
-            asyncio.get_running_loop().call_soon(self._next_slice)
+            asyncio.get_running_loop().call_soon(self._next_slice, context=logs.without_request())
             return
         self._round = None
         if self._again:
             self._again = False
             self.tell()
+
+
+def _wake(waker: Waker) -> None:
+    try:
+        waker()
+    except Exception:
+        # The others have to be told all the same, and the answer goes on.
+        logger.exception("a reader could not be told")

@@ -7,6 +7,7 @@ import contextlib
 import logging
 from collections.abc import Awaitable, Callable, Iterator
 
+from chatserver import logs
 from chatserver.errors import ChatServerError, DatabaseUnavailableError
 from chatserver.ids import uuid7
 from chatserver.live.queue import Queues
@@ -55,10 +56,9 @@ class Leases:
     def start(self) -> None:
         """Begin both loops. No effect if they run already, or after `close`."""
         if not self._tasks and not self._closed:
-            self._tasks = [
-                asyncio.create_task(_repeat(self._renew, self._heartbeat_seconds, "leases could not be renewed")),
-                asyncio.create_task(_repeat(self._adopt, SWEEP_SECONDS, "abandoned runs could not be looked for")),
-            ]
+            renewing = _repeat(self._renew, self._heartbeat_seconds, "leases could not be renewed")
+            adopting = _repeat(self._adopt, SWEEP_SECONDS, "abandoned runs could not be looked for")
+            self._tasks = [asyncio.create_task(loop, context=logs.without_request()) for loop in (renewing, adopting)]
 
     async def close(self) -> None:
         """Hand over all runs for which HAND_OVER_SECONDS are enough, and end the loops.

@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 import pytest
 
+from chatserver import logs
 from chatserver.live.fan_out import READERS_PER_TURN, FanOut
 from tests.kit.virtual_time import in_virtual_time, quiet
 
@@ -80,6 +81,40 @@ async def test_reader_that_leaves_during_a_round_is_not_called() -> None:
     told.append()
     await quiet()
     assert told.up_to_date == MANY - 2
+
+
+@pytest.mark.parametrize("readers", [READERS_PER_TURN, MANY])
+def test_reader_that_fails_does_not_keep_the_others_from_being_told(
+    readers: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    @in_virtual_time
+    async def tell_twice() -> None:
+        told = Told(readers - 1)
+        told.wakers.append(lambda: 1 / 0)  # type: ignore[arg-type, return-value]
+        for waker in told.wakers:
+            told.fan_out.remove(waker)
+        for waker in reversed(told.wakers):
+            told.fan_out.add(waker)
+        for _ in range(2):
+            told.append()
+            await quiet()
+            assert told.up_to_date == readers - 1
+
+    tell_twice()
+    assert [record.message for record in caplog.records] == ["a reader could not be told"] * 2
+    caplog.clear()
+
+
+@in_virtual_time
+async def test_readers_told_in_later_turns_are_not_told_for_the_first_request() -> None:
+    fan_out, ids = FanOut(), []
+    wakers = [lambda: ids.append(logs.request_id.get()) for _ in range(MANY)]
+    for waker in wakers:
+        fan_out.add(waker)
+    logs.request_id.set("first")
+    fan_out.tell()
+    await quiet()
+    assert ids[READERS_PER_TURN:] == [None] * (MANY - READERS_PER_TURN)
 
 
 @in_virtual_time

@@ -7,6 +7,7 @@ from contextlib import ExitStack
 
 import pytest
 
+from chatserver import logs
 from chatserver.errors import UnavailableError
 from chatserver.metrics import Metrics
 from chatserver.web.http.open_streams import OpenStreams
@@ -74,6 +75,23 @@ async def test_looks_at_many_streams_take_several_turns() -> None:
         assert sum(len(stream.looks) for stream in many) == 2 * LOOKS_PER_TURN
         await quiet()
         assert [len(stream.looks) for stream in many] == [1] * len(many)
+
+
+@in_virtual_time
+async def test_looks_do_not_bear_the_id_of_the_request_that_came_first() -> None:
+    streams, ids = open_streams(LOOKS_PER_TURN + 1), []
+
+    class Request:
+        def look(self, now: float) -> None:
+            ids.append(logs.request_id.get())
+
+    logs.request_id.set("first")
+    with ExitStack() as stack:
+        for _ in range(LOOKS_PER_TURN + 1):
+            stack.enter_context(streams.admitted(Request()))
+        await asyncio.sleep(2.5)
+        await quiet()
+    assert ids == [None] * 2 * (LOOKS_PER_TURN + 1)
 
 
 @in_virtual_time

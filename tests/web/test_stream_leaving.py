@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import pytest
+
+from chatserver import logs
+from chatserver.live.run import Run
 from tests.kit.event_stream import text_of
 from tests.kit.model_server import ModelServer
 from tests.kit.served_app import serving
@@ -41,6 +45,25 @@ async def test_reader_that_leaves_is_noticed_despite_unread_bytes(database_url: 
             getattr(stream.connection, leave)()
             await call.closed()
             await eventually(lambda: not list(client.app.answers))
+
+
+async def test_answer_does_not_bear_the_id_of_the_request_that_began_it(
+    database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It goes on without it, and for others."""
+    ids = []
+    run = Run.run
+
+    async def recorded(self: Run) -> None:
+        ids.append(logs.request_id.get())
+        await run(self)
+
+    monkeypatch.setattr(Run, "run", recorded)
+    async with serving(database_url) as client:
+        conversation = await client.conversation()
+        await client.say(conversation, "x")
+        await (await client.stream(conversation)).rest()
+    assert ids == [None]
 
 
 async def test_answer_continues_within_the_grace(database_url: str) -> None:

@@ -8,6 +8,8 @@ from collections.abc import Callable, Collection, Iterator
 from itertools import islice
 from typing import Generic, TypeVar
 
+from chatserver import logs
+
 logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
@@ -28,11 +30,13 @@ class Sweep(Generic[T]):
         self._seconds = seconds
         self._round: Iterator[T] | None = None
         self._timer: asyncio.TimerHandle | None = None
+        # The rounds are those of many requests.
+        self._context = logs.without_request()
 
     def start(self) -> None:
         """There are things to look after. May be called at any time, and often."""
         if self._timer is None and self._round is None:
-            self._timer = asyncio.get_running_loop().call_later(self._seconds, self.begin_round)
+            self._timer = asyncio.get_running_loop().call_later(self._seconds, self.begin_round, context=self._context)
 
     def begin_round(self) -> None:
         """Look at all things now."""
@@ -57,7 +61,7 @@ class Sweep(Generic[T]):
                     # The others have to be looked after all the same.
                     logger.exception("a look failed")
         if not left:
-            loop.call_soon(self._next_slice)
+            loop.call_soon(self._next_slice, context=self._context)
             return
         self._round = None
         if self._things:
