@@ -12,8 +12,9 @@ from typing import Any
 import pytest
 
 from chatserver.web.http import lingering
-from tests.kit.http_client import COMPANY, Client
+from tests.kit.http_client import COMPANY, Client, stream_path
 from tests.kit.http_connection import Connection
+from tests.kit.model_server import ModelServer
 from tests.kit.served_app import serving
 from tests.kit.waiting import PATIENCE_SECONDS
 
@@ -66,6 +67,17 @@ async def test_body_of_the_limit_is_accepted(module_database_url: str) -> None:
         assert (await answered(connection))[0] == 201
         await write(connection, "Transfer-Encoding: chunked", body=chunked(padded(LIMIT), 100))
         assert (await answered(connection))[0] == 201
+
+
+async def test_open_stream_keeps_nothing_of_the_body_of_its_request(module_database_url: str) -> None:
+    async with ModelServer() as model, serving(module_database_url, **model.settings) as client:
+        conversation = await client.conversation()
+        question = await client.say(conversation, "x")
+        stream = await client.open(stream_path(conversation, question), body={"title": "x" * 10_000})
+        await stream.opened()
+        assert client.app.web.bodies.held_bytes == 0
+        await (await model.call()).finish()
+        await stream.rest()
 
 
 async def test_body_of_one_byte_more_is_refused(module_database_url: str) -> None:

@@ -43,7 +43,8 @@ class StreamingHandler(ApiHandler):
         return cast(HTTP1Connection, self.request.connection)
 
     def begin_body(self) -> None:
-        """Prepare the response. To be called before the first `send`."""
+        """Prepare the response. To be called before the first `send`. The body of the request is not kept for it."""
+        self._incoming.release()
         if self.request.version == "HTTP/1.0":
             # A body of HTTP/1.0 ends with the connection.
             self.set_header("Connection", "close")
@@ -98,8 +99,9 @@ class StreamingHandler(ApiHandler):
         self._unwatch_peer()
         with contextlib.suppress(StreamClosedError):
             self.finish()
-        if self.request.version == "HTTP/1.0":
-            self.connection.stream.close()
+        if self._stream is not None and self.request.version == "HTTP/1.0":
+            # A body of HTTP/1.0 ends with the connection, and that with its last byte.
+            self._stream.is_last = True
 
     def cut_off(self) -> None:
         """End an incomplete response such that nobody takes it for complete."""
