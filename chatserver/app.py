@@ -141,8 +141,8 @@ class App:
 
 
 def _look_seconds(settings: Settings) -> float:
-    """How often streams are looked after: pings are late by an eighth of their time at most, and by two seconds."""
-    return min(settings.ping_seconds, settings.slow_reader_seconds, 16) / 16
+    """How often streams are looked after. Pings are early by twice that at most."""
+    return min(settings.ping_seconds, settings.slow_reader_seconds, 16) / 32
 
 
 def _database(

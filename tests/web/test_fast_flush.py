@@ -16,11 +16,12 @@ from tornado.httputil import HTTPHeaders
 from tornado.netutil import bind_sockets
 from tornado.web import Application, RequestHandler
 
+from chatserver import logs
 from chatserver.metrics import Metrics
 from chatserver.settings import Settings
 from chatserver.web.handlers.answer_stream import StreamHandler
 from chatserver.web.http import fast_flush
-from chatserver.web.http.fast_flush import FastFlush
+from chatserver.web.http.fast_flush import FastFlush, LoopTurns
 from chatserver.web.http.server import Server
 from tests.kit.event_stream import text_of
 from tests.kit.http_client import Client, stream_path
@@ -250,6 +251,50 @@ async def test_tokens_of_one_turn_leave_in_two_sends(database_url: str, monkeypa
         assert [(await stream.event())["content"] for _ in range(10)] == list("0123456789")
         assert [data.count(b"data: ") for data in sends] == [1, 9]
         assert [chunk.count(b"data: ") for chunk in stream.chunks[1:]] == [1] * 10
+
+
+@pytest.mark.parametrize("version", ["HTTP/1.1", "HTTP/1.0"])
+@pytest.mark.parametrize("connection", ["close", "keep-alive"])
+async def test_stream_that_ends_while_its_socket_is_full_is_sent_to_its_end(
+    database_url: str, version: str, connection: str
+) -> None:
+    async with ModelServer() as model, serving(database_url, send_buffer=SMALL_BUFFER, **model.settings) as client:
+        conversation = await client.conversation()
+        question = await client.say(conversation, "x")
+        slow = await client.connect(receive_buffer=SMALL_BUFFER)
+        slow.writer.write(get(stream_path(conversation, question), f"Connection: {connection}", version=version))
+        await model.call()
+        await slow.read(1)
+        (handler,) = open_handlers(client)
+        (run,) = client.app.answers
+        while not (handler._outlet and handler._outlet.blocked):
+            run.journal.append_token("x" * 8_000)
+            await asyncio.sleep(0)
+        client.app.streams.close()
+        await eventually(lambda: len(client.app.streams) == 0)
+        if (version, connection) == ("HTTP/1.1", "keep-alive"):
+            slow.writer.write(get("/healthz", "Connection: close"))
+        assert re.search(rb'x"}\n\n(\r\n\w+\r\n)?retry: \d+\n\n', await slow.read())
+
+
+async def test_response_that_fails_at_the_end_of_a_turn_does_not_hold_up_the_others(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    turns, called = LoopTurns(), []
+    turns.at_end(lambda: called.append(1))
+    turns.at_end(lambda: 1 / 0)  # type: ignore[arg-type, return-value]
+    turns.at_end(lambda: called.append(2))
+    await asyncio.sleep(0)
+    assert called == [1, 2]
+    assert [record.message for record in caplog.records] == ["a response cannot go on"]
+
+
+async def test_turns_do_not_bear_the_id_of_a_request() -> None:
+    turns, ids = LoopTurns(), []
+    logs.request_id.set("first")
+    turns.at_end(lambda: ids.append(logs.request_id.get()))
+    await asyncio.sleep(0)
+    assert ids == [None]
 
 
 async def test_hundreds_of_readers_of_one_answer_all_get_it(database_url: str) -> None:

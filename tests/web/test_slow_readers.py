@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Iterator
 from contextlib import AbstractAsyncContextManager
 from typing import Any
 
 import pytest
 
+from chatserver import logs
 from chatserver.web.http import server_stream, streaming_handler
 from chatserver.web.http.tcp_progress import Progress
 from tests.kit.http_client import Client
@@ -20,6 +22,21 @@ from tests.kit.waiting import eventually
 # In bytes: the response has twice as many, more than sockets hold.
 LONG = 8_000_000
 SLOW_SECONDS = 1.0
+
+
+@pytest.fixture
+def ids_of_lines() -> Iterator[list[str | None]]:
+    """The request id of each line that the server logs."""
+    ids: list[str | None] = []
+
+    class Recorder(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            ids.append(logs.request_id.get())
+
+    recorder, logger = Recorder(), logging.getLogger("chatserver.web")
+    logger.addHandler(recorder)
+    yield ids
+    logger.removeHandler(recorder)
 
 
 def impatient(url: str, **settings: Any) -> AbstractAsyncContextManager[Served]:
@@ -46,7 +63,10 @@ def is_waiting(client: Served) -> bool:
 
 @pytest.mark.parametrize("headers", [{}, {"Connection": "close"}])
 async def test_client_that_reads_nothing_of_one_resource_is_cut_off(
-    module_database_url: str, caplog: pytest.LogCaptureFixture, headers: dict[str, str]
+    module_database_url: str,
+    caplog: pytest.LogCaptureFixture,
+    headers: dict[str, str],
+    ids_of_lines: list[str | None],
 ) -> None:
     async with impatient(module_database_url) as client:
         caplog.set_level(logging.INFO, "chatserver.web.http")
@@ -58,6 +78,7 @@ async def test_client_that_reads_nothing_of_one_resource_is_cut_off(
         assert clock() - began > SLOW_SECONDS / 2
         assert client.app.metrics.slow_readers._value.get() == 1
         assert caplog.messages == [f"a client that took nothing for {SLOW_SECONDS} s is cut off"]
+        assert ids_of_lines == [None]
         with pytest.raises(ConnectionResetError):
             await connection.read()
 
@@ -79,7 +100,10 @@ async def test_client_that_reads_on_gets_the_whole_resource(
 
 
 async def test_reader_of_an_answer_that_has_vanished_is_cut_off(
-    module_database_url: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    module_database_url: str,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    ids_of_lines: list[str | None],
 ) -> None:
     """Its kernel acknowledges nothing, although little enough was sent for the buffers to take it."""
     async with ModelServer() as model, impatient(module_database_url, **model.settings) as client:
@@ -92,6 +116,7 @@ async def test_reader_of_an_answer_that_has_vanished_is_cut_off(
         await eventually(lambda: len(client.app.streams) == 0)
         assert client.app.metrics.slow_readers._value.get() == 1
         assert caplog.messages == [f"a reader that took nothing for {SLOW_SECONDS} s is cut off"]
+        assert ids_of_lines == [stream.headers["X-Request-Id"]]
 
 
 async def test_connection_without_anything_to_write_is_kept(module_database_url: str) -> None:

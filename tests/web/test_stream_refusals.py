@@ -160,6 +160,25 @@ async def test_streams_past_max_streams_are_refused(database_url: str) -> None:
         assert (await (await client.stream(conversation, question)).rest())[-1]["type"] == "done"
 
 
+async def test_bad_post_is_told_what_is_wrong_even_if_no_stream_may_be_added(database_url: str) -> None:
+    async with ModelServer() as model, serving(database_url, max_streams=1, **model.settings) as client:
+        conversation = await client.conversation()
+        question = await client.say(conversation, "x")
+        stream = await client.stream(conversation, question)
+        path, kind = stream_path(conversation), {"Content-Type": "application/json"}
+        for draining in (False, True):
+            client.app.streams.draining = draining
+            assert (await client.request("POST", path, {"content": "y"})).status == 503
+            assert (await client.request("POST", path, b"{", kind)).status == 400
+            assert (await client.request("POST", path, b"x", {"Content-Type": "text/plain"})).status == 415
+            assert (await client.request("POST", f"{path}&whenBusy=never", {"content": "y"})).status == 400
+        call = await model.call()
+        await call.send("answer")
+        await call.finish()
+        assert text_of(await stream.rest()) == "answer"
+        assert len(await client.messages(conversation)) == 2
+
+
 async def open_or_status(client: Client, conversation: str, trigger: str) -> EventStream | int:
     connection = await client.connect()
     await connection.send("GET", stream_path(conversation, trigger))

@@ -6,13 +6,11 @@ import asyncio
 import logging
 from contextlib import closing
 from typing import Annotated, Any, Literal
-from uuid import UUID
 
 import tornado.web
 from pydantic import Field
-from tornado.httputil import HTTPHeaders
 
-from chatserver import sse
+from chatserver import logs, sse
 from chatserver.errors import ConflictError, TryLaterError
 from chatserver.live.answers import StreamOptions, WhenBusy
 from chatserver.live.reader import Reader
@@ -20,6 +18,7 @@ from chatserver.live.store import NewMessage
 from chatserver.schema_types import Id, Wire
 from chatserver.schemas import StopAnswer, Stopped, StreamMessage
 from chatserver.web.handler_context import HandlerContext
+from chatserver.web.http import fast_flush
 from chatserver.web.http.base_handler import ApiHandler
 from chatserver.web.http.fast_flush import Outlet
 from chatserver.web.http.parsing import parse_id
@@ -78,6 +77,7 @@ class StreamHandler(StreamingHandler):
         self._reader: Reader | None = None
         """Only there from the opening to the end: before and after, the pump does nothing."""
         self._outlet: Outlet | None = None
+        self._over = asyncio.get_running_loop().create_future()
         self._seen_cursor = 0
         self._silent_since = 0.0
 
@@ -103,21 +103,22 @@ class StreamHandler(StreamingHandler):
         )
 
     async def post(self, conversation_id: str) -> None:
+        message, options = self._message(), self._options_of_post()
         with self.context.streams.admitted(self):
-            await self._follow(await self._send(parse_id(conversation_id)))
+            reader, trigger_id = await self.context.answers.send(
+                self.actor.companies, parse_id(conversation_id), message, options
+            )
+            del message  # the stream may last for hours
+            self.set_header("X-Trigger-Message-Id", str(trigger_id))
+            await self._follow(reader)
 
-    async def _send(self, conversation_id: UUID) -> Reader:
-        """Add the message; a reader of its answer."""
+    def _options_of_post(self) -> StreamOptions:
         query = self.query(PostStreamQuery)
+        return StreamOptions(when_busy=query.when_busy, continues=query.on_disconnect == "continue")
+
+    def _message(self) -> NewMessage:
         message = self.message_body(StreamMessage)
-        reader, trigger_id = await self.context.answers.send(
-            self.actor.companies,
-            conversation_id,
-            NewMessage(message.content, message.agent_id, self.idempotency_key()),
-            StreamOptions(when_busy=query.when_busy, continues=query.on_disconnect == "continue"),
-        )
-        self.set_header("X-Trigger-Message-Id", str(trigger_id))
-        return reader
+        return NewMessage(message.content, message.agent_id, self.idempotency_key())
 
     # --- the stream ---------------------------------------------------------------------------------------
 
@@ -127,10 +128,9 @@ class StreamHandler(StreamingHandler):
             outlet = self._begin()
             outlet.write(sse.chunk(reader.opening))
             self.flush()
-            self._let_heads_go()
+            fast_flush.forget_heads(self)
             loop = asyncio.get_running_loop()
             self._silent_since = loop.time()
-            self._over = loop.create_future()
             self._reader = reader
             reader.follow(self._pump)
             self._pump()
@@ -145,30 +145,21 @@ class StreamHandler(StreamingHandler):
                 self._reader = None
         self.end_body()
 
-    def _let_heads_go(self) -> None:
-        """Keep nothing of the heads of request and response that is not needed: a stream may last for hours."""
-        self.request.headers.clear()
-        kept = {name: value for name, value in self._headers.get_all() if name == "Connection"}
-        self._headers = HTTPHeaders(kept)
-        self._break_cycles()
-
     def _pump(self) -> None:
         """Send what the reader has, as far as the client takes it. The outlet calls again when it takes more."""
         reader, outlet = self._reader, self._outlet
         if reader is None or outlet is None:
             return
         try:
-            more, ended = True, False
-            while more and outlet.ready() and (frames := reader.take(outlet.room)):
-                more = reader.behind
-                ended = not more and reader.at_end
-                # The end of the response leaves together with the last frames.
-                outlet.expected = len(frames) + ended
+            while outlet.ready() and (frames := reader.take(outlet.room)):
                 for frame in frames:
                     outlet.write(frame)
-                    self.flush()
-            if ended:
-                self._stop()
+                if reader.at_end:
+                    self._stop()  # the end of the response leaves together with the last frames
+                    return
+                self.flush()
+                if not reader.behind:
+                    return
         except Exception as error:
             self._stop(error)
 
@@ -192,25 +183,35 @@ class StreamHandler(StreamingHandler):
             self._stop()
 
     def look(self, now: float) -> None:
-        """Send a ping after silence, cut a client off that has vanished, send it away when the process ends."""
         reader, outlet = self._reader, self._outlet
         if reader is None or outlet is None:
             return
         if self.gone or outlet.closed:
             self._stop()
         elif self.has_vanished(now):
-            self.context.metrics.slow_readers.inc()
-            logger.info("a reader that took nothing for %s s is cut off", self.context.settings.slow_reader_seconds)
-            self.connection.stream.close()
+            self._cut_off_as_slow()
         elif self.context.streams.closing and not reader.behind:
             outlet.write(sse.chunk(sse.come_back()))
             self._stop()
-        elif self._seen_cursor != reader.cursor:
-            self._seen_cursor, self._silent_since = reader.cursor, now
-        elif now - self._silent_since >= self.context.settings.ping_seconds and not outlet.blocked:
+        elif self._needs_ping(now, reader) and not outlet.blocked:
             self._silent_since = now
             outlet.write(_PING)
             self.flush()
+
+    def _cut_off_as_slow(self) -> None:
+        self.context.metrics.slow_readers.inc()
+        before = logs.request_id.set(self.request_id)
+        logger.info("a reader that took nothing for %s s is cut off", self.context.settings.slow_reader_seconds)
+        logs.request_id.reset(before)
+        self.connection.stream.close()
+
+    def _needs_ping(self, now: float, reader: Reader) -> bool:
+        """Whether at the next look the silence could be longer than `ping_seconds`."""
+        look_seconds = self.context.streams.look_seconds
+        if self._seen_cursor != reader.cursor:
+            # The last frame may have left right after the look before.
+            self._seen_cursor, self._silent_since = reader.cursor, now - look_seconds
+        return now + look_seconds - self._silent_since >= self.context.settings.ping_seconds
 
     def on_finish(self) -> None:
         super().on_finish()
@@ -236,7 +237,6 @@ class StreamHandler(StreamingHandler):
             return
         self.set_status(200)
         outlet = self._begin()
-        outlet.expected = 2
         outlet.write(sse.chunk(sse.OK + sse.come_back()))
         self.flush()
         self.end_body()

@@ -25,6 +25,7 @@ class OpenStreams:
     def __init__(self, limit: int, metrics: Metrics, *, look_seconds: float) -> None:
         self.draining = False
         self.closing = False
+        self.look_seconds = look_seconds
         self._limit = limit
         self._metrics = metrics
         self._open: set[OpenStream] = set()

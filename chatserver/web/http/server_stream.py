@@ -17,6 +17,7 @@ from typing import Any, cast
 
 from tornado.iostream import IOStream, StreamClosedError, UnsatisfiableReadError
 
+from chatserver import logs
 from chatserver.web.http.lingering import Lingering
 from chatserver.web.http.refusals import (
     HEAD_TOO_LARGE,
@@ -28,6 +29,7 @@ from chatserver.web.http.refusals import (
     parse_request_line,
     refuse,
 )
+from chatserver.web.http.short_queues import shorten_queues
 from chatserver.web.http.tcp_progress import progress
 
 # How long the head of a request may take: from its first byte, and on a new connection from the beginning.
@@ -86,15 +88,13 @@ class ServerStream(IOStream):
         on_gone: Callable[[], None],
     ) -> None:
         super().__init__(peer, read_chunk_size=_READ_BYTES)
-        # A deque that is empty, as these nearly always are, takes 600 bytes.
-        self._write_futures = _ShortQueue()  # type: ignore[assignment]
-        self._write_buffer._buffers = _ShortQueue()  # type: ignore[assignment]
+        shorten_queues(self)
         self.surplus = surplus
         """Whether there are too many connections: this one serves one request."""
         self.refusal = MALFORMED
         """What is wrong with the present request, if Tornado refuses it."""
         self.is_last = False
-        """Whether the response to the present request said that the connection will be closed."""
+        """Whether the connection is closed after the response to the present request."""
         self.lingers = False
         """Whether the client may still be sending when the connection is closed."""
         self._lingering = lingering
@@ -235,6 +235,11 @@ class ServerStream(IOStream):
             self._keeps_nodelay = True
             super().set_nodelay(True)
 
+    def sent_directly(self, taken: int) -> None:
+        """The socket was given something past `write`, and the kernel has taken so many bytes."""
+        self.responded = True
+        self.written_bytes += taken
+
     def write_to_fd(self, data: memoryview) -> int:
         written = super().write_to_fd(data)
         self.written_bytes += written
@@ -248,7 +253,9 @@ class ServerStream(IOStream):
     def _look_later(self, taken_bytes: int, since: float) -> None:
         """Look again soon. The client has taken nothing but `taken_bytes` since then."""
         delay = self._slow_seconds / 4
-        self._look = asyncio.get_running_loop().call_later(delay, self._look_for_progress, taken_bytes, since)
+        self._look = asyncio.get_running_loop().call_later(
+            delay, self._look_for_progress, taken_bytes, since, context=logs.without_request()
+        )
 
     def _look_for_progress(self, before: int, since: float) -> None:
         self._look = None
@@ -309,15 +316,6 @@ class ServerStream(IOStream):
         else:
             peer.close()
             self._on_gone()
-
-
-class _ShortQueue(list[Any]):
-    """What Tornado uses of a deque, for a few things."""
-
-    __slots__ = ()
-
-    def popleft(self) -> Any:
-        return self.pop(0)
 
 
 def _then(future: Any, callback: Callable[[Future[Any]], None]) -> None:
