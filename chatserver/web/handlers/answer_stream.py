@@ -152,12 +152,14 @@ class StreamHandler(StreamingHandler):
             return
         try:
             while outlet.ready() and (frames := reader.take(outlet.room)):
+                # The end of the response leaves together with the last frames.
+                outlet.expect(len(frames) + reader.at_end)
                 for frame in frames:
                     outlet.write(frame)
+                    self.flush()
                 if reader.at_end:
-                    self._stop()  # the end of the response leaves together with the last frames
+                    self._stop()
                     return
-                self.flush()
                 if not reader.behind:
                     return
         except Exception as error:

@@ -106,6 +106,10 @@ class Outlet(ABC):
         self._on_ready()
 
     @abstractmethod
+    def expect(self, flushes: int) -> None:
+        """So many flushes follow directly: their chunks may leave together, with the last of them."""
+
+    @abstractmethod
     def write(self, chunk: bytes) -> None:
         """Add a chunk, with its header, to what is flushed next."""
 
@@ -222,7 +226,7 @@ class LoopTurns:
 class _FastOutlet(Outlet):
     """Sends once in each turn of the loop: the first chunk at once, and what comes behind it at the end of the turn."""
 
-    __slots__ = ("_chunks", "_connection", "_stream")
+    __slots__ = ("_chunks", "_connection", "_expected", "_stream")
 
     room = BATCH_FRAMES
 
@@ -237,6 +241,7 @@ class _FastOutlet(Outlet):
         super().__init__(turns, on_ready)
         self._connection = connection
         self._stream = stream
+        self._expected = 0
         headers = handler._headers
         if connection._disconnect_on_finish:
             headers["Connection"] = "close"
@@ -248,6 +253,9 @@ class _FastOutlet(Outlet):
     def closed(self) -> bool:
         return self._stream.closed()
 
+    def expect(self, flushes: int) -> None:
+        self._expected = flushes
+
     def write(self, chunk: bytes) -> None:
         self._chunks.append(chunk)
 
@@ -255,6 +263,10 @@ class _FastOutlet(Outlet):
         turns, chunks = self._turns, self._chunks
         if last:
             chunks.append(_LAST_CHUNK)
+        elif self._expected > 1:
+            self._expected -= 1
+            return turns.done
+        self._expected = 0
         data = chunks[0] if len(chunks) == 1 else b"".join(chunks)
         chunks.clear()
         self._spent_turn = turns.number
@@ -293,6 +305,9 @@ class _OrdinaryOutlet(Outlet):
     def closed(self) -> bool:
         connection = self._handler.request.connection
         return isinstance(connection, HTTP1Connection) and connection.stream.closed()
+
+    def expect(self, flushes: int) -> None:
+        """Tornado sends each chunk by itself."""
 
     def write(self, chunk: bytes) -> None:
         self._handler.write(sse.unchunk(chunk))
