@@ -11,7 +11,7 @@ from collections.abc import Iterator
 import pytest
 
 from chatserver.services.access import LocalTrusted
-from chatserver.web.http import quick_connection, server
+from chatserver.web.http import quick_connection, server, slim_handler
 from chatserver.web.http.base_handler import Handler
 from tests.kit.http_client import COMPANY
 from tests.kit.http_connection import Connection
@@ -65,7 +65,12 @@ REQUESTS = [
     request("GET", "/healthz", version="HTTP/1.0"),
     request("GET", "/healthz", "Connection: keep-alive", version="HTTP/1.0"),
     request("GET", "http://localhost/healthz"),
+    request("HEAD", "/healthz", version="HTTP/1.0"),
+    request("POST", SESSION, JSON, "Connection: keep-alive", body=b"{}", version="HTTP/1.0"),
     request("GET", "/static/index.html", "If-None-Match: *"),
+    request("HEAD", "/static/index.html", "If-None-Match: *"),
+    request("HEAD", "/static/index.html", "Connection: close"),
+    request("HEAD", "/static/index.html", version="HTTP/1.0"),
     request("GET", "/healthz", "Host: localhost"),
     request("GET", "/healthz", "bad header: x"),
 ]
@@ -99,9 +104,12 @@ def comparable(response: bytes) -> bytes:
 
 
 @pytest.mark.parametrize("sent", REQUESTS, ids=range(len(REQUESTS)))
-async def test_response_is_the_same_whichever_way_it_goes(module_database_url: str, sent: bytes) -> None:
+async def test_response_is_the_same_whichever_way_it_goes(
+    module_database_url: str, monkeypatch: pytest.MonkeyPatch, sent: bytes
+) -> None:
     outcomes = []
-    for quick in (True, False):
+    for quick, slim in ((True, True), (False, True), (False, False)):
+        monkeypatch.setattr(slim_handler, "SUPPORTED", slim)
         async with serving(module_database_url, fast_flush=quick) as client:
             outcomes += [await exchange(client, sent, in_pieces=in_pieces) for in_pieces in (False, True)]
     first, *others = outcomes

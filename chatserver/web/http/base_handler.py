@@ -66,8 +66,6 @@ class Handler(SlimHandler):
 
     _ended = False
 
-    context: HandlerContext
-
     def __init__(
         self,
         application: tornado.web.Application,
@@ -258,21 +256,12 @@ class Handler(SlimHandler):
         if stream is not None:
             stream.lingers = not self._incoming.complete
             stream.is_last = self._headers.get("Connection", "") == "close"
-        sent = self._finish_at_once(chunk) or super().finish(chunk)
+        sent = super().finish(chunk)
         if sent.done():
             self.context.requests.discard(self)
         else:
             sent.add_done_callback(lambda _: self.context.requests.discard(self))
         return sent
-
-    def _finish_at_once(self, chunk: str | bytes | dict[Any, Any] | None) -> asyncio.Future[None] | None:
-        if isinstance(chunk, dict):
-            return None
-        body = chunk.encode() if isinstance(chunk, str) else chunk or b""
-        fast = self.context.fast_flush
-        return self.finish_at_once(
-            body, lambda response: fast.respond(self.request, response), closes=fast.closes(self.request)
-        )
 
     def write_error(self, status_code: int, **kwargs: Any) -> None:  # noqa: ARG002
         """Called by Tornado when a method raised. `status_code`, Tornado's own choice, is ignored."""

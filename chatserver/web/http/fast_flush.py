@@ -23,7 +23,7 @@ import asyncio
 import logging
 from abc import ABC, abstractmethod
 from asyncio import Future
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import cached_property
 from typing import ClassVar
 
@@ -146,25 +146,24 @@ class FastFlush:
             return _OrdinaryOutlet(self._turns, handler, flush, on_ready)
         return _FastOutlet(self._turns, handler, *direct, on_ready)
 
-    def respond(self, request: HTTPServerRequest, response: bytes) -> Future[None] | None:
+    def respond(self, handler: RequestHandler, body: Sequence[bytes]) -> Future[None] | None:
         """Send a whole response, and let the connection serve its next request. Done when the socket has taken it.
 
-        `response` is all of it: status line, headers with a Content-Length, body. None: nothing was sent, and it has to
-        go the ordinary way.
+        The handler's headers say where the response ends. `body` is all of its body, in pieces. None: nothing was sent,
+        and the response has to go the ordinary way.
         """
-        direct = self._direct(request)
+        direct = self._direct(handler.request)
         if direct is None:
             return None
         connection, stream = direct
+        if connection._disconnect_on_finish:
+            handler._headers["Connection"] = "close"
+        response = b"".join([head(handler.get_status(), handler._reason, handler._headers), *body])
+        handler._headers_written = True
         taken = _send_now(stream, response)
         sent = self._turns.done if taken == len(response) else _send_later(connection, stream, response, taken)
         connection.finish()
         return sent
-
-    def closes(self, request: HTTPServerRequest) -> bool:
-        """Whether the response has to say `Connection: close`, because the request asked for it."""
-        connection = request.connection
-        return isinstance(connection, HTTP1Connection) and connection._disconnect_on_finish
 
     def _direct(self, request: HTTPServerRequest) -> tuple[HTTP1Connection, ServerStream] | None:
         """The connection to which a response can be sent directly."""

@@ -4,9 +4,9 @@ For each request Tornado makes tools for templates, formats a date, checks heade
 body, and hands head and body down piece by piece. The class here leaves that out, and clients get the same bytes.
 
 It touches these private parts of Tornado's: `_headers_written`, `_finished`, `_auto_finish`, `_prepared_future`,
-`_headers`, `_write_buffer`, `_status_code` and `_reason`, which `RequestHandler.__init__` and `clear` set, and
-`_new_cookie`. If Tornado's methods are not those that are known here, which is noticed when this module is imported,
-they are used as they are.
+`_headers`, `_write_buffer`, `_status_code` and `_reason`, which `RequestHandler.__init__` and `clear` set, `_new_cookie`,
+`_should_not_send_content` and `_clear_representation_headers`. If Tornado's methods are not those that are known here,
+which is noticed when this module is imported, they are used as they are.
 """
 
 from __future__ import annotations
@@ -20,6 +20,8 @@ from typing import Any, ClassVar
 
 from tornado.httputil import HTTPHeaders, HTTPServerRequest, format_timestamp
 from tornado.web import Application, OutputTransform, RequestHandler
+
+from chatserver.web.handler_context import HandlerContext
 
 _KNOWN_INIT = (
     "super __init__ application request _headers_written _finished _auto_finish _prepared_future ObjectDict "
@@ -48,15 +50,14 @@ SUPPORTED = (
     and _is_known(RequestHandler.finish, _KNOWN_FINISH)
 )
 
-# Statuses whose responses have no body, and headers that tell of one.
-_WITHOUT_BODY = frozenset({204, 304})
-_OF_A_BODY = ("Content-Encoding", "Content-Language", "Content-Type")
-
 
 class SlimHandler(RequestHandler):
     """A handler whose responses have `default_headers`, and no others unless they are set."""
 
     default_headers: ClassVar[Sequence[tuple[str, str]]] = ()
+
+    context: HandlerContext
+    """Set by `initialize`."""
 
     # Tornado's `_execute`, which sets it, is not used.
     _transforms: list[OutputTransform] = []  # noqa: RUF012 (as in Tornado)
@@ -93,42 +94,31 @@ class SlimHandler(RequestHandler):
     def set_own_headers(self) -> None:
         """Set headers that every response has, with a value of its own."""
 
-    def finish_at_once(
-        self, chunk: bytes, respond: Callable[[bytes], Future[None] | None], *, closes: bool
-    ) -> Future[None] | None:
-        """As `finish`, by one call of `respond`, which may refuse. None: nothing was sent, `finish` is to be called.
-
-        `closes`: whether the response has to say that the connection will be closed.
-        """
-        if not SUPPORTED or self._headers_written or hasattr(self, "_new_cookie") or "Content-Length" in self._headers:
-            return None
-        body = b"".join([*self._write_buffer, chunk])
-        sent = respond(self._whole(body, closes))
+    def finish(self, chunk: str | bytes | dict[Any, Any] | None = None) -> Future[None]:
+        """As in Tornado; but a response of which nothing was sent yet leaves at once if that is possible."""
+        if chunk is not None:
+            self.write(chunk)
+        sent = None
+        if SUPPORTED and not (self._headers_written or self._finished or hasattr(self, "_new_cookie")):
+            self._frame()
+            sent = self.context.fast_flush.respond(self, self._write_buffer)
         if sent is None:
-            return None
+            return super().finish()
         self._when_closed(None)
         self._write_buffer = []
-        self._headers_written = self._finished = True
+        self._finished = True
         self.application.log_request(self)
         self.on_finish()
         return sent
 
-    def _whole(self, body: bytes, closes: bool) -> bytes:
-        headers = self._headers
-        if self._status_code in _WITHOUT_BODY:
-            if body:
+    def _frame(self) -> None:
+        """Have the headers say where the response ends, as Tornado does."""
+        if self._should_not_send_content(self._status_code):
+            if self._write_buffer:
                 raise RuntimeError(f"a response with status {self._status_code} has no body")
-            for name in _OF_A_BODY:
-                headers.pop(name, None)
-        else:
-            headers["Content-Length"] = str(len(body))
-        if closes:
-            headers["Connection"] = "close"
-        lines = [f"{name}: {value}" for name, value in headers.get_all()]
-        head = "\r\n".join(lines)
-        if head.count("\r") >= len(lines) or head.count("\n") >= len(lines):
-            raise ValueError("a header contains a line end")
-        return f"HTTP/1.1 {self._status_code} {self._reason}\r\n{head}\r\n\r\n".encode("latin1") + body
+            self._clear_representation_headers()
+        elif "Content-Length" not in self._headers:
+            self._headers["Content-Length"] = str(sum(map(len, self._write_buffer)))
 
     def _when_closed(self, callback: Callable[[], None] | None) -> None:
         assert self.request.connection is not None
