@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import ipaddress
 import json
 import logging
@@ -11,13 +12,15 @@ from typing import Any, Self
 import pytest
 from tornado.netutil import bind_sockets
 
+from chatserver.errors import NotFoundError
 from chatserver.metrics import Metrics
+from chatserver.services.conversations import ConversationService
 from chatserver.web.http import accepting, body_limits, lingering
 from chatserver.web.http.accepting import SURPLUS, Acceptor
 from tests.kit.http_client import COMPANY
 from tests.kit.http_connection import Connection
 from tests.kit.served_app import Served, serving
-from tests.kit.waiting import eventually
+from tests.kit.waiting import PATIENCE_SECONDS, eventually
 
 CONVERSATIONS = f"/api/companies/{COMPANY}/conversations"
 STREAM = f"/api/conversations/{COMPANY}/stream"
@@ -246,6 +249,33 @@ async def test_every_response_gives_the_body_back(module_database_url: str) -> N
         for path in ("/api/session", "/healthz", "/api/nowhere", f"/api/conversations/{COMPANY}/pin"):
             await server.request("POST", path, b"x" * 100)
             assert held_bytes(server) == 0
+
+
+@pytest.mark.parametrize("fast_flush", [True, False])
+@pytest.mark.parametrize(
+    ("method", "work"),
+    [("GET", "get_conversation"), ("HEAD", "get_conversation"), ("DELETE", "soft_delete_conversation")],
+)
+async def test_body_that_nobody_reads_is_not_kept_while_the_handler_works(
+    module_database_url: str, monkeypatch: pytest.MonkeyPatch, method: str, work: str, fast_flush: bool
+) -> None:
+    begun, over = asyncio.Event(), asyncio.Event()
+
+    async def hang(*_: object) -> None:
+        begun.set()
+        await over.wait()
+        raise NotFoundError
+
+    monkeypatch.setattr(ConversationService, work, hang)
+    async with serving(module_database_url, fast_flush=fast_flush) as server:
+        connection = await server.connect()
+        head = f"{method} /api/conversations/{COMPANY} HTTP/1.1\r\nHost: localhost\r\nContent-Length: 5000\r\n\r\n"
+        connection.writer.write(head.encode() + b"x" * 5_000)
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            await begun.wait()
+        assert held_bytes(server) == 0
+        over.set()
+        assert (await connection.head())[0] == 404
 
 
 def held_bytes(server: Served) -> int:

@@ -47,6 +47,8 @@ M = TypeVar("M", bound=BaseModel)
 Message = TypeVar("Message", CreateMessage, EditMessage, StreamMessage)
 
 IDEMPOTENCY_KEY = re.compile(r"[!-~]{1,255}", re.ASCII)
+# Methods whose requests need no body: if there is one, it is not kept while the handler works.
+_WITHOUT_BODY = frozenset({"GET", "HEAD", "DELETE", "OPTIONS"})
 _SANE_REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}", re.ASCII)
 
 
@@ -115,6 +117,8 @@ class Handler(SlimHandler):
             _set(prepared)
             if self._ended or not await self._incoming.arrived():
                 return
+            if method in _WITHOUT_BODY:
+                self._incoming.release()
             result = getattr(self, method.lower())(*arguments)
             if result is not None:
                 await result

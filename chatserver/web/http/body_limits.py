@@ -132,4 +132,5 @@ class IncomingBody:
         """Keep nothing. May be called again."""
         self._bodies.held_bytes -= len(self._received)
         self._received.clear()
+        self._at_hand = b""
         self.receiver = None  # a cycle would keep the handler until the garbage is collected
