@@ -23,7 +23,7 @@ from tornado.http1connection import HTTP1Connection
 from tornado.httputil import HTTPHeaders, HTTPInputError, HTTPMessageDelegate, RequestStartLine
 from tornado.iostream import BaseIOStream
 
-from chatserver.web.http.request_delegate import RequestDelegate, ServingHandler
+from chatserver.web.http.request_delegate import RequestDelegate, ServingHandler, open_request
 from chatserver.web.http.request_heads import normalise
 from chatserver.web.http.server_stream import ServerStream
 
@@ -122,7 +122,8 @@ class QuickConnection(HTTP1Connection):
         self._request_headers = request.headers
         self._disconnect_on_finish = request.headers.get("Connection", "").lower() == "close"
         self._read_finished = True
-        return delegate.whole_request(request.start_line, request.headers, request.body)
+        handler, _ = open_request(delegate.application, self, request.start_line, request.headers, request.body)
+        return handler
 
 
 def _put_back(stream: ServerStream, data: bytes) -> None:

@@ -44,6 +44,21 @@ class HandlerSource(Protocol):
     def handler_for(self, request: Request, incoming: IncomingBody) -> ServingHandler: ...
 
 
+def open_request(
+    application: HandlerSource,
+    connection: HTTP1Connection,
+    start_line: RequestStartLine,
+    headers: HTTPHeaders,
+    body: bytes = b"",
+) -> tuple[ServingHandler, IncomingBody]:
+    """The handler of a request whose head is normalised, and the body that it waits for. `body`: all of it, if it has
+    arrived already."""
+    declared = declared_bytes(headers)
+    expected = bool(declared) or "Transfer-Encoding" in headers
+    incoming = IncomingBody(application.bodies, expected=expected, declared=declared, body=body)
+    return application.handler_for(Request(start_line, headers, connection), incoming), incoming
+
+
 class RequestDelegate(HTTPMessageDelegate):
     """Finds the handler of one request, has it serve the request, and hands it the body.
 
@@ -56,7 +71,7 @@ class RequestDelegate(HTTPMessageDelegate):
     """Both are there as soon as the head is known to be well-formed."""
 
     def __init__(self, application: HandlerSource, connection: HTTP1Connection) -> None:
-        self._application = application
+        self.application = application
         self._connection = connection
         self._task: asyncio.Task[None] | None = None
         self._deadline: asyncio.TimerHandle | None = None
@@ -73,7 +88,7 @@ class RequestDelegate(HTTPMessageDelegate):
             self._expect_refusal(Refusal(400, str(error)))
             raise
         self._expect_refusal(MALFORMED_BODY)
-        self._find_handler(start_line, headers, b"")
+        self._handler, self._incoming = open_request(self.application, self._connection, start_line, headers)
         self._over = False
         if self._incoming.complete:
             return None
@@ -82,17 +97,6 @@ class RequestDelegate(HTTPMessageDelegate):
         prepared: asyncio.Future[None] = loop.create_future()
         self._start(prepared)
         return prepared
-
-    def whole_request(self, start_line: RequestStartLine, headers: HTTPHeaders, body: bytes) -> ServingHandler:
-        """The handler of a request whose head is normalised, and whose body is there. No other method is called."""
-        self._find_handler(start_line, headers, body)
-        return self._handler
-
-    def _find_handler(self, start_line: RequestStartLine, headers: HTTPHeaders, body: bytes) -> None:
-        declared = declared_bytes(headers)
-        expected = bool(declared) or "Transfer-Encoding" in headers
-        self._incoming = IncomingBody(self._application.bodies, expected=expected, declared=declared, body=body)
-        self._handler = self._application.handler_for(Request(start_line, headers, self._connection), self._incoming)
 
     def _expect_refusal(self, refusal: Refusal) -> None:
         """Say what is wrong if Tornado refuses the request from now on."""
