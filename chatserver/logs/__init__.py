@@ -113,6 +113,7 @@ def log_request(method: str, path: str, status: int, seconds: float, *, served: 
     if not _access.isEnabledFor(line.level):
         return
     handlers = logging.getLogger().handlers
+    # If others listen, too, as tests do, the line goes the ordinary way, which serves all of them.
     only = handlers[0] if len(handlers) == 1 else None
     if not (isinstance(only, Output) and only.put_request(line)):
         _access.handle(line.record())

@@ -129,6 +129,7 @@ class ServerStream(IOStream):
         self._idle_until = self.io_loop.time() + self._idle_seconds
         if self._idle_timer is None:
             self._idle_timer = asyncio.get_running_loop().call_later(self._idle_seconds, self._look_if_idle)
+        # `read_bytes` would try to read at once: nearly always in vain, because the client has just got its response.
         self._looks_at_socket = False
         arriving = cast(Future[bytes], self.read_bytes(_READ_BYTES, partial=True))
         self._looks_at_socket = True
@@ -140,7 +141,7 @@ class ServerStream(IOStream):
         return data
 
     def read_from_fd(self, buf: bytearray | memoryview) -> int | None:
-        """As in IOStream. Before it waits for the socket, Tornado tries to read; nearly always there is nothing yet."""
+        """As in IOStream, but it finds nothing while `first_bytes` begins to wait."""
         return super().read_from_fd(buf) if self._looks_at_socket else None
 
     def head_arrived(self) -> None:
