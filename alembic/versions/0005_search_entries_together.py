@@ -1,5 +1,9 @@
-"""The messages of a statement get their search entries together, and the index takes these a few dozen at a time."""
+"""The messages of a statement get their search entries together, and the index takes these a few dozen at a time.
 
+No statement looks for the runs of an owner: that index goes.
+"""
+
+import sqlalchemy as sa
 from alembic import op
 
 revision = "0005"
@@ -84,9 +88,11 @@ def upgrade() -> None:
         """
     )
     execute("ALTER INDEX ix_chat_search_vector SET (fastupdate = on, gin_pending_list_limit = 64)")
+    op.drop_index("ix_chat_runs_owner", "chat_runs")
 
 
 def downgrade() -> None:
+    op.create_index("ix_chat_runs_owner", "chat_runs", ["owner"], postgresql_where=sa.text("status = 'active'"))
     execute("ALTER INDEX ix_chat_search_vector SET (fastupdate = off)")
     execute("ALTER INDEX ix_chat_search_vector RESET (gin_pending_list_limit)")
     execute("DROP TRIGGER chat_search_messages_added ON chat_messages")

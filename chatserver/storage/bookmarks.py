@@ -11,11 +11,11 @@ from sqlalchemy import Connection, Select, bindparam, delete, func, select
 from sqlalchemy.dialects.postgresql import insert
 
 from chatserver.storage import keyset, message_rows
-from chatserver.storage.conversations import is_active_run_of, visible
+from chatserver.storage.conversations import visible, with_active_run
 from chatserver.storage.messages import live
 from chatserver.storage.page_bytes import text_bytes, with_places, within_bytes
 from chatserver.storage.scope import Companies, companies_parameter
-from chatserver.storage.tables import bookmarks, conversations, messages, runs
+from chatserver.storage.tables import bookmarks, conversations, messages
 
 _ORDER = keyset.ListOrder("bookmarks", descending=True, bookmarked_at=datetime, bookmark_id=UUID)
 
@@ -65,10 +65,8 @@ def _page(*, resumed: bool) -> Select[Any]:
         rows = rows.where(_ORDER.after(*key))
     size = text_bytes(messages.c.content, messages.c.edited_content)
     page = with_places(rows, size, _ORDER.by(*key)).subquery("page")
-    source = (
-        page.join(messages, messages.c.id == page.c.message_id)
-        .join(conversations, conversations.c.id == messages.c.conversation_id)
-        .outerjoin(runs, is_active_run_of(conversations))
+    source = page.join(messages, messages.c.id == page.c.message_id).join(
+        conversations, conversations.c.id == messages.c.conversation_id
     )
     return (
         select(
@@ -77,7 +75,7 @@ def _page(*, resumed: bool) -> Select[Any]:
             page.c.followed,
             *message_rows.COLUMNS,
         )
-        .select_from(source)
+        .select_from(with_active_run(source, conversations.c.id))
         .where(within_bytes(page))
         .order_by(*_ORDER.by(page.c.created_at, page.c.message_id))
     )

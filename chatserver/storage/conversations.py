@@ -13,13 +13,17 @@ from sqlalchemy import (
     ColumnElement,
     Connection,
     FromClause,
+    Join,
     Row,
     Select,
+    Uuid,
     bindparam,
+    column,
     func,
     insert,
     literal_column,
     select,
+    true,
     union_all,
     update,
 )
@@ -28,7 +32,7 @@ from chatserver.ids import uuid7
 from chatserver.storage import keyset
 from chatserver.storage.scope import Companies, companies_parameter, in_scope
 from chatserver.storage.search.folding import fold
-from chatserver.storage.tables import conversations, runs
+from chatserver.storage.tables import Moment, conversations, runs
 
 Archived = Literal["false", "true", "all"]
 
@@ -52,24 +56,38 @@ def _named() -> ColumnElement[bool]:
     return (conversations.c.id == bindparam("conversation")) & in_scope(conversations.c.company_id)
 
 
-RUN_COLUMNS = (
-    runs.c.id.label("run_id"),
-    runs.c.trigger_message_id.label("run_trigger_id"),
-    runs.c.started_at.label("run_started_at"),
-)
+RUN_COLUMNS = (column("run_id", Uuid), column("run_trigger_id", Uuid), column("run_started_at", Moment))
 """The columns of `activeRun`."""
 
 
-def is_active_run_of(source: FromClause) -> ColumnElement[bool]:
-    """True for the active run of a conversation of `source`, if its lease has not expired."""
-    # Written out, not a parameter: so the planner sees that the partial index fits.
-    active = (runs.c.status == literal_column("'active'")) & (runs.c.lease_until > func.clock_timestamp())
-    return (runs.c.conversation_id == source.c.id) & active
+def with_active_run(source: FromClause, conversation_id: ColumnElement[UUID]) -> Join:
+    """`source` with RUN_COLUMNS for the active run of each row's conversation, None if there is none.
+
+    A run whose lease has expired does not count.
+    """
+    run = (
+        select(
+            runs.c.id.label("run_id"),
+            runs.c.trigger_message_id.label("run_trigger_id"),
+            runs.c.started_at.label("run_started_at"),
+        )
+        .where(
+            runs.c.conversation_id == conversation_id,
+            # Written out, not a parameter: so the planner sees that the partial index fits.
+            runs.c.status == literal_column("'active'"),
+            runs.c.lease_until > func.clock_timestamp(),
+        )
+        # Looked up for each row by the index. Else, if hardly any run was active when PostgreSQL last gathered its
+        # statistics, it would read all active ones instead.
+        .offset(literal_column("0"))
+        .lateral("active_run")
+    )
+    return source.outerjoin(run, true())
 
 
 def _with_run(source: FromClause) -> Select[Any]:
     """Rows of conversations with the columns of `activeRun`."""
-    return select(source, *RUN_COLUMNS).select_from(source.outerjoin(runs, is_active_run_of(source)))
+    return select(source, *RUN_COLUMNS).select_from(with_active_run(source, source.c.id))
 
 
 def _changed(criterion: ColumnElement[bool], values: Mapping[str, Any]) -> Select[Any]:

@@ -24,7 +24,7 @@ from sqlalchemy import (
 )
 
 from chatserver.storage.runs import LEASE, NOW
-from chatserver.storage.tables import conversations, runs
+from chatserver.storage.tables import IS_ACTIVE, conversations, runs
 
 # How long a look at a run counts as the interest of readers of another process; they look every half second.
 FOLLOWED: ColumnElement[Any] = literal_column("interval '3 seconds'")
@@ -32,7 +32,7 @@ FOLLOWED: ColumnElement[Any] = literal_column("interval '3 seconds'")
 _HELD = and_(
     runs.c.id == any_(bindparam("run_ids", type_=ARRAY(Uuid))),
     runs.c.owner == bindparam("by"),
-    runs.c.status == "active",
+    IS_ACTIVE,
 )
 
 
@@ -62,12 +62,12 @@ _RELEASE = update(runs).where(_HELD).values(lease_until=NOW)
 
 _FOLLOW = (
     update(runs)
-    .where(runs.c.id == bindparam("run_id"), runs.c.status == "active", runs.c.lease_until > NOW)
+    .where(runs.c.id == bindparam("run_id"), IS_ACTIVE, runs.c.lease_until > NOW)
     .values(followed_until=NOW + FOLLOWED)
     .returning(runs.c.epoch)
 )
 
-_SET_CONTINUES = update(runs).where(runs.c.id == bindparam("run_id"), runs.c.status == "active").values(continues=True)
+_SET_CONTINUES = update(runs).where(runs.c.id == bindparam("run_id"), IS_ACTIVE).values(continues=True)
 
 _REQUEST_STOP = (
     update(runs)

@@ -25,7 +25,7 @@ from sqlalchemy.dialects.postgresql import insert as pg_insert
 from chatserver.sse import FIRST_EPOCH
 from chatserver.storage.messages import insert_message
 from chatserver.storage.questions import lock_conversation_of
-from chatserver.storage.tables import messages, runs
+from chatserver.storage.tables import IS_ACTIVE, messages, runs
 
 NOW = func.clock_timestamp()
 LEASE = NOW + func.make_interval(0, 0, 0, 0, 0, 0, bindparam("lease_seconds"))
@@ -113,12 +113,12 @@ _INSERT = (
     .returning(runs.c.id)
 )
 
-_ORPHAN = and_(runs.c.id == bindparam("run_id"), runs.c.status == "active", runs.c.lease_until <= NOW)
+_ORPHAN = and_(runs.c.id == bindparam("run_id"), IS_ACTIVE, runs.c.lease_until <= NOW)
 _TAKE_OVER = (
     update(runs)
     .where(
         runs.c.id == bindparam("run_id"),
-        runs.c.status == "active",
+        IS_ACTIVE,
         or_(runs.c.lease_until <= NOW, runs.c.owner == bindparam("new_owner")),
     )
     .values(owner=bindparam("new_owner"), epoch=runs.c.epoch + 1, lease_until=LEASE)
@@ -175,7 +175,7 @@ _FENCE = and_(
     runs.c.id == bindparam("run_id"),
     runs.c.owner == bindparam("by"),
     runs.c.epoch == bindparam("in_epoch"),
-    runs.c.status == "active",
+    IS_ACTIVE,
 )
 
 # It may be repeated after a lost confirmation, so it names the epoch that it leads to.
@@ -185,7 +185,7 @@ _NEXT_EPOCH = (
         runs.c.id == bindparam("run_id"),
         runs.c.owner == bindparam("by"),
         runs.c.epoch.in_([bindparam("in_epoch"), bindparam("to_epoch")]),
-        runs.c.status == "active",
+        IS_ACTIVE,
     )
     .values(epoch=bindparam("to_epoch"))
     .returning(runs.c.epoch)

@@ -11,9 +11,11 @@ AUTOMATIC_TITLE_CHARS = 60
 
 # What readers do not see: white space, controls, characters without width, and the blank pattern of Braille.
 _VISIBLE = re.compile(rf"[^\s\x00-\x1f\x7f-\x9f\u2800{INVISIBLE}]")
-# At the ends of a title these have no meaning: white space (the last is U+3000), and some characters that are not seen.
-# Others may change the character before them.
-_AT_THE_ENDS = "".join(filter(str.isspace, map(chr, range(0x3001)))) + "\u00ad\u200b\u2060\ufeff"
+# What `str.strip` removes; the last is U+3000.
+WHITE_SPACE = "".join(filter(str.isspace, map(chr, range(0x3001))))
+# At the ends of a title these have no meaning: white space, and some characters that are not seen. Others may change
+# the character before them.
+_AT_THE_ENDS = WHITE_SPACE + "\u00ad\u200b\u2060\ufeff"
 
 
 def first_line(content: str) -> str | None:

@@ -1,14 +1,13 @@
 """Frequent calls read few rows of large tables: 100,000 messages in 10,000 conversations.
 
-Each call is made as the services make it; the test checks the plan of every statement that it sends.
+Each call is made as the services make it; the test checks the plan of every statement that it sends. When PostgreSQL
+last gathered its statistics, no run was active; now a thousand are.
 """
 
 from __future__ import annotations
 
 import asyncio
-import json
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -17,26 +16,32 @@ import pytest
 from sqlalchemy import Connection, Engine
 
 from chatserver.ids import uuid7
-from chatserver.live.store import Claimed, Committed, NewMessage, OpenRequest
+from chatserver.live.store import Claimed, Committed, OpenRequest
 from chatserver.providers.echo import EchoProvider
 from chatserver.services.answer_store import PostgresAnswerStore
 from chatserver.services.idempotent_send import IdempotencyKey, send
 from chatserver.services.provider_choice import ProviderChoice
-from chatserver.services.turns import Turns
 from chatserver.storage import bookmarks, conversations, export, keyset, leases, messages, questions, runs
 from chatserver.storage.branch import branch
 from chatserver.storage.history import read_before
 from chatserver.storage.rewind import rewind
 from chatserver.storage.search import hits
 from chatserver.storage.search.terms import parse_terms
-from chatserver.storage.turns.statements import SESSION_SETTINGS
 from scripts.benchmarks.scale import COMPANY, fill, made_id, message_of
+from tests.storage.plans import OnConnection, nodes_of, plans, read_whole, rows_looked_at, set_session, take_turns
 
 CONVERSATIONS = 10_000
 LONG = 2_000
 # The rows of a page and those read beside it. Every table has at least some ten thousand rows.
 FEW_ROWS = 400
-LARGE_TABLES = frozenset({"chat_conversations", "chat_messages", "chat_runs", "chat_search"})
+
+# In conversations that no call is about.
+ACTIVE_RUNS = 1_000
+ADD_ACTIVE_RUNS = """
+INSERT INTO chat_runs (id, conversation_id, status, owner, epoch, lease_until, started_at)
+SELECT gen_random_uuid(), id, 'active', gen_random_uuid(), 1, now() + interval '1 hour', now()
+FROM chat_conversations WHERE id BETWEEN %s AND %s
+"""
 
 CONVERSATION = made_id("c", 4_321)
 MESSAGE = message_of(4_321, 3)
@@ -56,23 +61,13 @@ def connection(engine: Engine) -> Iterator[Connection]:
     """A connection in a transaction that is rolled back."""
     with engine.execution_options(isolation_level="READ COMMITTED").connect() as connection:
         connection.exec_driver_sql("LOAD 'auto_explain'")
+        added = connection.exec_driver_sql(ADD_ACTIVE_RUNS, (made_id("c", 5_001), made_id("c", 5_000 + ACTIVE_RUNS)))
+        assert added.rowcount == ACTIVE_RUNS
         yield connection
         connection.rollback()
 
 
 # --- calls ------------------------------------------------------------------------------------------------
-
-
-class OnConnection:
-    """Stands in for `Database`: all calls run in the transaction of the test."""
-
-    def __init__(self, connection: Connection) -> None:
-        self._connection = connection
-
-    async def transaction(self, function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
-        return function(self._connection, *args, **kwargs)
-
-    autocommit = transaction
 
 
 class Answers:
@@ -145,36 +140,15 @@ def hold(connection: Connection) -> None:
     assert asyncio.run(answers.store.renew([run.run_id]))
     assert leases.follow(connection, run.run_id) == run.epoch
     assert leases.request_stop(connection, CONVERSATION, keep=False) == run.run_id
+    asyncio.run(answers.store.set_continues(run.run_id))
+    asyncio.run(answers.store.release(run.run_id))
+    assert runs.take_over(connection, run.run_id, uuid7(), 10) == run.epoch + 1
     asyncio.run(answers.store.end(run.run_id, run.epoch, "dropped"))
-    asyncio.run(answers.store.abandoned())
 
 
 def turn_in_batches(connection: Connection) -> None:
-    """Several turns at once, each of its own conversation."""
-    for setting, value in SESSION_SETTINGS.items():
-        connection.exec_driver_sql(f"SET LOCAL {setting} = {value}")
-    database: Any = OnConnection(connection)
-    turns = Turns(database, ProviderChoice({}, EchoProvider(), None), uuid7(), 10)
-    places = [made_id("c", number) for number in range(4_321, 4_326)]
-
-    async def turn(place: UUID) -> None:
-        added = await turns.add_message(None, place, str(place), role="user", content="what?", agent_id=AGENT)
-        assert added is not None
-        opened = await turns.open(OpenRequest([COMPANY], place, added.message.message_id if place.int % 2 else None))
-        assert opened is not None
-        assert isinstance(opened.outcome, Claimed)
-        run = opened.outcome
-        assert await turns.commit(run.run_id, run.epoch, uuid7(), "that", kept=False, usage=None, stop_reason=None)
-
-    async def asked(place: UUID) -> None:
-        opened = await turns.open(OpenRequest([COMPANY], place, message=NewMessage("what?")))
-        assert opened is not None
-
-    async def all_turns() -> None:
-        await asyncio.gather(*map(turn, places))
-        await asyncio.gather(*map(asked, places))
-
-    asyncio.run(all_turns())
+    set_session(connection)
+    take_turns(connection, [made_id("c", number) for number in range(4_321, 4_326)], AGENT)
 
 
 def bookmark(connection: Connection) -> None:
@@ -221,55 +195,7 @@ CALLS: dict[str, Callable[[Connection], object]] = {
     "search for a word that nobody said": look_for("nobody"),
 }
 
-# --- plans ------------------------------------------------------------------------------------------------
-
-
-@contextmanager
-def plans(connection: Connection) -> Iterator[list[dict[str, Any]]]:
-    """The plans, with actual rows, of all statements that are executed in the context, also by triggers."""
-    explained: list[dict[str, Any]] = []
-
-    def note(notice: psycopg.errors.Diagnostic) -> None:
-        _, found, plan = (notice.message_primary or "").partition("plan:\n")
-        if found:
-            explained.append(json.loads(plan))
-
-    driver = connection.connection.driver_connection
-    assert driver is not None
-    driver.add_notice_handler(note)
-    for setting, value in AUTO_EXPLAIN.items():
-        connection.exec_driver_sql(f"SET LOCAL {setting} = {value}")
-    yield explained
-    # A plan is reported when its statement is closed, which may be when the next one is executed.
-    connection.exec_driver_sql("SET LOCAL auto_explain.log_min_duration = -1")
-    driver.remove_notice_handler(note)
-
-
-AUTO_EXPLAIN = {
-    "client_min_messages": "notice",
-    "auto_explain.log_level": "notice",
-    "auto_explain.log_format": "json",
-    "auto_explain.log_analyze": "on",
-    "auto_explain.log_nested_statements": "on",
-    "auto_explain.log_min_duration": "0",
-}
-
-
-def nodes_of(plan: dict[str, Any]) -> Iterator[dict[str, Any]]:
-    yield plan
-    for below in plan.get("Plans", ()):
-        yield from nodes_of(below)
-
-
-def rows_looked_at(node: dict[str, Any]) -> float:
-    removed = node.get("Rows Removed by Filter", 0) + node.get("Rows Removed by Index Recheck", 0)
-    return float((node["Actual Rows"] + removed) * node["Actual Loops"])
-
-
-def read_whole(plan: dict[str, Any]) -> set[str]:
-    """The large tables that a plan reads as a whole."""
-    scans = (node for node in nodes_of(plan["Plan"]) if node["Node Type"] == "Seq Scan")
-    return {node["Relation Name"] for node in scans} & LARGE_TABLES
+# --- tests ------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("planning", ["auto", "force_generic_plan"])
@@ -285,6 +211,13 @@ def test_call_reads_few_rows(connection: Connection, name: str, planning: str) -
         for node in nodes_of(plan["Plan"]):
             if "Relation Name" in node:
                 assert rows_looked_at(node) <= FEW_ROWS, (node, plan["Query Text"])
+
+
+def test_search_for_abandoned_runs_reads_only_the_active_ones(connection: Connection) -> None:
+    with plans(connection) as explained:
+        leases.abandoned(connection)
+    assert read_whole(explained[0]) == set()
+    assert max(map(rows_looked_at, nodes_of(explained[0]["Plan"]))) <= ACTIVE_RUNS
 
 
 def test_call_that_reads_many_rows_is_found(connection: Connection) -> None:

@@ -37,12 +37,12 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import ARRAY, REGCONFIG, TSQUERY
 
 from chatserver.storage import keyset, message_rows
-from chatserver.storage.conversations import is_active_run_of
+from chatserver.storage.conversations import with_active_run
 from chatserver.storage.messages import live
 from chatserver.storage.page_bytes import text_bytes
 from chatserver.storage.search.terms import Terms
 from chatserver.storage.search.triggers import SCOPE_MARK
-from chatserver.storage.tables import conversations, messages, runs, search_entries
+from chatserver.storage.tables import conversations, messages, search_entries
 
 BLOCK = 1_000
 # The normalization of ts_rank: divided by 1 + the logarithm of the number of different words.
@@ -177,14 +177,12 @@ def _read() -> Select[Any]:
         .table_valued(column("entry", Uuid), with_ordinality="place", name="wanted")
         .render_derived()
     )
-    source = (
-        wanted.outerjoin(messages, (messages.c.id == wanted.c.entry) & live())
-        .join(conversations, conversations.c.id == func.coalesce(messages.c.conversation_id, wanted.c.entry))
-        .outerjoin(runs, is_active_run_of(conversations))
+    source = wanted.outerjoin(messages, (messages.c.id == wanted.c.entry) & live()).join(
+        conversations, conversations.c.id == func.coalesce(messages.c.conversation_id, wanted.c.entry)
     )
     return (
         select(wanted.c.entry, *message_rows.COLUMNS)
-        .select_from(source)
+        .select_from(with_active_run(source, conversations.c.id))
         .where(conversations.c.company_id == bindparam("company"), conversations.c.deleted_at.is_(None))
         .order_by(wanted.c.place)
     )

@@ -5,38 +5,34 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Literal
 from uuid import UUID
 
 from sqlalchemy import Connection
 
+from chatserver.schemas import Role
 from chatserver.storage.idempotency import CLEARED_AT_ONCE, KEPT
 from chatserver.storage.scope import Companies
 from chatserver.storage.titles import first_line
-from chatserver.storage.turns.statements import IN_SCOPE, MOVED, array, companies, execute
+from chatserver.storage.turns.statements import IN_SCOPE, MOVED, NAMES_IT, array, companies, execute
 
-Role = Literal["user", "assistant", "system"]
-
+# asked -> locked -> remembered (keys) -> said -> moved (named, counted) -> the messages; cleared: old keys
 _ADD = f"""
 WITH asked AS (
     SELECT * FROM unnest(
         %(conversations)s::uuid[], %(companies)s::text[], %(messages)s::uuid[], %(roles)s::text[],
         %(contents)s::text[], %(agents)s::uuid[], %(first_lines)s::text[], %(keys)s::text[], %(digests)s::text[]
     ) AS asked (conversation_id, companies, message_id, role, content, agent_id, first_line, key, digest)
-), free AS MATERIALIZED (
-    SELECT asked.*, free.untitled AND asked.role = 'user' AND NOT EXISTS (
-        SELECT FROM chat_messages AS earlier
-        WHERE earlier.conversation_id = asked.conversation_id AND earlier.role = 'user'
-    ) AS names_it
+), locked AS MATERIALIZED (
+    SELECT asked.*, c.untitled
     FROM asked CROSS JOIN LATERAL (
         SELECT c.title IS NULL AS untitled FROM chat_conversations AS c
         WHERE c.id = asked.conversation_id AND c.deleted_at IS NULL AND {IN_SCOPE}
         FOR NO KEY UPDATE SKIP LOCKED
-    ) AS free
+    ) AS c
 ), remembered AS (
     INSERT INTO chat_sent_keys (conversation_id, route, key, digest, message_id, created_at)
     SELECT conversation_id, 'messages', key, decode(digest, 'hex'), message_id, clock_timestamp()
-    FROM free WHERE key <> ''
+    FROM locked WHERE key <> ''
     ON CONFLICT DO NOTHING
     RETURNING message_id
 ), cleared AS (
@@ -46,7 +42,8 @@ WITH asked AS (
         FOR UPDATE SKIP LOCKED
     ))
 ), said AS MATERIALIZED (
-    SELECT * FROM free WHERE key = '' OR message_id IN (SELECT message_id FROM remembered)
+    SELECT locked.*, role = 'user' AND {NAMES_IT} AS names_it
+    FROM locked WHERE key = '' OR message_id IN (SELECT message_id FROM remembered)
 ), {MOVED}
 INSERT INTO chat_messages (id, conversation_id, position, created_at, role, content, agent_id)
 SELECT message_id, conversation_id, last_position, updated_at, role, content, agent_id

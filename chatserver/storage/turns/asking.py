@@ -12,8 +12,9 @@ from sqlalchemy import Connection
 from chatserver.storage.scope import Companies
 from chatserver.storage.titles import first_line
 from chatserver.storage.turns.claiming import CLAIMED, ROWS_OF_CLAIMS, Claimer
-from chatserver.storage.turns.statements import IN_SCOPE, MOVED, array, companies, execute
+from chatserver.storage.turns.statements import IN_SCOPE, MOVED, NAMES_IT, array, companies, execute
 
+# asked -> found -> answerable -> locked -> claimed (the runs) -> said -> moved (named, counted) -> added (the messages)
 _ASK = f"""
 WITH asked AS (
     SELECT * FROM unnest(
@@ -27,10 +28,7 @@ WITH asked AS (
     FROM asked
     JOIN chat_conversations AS c ON c.id = asked.conversation_id AND c.deleted_at IS NULL AND {IN_SCOPE}
 ), {CLAIMED}, said AS MATERIALIZED (
-    SELECT locked.*, untitled AND NOT EXISTS (
-        SELECT FROM chat_messages AS earlier
-        WHERE earlier.conversation_id = locked.conversation_id AND earlier.role = 'user'
-    ) AS names_it
+    SELECT locked.*, {NAMES_IT} AS names_it
     FROM claimed JOIN locked ON run_id = id
 ), {MOVED}, added AS (
     INSERT INTO chat_messages (id, conversation_id, position, created_at, role, content, agent_id)

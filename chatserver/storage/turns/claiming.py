@@ -11,11 +11,11 @@ from sqlalchemy import Connection
 
 from chatserver.sse import FIRST_EPOCH
 from chatserver.storage.scope import Companies
-from chatserver.storage.turns.statements import IN_SCOPE, array, companies, execute
+from chatserver.storage.titles import WHITE_SPACE
+from chatserver.storage.turns.statements import FOR_EACH_ROW, IN_SCOPE, array, companies, execute
 
-# What `str.strip` removes: a question of such characters alone is none.
-BLANK = "".join(filter(str.isspace, map(chr, range(0x3001))))
-# Longer ones are left out: all others of the batch would wait until they are read.
+# Longer ones are left out: all others of the batch would wait until they are read. A batch may read MAX_BATCH of them:
+# MAX_BATCH_CHARS bounds only the texts that it brings.
 LONGEST_QUESTION_BYTES = 65_536
 
 ROWS_OF_CLAIMS = """
@@ -26,8 +26,8 @@ FROM claimed JOIN locked ON run_id = id
 CLAIMED = f"""
 answerable AS MATERIALIZED (
     SELECT found.*, agent.adapter_type, agent.adapter_config
-    FROM found LEFT JOIN agents AS agent
-    ON agent.id = found.agent_id AND agent.company_id = found.company_id AND agent.deleted_at IS NULL
+    FROM found LEFT JOIN LATERAL (SELECT * FROM agents WHERE id = found.agent_id {FOR_EACH_ROW}) AS agent
+    ON agent.company_id = found.company_id AND agent.deleted_at IS NULL
     WHERE octet_length(found.content) <= {LONGEST_QUESTION_BYTES} AND CASE
         WHEN agent.adapter_type = 'echo' OR (agent.id IS NULL AND NOT %(default_needs_text)s) THEN true
         ELSE btrim(found.content, %(blank)s) <> ''
@@ -35,9 +35,11 @@ answerable AS MATERIALIZED (
         END
     AND NOT EXISTS (
         SELECT FROM chat_runs AS r WHERE r.conversation_id = found.conversation_id AND r.status = 'active'
+        {FOR_EACH_ROW}
     ) AND NOT EXISTS (
         SELECT FROM chat_runs AS r WHERE r.conversation_id = found.conversation_id
             AND r.trigger_message_id = found.trigger_id AND r.status IN ('active', 'completed', 'kept')
+        {FOR_EACH_ROW}
     )
 ), locked AS MATERIALIZED (
     SELECT answerable.*, c.version = answerable.version AS unchanged, c.untitled
@@ -57,8 +59,14 @@ answerable AS MATERIALIZED (
     RETURNING id
 )
 """  # noqa: S608 (only constants are put in)
-"""Claims the questions in `found`: those that can be answered, in conversations that nobody else works on."""
+"""Claims the questions in `found`: those that can be answered, in conversations that nobody else works on.
 
+`found` has `run_id continues conversation_id company_id version trigger_id content agent_id`; `version` is the `ctid`
+of the conversation. `locked` then has these and `adapter_type adapter_config unchanged untitled`, and `claimed` has the
+`id` of each run that was claimed.
+"""
+
+# asked -> found -> answerable -> locked -> claimed (the runs)
 _CLAIM = f"""
 WITH asked AS (
     SELECT * FROM unnest(
@@ -115,7 +123,8 @@ class Claimer:
             "lease_seconds": self.lease_seconds,
             "providers": list(self.providers),
             "default_needs_text": self.default_needs_text,
-            "blank": BLANK,
+            # A question of such characters alone is none.
+            "blank": WHITE_SPACE,
         }
 
 

@@ -10,6 +10,7 @@ from sqlalchemy import Connection
 
 from chatserver.storage.turns.statements import COUNTED, array, execute
 
+# asked -> held (run and conversation locked) -> ended (the runs) -> counted (the conversations) -> the messages
 _COMMIT = f"""
 WITH asked AS (
     SELECT * FROM unnest(
@@ -20,7 +21,8 @@ WITH asked AS (
     SELECT asked.*, run.* FROM asked CROSS JOIN LATERAL (
         SELECT r.conversation_id, r.trigger_message_id, r.agent_id
         FROM chat_runs AS r JOIN chat_conversations AS c ON c.id = r.conversation_id
-        WHERE r.id = asked.run_id AND r.owner = %(owner)s AND r.epoch = asked.epoch AND r.status = 'active'
+        WHERE r.id = asked.run_id AND r.owner = %(owner)s AND r.epoch = asked.epoch
+            AND r.status || '' = 'active'  -- as tables.IS_ACTIVE: the run is found by its id
             AND c.deleted_at IS NULL
         FOR NO KEY UPDATE OF c, r SKIP LOCKED
     ) AS run

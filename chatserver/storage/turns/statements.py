@@ -32,18 +32,35 @@ from chatserver.storage.scope import Companies
 
 SESSION_SETTINGS = {
     # All rows are found by an index, also while the tables are still so small that reading them whole seems cheaper: a
-    # plan is kept until the tables are analyzed again, and they grow meanwhile.
+    # plan is kept until the tables are analyzed again, and they grow meanwhile. Without bitmaps, because these read all
+    # messages of a conversation for its newest one.
     "enable_seqscan": "off",
     "enable_hashjoin": "off",
     "enable_mergejoin": "off",
+    "enable_bitmapscan": "off",
     # Planning one of these statements costs as much as carrying it out.
     "plan_cache_mode": "force_generic_plan",
 }
 """For the sessions that run these statements, and nothing else."""
 
+FOR_EACH_ROW = "OFFSET 0"
+"""Ends a subquery that PostgreSQL shall carry out for each row, by an index.
+
+Else it may make a join or a table in memory of it, and read all messages or all active runs. No setting prevents that.
+"""
+
 IN_SCOPE = "(asked.companies IS NULL OR c.company_id = ANY (asked.companies::uuid[]))"
 # As `conversations.moved`.
 COUNTED = "last_position = last_position + 1, updated_at = greatest(clock_timestamp(), updated_at + interval '1 ms')"
+
+# Whether the message of a row of `locked` names its conversation.
+NAMES_IT = f"""
+untitled AND NOT EXISTS (
+    SELECT FROM chat_messages AS earlier
+    WHERE earlier.conversation_id = locked.conversation_id AND earlier.role = 'user'
+    {FOR_EACH_ROW}
+)
+"""
 
 MOVED = f"""
 named AS (
@@ -59,7 +76,11 @@ named AS (
     SELECT * FROM named UNION ALL SELECT * FROM counted
 )
 """  # noqa: S608 (only constants are put in)
-"""Gives the new messages in `said` their positions and times; a first one names its conversation."""
+"""Gives new messages their positions and times, and a conversation its name if it has none.
+
+`said` has the messages: `conversation_id first_line names_it`. `moved` then has their conversations: `id last_position
+updated_at`, of which the last two are for the messages.
+"""
 
 
 def execute(connection: Connection, statement: str, parameters: Mapping[str, Any]) -> Sequence[Any]:
