@@ -16,6 +16,7 @@ from chatserver.services.claims import claimed_run
 from chatserver.services.idempotent_send import body_digest
 from chatserver.services.provider_choice import ProviderChoice
 from chatserver.sse import FIRST_EPOCH
+from chatserver.storage import runs
 from chatserver.storage.postgres.batches import Batcher
 from chatserver.storage.postgres.database import Database
 from chatserver.storage.scope import Companies
@@ -41,7 +42,9 @@ class Turns:
     """
 
     def __init__(self, database: Database, providers: ProviderChoice, owner: UUID, lease_seconds: float) -> None:
+        self._database = database
         self._providers = providers
+        self._owner = owner
         claimer = Claimer(owner, lease_seconds, providers.names, providers.default_needs_text)
         self._messages: Batcher[MessageToAdd, datetime] = Batcher(database, add_messages)
         self._claims: Batcher[Question, Any] = Batcher(database, partial(claim_answers, claimer=claimer))
@@ -78,7 +81,12 @@ class Turns:
         if row is None:
             return None
         key = RunKey(row.company_id, request.conversation_id, row.trigger_id)
-        chosen = self._providers.for_agent(None if row.adapter_type is None else row)
+        try:
+            chosen = self._providers.for_agent(None if row.adapter_type is None else row)
+        except Exception:
+            # Such as settings of the agent that this version does not know. The claim has taken effect already.
+            await self._database.autocommit(runs.end_run, row.run_id, self._owner, FIRST_EPOCH, "dropped")
+            raise
         claimed = claimed_run(key, row, chosen, row.run_id, FIRST_EPOCH)
         return Opened(key, replace(claimed, continues=request.continues), reset=False)
 

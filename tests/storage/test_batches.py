@@ -203,6 +203,37 @@ async def test_batch_whose_connection_is_lost_is_unavailable_for_all_and_the_nex
     assert await batcher.carry_out(0, False, 1) == 1
 
 
+def fails_with(state: str) -> Any:
+    """A function for a batcher whose statement fails with an SQLSTATE."""
+
+    def fail(connection: Connection, items: Sequence[int]) -> Sequence[int | None]:
+        connection.exec_driver_sql(f"DO $$ BEGIN RAISE EXCEPTION 'no' USING ERRCODE = '{state}'; END $$")
+        return [1] * len(items)
+
+    return fail
+
+
+@pytest.mark.parametrize("state", ["40P01", "40001", "55P03", "57014", "54000", "53100", "53200", "23505"])
+@pytest.mark.parametrize("pooled", [False, True], ids=["direct", "pooled"])
+async def test_statement_that_fails_while_the_database_is_there_leaves_each_operation_to_its_caller(
+    module_database_url: str, caplog: pytest.LogCaptureFixture, state: str, pooled: bool
+) -> None:
+    with open_database(module_database_url, pooled=pooled) as database:
+        batcher = patient(database, fails_with(state))
+        results = await asyncio.gather(*(batcher.carry_out(number, 0, 1) for number in range(3)))
+    assert results == [None, None, None]
+    assert f"a batch of 3 operations failed: SQLSTATE {state}" in caplog.text
+
+
+@pytest.mark.parametrize("state", ["57P01", "57P03", "08006"])
+async def test_statement_that_fails_because_the_database_is_away_is_unavailable_for_all(
+    database: Database, state: str
+) -> None:
+    batcher = patient(database, fails_with(state))
+    results = await asyncio.gather(*(batcher.carry_out(number, 0, 1) for number in range(3)), return_exceptions=True)
+    assert [type(result) for result in results] == [DatabaseUnavailableError] * 3
+
+
 async def test_closed_database_is_unavailable_for_those_that_wait(module_database_url: str) -> None:
     halves = Halves()
     with open_database(module_database_url) as database:

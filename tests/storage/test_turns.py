@@ -9,6 +9,7 @@ from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
+from pydantic import ValidationError
 from sqlalchemy import Connection, Engine, func, select, update
 
 from chatserver.errors import DatabaseUnavailableError, UnavailableError
@@ -38,6 +39,7 @@ Transaction = Callable[[], AbstractContextManager[Connection]]
 ADAPTERS: dict[str, dict[str, Any]] = {
     "echo": {"adapter_type": "echo", "adapter_config": {}},
     "main": {"adapter_type": "llm", "adapter_config": {"provider": "main", "systemPrompt": "Be brief."}},
+    "unknown": {"adapter_type": "llm", "adapter_config": {"provider": "main", "temperature": "hot"}},
     "gone": {"adapter_type": "llm", "adapter_config": {"provider": "gone"}},
 }
 
@@ -276,6 +278,17 @@ async def test_agent_whose_provider_is_gone_is_refused_and_leaves_no_run(
     with pytest.raises(UnavailableError):
         await process.store.open(OpenRequest(None, conversation))
     assert rows(connection, run_table, conversation) == []
+
+
+async def test_agent_whose_settings_are_unknown_leaves_no_active_run(
+    process: Process, connection: Connection, chat: Chat
+) -> None:
+    conversation = chat.conversation("Title", agent_id=agent(connection, chat, "unknown"))
+    chat.say(conversation, "?")
+    for message in (None, NewMessage("!")):
+        with pytest.raises(ValidationError):
+            await process.store.open(OpenRequest(None, conversation, message=message, continues=True))
+        assert {row.status for row in rows(connection, run_table, conversation)} == {"dropped"}
 
 
 @pytest.mark.parametrize("blank", ["", " \n\t", "\u3000\u2003\x1f\x85"], ids=["empty", "ascii", "unicode"])

@@ -14,9 +14,11 @@ from dataclasses import dataclass
 from typing import Generic, TypeVar
 
 from sqlalchemy import Connection
+from sqlalchemy.exc import DBAPIError
 
 from chatserver.errors import DatabaseUnavailableError
-from chatserver.storage.postgres.database import MAX_WAITING, Database
+from chatserver.storage.postgres.connections import sqlstate
+from chatserver.storage.postgres.database import MAX_WAITING, READ_ONLY_SQLSTATE, Database
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -30,7 +32,16 @@ MAX_BATCH_CHARS = 65_536
 MAX_CHARS = 16_384
 # If a batch takes longer, it does not hold back the next one any more. So many are under way at most.
 SLOW_SECONDS = 0.02
+# If the server vanished without a word, these hang for up to 15 s (`connections.py`), and others wait behind them, as
+# behind the threads of all other calls. More would only hang, too: the open connections lead to the same server.
 MAX_UNDER_WAY = 2
+# SQLSTATEs (or how they begin) which say that the database is away for all: a lost connection, a server that stops or
+# starts, a primary that was demoted.
+AWAY = ("08", "57P", READ_ONLY_SQLSTATE)
+
+
+class FailedStatementError(Exception):
+    """The statement of a batch failed, and the database is there: nothing of it took effect."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,13 +140,13 @@ class Batcher(Generic[T, R]):
         this = asyncio.current_task()
         slow = asyncio.get_running_loop().call_later(self._slow_seconds, self._let_next_begin, this)
         try:
-            results = await self._database.autocommit(self._function, [operation.item for operation in batch])
+            results = await self._database.autocommit(self._execute, [operation.item for operation in batch])
         except DatabaseUnavailableError as error:
             for operation in batch:
                 operation.fail(DatabaseUnavailableError(error.message))
         except Exception as error:
             # Nothing of it took effect. Which item is to blame shows when each is carried out by itself.
-            logger.warning("a batch of %d operations failed: %s", len(batch), type(error).__name__)
+            logger.warning("a batch of %d operations failed: %s", len(batch), _name(error))
             for operation in batch:
                 operation.succeed(None)
         else:
@@ -143,6 +154,16 @@ class Batcher(Generic[T, R]):
                 operation.succeed(result)
         finally:
             slow.cancel()
+
+    def _execute(self, connection: Connection, items: Sequence[T]) -> Sequence[R | None]:
+        try:
+            return self._function(connection, items)
+        except DBAPIError as error:
+            state = sqlstate(error)
+            if error.connection_invalidated or state is None or state.startswith(AWAY):
+                raise
+            # Such as a deadlock or a timeout, which `Database` would take for a database that is away.
+            raise FailedStatementError(state) from error
 
     def _ended(self, task: asyncio.Task[None]) -> None:
         self._under_way.discard(task)
@@ -152,3 +173,8 @@ class Batcher(Generic[T, R]):
         if self._holds_back is task:
             self._holds_back = None
         self._begin()
+
+
+def _name(error: Exception) -> str:
+    """What the log says of an error: its message may have texts of users."""
+    return f"SQLSTATE {error}" if isinstance(error, FailedStatementError) else type(error).__name__
