@@ -40,9 +40,8 @@ from chatserver.web.page.page_files import Page
 
 # Each holds about a megabyte in memory while its reader takes nothing.
 MAX_LARGE_LISTS = 64
-# Six for batches: of each of the four statements at most two are under way, and seldom more than one. The others belong
-# to the lane of heavy calls; there are none here, so those connections are never made.
-TURN_CONNECTIONS = 9
+# For batches: of each of the four statements at most two are under way, and seldom more than one.
+TURN_CONNECTIONS = 6
 
 
 class App:
@@ -61,14 +60,16 @@ class App:
         self._loop_lag = LoopLag(self.metrics.loop_lag_seconds)
         self.database = _database(settings, url, self.metrics, settings.database_connections)
         # For leases and the health check: they must not wait behind the requests of users.
-        self.pulse = _database(settings, url, self.metrics, 1)
+        self.pulse = _database(settings, url, self.metrics, 1, heavy=0)
         self.providers = ProviderChoice(
             {name: make_provider(name, provider, environment) for name, provider in settings.providers.items()},
             EchoProvider(),
             settings.default_provider,
         )
         owner = uuid7()
-        self.batches = _database(settings, url, self.metrics, TURN_CONNECTIONS, session_settings=SESSION_SETTINGS)
+        self.batches = _database(
+            settings, url, self.metrics, TURN_CONNECTIONS, heavy=0, session_settings=SESSION_SETTINGS
+        )
         common_turns = Turns(self.batches, self.providers, owner, settings.lease_seconds)
         store = PostgresAnswerStore(
             self.database, self.pulse, self.providers, owner, settings.lease_seconds, common_turns
@@ -150,6 +151,8 @@ def _database(
     url: str,
     metrics: Metrics,
     connections: int,
+    *,
+    heavy: int | None = None,
     session_settings: Mapping[str, str] | None = None,
 ) -> Database:
     return Database(
@@ -158,7 +161,8 @@ def _database(
         statement_timeout_seconds=settings.statement_timeout_seconds,
         metrics=metrics,
         pooled=settings.listen_database_url is not None,
-        session_settings=session_settings or {},
+        heavy=heavy,
+        session_settings=session_settings,
     )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import threading
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -105,6 +106,15 @@ async def test_other_calls_do_not_wait_for_heavy_ones(module_database_url: str, 
         for call in calls:
             call.cancel()
         await asyncio.wait(calls)
+
+
+async def test_database_without_heavy_connections_has_all_of_them_for_other_calls(module_database_url: str) -> None:
+    database = Database(module_database_url, connections=3, heavy=0, statement_timeout_seconds=60, metrics=Metrics("0"))
+    met = threading.Barrier(3)
+    try:
+        await asyncio.gather(*(database.autocommit(lambda _: met.wait(30)) for _ in range(3)))
+    finally:
+        database.close()
 
 
 async def test_close_ends_running_statements(module_database_url: str) -> None:

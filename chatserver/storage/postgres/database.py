@@ -64,10 +64,14 @@ class Database:
         statement_timeout_seconds: float,
         metrics: Metrics,
         pooled: bool = False,
+        heavy: int | None = None,
         session_settings: Mapping[str, str] | None = None,
     ) -> None:
-        """`session_settings`: what PostgreSQL is told for each session, in addition to what this code relies on."""
-        heavy = heavy_connections(connections)
+        """`heavy`: how many of the connections are for heavy calls alone; None: the usual share, 0: none.
+
+        `session_settings`: what PostgreSQL is told for each session, in addition to what this code relies on.
+        """
+        heavy = heavy_connections(connections) if heavy is None else heavy
         light = max(1, connections - heavy)
         self._engine = make_engine(
             url,
@@ -80,7 +84,7 @@ class Database:
         self._transactions = self._engine.execution_options(isolation_level="READ COMMITTED")
         self._snapshots = self._engine.execution_options(isolation_level="REPEATABLE READ")
         self._executor = ThreadPoolExecutor(light, thread_name_prefix="database")
-        self._lane = Lane("database_heavy", heavy)
+        self._lane = Lane("database_heavy", heavy) if heavy else None
         self._metrics = metrics
         self._waiting = 0
         self._closed = False
@@ -108,8 +112,10 @@ class Database:
     def heavy(self, company_id: UUID) -> HeavyCalls:
         """The calls of a company that read or copy much. Companies take turns.
 
-        If a caller is cancelled, so is its statement.
+        If a caller is cancelled, so is its statement. There must be connections for them.
         """
+        lane = self._lane
+        assert lane is not None
 
         async def run(function: Callable[..., T], args: Any, kwargs: Any, *, transaction: bool) -> T:
             statements = Statements()
@@ -120,7 +126,7 @@ class Database:
                 else partial(self._run_autocommit, watched, args, kwargs)
             )
             with self._measured():
-                return await self._lane.run(company_id, call, interrupt=statements.cancel)
+                return await lane.run(company_id, call, interrupt=statements.cancel)
 
         return HeavyCalls(run)
 
@@ -194,7 +200,8 @@ class Database:
         that, for a name server perhaps, is left behind.
         """
         self._closed = True
-        self._lane.stop()
+        if self._lane is not None:
+            self._lane.stop()
         waiting = threading.Thread(target=self._end_threads, daemon=True)
         waiting.start()
         waiting.join(CLOSE_SECONDS)
@@ -205,4 +212,5 @@ class Database:
 
     def _end_threads(self) -> None:
         self._executor.shutdown(cancel_futures=True)
-        self._lane.join()
+        if self._lane is not None:
+            self._lane.join()

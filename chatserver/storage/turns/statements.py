@@ -3,15 +3,17 @@
 They are for the common case. Items that are not surely of that case are left out and change nothing; the functions in
 `storage/` for a single message or run are for them. Four rules make that safe under READ COMMITTED:
 
-1. A statement never waits for a row: it leaves out what others have locked. So it deadlocks with nobody, and one slow
-   transaction does not hold up a batch.
+1. A statement waits for no row, with one exception under 4: it leaves out what others have locked. So it deadlocks with
+   nobody, and one slow transaction does not hold up a batch.
 2. It locks conversations first, as everything does. The claims of one conversation, its new messages, its commits,
    rewinds and its deletion come one after another.
 3. What was locked is looked at in its newest version, everything else as it was when the statement began. So a claim,
    which depends on messages, leaves out a conversation that changed in between: its row has another `ctid` then.
    Whatever changes messages changes the row of their conversation, too.
 4. Runs and idempotency keys are not part of that row. If there is one in between, a unique index finds it, and the item
-   is left out. Whoever adds one has locked the conversation before, so nobody waits for anybody here.
+   is left out. Whoever adds one has locked the conversation before, so nobody waits for that here. But whoever deletes
+   expired keys has not: an insert of the very same key waits for the end of that transaction. They do not deadlock,
+   since each transaction adds its keys before it deletes any.
 
 They are written in SQL and go to the driver directly, since they run for every message: SQLAlchemy would take several
 times as long as the driver. No two items of a batch may be of one conversation.
