@@ -246,8 +246,8 @@ def _raise_file_limit(files: int) -> None:
 
 
 def _say_ready(sockets: list[socket.socket], settings: Settings) -> None:
-    # What was built so far is never freed: the garbage collector need not look at it. About 0.7 MB of it are cycles that
-    # nobody needs any more. To collect them first would delay the start by 50 to 90 ms.
+    # What was built so far is never freed: the garbage collector need not look at it. About 0.7 MB of it are cycles
+    # that nobody needs any more. To collect them first would delay the start by 50 to 90 ms.
     gc.freeze()
     gc.enable()
     logs.release(background=True)

@@ -4,9 +4,9 @@ For each request Tornado makes tools for templates, formats a date, checks heade
 body, and hands head and body down piece by piece. The class here leaves that out, and clients get the same bytes.
 
 It touches these private parts of Tornado's: `_headers_written`, `_finished`, `_auto_finish`, `_prepared_future`,
-`_headers`, `_write_buffer`, `_status_code` and `_reason`, which `RequestHandler.__init__` and `clear` set, `_new_cookie`,
-`_should_not_send_content` and `_clear_representation_headers`. If Tornado's methods are not those that are known here,
-which is noticed when this module is imported, they are used as they are.
+`_headers`, `_write_buffer`, `_status_code` and `_reason`, which `RequestHandler.__init__` and `clear` set,
+`_new_cookie`, `_should_not_send_content` and `_clear_representation_headers`. If Tornado's methods are not those that
+are known here, which is noticed when this module is imported, they are used as they are.
 """
 
 from __future__ import annotations
