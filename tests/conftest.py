@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import signal
 import uuid
 from collections.abc import Callable, Generator, Iterator
@@ -100,6 +101,16 @@ def module_database_url(make_database: DatabaseMaker) -> Iterator[str]:
 
 
 # --- groups of tests that need what Python's wheels do not bring -------------------------------------------------
+
+
+@pytest.fixture
+def logging_as_before() -> Iterator[None]:
+    """What a test changes in the set-up of logging ends with the test."""
+    root, ours = logging.getLogger(), logging.getLogger("chatserver")
+    before = root.handlers[:], root.level, ours.level
+    yield
+    root.handlers[:], root.level, ours.level = before
+    logging.captureWarnings(False)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

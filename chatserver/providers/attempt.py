@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterator, Mapping
+from functools import partial
 
 from chatserver.providers import failures
 from chatserver.providers.alarm import Alarm
@@ -216,25 +217,20 @@ class Attempt:
                 if between:
                     yield None
                 between = True
-                deltas: list[Delta] = []
-                failure = None
-                try:
-                    self._body.feed(piece, deltas)
-                except Exception as error:
-                    failure = error
-                if deltas and (held := self._push(deltas)) is not None:
-                    yield held
-                if failure is not None:
-                    raise failure
+                yield from self._push_what(partial(self._body.feed, piece))
                 if self._reader.over:
                     return
 
     def _read_end(self) -> Steps:
         """Push the deltas that the end of the body completes."""
+        return self._push_what(self._body.end)
+
+    def _push_what(self, read: Callable[[list[Delta]], None]) -> Steps:
+        """Push the deltas that `read` adds to its list, also those before it raises; then raise that."""
         deltas: list[Delta] = []
         failure = None
         try:
-            self._body.end(deltas)
+            read(deltas)
         except Exception as error:
             failure = error
         if deltas and (held := self._push(deltas)) is not None:

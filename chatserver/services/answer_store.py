@@ -137,22 +137,11 @@ class PostgresAnswerStore:
         usage: Usage | None,
         stop_reason: str | None,
     ) -> Committed | Lost:
-        if self._turns is not None and await self._turns.commit(
-            run_id, epoch, message_id, text, kept=kept, usage=usage, stop_reason=stop_reason
-        ):
+        input_tokens, output_tokens = (None, None) if usage is None else (usage.input_tokens, usage.output_tokens)
+        answer = runs.Answer(run_id, epoch, message_id, text, kept, input_tokens, output_tokens, stop_reason)
+        if self._turns is not None and await self._turns.commit(answer):
             return Committed()
-        committed = await self._database.transaction(
-            runs.commit,
-            run_id,
-            self._owner,
-            epoch,
-            message_id,
-            text,
-            kept=kept,
-            input_tokens=None if usage is None else usage.input_tokens,
-            output_tokens=None if usage is None else usage.output_tokens,
-            stop_reason=stop_reason,
-        )
+        committed = await self._database.transaction(runs.commit, answer, self._owner)
         return Committed() if committed else Lost()
 
     async def end(

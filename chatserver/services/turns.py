@@ -10,7 +10,6 @@ from uuid import UUID
 
 from chatserver.ids import uuid7
 from chatserver.live.store import Opened, OpenRequest, RunKey
-from chatserver.providers.base import Usage
 from chatserver.schemas import Role
 from chatserver.services.claims import claimed_run
 from chatserver.services.idempotent_send import body_digest
@@ -23,7 +22,7 @@ from chatserver.storage.scope import Companies
 from chatserver.storage.turns.adding import MessageToAdd, add_messages
 from chatserver.storage.turns.asking import NewQuestion, ask
 from chatserver.storage.turns.claiming import Claimer, Question, claim_answers
-from chatserver.storage.turns.committing import Answer, commit_answers
+from chatserver.storage.turns.committing import commit_answers
 
 
 class AddedMessage(NamedTuple):
@@ -49,7 +48,7 @@ class Turns:
         self._messages: Batcher[MessageToAdd, datetime] = Batcher(database, add_messages)
         self._claims: Batcher[Question, Any] = Batcher(database, partial(claim_answers, claimer=claimer))
         self._questions: Batcher[NewQuestion, Any] = Batcher(database, partial(ask, claimer=claimer))
-        self._commits: Batcher[Answer, bool] = Batcher(database, partial(commit_answers, owner=owner))
+        self._commits: Batcher[runs.Answer, bool] = Batcher(database, partial(commit_answers, owner=owner))
 
     async def add_message(
         self,
@@ -101,18 +100,6 @@ class Turns:
         new = NewQuestion(companies, place, uuid7(), message.content, message.agent_id, uuid7(), request.continues)
         return await self._questions.carry_out(place, new, len(new.content))
 
-    async def commit(
-        self,
-        run_id: UUID,
-        epoch: int,
-        message_id: UUID,
-        text: str,
-        *,
-        kept: bool,
-        usage: Usage | None,
-        stop_reason: str | None,
-    ) -> bool:
+    async def commit(self, answer: runs.Answer) -> bool:
         """Store an answer and end its run; whether that happened now."""
-        input_tokens, output_tokens = (None, None) if usage is None else (usage.input_tokens, usage.output_tokens)
-        answer = Answer(run_id, epoch, message_id, text, kept, input_tokens, output_tokens, stop_reason)
-        return await self._commits.carry_out(run_id, answer, len(text)) or False
+        return await self._commits.carry_out(answer.run_id, answer, len(answer.content)) or False

@@ -5,6 +5,7 @@ All times are the database's, so that processes on several machines agree on whe
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any, Literal
 from uuid import UUID
 
@@ -293,23 +294,26 @@ def end_run(
     )
 
 
-def commit(
-    connection: Connection,
-    run_id: UUID,
-    owner: UUID,
-    epoch: int,
-    message_id: UUID,
-    text: str,
-    *,
-    kept: bool,
-    input_tokens: int | None,
-    output_tokens: int | None,
-    stop_reason: str | None,
-) -> bool:
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """The answer of a run, to be stored as the message `message_id`."""
+
+    run_id: UUID
+    epoch: int
+    message_id: UUID
+    content: str
+    kept: bool
+    input_tokens: int | None
+    output_tokens: int | None
+    stop_reason: str | None
+
+
+def commit(connection: Connection, answer: Answer, owner: UUID) -> bool:
     """Store the answer of a run and end the run, in one transaction of the caller; False behind the fence.
 
     True, too, if the same `message_id` was committed before. If the conversation was deleted, the run is stopped.
     """
+    run_id, epoch, message_id = answer.run_id, answer.epoch, answer.message_id
     lock_conversation_of(connection, run_id)
     run = lock_run(connection, run_id, owner, epoch)
     if run is None:
@@ -319,21 +323,21 @@ def commit(
         return True
     if run.status != "active" or not run.ours:
         return False
-    answer = insert_message(
+    stored = insert_message(
         connection,
         companies=None,
         conversation_id=run.conversation_id,
         role="assistant",
-        content=text,
+        content=answer.content,
         agent_id=run.agent_id,
         reply_to=run.trigger_message_id,
-        status="stopped" if kept else "completed",
-        input_tokens=input_tokens,
-        output_tokens=output_tokens,
+        status="stopped" if answer.kept else "completed",
+        input_tokens=answer.input_tokens,
+        output_tokens=answer.output_tokens,
         message_id=message_id,
     )
-    if answer is None:
+    if stored is None:
         end_run(connection, run_id, owner, epoch, "stopped")
         return False
-    complete(connection, run_id, owner, epoch, message_id=message_id, kept=kept, stop_reason=stop_reason)
+    complete(connection, run_id, owner, epoch, message_id=message_id, kept=answer.kept, stop_reason=answer.stop_reason)
     return True

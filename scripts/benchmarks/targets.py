@@ -9,6 +9,7 @@ import json
 import os
 import sys
 import tempfile
+from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -57,27 +58,27 @@ class FanOut(NamedTuple):
     publish: bool = False
 
 
-class Target:
+class Target(ABC):
     """A server under load."""
 
     name: str
     server: Server
 
+    @abstractmethod
     def conversations(self, count: int, tokens: int, pace_ms: float) -> list[str]:
         """The paths of so many conversations whose answers have so many tokens, one every `pace_ms`; 0: all at once."""
-        raise NotImplementedError
 
+    @abstractmethod
     def relayed(self, count: int) -> list[str]:
         """The paths of so many conversations that the load's model answers."""
-        raise NotImplementedError
 
+    @abstractmethod
     def fan_out(self, tokens: int, pace_ms: float) -> FanOut:
         """One answer that waits for its start."""
-        raise NotImplementedError
 
+    @abstractmethod
     def idle(self, ping_seconds: float) -> FanOut:
         """An answer in which nothing happens but pings; chatserver's come as its settings say."""
-        raise NotImplementedError
 
 
 class Chat(Target):

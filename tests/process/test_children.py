@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import json
-import logging
 import os
 import resource
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -18,19 +16,12 @@ from chatserver import children, local_model, logs
 from chatserver.rendering import client
 from tests.kit.process_table import ROOT, wait_for_end
 
+pytestmark = pytest.mark.usefixtures("logging_as_before")
+
 LINUX = pytest.mark.skipif(sys.platform != "linux", reason="the kernel's part is Linux's")
 MODULES = pytest.mark.parametrize(
     "module", [client.MODULE, pytest.param(local_model.__name__, marks=pytest.mark.local_model)]
 )
-
-
-@pytest.fixture(autouse=True)
-def _logging_as_before() -> Iterator[None]:
-    root, ours = logging.getLogger(), logging.getLogger("chatserver")
-    before = root.handlers[:], root.level, ours.level
-    yield
-    root.handlers[:], root.level, ours.level = before
-    logging.captureWarnings(False)
 
 
 # Has a child that is never told anything: its standard input is this program's, and stays open.

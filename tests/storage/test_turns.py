@@ -27,6 +27,7 @@ from chatserver.storage import agents, conversations, messages
 from chatserver.storage.postgres.database import Database
 from chatserver.storage.questions import lock_conversation
 from chatserver.storage.rewind import rewind
+from chatserver.storage.runs import Answer
 from chatserver.storage.tables import conversations as conversation_table
 from chatserver.storage.tables import messages as message_table
 from chatserver.storage.tables import runs as run_table
@@ -84,9 +85,7 @@ class Process:
     async def commit(self, run: Claimed, text: str = "So.", *, kept: bool = False) -> UUID | None:
         """Commit an answer in a batch, and not on the general way; its id."""
         message_id = uuid7()
-        stored = await self.turns.commit(
-            run.run_id, run.epoch, message_id, text, kept=kept, usage=None, stop_reason="stop"
-        )
+        stored = await self.turns.commit(Answer(run.run_id, run.epoch, message_id, text, kept, None, None, "stop"))
         return message_id if stored else None
 
 

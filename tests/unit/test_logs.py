@@ -6,7 +6,6 @@ import json
 import logging
 import time
 import warnings
-from collections.abc import Iterator
 from datetime import datetime
 from typing import Any
 
@@ -16,16 +15,9 @@ from tornado.web import Application, RequestHandler
 
 from chatserver import logs
 
+pytestmark = pytest.mark.usefixtures("logging_as_before")
+
 logger = logging.getLogger("chatserver.test")
-
-
-@pytest.fixture(autouse=True)
-def _logging_as_before() -> Iterator[None]:
-    root, ours = logging.getLogger(), logging.getLogger("chatserver")
-    before = root.handlers[:], root.level, ours.level
-    yield
-    root.handlers[:], root.level, ours.level = before
-    logging.captureWarnings(False)
 
 
 Captured = pytest.CaptureFixture[str]

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import logging
 import time
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -13,17 +12,10 @@ import pytest
 from chatserver import logs
 from chatserver.logs.repeats import MAX_KINDS, TOLD_REFUSALS, TOLD_WARNINGS, WINDOW_SECONDS, Repeats
 
+pytestmark = pytest.mark.usefixtures("logging_as_before")
+
 logger = logging.getLogger("chatserver.test")
 Captured = pytest.CaptureFixture[str]
-
-
-@pytest.fixture(autouse=True)
-def _logging_as_before() -> Iterator[None]:
-    root, ours = logging.getLogger(), logging.getLogger("chatserver")
-    before = root.handlers[:], root.level, ours.level
-    yield
-    root.handlers[:], root.level, ours.level = before
-    logging.captureWarnings(False)
 
 
 # --- length ------------------------------------------------------------------------------------------------

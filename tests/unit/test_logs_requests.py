@@ -6,7 +6,6 @@ import json
 import logging
 import os
 import threading
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -15,6 +14,8 @@ from chatserver import logs
 from chatserver.logs.output import Output
 from chatserver.logs.repeats import TOLD_REFUSALS
 from chatserver.logs.writer import WAITING_BYTES
+
+pytestmark = pytest.mark.usefixtures("logging_as_before")
 
 logger = logging.getLogger("chatserver.test")
 
@@ -46,14 +47,6 @@ class Log:
 
     def end_json(self) -> list[dict[str, Any]]:
         return [json.loads(line) for line in self.end().splitlines()]
-
-
-@pytest.fixture(autouse=True)
-def _logging_as_before() -> Iterator[None]:
-    root, ours = logging.getLogger(), logging.getLogger("chatserver")
-    before = root.handlers[:], root.level, ours.level
-    yield
-    root.handlers[:], root.level, ours.level = before
 
 
 def install(form: logging.Formatter | None = None) -> Log:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from uuid import UUID
 
 from sqlalchemy import Connection
 
+from chatserver.storage.runs import Answer
 from chatserver.storage.turns.statements import COUNTED, array, execute
 
 # asked -> held (run and conversation locked) -> ended (the runs) -> counted (the conversations) -> the messages
@@ -43,20 +43,6 @@ SELECT message_id, conversation_id, last_position, updated_at, 'assistant', cont
 FROM counted JOIN held ON held.conversation_id = counted.id
 RETURNING id
 """  # noqa: S608 (only constants are put in)
-
-
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """The answer of a run, to be stored as the message `message_id`."""
-
-    run_id: UUID
-    epoch: int
-    message_id: UUID
-    content: str
-    kept: bool
-    input_tokens: int | None
-    output_tokens: int | None
-    stop_reason: str | None
 
 
 def commit_answers(connection: Connection, items: Sequence[Answer], *, owner: UUID) -> list[bool]:
