@@ -28,15 +28,16 @@ def server_processes(data_dir: Path) -> list[int]:
 
 
 def programs_with_argument(argument: str) -> list[int]:
+    """Those that were started with it, without a child of one that is about to start another program."""
     found = []
     for entry in Path("/proc").iterdir():
         if entry.name.isdigit():
             try:
                 if argument.encode() in (entry / "cmdline").read_bytes().split(b"\0"):
-                    found.append(int(entry.name))
+                    found.append((int(entry.name), parent(int(entry.name))))
             except OSError:
                 continue
-    return found
+    return [pid for pid, parent_pid in found if parent_pid not in dict(found)]
 
 
 def postmaster(data_dir: Path) -> int:

@@ -17,6 +17,7 @@ from chatserver.live.store import Claimed, NewMessage, OpenRequest
 from chatserver.providers.echo import EchoProvider
 from chatserver.services.provider_choice import ProviderChoice
 from chatserver.services.turns import Turns
+from chatserver.storage.runs import Answer
 from chatserver.storage.turns.statements import SESSION_SETTINGS
 
 LARGE_TABLES = frozenset({"chat_conversations", "chat_messages", "chat_runs", "chat_search"})
@@ -103,7 +104,10 @@ def take_turns(connection: Connection, places: Sequence[UUID], agent_id: UUID) -
         assert opened is not None
         assert isinstance(opened.outcome, Claimed)
         run = opened.outcome
-        assert await turns.commit(run.run_id, run.epoch, uuid7(), "that", kept=False, usage=None, stop_reason=None)
+        answer = Answer(
+            run.run_id, run.epoch, uuid7(), "that", kept=False, input_tokens=None, output_tokens=None, stop_reason=None
+        )
+        assert await turns.commit(answer)
 
     async def turn(place: UUID) -> None:
         key = str(uuid7())
