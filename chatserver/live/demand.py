@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 
 class Demand:
-    """The readers of one run, in this process and in others; true while there is any demand.
+    """The readers of one run, in this process and in others.
 
     Without demand the answer is `paused`; the pause ends when demand is back and the next delta is taken. `on_end` is
     called when demand has ended: after `grace_seconds`, or at once for a run that has no grace period.
@@ -16,6 +16,8 @@ class Demand:
     def __init__(self, grace_seconds: float, on_end: Callable[[], None], *, continues: bool, has_grace: bool) -> None:
         self.continues = continues
         """Whether the answer shall be generated without readers."""
+        self.wanted = continues
+        """Whether there is any demand."""
         self.paused = False
         self._grace_seconds = grace_seconds
         self._on_end = on_end
@@ -25,9 +27,6 @@ class Demand:
         self._closed = False
         self._grace: asyncio.TimerHandle | None = None
         self._wanted_again: asyncio.Future[None] | None = None
-
-    def __bool__(self) -> bool:
-        return self._readers > 0 or self.continues or self._followed
 
     def add_reader(self, *, continues: bool) -> None:
         """Count one more reader. `continues`: from now on the answer shall go on without readers."""
@@ -55,9 +54,10 @@ class Demand:
         self._changed()
 
     def _changed(self) -> None:
+        self.wanted = self._readers > 0 or self.continues or self._followed
         if self._closed:
             return
-        if self:
+        if self.wanted:
             self._cancel_grace()
             if self._wanted_again is not None and not self._wanted_again.done():
                 self._wanted_again.set_result(None)
@@ -75,7 +75,7 @@ class Demand:
 
     async def wait(self) -> None:
         """Return when there is demand."""
-        while not self:
+        while not self.wanted:
             self._wanted_again = asyncio.get_running_loop().create_future()
             await self._wanted_again
 

@@ -45,20 +45,16 @@ class FanOut:
         if self._round is not None:
             self._again = True
         elif len(self._wakers) <= READERS_PER_TURN:
-            for waker in self._wakers:
-                _wake(waker)
+            _wake(self._wakers)
         else:
             self._round = iter(list(self._wakers))
             self._next_slice()
 
     def _next_slice(self) -> None:
         assert self._round is not None
-        left = READERS_PER_TURN
-        for waker in islice(self._round, READERS_PER_TURN):
-            left -= 1
-            if waker in self._wakers:
-                _wake(waker)
-        if not left:
+        part = list(islice(self._round, READERS_PER_TURN))
+        _wake(waker for waker in part if waker in self._wakers)
+        if len(part) == READERS_PER_TURN:
             asyncio.get_running_loop().call_soon(self._next_slice, context=logs.without_request())
             return
         self._round = None
@@ -67,9 +63,10 @@ class FanOut:
             self.tell()
 
 
-def _wake(waker: Waker) -> None:
-    try:
-        waker()
-    except Exception:
-        # The others have to be told all the same, and the answer goes on.
-        logger.exception("a reader could not be told")
+def _wake(wakers: Iterable[Waker]) -> None:
+    for waker in wakers:
+        try:
+            waker()
+        except Exception:
+            # The others have to be told all the same, and the answer goes on.
+            logger.exception("a reader could not be told")

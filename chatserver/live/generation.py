@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Generator, Sequence
-from itertools import islice
 from typing import Any
 
 from chatserver.errors import ErrorCode, ProviderError
 from chatserver.live.demand import Demand
 from chatserver.live.interruption import Interruption
-from chatserver.live.journal import Journal
+from chatserver.live.journal import Journal, Kind
 from chatserver.metrics import Metrics
 from chatserver.providers.base import Delta, Finish, Prompt, Provider, TextDelta
 
@@ -24,6 +23,17 @@ REPLACEMENT = "\N{REPLACEMENT CHARACTER}"
 STOP_REASON_CHARS = 100
 # The greatest `integer` of PostgreSQL.
 MOST_TOKENS = 2**31 - 1
+
+
+class _Text:
+    """The answer, or the thinking, as far as it has come."""
+
+    __slots__ = ("chars", "cleaner", "kind")
+
+    def __init__(self, kind: Kind) -> None:
+        self.kind = kind
+        self.cleaner = TextCleaner()
+        self.chars = 0
 
 
 class AnswerSink:
@@ -40,8 +50,7 @@ class AnswerSink:
         self._interruption = interruption
         self._max_chars = max_chars
         self._metrics = metrics
-        self._answer, self._thinking = TextCleaner(), TextCleaner()
-        self._answered = self._thought = 0  # characters
+        self._answer, self._thinking = _Text("token"), _Text("reasoning")
         self._started: float | None = None  # None, too, once the first delta has come
 
     async def fill(self, provider: Provider, prompt: Prompt) -> Finish:
@@ -57,16 +66,15 @@ class AnswerSink:
         del prompt  # the provider lets go of it when it can
         finish = await generating
         await self._demand.resume()
-        if self.wanted and (rest := self._answer.rest()):
-            self._journal.append_token(rest)
-            self._answered += len(rest)
-        if not self._answered:
+        if self.wanted and (rest := self._answer.cleaner.rest()):
+            self._append_text(self._answer, [rest])
+        if not self._answer.chars:
             raise ProviderError("bad_response", "The model gave an empty answer")
         return clean_finish(finish)
 
     @property
     def wanted(self) -> bool:
-        return self._interruption.why is None and bool(self._demand)
+        return self._interruption.why is None and self._demand.wanted
 
     def push(self, deltas: Sequence[Delta]) -> Awaitable[bool] | None:
         taken = self._append(deltas)
@@ -76,7 +84,7 @@ class AnswerSink:
         """Append the deltas in turns with others, while the answer is wanted. True: for a while it was not."""
         paused = False
         while deltas:
-            if self._demand:
+            if self._demand.wanted:
                 await asyncio.sleep(0)
             else:
                 paused = True
@@ -87,27 +95,36 @@ class AnswerSink:
     def _append(self, deltas: Sequence[Delta]) -> int:
         """Append deltas if the answer is wanted, DELTAS_PER_TURN at most; how many were taken."""
         # Those who are told of a frame leave, or stop the answer, in a later turn of the loop.
-        taken = min(len(deltas), DELTAS_PER_TURN) if self.wanted else 0
-        tokens = 0
-        for delta in islice(deltas, taken):
-            if type(delta) is TextDelta:
-                if text := self._answer.clean(delta.text):
-                    self._answered += len(text)
-                    tokens += 1
-                    self._journal.append_token(text)
-            elif text := self._thinking.clean(delta.text):
-                self._thought += len(text)
-                self._journal.append_reasoning(text)
-            if self._answered > self._max_chars or self._thought > self._max_chars:
-                raise ProviderError("answer_too_long", f"The answer is longer than {self._max_chars} characters")
-        if taken:
-            self._demand.paused = False
-            if self._started is not None:
-                self._metrics.first_token_seconds.observe(asyncio.get_running_loop().time() - self._started)
-                self._started = None
-            if tokens:
-                self._metrics.tokens.inc(tokens)
-        return taken
+        if self._interruption.why is not None or not self._demand.wanted or not deltas:
+            return 0
+        if len(deltas) > DELTAS_PER_TURN:
+            deltas = deltas[:DELTAS_PER_TURN]
+        text = self._answer
+        pieces: list[str] = []
+        for delta in deltas:
+            text_of_delta = self._answer if type(delta) is TextDelta else self._thinking
+            if text_of_delta is not text:
+                self._append_text(text, pieces)
+                text, pieces = text_of_delta, []
+            if piece := text.cleaner.clean(delta.text):
+                pieces.append(piece)
+        self._append_text(text, pieces)
+        self._demand.paused = False
+        if self._started is not None:
+            self._metrics.first_token_seconds.observe(asyncio.get_running_loop().time() - self._started)
+            self._started = None
+        return len(deltas)
+
+    def _append_text(self, text: _Text, pieces: Sequence[str]) -> None:
+        if not pieces:
+            return
+        for piece in pieces:
+            text.chars += len(piece)
+        if text.chars > self._max_chars:
+            raise ProviderError("answer_too_long", f"The answer is longer than {self._max_chars} characters")
+        self._journal.append(text.kind, pieces)
+        if text is self._answer:
+            self._metrics.tokens.inc(len(pieces))
 
 
 class _Held:

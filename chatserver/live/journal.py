@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from array import array
 from bisect import bisect_right
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Literal
 from uuid import UUID
 
@@ -43,6 +43,8 @@ class Journal:
     def __init__(self, run_id: UUID, epoch: int, *, chars: int = 0) -> None:
         self.start = 0
         self.ended = False
+        self.events: int
+        """How many events there were: the cursor behind the last one."""
         self._readers = FanOut()
         self._begin(run_id, epoch, chars, cursor=0)
 
@@ -51,7 +53,7 @@ class Journal:
         self.run_id, self.epoch = run_id, epoch
         self._text_name = sse.text_name(run_id, epoch)
         self._first_char = self._chars = chars
-        self._first_cursor = self._events = cursor
+        self._first_cursor = self.events = cursor
         # Of each event: how many characters of its stretch stand up to and with it.
         self._ends = array("H")
         self._newest: list[bytes] = []
@@ -69,16 +71,44 @@ class Journal:
     # --- writing ------------------------------------------------------------------------------------------
 
     def append_token(self, content: str) -> None:
-        """Append a piece of the answer, as one event; in several if it has more than REPLAY_CHARS characters."""
-        self._append_text("token", content)
+        """Append a piece of the answer."""
+        self.append("token", (content,))
 
     def append_reasoning(self, content: str) -> None:
-        """Append a piece of the model's thinking, in the same way."""
-        self._append_text("reasoning", content)
+        """Append a piece of the model's thinking."""
+        self.append("reasoning", (content,))
+
+    def append(self, kind: Kind, pieces: Iterable[str]) -> None:
+        """Append pieces, each as one event; in several if it has more than REPLAY_CHARS characters.
+
+        The readers are told once, behind the last one.
+        """
+        has_readers = bool(self._readers)
+        for piece in pieces:
+            length = len(piece)
+            if length > REPLAY_CHARS:
+                self.append(kind, [piece[at : at + REPLAY_CHARS] for at in range(0, length, REPLAY_CHARS)])
+                continue
+            encoded = piece.encode()  # what cannot be encoded is refused before anything has changed
+            end = self._open_chars + length
+            if kind != self._open_kind or end > REPLAY_CHARS:
+                self._complete_stretch()
+                self._open_kind = kind
+                end = length
+            self._open += encoded
+            self._open_chars = end
+            self._ends.append(end)
+            self.events += 1
+            if kind == "token":
+                self._chars += length
+            if has_readers:
+                self._keep(self._text_chunk(piece))
+        if has_readers:
+            self._tell()
 
     def reset(self, run_id: UUID, epoch: int) -> None:
         """Begin the answer anew, in another epoch or run. Readers are told to drop what they have."""
-        cursor = self._events
+        cursor = self.events
         self._begin(run_id, epoch, 0, cursor=cursor)
         self.start = cursor + 1
         self._append_event(sse.event(self.start_id, {"type": "reset"}))
@@ -90,54 +120,40 @@ class Journal:
         self.ended = True
         self._append_event(frame)
 
-    def _append_text(self, kind: Kind, text: str) -> None:
-        for at in range(0, len(text), REPLAY_CHARS):
-            piece = text[at : at + REPLAY_CHARS]
-            encoded = piece.encode()  # what cannot be encoded is refused before anything has changed
-            if kind != self._open_kind or self._open_chars + len(piece) > REPLAY_CHARS:
-                self._complete_stretch()
-                self._open_kind = kind
-            self._open += encoded
-            self._open_chars += len(piece)
-            self._ends.append(self._open_chars)
-            self._events += 1
-            if kind == "token":
-                self._chars += len(piece)
-            if self._readers:
-                self._tell(self._text_chunk(piece))
-
     def _append_event(self, frame: bytes) -> None:
         """Append an event that is a stretch by itself."""
         self._complete_stretch()
         chunk = sse.chunk(frame)
         self._ends.append(0)
-        self._events += 1
+        self.events += 1
         self._stretches.append(chunk)
-        self._cursors.append(self._events)
-        self._tell(chunk)
+        self._cursors.append(self.events)
+        if self._readers:
+            self._keep(chunk)
+            self._tell()
 
     def _complete_stretch(self) -> None:
         """Join the events of the open stretch, and open the next one."""
-        events = self._events - self._cursors[-1]
+        events = self.events - self._cursors[-1]
         if events:
             alone = events == 1 and self._newest
             self._stretches.append(self._newest[-1] if alone else self._text_chunk(self._open.decode()))
-            self._cursors.append(self._events)
+            self._cursors.append(self.events)
             self._open = bytearray()
             self._open_chars = 0
 
     def _text_chunk(self, content: str) -> bytes:
         """`content`, up to and with the last event, as an event with its id."""
-        event_id = f"{self._text_name}.{self._events}.{self._chars}"
-        return sse.chunk(sse.text_event(event_id, self._open_kind, content))
+        return sse.text_chunk(self._text_name, self.events, self._chars, self._open_kind, content)
 
-    def _tell(self, chunk: bytes) -> None:
-        """Keep the newest event for the readers, and tell them."""
-        if not self._readers:
-            return
-        newest = self._newest
-        newest.append(chunk)
+    def _keep(self, chunk: bytes) -> None:
+        """Keep the newest event for the readers."""
+        self._newest.append(chunk)
         self._newest_bytes += len(chunk)
+
+    def _tell(self) -> None:
+        """Tell the readers that there is more. Of the newest events, no more are kept than may be."""
+        newest = self._newest
         while len(newest) > NEWEST_FRAMES or self._newest_bytes > MOST_BYTES:
             self._newest_bytes -= len(newest.pop(0))
         self._readers.tell()
@@ -158,20 +174,16 @@ class Journal:
         """The length of `text`."""
         return self._chars - self._first_char
 
-    def __len__(self) -> int:
-        """How many events there were: the cursor behind the last one."""
-        return self._events
-
     def frames_since(self, cursor: int, limit: int) -> tuple[Sequence[bytes], int]:
         """What follows the first `cursor` events, as chunks, and the cursor behind them: `limit` frames at most.
 
         The newest events come one by one, those before them joined. There may be more, even if these are not `limit`.
         """
-        at = cursor - self._events + len(self._newest)
+        at = cursor - self.events + len(self._newest)
         if at >= 0:
             newest = self._newest[at : at + limit]
             return newest, cursor + len(newest)
-        asked = cursor, limit, self._events
+        asked = cursor, limit, self.events
         if self._joined_for != asked:
             self._joined_for, self._joined = asked, self._join(cursor, limit)
         return self._joined
@@ -180,7 +192,7 @@ class Journal:
         """As `frames_since`, of the events before the newest ones."""
         chunk, cursor = self._rest_of_stretch(max(cursor, self._first_cursor))
         joined, room = [chunk], MOST_BYTES - len(chunk)
-        while len(joined) < limit and cursor < self._events - len(self._newest):
+        while len(joined) < limit and cursor < self.events - len(self._newest):
             chunk, after = self._rest_of_stretch(cursor)
             room -= len(chunk)
             if room < 0:
@@ -194,7 +206,7 @@ class Journal:
         number = bisect_right(self._cursors, cursor) - 1
         seen = self._ends[cursor - self._first_cursor - 1] if cursor > self._cursors[number] else 0
         if number == len(self._stretches):
-            return self._text_chunk(self._open.decode()[seen:]), self._events
+            return self._text_chunk(self._open.decode()[seen:]), self.events
         chunk = self._stretches[number]
         if seen:
             chunk = sse.chunk(sse.rest_of(sse.unchunk(chunk), seen))
@@ -204,7 +216,7 @@ class Journal:
         """The cursor that follows an event; None if the event is not one of this epoch."""
         if (event_id.run_id, event_id.epoch) != (self.run_id, self.epoch) or event_id.seq is None:
             return None
-        return event_id.seq if self.start <= event_id.seq <= self._events else None
+        return event_id.seq if self.start <= event_id.seq <= self.events else None
 
     def event_at(self, chars: int) -> tuple[int, int]:
         """Where the answer goes on after so many characters, if all of it was appended by one `append_token`.

@@ -52,7 +52,7 @@ class Reader:
         cursor = journal.cursor_after(resume)
         if cursor is not None:
             return cls(journal, cursor=cursor, opening_id=resume, on_close=on_close)
-        if len(journal) == 0 and (resume.run_id, resume.epoch) == (journal.run_id, journal.epoch):
+        if journal.events == 0 and (resume.run_id, resume.epoch) == (journal.run_id, journal.epoch):
             return cls(journal, opening_id=resume, deferred=resume, on_close=on_close)
         return cls(journal, reset=True, on_close=on_close)
 
@@ -86,7 +86,7 @@ class Reader:
     @property
     def behind(self) -> bool:
         """Whether there is something to take."""
-        return self.cursor < len(self._journal) or bool(self._first)
+        return self.cursor < self._journal.events or bool(self._first)
 
     @property
     def at_end(self) -> bool:

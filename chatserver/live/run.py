@@ -102,7 +102,7 @@ class Run:
     @property
     def wanted(self) -> bool:
         """Whether the next delta shall be taken from the model."""
-        return bool(self._demand)
+        return self._demand.wanted
 
     @property
     def continues(self) -> bool:

@@ -33,14 +33,17 @@ class Prompt:
     max_tokens: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
+# Deltas are not frozen: there is one for each token, and that would make them three times as dear.
+
+
+@dataclass(slots=True)
 class TextDelta:
     """The next piece of the answer."""
 
     text: str
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class ReasoningDelta:
     """The next piece of the model's thinking. It is not part of the answer."""
 

@@ -139,7 +139,7 @@ class Answer(RuleBasedStateMachine):
             self.journal.reset(self.journal.run_id, self.journal.epoch + 1)
         self.text = self.thoughts = ""
 
-    @precondition(lambda self: not self.journal.ended and len(self.journal) > 5)
+    @precondition(lambda self: not self.journal.ended and self.journal.events > 5)
     @rule()
     def end(self) -> None:
         self.journal.end(DONE)

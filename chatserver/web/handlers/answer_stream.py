@@ -152,14 +152,15 @@ class StreamHandler(StreamingHandler):
             return
         try:
             while outlet.ready() and (frames := reader.take(outlet.room)):
-                # The end of the response leaves together with the last frames.
-                outlet.expect(len(frames) + reader.at_end)
+                ends = reader.at_end
+                if ends or len(frames) > 1:
+                    # The end of the response leaves together with the last frames.
+                    outlet.expect(len(frames) + ends)
                 for frame in frames:
                     outlet.write(frame)
                     self.flush()
-                if reader.at_end:
+                if ends:
                     self._stop()
-                    return
                 if not reader.behind:
                     return
         except Exception as error:
