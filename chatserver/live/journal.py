@@ -46,6 +46,7 @@ class Journal:
         self.events: int
         """How many events there were: the cursor behind the last one."""
         self._readers = FanOut()
+        self._has_readers = False
         self._begin(run_id, epoch, chars, cursor=0)
 
     def _begin(self, run_id: UUID, epoch: int, chars: int, *, cursor: int) -> None:
@@ -71,23 +72,26 @@ class Journal:
     # --- writing ------------------------------------------------------------------------------------------
 
     def append_token(self, content: str) -> None:
-        """Append a piece of the answer."""
-        self.append("token", (content,))
+        """Append a piece of the answer. Nothing, if it is empty."""
+        self.append("token", (content,) if content else ())
 
     def append_reasoning(self, content: str) -> None:
         """Append a piece of the model's thinking."""
-        self.append("reasoning", (content,))
+        self.append("reasoning", (content,) if content else ())
 
     def append(self, kind: Kind, pieces: Iterable[str]) -> None:
         """Append pieces, each as one event; in several if it has more than REPLAY_CHARS characters.
 
         The readers are told once, behind the last one.
         """
-        has_readers = bool(self._readers)
+        self._add(kind, pieces)
+        self._tell()
+
+    def _add(self, kind: Kind, pieces: Iterable[str]) -> None:
         for piece in pieces:
             length = len(piece)
             if length > REPLAY_CHARS:
-                self.append(kind, [piece[at : at + REPLAY_CHARS] for at in range(0, length, REPLAY_CHARS)])
+                self._add(kind, [piece[at : at + REPLAY_CHARS] for at in range(0, length, REPLAY_CHARS)])
                 continue
             encoded = piece.encode()  # what cannot be encoded is refused before anything has changed
             end = self._open_chars + length
@@ -101,10 +105,8 @@ class Journal:
             self.events += 1
             if kind == "token":
                 self._chars += length
-            if has_readers:
+            if self._has_readers:
                 self._keep(self._text_chunk(piece))
-        if has_readers:
-            self._tell()
 
     def reset(self, run_id: UUID, epoch: int) -> None:
         """Begin the answer anew, in another epoch or run. Readers are told to drop what they have."""
@@ -128,9 +130,9 @@ class Journal:
         self.events += 1
         self._stretches.append(chunk)
         self._cursors.append(self.events)
-        if self._readers:
+        if self._has_readers:
             self._keep(chunk)
-            self._tell()
+        self._tell()
 
     def _complete_stretch(self) -> None:
         """Join the events of the open stretch, and open the next one."""
@@ -153,6 +155,8 @@ class Journal:
 
     def _tell(self) -> None:
         """Tell the readers that there is more. Of the newest events, no more are kept than may be."""
+        if not self._has_readers:
+            return
         newest = self._newest
         while len(newest) > NEWEST_FRAMES or self._newest_bytes > MOST_BYTES:
             self._newest_bytes -= len(newest.pop(0))
@@ -235,10 +239,12 @@ class Journal:
     def add_waker(self, wake: Callable[[], None]) -> None:
         """Call `wake` after each event, as `FanOut` says."""
         self._readers.add(wake)
+        self._has_readers = True
 
     def remove_waker(self, wake: Callable[[], None]) -> None:
         self._readers.remove(wake)
         if not self._readers:
+            self._has_readers = False
             self._newest.clear()
             self._newest_bytes = 0
             self._joined_for, self._joined = None, ([], 0)

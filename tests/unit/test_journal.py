@@ -10,7 +10,7 @@ from typing import Any
 from uuid import UUID
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
@@ -221,7 +221,7 @@ def test_reset_forgets_what_came_before() -> None:
         assert [data_of(frame)["type"] for frame in read(journal, cursor)] == ["reset", "token"]
 
 
-def test_each_frame_wakes_every_reader() -> None:
+def test_each_append_wakes_every_reader_once() -> None:
     journal = Journal(RUN, 1)
     woken: list[str] = []
     wakers: list[Callable[[], None]] = [lambda: woken.append("one"), lambda: woken.append("two")]
@@ -233,10 +233,26 @@ def test_each_frame_wakes_every_reader() -> None:
     journal.append_reasoning("b")
     journal.reset(RUN, 2)
     journal.append_token("x" * (REPLAY_CHARS + 1))
+    journal.append("token", ["c"] * 50)
     journal.remove_waker(wakers[0])
     journal.remove_waker(wakers[0])
     journal.end({"type": "done"})
     assert (woken.count("one"), woken.count("two")) == (5, 6)
+
+
+@given(st.lists(st.tuples(st.sampled_from(["token", "reasoning"]), st.lists(pieces, max_size=4)), max_size=8))
+@example([("token", ["a", "b" * (2 * REPLAY_CHARS + 1), "c"]), ("reasoning", []), ("token", ["d"])])
+def test_pieces_that_are_appended_together_are_events_as_if_appended_alone(
+    batches: list[tuple[Any, list[str]]],
+) -> None:
+    together, alone = Journal(RUN, 1), Journal(RUN, 1)
+    for journal in (together, alone):
+        journal.add_waker(no_reader)
+    for kind, batch in batches:
+        together.append(kind, batch)
+        for piece in batch:
+            write(alone, kind, piece)
+        assert read(together) == read(alone)
 
 
 # --- what it costs ----------------------------------------------------------------------------------------

@@ -142,6 +142,16 @@ def test_text_event_is_the_same_frame_as_event(event_id: EventId, kind: str, con
     assert frame == sse.event(event_id, {"type": kind, "content": content})
 
 
+@given(st.uuids(), numbers, numbers, numbers, st.sampled_from(["token", "reasoning"]), texts | st.text(min_size=800))
+@example(RUN, 1, 2, 3, "token", "x" * 2_000)
+@example(RUN, 1, 2, 3, "token", "é" * 500)
+def test_text_chunk_is_the_chunk_of_the_text_event(
+    run_id: UUID, epoch: int, seq: int, chars: int, kind: str, content: str
+) -> None:
+    frame = sse.text_event(EventId(run_id, epoch, seq, chars), kind, content)
+    assert sse.text_chunk(sse.text_name(run_id, epoch), seq, chars, kind, content) == sse.chunk(frame)
+
+
 def one_message(frame: bytes) -> tuple[str, object]:
     """The id and data of a frame, which is one block: an `id:` line, one `data:` line, an empty line, and no more."""
     lines = frame.split(b"\n")
