@@ -1,9 +1,9 @@
-"""Start and stop of one process, in their order."""
+"""Start and stop of one process, in their order. `serving.py` is what comes between them."""
 
 from __future__ import annotations
 
 import asyncio
-import gc
+import importlib
 import logging
 import os
 import resource
@@ -12,7 +12,7 @@ import socket
 import sys
 import threading
 import time
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
@@ -20,16 +20,11 @@ from typing import Any
 import tornado.netutil
 
 from chatserver import logs, systemd
-from chatserver.app import App
-from chatserver.errors import ConfigurationError, DatabaseUnavailableError
-from chatserver.schemas import CreateAgent, LlmConfig
-from chatserver.services.access import local_actor
-from chatserver.services.database_watch import DatabaseWatch
+from chatserver.errors import ConfigurationError
 from chatserver.settings import ProviderSettings, Settings
 from chatserver.settings_types import is_loopback
 from chatserver.storage.postgres.embedded import StartGivenUpError
 from chatserver.storage.postgres.provision import ProvidedDatabase, provided_database
-from chatserver.web.http.server import Server
 
 logger = logging.getLogger(__name__)
 
@@ -41,14 +36,11 @@ _OTHER_SIGNALS = ("QUIT", "USR1", "USR2", "ALRM", "VTALRM", "PROF", "IO", "PWR",
 BACKLOG = 4_096
 # Open files besides those of streams: connections to models and the database, requests, logs.
 OTHER_FILES = 2_048
-# How long streams that are sent away may take to end, after the drain.
-FAREWELL_SECONDS = 5.0
 # How long a start that is given up may take to end, and threads after everything else has ended.
 GIVE_UP_SECONDS = 3.0
 THREAD_SECONDS = 1.0
 
 LOCAL_PROVIDER = "local"
-LOCAL_AGENT = "Local model"
 
 
 def serve(settings: Settings, *, reuse_port: bool, local_model: bool) -> int:
@@ -93,25 +85,15 @@ async def _run(settings: Settings, stop: asyncio.Event, *, reuse_port: bool, loc
         sockets = _listen(settings, reuse_port=reuse_port)
         for listener in sockets:
             stack.callback(listener.close)
+        # Most of a start is loading modules. It goes on while PostgreSQL starts.
+        loading = asyncio.get_running_loop().run_in_executor(None, importlib.import_module, "chatserver.serving")
         database = await stack.enter_async_context(_database(settings, stop))
         if local_model:
             settings = await stack.enter_async_context(_with_local_model(settings))
-        app = App(settings, database.url, os.environ)
-        stack.push_async_callback(app.close)
-        if database.embedded is not None:
-            watch = DatabaseWatch(database.embedded, app.pulse)
-            watch.start()
-            stack.push_async_callback(watch.close)
-        if local_model:
-            await _register_local_agent(app)
-        server = Server(app.web, settings=settings, metrics=app.metrics)
-        stack.push_async_callback(server.close_all_connections)
-        app.start()
-        if not stop.is_set():
-            server.add_sockets(sockets)
-            _say_ready(sockets, settings)
-            await _until(stop)
-        await _drain(app, server)
+        await loading
+        from chatserver import serving
+
+        await serving.serve(settings, database, sockets, stop, local_provider=LOCAL_PROVIDER if local_model else None)
 
 
 # --- signals ----------------------------------------------------------------------------------------------
@@ -194,16 +176,6 @@ async def _database(settings: Settings, stop: asyncio.Event) -> AsyncIterator[Pr
         await loop.run_in_executor(None, database.__exit__, None, None, None)
 
 
-async def _within(seconds: float | None, event: Coroutine[Any, Any, object]) -> bool:
-    """Wait for an event; whether it came in time. `seconds` None: wait for ever."""
-    try:
-        async with asyncio.timeout(seconds):
-            await event
-    except TimeoutError:
-        return False
-    return True
-
-
 @asynccontextmanager
 async def _with_local_model(settings: Settings) -> AsyncIterator[Settings]:
     """The settings, with a provider for a small model that runs beside the server until the end."""
@@ -219,23 +191,6 @@ async def _with_local_model(settings: Settings) -> AsyncIterator[Settings]:
         await model.stop()
 
 
-async def _register_local_agent(app: App) -> None:
-    """Register an agent for the local model, unless the default company has one."""
-    company_id = app.settings.default_company_id
-    cursor = None
-    try:
-        while True:
-            page = await app.context.agents.list_agents(local_actor(), company_id, limit=100, cursor=cursor)
-            if any(agent.adapter_config.get("provider") == LOCAL_PROVIDER for agent in page.items):
-                return
-            if (cursor := page.next_cursor) is None:
-                break
-        agent = CreateAgent(name=LOCAL_AGENT, adapter_type="llm", adapter_config=LlmConfig(provider=LOCAL_PROVIDER))
-        await app.context.agents.create_agent(local_actor(), company_id, agent)
-    except DatabaseUnavailableError as error:
-        raise ConfigurationError(error.message) from error
-
-
 def _raise_file_limit(files: int) -> None:
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft != resource.RLIM_INFINITY and soft < files:
@@ -245,37 +200,7 @@ def _raise_file_limit(files: int) -> None:
             logger.warning("only %d files may be open: too few for max_streams", wanted)
 
 
-def _say_ready(sockets: list[socket.socket], settings: Settings) -> None:
-    # What was built so far is never freed: the garbage collector need not look at it. About 0.7 MB of it are cycles
-    # that nobody needs any more. To collect them first would delay the start by 50 to 90 ms.
-    gc.freeze()
-    gc.enable()
-    logs.release(background=True)
-    port = sockets[0].getsockname()[1] if sockets[0].family != socket.AF_UNIX else settings.port
-    host = f"[{settings.host}]" if ":" in settings.host else settings.host
-    print(f"chatserver ready at http://{host}:{port}", flush=True)
-    systemd.notify(systemd.READY)
-
-
-async def _until(stop: asyncio.Event) -> None:
-    """Wait for `stop`; meanwhile show systemd's watchdog that the loop turns."""
-    while not await _within(systemd.watchdog_seconds(), stop.wait()):
-        systemd.notify(systemd.WATCHDOG)
-
-
 # --- stop -------------------------------------------------------------------------------------------------
-
-
-async def _drain(app: App, server: Server) -> None:
-    """Take nothing new, let requests and streams finish, then send the streams away."""
-    logger.info("stopping")
-    systemd.notify(systemd.STOPPING)
-    app.begin_drain()
-    server.stop()
-    await _within(app.settings.drain_seconds, app.finish_work())
-    app.requests.close()
-    app.streams.close()
-    await _within(FAREWELL_SECONDS, app.streams.wait_empty())
 
 
 def _leave_stuck_threads() -> None:

@@ -16,6 +16,7 @@ from chatserver.errors import DatabaseUnavailableError
 from chatserver.metrics import Metrics
 from chatserver.storage.postgres import connections
 from chatserver.storage.postgres.database import Database
+from chatserver.storage.postgres.variables import forget_variables
 
 MakeDatabase = Callable[[], str]
 
@@ -186,5 +187,5 @@ def test_direct_statement_takes_one_round_trip(database_url: str) -> None:
 def test_forgotten_variables_are_those_of_libpq_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("PGHOSTADDR", "PGSERVICE", "PGSERVICEFILE", "PGSYSCONFDIR", "PGTZ", "PGSSLNEGOTIATION", "PG_API_KEY"):
         monkeypatch.setenv(name, "x")
-    connections.forget_variables()
+    forget_variables()
     assert [name for name in os.environ if name.startswith("PG")] == ["PG_API_KEY"]

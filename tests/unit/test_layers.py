@@ -32,7 +32,7 @@ GROUND = frozenset(
         "version",
     }
 )
-TOP = frozenset({"__main__", "app", "cli", "doctor", "local_model", "server"})
+TOP = frozenset({"__main__", "app", "cli", "doctor", "local_model", "server", "serving"})
 
 # The names that the modules of each floor may import. A name means the module or package, and all modules in it.
 MAY_IMPORT: dict[str, frozenset[str]] = {

@@ -18,7 +18,6 @@ from weakref import WeakSet
 
 import psycopg
 from psycopg.conninfo import conninfo_to_dict
-from psycopg.pq import Conninfo
 from sqlalchemy import Connection, Engine, create_engine, event
 from sqlalchemy.exc import DBAPIError, DisconnectionError
 
@@ -42,18 +41,6 @@ FORMS = {
 ISOLATION = "read committed"
 # Our own option of an engine: it leads to a transaction pooler.
 POOLED = "pooled"
-
-# libpq reads these, too, and lists them nowhere.
-UNLISTED_VARIABLES = (
-    "PGSERVICEFILE",
-    "PGSYSCONFDIR",
-    "PGLOCALEDIR",
-    "PGDATESTYLE",
-    "PGTZ",
-    "PGGEQO",
-    "PGREQUIRESSL",
-    "PGREALM",
-)
 
 
 def make_engine(
@@ -150,17 +137,6 @@ class OpenConnections:
         for connection in list(self._open):
             with contextlib.suppress(OSError, psycopg.Error), socket.socket(fileno=os.dup(connection.fileno())) as own:
                 own.shutdown(socket.SHUT_RDWR)
-
-
-def forget_variables() -> None:
-    """Take all variables that libpq reads out of the environment of this process.
-
-    They say where other databases are, and how to reach them: `PGHOSTADDR`, `PGSERVICE` or `PGREQUIREAUTH` would lead
-    away from the embedded one. Not all of them have a parameter that could win over them.
-    """
-    listed = [option.envvar.decode() for option in Conninfo.get_defaults() if option.envvar is not None]
-    for name in (*listed, *UNLISTED_VARIABLES):
-        os.environ.pop(name, None)
 
 
 def _bounds(statement_timeout_seconds: float | None) -> dict[str, str]:

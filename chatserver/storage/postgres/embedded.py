@@ -33,9 +33,9 @@ import psycopg
 
 from chatserver.errors import ConfigurationError
 from chatserver.storage.postgres import cluster, programs
-from chatserver.storage.postgres.connections import forget_variables
 from chatserver.storage.postgres.socket_folder import socket_folder, url_of
 from chatserver.storage.postgres.supervisor import PORT
+from chatserver.storage.postgres.variables import forget_variables
 
 logger = logging.getLogger(__name__)
 

@@ -9,7 +9,6 @@ from dataclasses import dataclass
 
 from chatserver.settings import Settings
 from chatserver.storage.postgres.embedded import EmbeddedPostgres
-from chatserver.storage.postgres.migrate import upgrade
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,13 +26,20 @@ def provided_database(settings: Settings, given_up: threading.Event | None = Non
     Blocks while it starts, migrates and stops. `given_up`: as for `EmbeddedPostgres.start`. Raises ConfigurationError.
     """
     if settings.database_url is not None:
-        upgrade(settings.database_url, pooled=settings.listen_database_url is not None)
+        _upgrade(settings.database_url, pooled=settings.listen_database_url is not None)
         yield ProvidedDatabase(settings.database_url)
         return
     server = EmbeddedPostgres(settings.data_dir)
     url = server.start(given_up)
     try:
-        upgrade(url)
+        _upgrade(url)
         yield ProvidedDatabase(url, server)
     finally:
         server.stop()
+
+
+def _upgrade(url: str, *, pooled: bool = False) -> None:
+    # It loads SQLAlchemy. An embedded server starts meanwhile, or before.
+    from chatserver.storage.postgres.migrate import upgrade
+
+    upgrade(url, pooled=pooled)
