@@ -10,6 +10,7 @@ from chatserver.ids import uuid7
 from chatserver.lanes import Lane
 from chatserver.live.answers import Answers
 from chatserver.loop_lag import LoopLag
+from chatserver.loop_share import LoopShare
 from chatserver.metrics import Metrics
 from chatserver.providers.echo import EchoProvider
 from chatserver.providers.factory import make_provider
@@ -61,9 +62,10 @@ class App:
         self.database = _database(settings, url, self.metrics, settings.database_connections)
         # For leases and the health check: they must not wait behind the requests of users.
         self.pulse = _database(settings, url, self.metrics, 1, heavy=0)
+        share = LoopShare()
         self.providers = ProviderChoice(
-            {name: make_provider(name, provider, environment) for name, provider in settings.providers.items()},
-            EchoProvider(),
+            {name: make_provider(name, provider, environment, share) for name, provider in settings.providers.items()},
+            EchoProvider(share=share),
             settings.default_provider,
         )
         owner = uuid7()

@@ -104,6 +104,11 @@ class Queues(Generic[Q]):
         for queue in dict.fromkeys(self._runs.values()):
             yield from queue.runs
 
+    @property
+    def runs(self) -> Sequence[Q]:
+        """All runs in the order in which they came: quicker than to iterate."""
+        return tuple(self._runs)
+
     def of(self, conversation_id: UUID) -> ConversationQueue[Q]:
         """The queue of a conversation."""
         queue = self._queues.get(conversation_id)

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from functools import partial
 
+from chatserver.loop_share import LoopShare
 from chatserver.providers import failures
 from chatserver.providers.alarm import Alarm
 from chatserver.providers.base import Delta, Finish, Sink
@@ -22,8 +23,11 @@ _ERROR_BODY_SECONDS = 2.0
 # Text that may be the beginning of a picture is held back for so long, in case that nothing follows.
 HOLD_SECONDS = 0.06
 
-# What an attempt has to do before it takes more from the model: await these one after the other. None: others have
-# their turn.
+# So few bytes are a token or two, which do not wait for answers that have more to read.
+SHORT_BYTES = 1024
+
+# What an attempt has to do before it takes more from the model: await these one after the other. None: wait for the
+# next turn.
 Steps = Iterator[Awaitable[bool] | None]
 
 
@@ -57,7 +61,12 @@ class Attempt:
     """
 
     def __init__(
-        self, settings: ProviderSettings, reader: ResponseReader, sink: Sink, on_begin: Callable[[], None]
+        self,
+        settings: ProviderSettings,
+        reader: ResponseReader,
+        sink: Sink,
+        share: LoopShare,
+        on_begin: Callable[[], None],
     ) -> None:
         self.begun = False
         self._on_begin = on_begin
@@ -65,6 +74,7 @@ class Attempt:
         self._settings = settings
         self._reader = reader
         self._sink = sink
+        self._share = share
         self._body = ResponseBody(reader)
         self._error_body: _ErrorBody | None = None
         self._exchange = Exchange(self)
@@ -128,7 +138,7 @@ class Attempt:
     async def _take(self, steps: Steps) -> None:
         for held in steps:
             if held is None:
-                await asyncio.sleep(0)
+                await self._share.turn()
             elif await held:
                 self.in_pause = self._exchange.hung_up()
 
@@ -211,12 +221,12 @@ class Attempt:
 
     def _read(self) -> Steps:
         """Push the deltas of what is unread. Raises what went wrong."""
-        between = False
+        has_turn = len(self._unread[0]) <= SHORT_BYTES or not self._share.spent()
         while self._unread:
             for piece in self._body.pieces(self._unread.pop(0)):
-                if between:
+                if not has_turn:
                     yield None
-                between = True
+                has_turn = False
                 yield from self._push_what(partial(self._body.feed, piece))
                 if self._reader.over:
                     return

@@ -6,6 +6,7 @@ import logging
 from collections.abc import Mapping
 
 from chatserver.errors import ConfigurationError
+from chatserver.loop_share import LoopShare
 from chatserver.providers.anthropic import Messages
 from chatserver.providers.base import Provider
 from chatserver.providers.echo import EchoProvider
@@ -17,17 +18,21 @@ from chatserver.settings import ProviderSettings
 logger = logging.getLogger(__name__)
 
 
-def make_provider(name: str, settings: ProviderSettings, environment: Mapping[str, str]) -> Provider:
+def make_provider(
+    name: str, settings: ProviderSettings, environment: Mapping[str, str], share: LoopShare | None = None
+) -> Provider:
     """The provider that the configuration calls `name`. Its key is read from `environment` once, now.
+
+    `share`: where its answers take turns, with those of other providers; None: in one of their own.
 
     Raises ConfigurationError with one line that names the provider and the problem.
     """
     if settings.kind == "echo":
-        return EchoProvider(settings.pace_ms / 1000)
+        return EchoProvider(settings.pace_ms / 1000, share)
     assert settings.base_url is not None, "ProviderSettings lets only an echo be without"
     make_format = ChatCompletions if settings.kind == "openai" else Messages
     wire: WireFormat = make_format(settings.base_url, settings, _api_key(name, settings, environment))
-    return RemoteProvider(name, settings, wire)
+    return RemoteProvider(name, settings, wire, share)
 
 
 def _api_key(name: str, settings: ProviderSettings, environment: Mapping[str, str]) -> str | None:

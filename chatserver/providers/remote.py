@@ -8,6 +8,7 @@ import logging
 from typing import Any
 
 from chatserver.errors import ErrorCode, ProviderError
+from chatserver.loop_share import LoopShare
 from chatserver.providers import failures
 from chatserver.providers.attempt import Attempt, SilenceError
 from chatserver.providers.base import Finish, Prompt, Sink
@@ -32,11 +33,12 @@ class RemoteProvider:
 
     needs_user_turn = True
 
-    def __init__(self, name: str, settings: ProviderSettings, wire: WireFormat) -> None:
+    def __init__(self, name: str, settings: ProviderSettings, wire: WireFormat, share: LoopShare | None = None) -> None:
         self.max_prompt_chars = settings.max_prompt_chars
         self._name = name
         self._settings = settings
         self._wire = wire
+        self._share = share or LoopShare()
         self._target = Target(wire.url)
         self._refused_fields: set[str] = set()
         self._headers = {
@@ -61,7 +63,7 @@ class RemoteProvider:
             del prompt, body
 
         while True:
-            attempt = Attempt(self._settings, self._wire.reader(), sink, on_begin)
+            attempt = Attempt(self._settings, self._wire.reader(), sink, self._share, on_begin)
             try:
                 return await attempt.run(self._target, self._headers, _encoded(body))
             except Exception as error:

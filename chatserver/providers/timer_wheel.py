@@ -14,6 +14,9 @@ _ROUNDING = 1e-3  # of a slot: so much too late is not a slot later
 # Calls that are due together are made in slices of this length; between two, others have their turn.
 _SLICE_SECONDS = 0.002
 
+Tick = Callable[[], float | None]
+"""A call that gives the time of the loop at which it is to be made again; None: it is over."""
+
 
 class TimerWheel:
     """Makes calls at their times, rounded up to a millisecond, in the order of the milliseconds.
@@ -23,11 +26,11 @@ class TimerWheel:
     """
 
     def __init__(self) -> None:
-        self._slots: dict[int, list[Callable[[], None]]] = {}
+        self._slots: dict[int, list[Tick]] = {}
         self._order: list[int] = []  # a heap of the slots
         self._timer: asyncio.TimerHandle | asyncio.Handle | None = None
 
-    def call_at(self, when: float, call: Callable[[], None]) -> None:
+    def call_at(self, when: float, call: Tick) -> None:
         """Make the call at a time of the running loop."""
         slot = math.ceil(when * _SLOTS_PER_SECOND - _ROUNDING)
         calls = self._slots.get(slot)
@@ -71,7 +74,10 @@ class TimerWheel:
                     self._timer = loop.call_soon(self._turn)
                     return
                 else:
-                    calls.pop()()
+                    call = calls.pop()
+                    when = call()
+                    if when is not None:
+                        self.call_at(when, call)
         finally:
             if self._order and self._timer is None:
                 self._arm()

@@ -8,6 +8,7 @@ import logging
 import pytest
 
 from chatserver.errors import ProviderError
+from chatserver.live import leases
 from chatserver.live.leases import HEARTBEAT_SECONDS, SWEEP_SECONDS
 from chatserver.live.waiting import POLL_SECONDS
 from chatserver.sse import unchunk
@@ -42,6 +43,21 @@ async def test_leases_of_all_runs_are_renewed_in_one_visit() -> None:
             await asyncio.sleep(1)
             assert all(row.lease_until > now() + LEASE_SECONDS - 2 for row in w.database.rows.values())
         assert process.store.visits["renew"] - visits <= 30 / HEARTBEAT_SECONDS + 1
+        w.model.say("a", STOP, "b", STOP)
+        await asyncio.gather(one.rest(), other.rest())
+
+
+@in_virtual_time
+async def test_leases_of_many_runs_are_renewed_in_several_visits(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(leases, "RUNS_AT_ONCE", 1)
+    async with world() as w:
+        process = w.process()
+        one, other = await clients(process, FIRST, ELSEWHERE)
+        visits = process.store.visits["renew"]
+        for _ in range(30):
+            await asyncio.sleep(1)
+            assert all(row.lease_until > now() + LEASE_SECONDS - 2 for row in w.database.rows.values())
+        assert process.store.visits["renew"] - visits >= 2 * 29
         w.model.say("a", STOP, "b", STOP)
         await asyncio.gather(one.rest(), other.rest())
 

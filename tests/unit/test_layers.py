@@ -21,6 +21,7 @@ GROUND = frozenset(
         "lanes",
         "logs",
         "loop_lag",
+        "loop_share",
         "metrics",
         "schema_types",
         "schemas",

@@ -29,8 +29,8 @@ SURPLUS = 16
 PAUSE_SECONDS = 1.0
 # The log says that connections are accepted again when that has lasted so long: it is not told of each pause.
 RECOVERED_SECONDS = 5.0
-# How many connections are accepted in one turn of the loop.
-_BATCH = 128
+# So many connections are accepted in one turn of the loop: most of them bring a request, and that takes a millisecond.
+CONNECTIONS_PER_TURN = 4
 _EXHAUSTED = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
 
 
@@ -108,7 +108,7 @@ class Acceptor:
         IOLoop.current().add_handler(listener, self._accept, IOLoop.READ)
 
     def _accept(self, listener: Any, _events: int) -> None:
-        for _ in range(_BATCH):
+        for _ in range(CONNECTIONS_PER_TURN):
             if listener.fileno() not in self._listeners:
                 return  # it was closed
             if self._open >= self._limit + SURPLUS:

@@ -18,6 +18,7 @@ from typing import Any, cast
 from tornado.iostream import IOStream, StreamClosedError, UnsatisfiableReadError
 
 from chatserver import logs
+from chatserver.loop_share import LoopShare
 from chatserver.web.http.lingering import Lingering
 from chatserver.web.http.refusals import (
     HEAD_TOO_LARGE,
@@ -80,6 +81,7 @@ class ServerStream(IOStream):
         peer: socket.socket,
         *,
         surplus: bool,
+        requests: LoopShare,
         lingering: Lingering,
         idle_seconds: float,
         slow_seconds: float,
@@ -97,6 +99,7 @@ class ServerStream(IOStream):
         """Whether the connection is closed after the response to the present request."""
         self.lingers = False
         """Whether the client may still be sending when the connection is closed."""
+        self._requests = requests
         self._lingering = lingering
         self._idle_seconds = idle_seconds
         self._slow_seconds = slow_seconds
@@ -138,6 +141,8 @@ class ServerStream(IOStream):
             await asyncio.sleep(0)
         data = await arriving
         self._idle_until = None
+        if self._requests.spent():
+            await self._requests.turn()
         return data
 
     def read_from_fd(self, buf: bytearray | memoryview) -> int | None:

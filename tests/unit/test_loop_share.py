@@ -1,0 +1,125 @@
+"""Much work of one kind leaves others their turns of the loop."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable
+
+import pytest
+
+from chatserver.loop_share import LoopShare
+from chatserver.providers.base import Delta, Prompt, Turn
+from chatserver.providers.echo import EchoProvider
+from tests.kit.virtual_time import in_virtual_time
+
+
+def work(seconds: float) -> None:
+    begun = time.monotonic()
+    while time.monotonic() - begun < seconds:
+        pass
+
+
+async def most_per_turn(count: Callable[[], int], over: Callable[[], bool]) -> int:
+    """By how much a count grew at most in one turn of the loop."""
+    most = 0
+    while not over():
+        before = count()
+        await asyncio.sleep(0)
+        most = max(most, count() - before)
+    return most
+
+
+@in_virtual_time
+async def test_calls_are_made_in_order_in_slices() -> None:
+    share, made = LoopShare(0.002), list[int]()
+
+    def call(number: int) -> Callable[[], None]:
+        def make() -> None:
+            work(0.001)
+            made.append(number)
+
+        return make
+
+    for number in range(20):
+        share.call(call(number))
+    most = await most_per_turn(lambda: len(made), lambda: len(made) == 20)
+    assert made == list(range(20))
+    assert most <= 3
+
+
+@in_virtual_time
+async def test_call_that_comes_again_waits_for_the_others() -> None:
+    share, made = LoopShare(), list[str]()
+
+    def call(name: str) -> None:
+        made.append(name)
+        if len(made) < 9:
+            share.call(lambda: call(name))
+
+    for name in "abc":
+        share.call(lambda name=name: call(name))  # type: ignore[misc]
+    while share.spent():
+        await asyncio.sleep(0)
+    assert "".join(made).startswith("abcabcabc")
+
+
+@pytest.mark.parametrize("tasks", [1, 3])
+@in_virtual_time
+async def test_so_many_tasks_go_on_in_one_turn(tasks: int) -> None:
+    share, done = LoopShare(tasks=tasks), list[int]()
+
+    async def wait(number: int) -> None:
+        await share.turn()
+        done.append(number)
+
+    waiting = [asyncio.create_task(wait(number)) for number in range(10)]
+    waiting[4].cancel()
+    most = await most_per_turn(lambda: len(done), lambda: len(done) == 9)
+    assert done == [0, 1, 2, 3, 5, 6, 7, 8, 9]
+    assert most == tasks
+    await asyncio.wait(waiting)
+
+
+@in_virtual_time
+async def test_slice_is_spent_when_its_time_is_over_and_while_others_wait() -> None:
+    share = LoopShare(0.002)
+    assert not share.spent()
+    work(0.003)
+    assert share.spent()
+    await asyncio.sleep(0)
+    assert not share.spent()
+    share.call(lambda: None)
+    assert share.spent()
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    assert not share.spent()
+
+
+class BusySink:
+    """A sink that takes a millisecond for each push; it counts them."""
+
+    wanted = True
+
+    def __init__(self) -> None:
+        self.pushes = 0
+
+    def push(self, _: list[Delta]) -> None:
+        work(0.001)
+        self.pushes += 1
+
+
+@in_virtual_time
+async def test_many_answers_without_a_pace_leave_others_their_turns() -> None:
+    share = LoopShare()
+    # Two providers: the share is that of all answers.
+    echoes, sinks = [EchoProvider(0, share), EchoProvider(0, share)], [BusySink() for _ in range(20)]
+    prompt = Prompt((Turn("user", "x " * 100),))
+    answers = [
+        asyncio.create_task(echoes[number % 2].generate(prompt, sink))  # type: ignore[arg-type]
+        for number, sink in enumerate(sinks)
+    ]
+    all_done = asyncio.gather(*answers)
+    most = await most_per_turn(lambda: sum(sink.pushes for sink in sinks), all_done.done)
+    assert most <= 3
+    assert {sink.pushes for sink in sinks} == {-(-206 // 32)}
