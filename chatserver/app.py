@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 
 from chatserver.errors import ConfigurationError
+from chatserver.garbage import GarbageCollection
 from chatserver.ids import uuid7
 from chatserver.lanes import Lane
 from chatserver.live.answers import Answers
@@ -86,6 +87,7 @@ class App:
             max_answer_chars=settings.max_answer_chars,
             max_runs=settings.max_runs,
         )
+        self._garbage = GarbageCollection(lambda: len(self.streams) + self.answers.count)
         self.rendering = RenderingService()
         # One thread for Python that takes long: more would only wait for each other.
         self.texts = Lane("texts", 1)
@@ -117,6 +119,7 @@ class App:
         """Begin what works in the background."""
         self.answers.start()
         self._loop_lag.start()
+        self._garbage.start()
 
     def begin_drain(self) -> None:
         """Take no new work. What has begun goes on."""
@@ -135,6 +138,7 @@ class App:
         await self.answers.close()
         await self.rendering.close()
         self._loop_lag.close()
+        self._garbage.close()
         self._hangups.close()
         self.providers.close()
         self.texts.close()

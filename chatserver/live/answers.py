@@ -91,6 +91,11 @@ class Answers:
         """Whether a further run may be begun."""
         return not (self.draining or self._queues.full)
 
+    @property
+    def count(self) -> int:
+        """How many answers there are."""
+        return len(self._queues)
+
     # --- open and join ------------------------------------------------------------------------------------
 
     async def open(self, companies: Companies, conversation_id: UUID, options: StreamOptions) -> Reader:

@@ -85,6 +85,11 @@ class Demand:
         self.paused = False
 
     def close(self) -> None:
-        """Ignore readers from now on, and cancel the grace timer, which would keep the run's frames in memory."""
+        """Ignore readers from now on, and let go of the run, whose frames would stay in memory."""
         self._closed = True
+        self._on_end = _nothing
         self._cancel_grace()
+
+
+def _nothing() -> None:
+    """What the end of a demand means that is closed."""

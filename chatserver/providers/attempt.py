@@ -109,7 +109,10 @@ class Attempt:
                 raise
         finally:
             self._alarm.close()
-            await self._exchange.close()
+            exchange = self._exchange
+            # These hold this attempt, the failure by its traceback: circles, left for the garbage collector.
+            del self._alarm, self._exchange, self._failure
+            await exchange.close()
         if (rest := self._body.rest()) and (held := self._push(rest)) is not None:
             await held
         assert reader.stop_reason is not None

@@ -69,7 +69,8 @@ class RemoteProvider:
             except Exception as error:
                 if isinstance(error, ProviderError) and not isinstance(error, AttemptError):
                     raise  # the sink's
-                failure = self._failure(error, attempt.begun)
+                # The frames in its traceback would hold it: a circle, left for the garbage collector.
+                failure = self._failure(error, attempt.begun).with_traceback(None)
             if not attempt.begun and (field := self._refused_field(failure, body)) is not None:
                 without.add(field)
                 body = self._wire.body(prompt, without)

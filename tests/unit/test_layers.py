@@ -16,6 +16,7 @@ GROUND = frozenset(
     {
         "children",
         "errors",
+        "garbage",
         "graphemes",
         "ids",
         "lanes",

@@ -139,7 +139,11 @@ class ServerStream(IOStream):
         if arriving.done():
             # A client that sends its requests all at once takes turns with the others.
             await asyncio.sleep(0)
-        data = await arriving
+        try:
+            data = await arriving
+        finally:
+            # If it failed, it has an error whose frames have this variable: a circle, left for the garbage collector.
+            del arriving
         self._idle_until = None
         if self._requests.spent():
             await self._requests.turn()
@@ -306,6 +310,9 @@ class ServerStream(IOStream):
         if self._look is not None:
             self._look.cancel()
             self._look = None
+        if isinstance(exc_info, BaseException):
+            # It is kept here, and the frames in its traceback hold this stream: another circle.
+            exc_info = exc_info.with_traceback(None)
         super().close(exc_info)
 
     def reset(self) -> None:
