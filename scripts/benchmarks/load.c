@@ -20,10 +20,12 @@
  *   --fan              one answer for all: when all streams have begun it is started, and the measurement lasts until
  *                      all have its end. --start TARGET: by POST TARGET; otherwise the model stops holding it back.
  *                      --publish: each event is a POST TARGET of its own, --tokens and `done`
+ *   --look             when the measurement begins and when it ends, print `look`, and wait for a line: the streams go on
  *   --server PID       a process whose CPU and memory are measured; may be given more than once
  *   --database FOLDER  so are, as the database, the processes whose current folder is this one
  *   --model FD         answer OpenAI's chat completions on this listening socket: --model-tokens N tokens,
- *                      one every --model-pace S seconds; 0: as fast as they are taken. --model-stays: it does not end
+ *                      one every --model-pace S seconds; 0: as fast as they are taken. --model-stays: it does not end.
+ *                      The answers' tokens are spread evenly over the pace; with --model-together all come at once
  *
  * It never sleeps while it measures: in a virtual machine, a sleeping client would make each send of the server pay for
  * waking a core.
@@ -32,6 +34,7 @@
 #include <arpa/inet.h>
 #include <dirent.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <getopt.h>
 #include <netinet/tcp.h>
 #include <stdarg.h>
@@ -166,7 +169,7 @@ static double database_seconds(const char *folder) {
 /* --- options and counts ------------------------------------------------------------------------------------------ */
 
 static struct sockaddr_in address;
-static int connection_count = 1, expected_tokens, stalled_count, fan, publishing, published;
+static int connection_count = 1, expected_tokens, stalled_count, fan, publishing, published, looking;
 static double open_rate = 5000, warm_seconds = 0.5, measured_seconds = 3;
 static const char *body, *start_target, *database_folder;
 static char **paths;
@@ -206,9 +209,9 @@ struct answer {
 #define QUEUE (1 << 16)
 
 static struct { enum kind kind; int fd; } listener = {LISTENER, -1};
-static int model_tokens = 1, model_holds, model_stays;
-static u64 model_pace_ns;
-/* All answers have the same pace, so the one whose token was sent last is due last. */
+static int model_tokens = 1, model_holds, model_stays, model_together;
+static u64 model_pace_ns, model_answers;
+/* In the order in which they are due. All have the same pace, so the one whose token was sent last is due last. */
 static struct answer *queue[QUEUE];
 static unsigned queue_head, queue_tail;
 
@@ -250,7 +253,20 @@ static int model_send(struct answer *answer) {
 static void enqueue(struct answer *answer) {
     if (queue_tail - queue_head == QUEUE) fail("too many answers at once");
     answer->queued = 1;
-    queue[queue_tail++ % QUEUE] = answer;
+    unsigned at = queue_tail++;
+    for (; at != queue_head && queue[(at - 1) % QUEUE]->due_ns > answer->due_ns; at--)
+        queue[at % QUEUE] = queue[(at - 1) % QUEUE];
+    queue[at % QUEUE] = answer;
+}
+
+/* When the first token of the next answer is due, at the earliest now. */
+static u64 first_due_ns(void) {
+    u64 now = now_ns();
+    if (!model_pace_ns) return now;
+    /* Multiples of the golden ratio lie evenly, however many there are. */
+    double share = model_together ? 0 : 0.6180339887498949 * (double)model_answers++;
+    u64 phase = (u64)((share - (double)(u64)share) * (double)model_pace_ns);
+    return now + (phase + model_pace_ns - now % model_pace_ns) % model_pace_ns;
 }
 
 static void model_begin(struct answer *answer) {
@@ -259,7 +275,7 @@ static void model_begin(struct answer *answer) {
     model_send(answer);
     answer->left = model_tokens;
     answer->ended = 0;
-    answer->due_ns = now_ns();
+    answer->due_ns = first_due_ns();
     enqueue(answer);
 }
 
@@ -665,6 +681,16 @@ static void turn_until_tokens(void) {
     if (all_tokens < awaited_tokens) fail("only %llu tokens have come", (unsigned long long)all_tokens);
 }
 
+/* Let the caller look at the server. The streams go on. */
+static void let_look(void) {
+    char line;
+    if (!looking) return;
+    printf("look\n");
+    fflush(stdout);
+    for (ssize_t length; (length = read(STDIN_FILENO, &line, 1)) != 1; turn())
+        if (!length) fail("the caller has left");
+}
+
 static void open_all(void) {
     u64 start = now_ns();
     for (u64 opened = 0, now = start; begun < (u64)connection_count; now = now_ns()) {
@@ -716,8 +742,8 @@ static void set_paths(char *text) {
 }
 
 enum setting {
-    PORT, CONNECTIONS, OPEN, TOKENS, STALL, WARM, SECONDS, UNTIL, FAN, START, PUBLISH, SERVER, DATABASE, PATHS, BODY,
-    MODEL_FD, MODEL_TOKENS, MODEL_PACE, MODEL_STAYS
+    PORT, CONNECTIONS, OPEN, TOKENS, STALL, WARM, SECONDS, UNTIL, FAN, START, PUBLISH, LOOK, SERVER, DATABASE, PATHS,
+    BODY, MODEL_FD, MODEL_TOKENS, MODEL_PACE, MODEL_STAYS, MODEL_TOGETHER
 };
 
 static void set_option(enum setting setting, char *value) {
@@ -733,6 +759,7 @@ static void set_option(enum setting setting, char *value) {
     case FAN: fan = 1; break;
     case START: start_target = value; break;
     case PUBLISH: publishing = 1; break;
+    case LOOK: looking = 1; break;
     case SERVER: if (server_count < MAX_PIDS) servers[server_count++] = atoi(value); break;
     case DATABASE: database_folder = value; break;
     case PATHS: set_paths(contents(value)); break;
@@ -741,6 +768,7 @@ static void set_option(enum setting setting, char *value) {
     case MODEL_TOKENS: model_tokens = atoi(value); break;
     case MODEL_PACE: model_pace_ns = (u64)(atof(value) * 1e9); break;
     case MODEL_STAYS: model_stays = 1; break;
+    case MODEL_TOGETHER: model_together = 1; break;
     }
 }
 
@@ -748,10 +776,10 @@ static void read_options(int count, char **values) {
     static const struct option known[] = {
         {"port", 1, 0, PORT}, {"connections", 1, 0, CONNECTIONS}, {"open", 1, 0, OPEN}, {"tokens", 1, 0, TOKENS},
         {"stall", 1, 0, STALL}, {"warm", 1, 0, WARM}, {"seconds", 1, 0, SECONDS}, {"until", 1, 0, UNTIL},
-        {"fan", 0, 0, FAN}, {"start", 1, 0, START}, {"publish", 0, 0, PUBLISH}, {"server", 1, 0, SERVER},
-        {"database", 1, 0, DATABASE}, {"paths", 1, 0, PATHS}, {"body", 1, 0, BODY}, {"model", 1, 0, MODEL_FD},
+        {"fan", 0, 0, FAN}, {"start", 1, 0, START}, {"publish", 0, 0, PUBLISH}, {"look", 0, 0, LOOK},
+        {"server", 1, 0, SERVER}, {"database", 1, 0, DATABASE}, {"paths", 1, 0, PATHS}, {"body", 1, 0, BODY}, {"model", 1, 0, MODEL_FD},
         {"model-tokens", 1, 0, MODEL_TOKENS}, {"model-pace", 1, 0, MODEL_PACE}, {"model-stays", 0, 0, MODEL_STAYS},
-        {0, 0, 0, 0}};
+        {"model-together", 0, 0, MODEL_TOGETHER}, {0, 0, 0, 0}};
     for (int option; (option = getopt_long(count, values, "", known, NULL)) != -1;) {
         if (option == '?') exit(2);
         set_option((enum setting)option, optarg);
@@ -782,6 +810,8 @@ int main(int count, char **values) {
     double resident_before = resident_kib();
     open_all();
     turn_for(warm_seconds);
+    if (looking) fcntl(STDIN_FILENO, F_SETFL, O_NONBLOCK);
+    let_look();
 
     double resident_begin = resident_kib();
     double database = database_folder ? database_seconds(database_folder) : 0;
@@ -799,13 +829,15 @@ int main(int count, char **values) {
     double seconds = (double)(now_ns() - start) / 1e9, idle = (double)idle_ns / 1e9;
     server = cpu_seconds(servers, server_count) - server;
     database = database_folder ? database_seconds(database_folder) - database : 0;
+    double resident_end = resident_kib();
+    let_look();
 
     printf("{\"seconds\":%.6f,\"turns\":%llu,\"tokens\":%llu,\"comments\":%llu,\"failures\":%llu", seconds,
         (unsigned long long)turns, (unsigned long long)tokens, (unsigned long long)comments,
         (unsigned long long)failures);
     printf(",\"server_seconds\":%.6f,\"database_seconds\":%.6f,\"busy\":%.4f", server, database, 1 - idle / seconds);
     printf(",\"fan_seconds\":%.6f", last_token_ns > start ? (double)(last_token_ns - start) / 1e9 : 0);
-    printf(",\"before_kib\":%.0f,\"begin_kib\":%.0f,\"end_kib\":%.0f", resident_before, resident_begin, resident_kib());
+    printf(",\"before_kib\":%.0f,\"begin_kib\":%.0f,\"end_kib\":%.0f", resident_before, resident_begin, resident_end);
     print_times("post", &post);
     print_times("first_token", &first_token);
     print_times("gap", &gap);

@@ -7,7 +7,7 @@ import shutil
 import socket
 import subprocess
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -30,12 +30,14 @@ class LoadError(RuntimeError):
 class Model:
     """What the generator's own model sends for each request.
 
-    `tokens`, one every `pace_seconds`; 0: as fast as they are taken. `stays`: it does not end after them.
+    `tokens`, one every `pace_seconds`; 0: as fast as they are taken. `stays`: it does not end after them. The tokens of
+    many answers are spread evenly over the pace; `together`: all come at the same instant.
     """
 
     tokens: int
     pace_seconds: float = 0
     stays: bool = False
+    together: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,23 +125,54 @@ class Generator:
         """The base URL of the model, which answers while a plan with `model` runs."""
         return f"http://127.0.0.1:{self._listener.getsockname()[1]}/v1"
 
-    def run(self, server: Server, plan: Plan) -> Measured:
-        """Carry out the plan. Raises LoadError if an answer is not what it should be."""
+    def run(self, server: Server, plan: Plan, look: Callable[[], object] | None = None) -> Measured:
+        """Carry out the plan. Raises LoadError if an answer is not what it should be.
+
+        `look` is called when the measurement begins, and when it ends: all streams are open then.
+        """
         with tempfile.TemporaryDirectory(prefix="chatserver-bench-") as folder:
             command = [str(self._program), *_arguments(server, plan, Path(folder))]
             if plan.model is not None:
                 command += ["--model", str(self._listener.fileno()), "--model-tokens", str(plan.model.tokens)]
                 command += ["--model-pace", str(plan.model.pace_seconds)]
                 command += ["--model-stays"] if plan.model.stays else []
-            with on_core(LOAD_CORE):
-                done = subprocess.run(
-                    command, pass_fds=[self._listener.fileno()], capture_output=True, text=True, check=False
-                )
-        if done.returncode:
-            raise LoadError(f"the load on {server.name} failed: {done.stderr.strip() or done.returncode}")
-        raw = json.loads(done.stdout)
+                command += ["--model-together"] if plan.model.together else []
+            errors = Path(folder) / "errors"
+            with (
+                on_core(LOAD_CORE),
+                errors.open("wb") as stderr,
+                subprocess.Popen(
+                    [*command, *(["--look"] if look else [])],
+                    pass_fds=[self._listener.fileno()],
+                    stdin=subprocess.PIPE,
+                    stdout=subprocess.PIPE,
+                    stderr=stderr,
+                ) as process,
+            ):
+                said = _listen(process, look)
+            if process.returncode:
+                reason = errors.read_text().strip() or process.returncode
+                raise LoadError(f"the load on {server.name} failed: {reason}")
+        raw = json.loads(said)
         figures = {name: Quantiles(**value) if isinstance(value, dict) else value for name, value in raw.items()}
         return Measured(**figures, raw=raw)
+
+
+def _listen(process: subprocess.Popen[bytes], look: Callable[[], object] | None) -> bytes:
+    """The last line that the generator prints. Before that it asks for looks."""
+    assert process.stdin is not None
+    assert process.stdout is not None
+    line = b""
+    try:
+        for line in process.stdout:
+            if line == b"look\n" and look is not None:
+                look()
+                process.stdin.write(b"\n")
+                process.stdin.flush()
+    except BaseException:
+        process.kill()
+        raise
+    return line
 
 
 def _arguments(server: Server, plan: Plan, folder: Path) -> list[str]:

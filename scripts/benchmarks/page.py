@@ -123,21 +123,22 @@ def _frames(browser: Browser, url: str, rounds: int) -> dict[str, list[float]]:
     page.wait_for_timeout(1_000)
     times[f"scrolling, {loaded:,} loaded"] = page.evaluate(FRAMES, [1_000 * rounds, -200])
     streaming = _while_streaming(page, rounds, scroll_to=100_000)
-    shown = page.get_by_role("article").count()
+    shown = page.locator("main article").count()
     times[f"an answer streams, {shown:,} loaded, among the old ones"] = streaming
     return times
 
 
 def _while_streaming(page: Page, rounds: int, *, scroll_to: int | None = None) -> list[float]:
     """Milliseconds between frames, for `rounds` seconds during an answer, at its end or at `scroll_to` CSS pixels."""
-    page.get_by_role("textbox", name="Message", exact=True).fill(" ".join(f"word{n}" for n in range(200 * rounds)))
-    page.get_by_role("button", name="Send").click()
+    # Not by their roles: among thousands of messages the search for these takes longer than Playwright waits.
+    page.locator("textarea[aria-label=Message]").fill(" ".join(f"word{n}" for n in range(200 * rounds)))
+    page.locator("[aria-label=Send]").click()
     if scroll_to is not None:
         page.evaluate("(top) => { document.querySelector('[role=region]').scrollTop = top; }", scroll_to)
-    page.get_by_role("button", name="Stop").wait_for()
+    page.locator("[aria-label=Stop]").wait_for()
     page.wait_for_timeout(500)
     times: list[float] = page.evaluate(FRAMES, [1_000 * rounds, 0])
-    page.get_by_role("button", name="Regenerate").wait_for()
+    page.locator("[aria-label=Regenerate]").wait_for()
     return times
 
 

@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -98,6 +99,25 @@ def test_stalled_readers_of_load_take_nothing(generator: Generator, peer: Server
     measured = generator.run(peer, plan)
     assert 0 < measured.tokens <= 1000
     assert measured.turns == 0
+
+
+@pytest.mark.compiler
+def test_server_is_looked_at_when_the_measurement_begins_and_ends(generator: Generator, peer: Server) -> None:
+    looks: list[float] = []
+    plan = Plan(["/api/conversations/1000-1"], 2, question(20), warm_seconds=0, seconds=0.2)
+    measured = generator.run(peer, plan, lambda: looks.append(time.monotonic()))
+    begin, end = looks
+    assert end - begin >= measured.seconds
+    assert measured.tokens > 0
+
+
+@pytest.mark.compiler
+def test_failing_look_ends_the_load(generator: Generator, peer: Server) -> None:
+    def fail() -> None:
+        raise ValueError("a fault")
+
+    with pytest.raises(ValueError, match="a fault"):
+        generator.run(peer, Plan(["/api/conversations/1000-1"], 2, question(20)), fail)
 
 
 @pytest.mark.compiler
