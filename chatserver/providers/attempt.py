@@ -224,7 +224,7 @@ class Attempt:
 
     def _read(self) -> Steps:
         """Push the deltas of what is unread. Raises what went wrong."""
-        has_turn = len(self._unread[0]) <= SHORT_BYTES or not self._share.spent()
+        has_turn = len(self._unread[0]) <= SHORT_BYTES or self._share.has_turn()
         while self._unread:
             for piece in self._body.pieces(self._unread.pop(0)):
                 if not has_turn:

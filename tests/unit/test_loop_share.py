@@ -32,7 +32,7 @@ async def most_per_turn(count: Callable[[], int], over: Callable[[], bool]) -> i
 
 @in_virtual_time
 async def test_calls_are_made_in_order_in_slices() -> None:
-    share, made = LoopShare(0.002), list[int]()
+    share, made = LoopShare(slice_seconds=0.002), list[int]()
 
     def call(number: int) -> Callable[[], None]:
         def make() -> None:
@@ -59,7 +59,7 @@ async def test_call_that_comes_again_waits_for_the_others() -> None:
 
     for name in "abc":
         share.call(lambda name=name: call(name))  # type: ignore[misc]
-    while share.spent():
+    while len(made) < 9:
         await asyncio.sleep(0)
     assert "".join(made).startswith("abcabcabc")
 
@@ -82,18 +82,16 @@ async def test_so_many_tasks_go_on_in_one_turn(tasks: int) -> None:
 
 
 @in_virtual_time
-async def test_slice_is_spent_when_its_time_is_over_and_while_others_wait() -> None:
-    share = LoopShare(0.002)
-    assert not share.spent()
-    work(0.003)
-    assert share.spent()
+async def test_so_many_tasks_go_on_at_once_unless_others_wait() -> None:
+    share = LoopShare(tasks=2)
+    assert [share.has_turn() for _ in range(3)] == [True, True, False]
     await asyncio.sleep(0)
-    assert not share.spent()
+    assert share.has_turn()
     share.call(lambda: None)
-    assert share.spent()
+    assert not share.has_turn()
     await asyncio.sleep(0)
     await asyncio.sleep(0)
-    assert not share.spent()
+    assert share.has_turn()
 
 
 class BusySink:

@@ -31,9 +31,9 @@ IDLE_CONNECTION_SECONDS = 120
 MAX_HEAD_BYTES = 64 * 1024
 # How long the end waits for handlers whose connections were cut.
 CLOSE_SECONDS = 1.0
-# Requests that are there at once begin in one turn of the loop as long as this time is not over, and so many of those
-# that had to wait. That takes some milliseconds; with fewer, batches for the database would be small.
-REQUESTS_SLICE_SECONDS, REQUESTS_AT_ONCE = 0.005, 16
+# How many requests begin in one turn of the loop. That takes some milliseconds; with fewer, batches for the database
+# would be small.
+REQUESTS_PER_TURN = 32
 _THIS_MACHINE = (ipaddress.ip_network("127.0.0.0/8"), ipaddress.ip_network("::1"))
 
 
@@ -56,7 +56,7 @@ class Server(HTTPServer):
         self._quick = settings.fast_flush
         self._slow_seconds = settings.slow_reader_seconds
         self._lingering = Lingering()
-        self._requests = LoopShare(REQUESTS_SLICE_SECONDS, REQUESTS_AT_ONCE)
+        self._requests = LoopShare(REQUESTS_PER_TURN)
         self._acceptor = Acceptor(
             self._connected,
             metrics,

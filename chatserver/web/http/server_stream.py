@@ -145,7 +145,7 @@ class ServerStream(IOStream):
             # If it failed, it has an error whose frames have this variable: a circle, left for the garbage collector.
             del arriving
         self._idle_until = None
-        if self._requests.spent():
+        if not self._requests.has_turn():
             await self._requests.turn()
         return data
 
