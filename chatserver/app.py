@@ -26,6 +26,7 @@ from chatserver.services.rendering import RenderingService
 from chatserver.services.search import SearchService
 from chatserver.services.turns import Turns
 from chatserver.settings import Settings
+from chatserver.storage.postgres.batches import MAX_UNDER_WAY
 from chatserver.storage.postgres.database import Database
 from chatserver.storage.turns.statements import SESSION_SETTINGS
 from chatserver.version import installed_version
@@ -42,8 +43,8 @@ from chatserver.web.page.page_files import Page
 
 # Each holds about a megabyte in memory while its reader takes nothing.
 MAX_LARGE_LISTS = 64
-# For batches: of each of the four statements at most two are under way, and seldom more than one.
-TURN_CONNECTIONS = 6
+# For batches: seldom more than one is under way.
+TURN_CONNECTIONS = MAX_UNDER_WAY
 
 
 class App:

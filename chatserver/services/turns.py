@@ -16,7 +16,7 @@ from chatserver.services.idempotent_send import body_digest
 from chatserver.services.provider_choice import ProviderChoice
 from chatserver.sse import FIRST_EPOCH
 from chatserver.storage import runs
-from chatserver.storage.postgres.batches import Batcher
+from chatserver.storage.postgres.batches import Batcher, Batches
 from chatserver.storage.postgres.database import Database
 from chatserver.storage.scope import Companies
 from chatserver.storage.turns.adding import MessageToAdd, add_messages
@@ -45,10 +45,11 @@ class Turns:
         self._providers = providers
         self._owner = owner
         claimer = Claimer(owner, lease_seconds, providers.names, providers.default_needs_text)
-        self._messages: Batcher[MessageToAdd, datetime] = Batcher(database, add_messages)
-        self._claims: Batcher[Question, Any] = Batcher(database, partial(claim_answers, claimer=claimer))
-        self._questions: Batcher[NewQuestion, Any] = Batcher(database, partial(ask, claimer=claimer))
-        self._commits: Batcher[runs.Answer, bool] = Batcher(database, partial(commit_answers, owner=owner))
+        batches = Batches(database)
+        self._messages: Batcher[MessageToAdd, datetime] = batches.of(add_messages)
+        self._claims: Batcher[Question, Any] = batches.of(partial(claim_answers, claimer=claimer))
+        self._questions: Batcher[NewQuestion, Any] = batches.of(partial(ask, claimer=claimer))
+        self._commits: Batcher[runs.Answer, bool] = batches.of(partial(commit_answers, owner=owner))
 
     async def add_message(
         self,

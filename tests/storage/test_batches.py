@@ -15,7 +15,7 @@ from sqlalchemy import Connection
 
 from chatserver.errors import DatabaseUnavailableError
 from chatserver.metrics import Metrics
-from chatserver.storage.postgres.batches import MAX_BATCH, MAX_BATCH_CHARS, MAX_CHARS, Batcher
+from chatserver.storage.postgres.batches import MAX_BATCH, MAX_BATCH_CHARS, MAX_CHARS, Batcher, Batches
 from chatserver.storage.postgres.database import Database
 
 
@@ -72,8 +72,8 @@ async def turn_of_the_loop() -> None:
 
 
 def patient(database: Database, function: Any) -> Batcher[Any, int]:
-    """A batcher that takes no batch for slow, however loaded the machine is."""
-    return Batcher(database, function, slow_seconds=600)
+    """A batcher that takes no batch for slow, and no gathering for long, however loaded the machine is."""
+    return Batches(database, slow_seconds=600, gather_seconds=600).of(function)
 
 
 class Op(NamedTuple):
@@ -175,9 +175,55 @@ async def test_caller_that_leaves_while_it_waits_is_not_carried_out(database: Da
     assert halves.batches == [[2, 4], [22]], "only what had begun goes on without its caller"
 
 
+async def begin_in_pairs(batcher: Batcher[Any, int], pairs: int) -> list[asyncio.Future[int | None]]:
+    """Begin two operations in each turn of the loop."""
+    calls = []
+    for number in range(pairs):
+        calls += [asyncio.ensure_future(batcher.carry_out(2 * number + each, 2, 1)) for each in range(2)]
+        await asyncio.sleep(0)
+    return calls
+
+
+async def test_batch_begins_when_a_turn_of_the_loop_brings_no_further_operation(database: Database) -> None:
+    halves = Halves()
+    await asyncio.gather(*await begin_in_pairs(patient(database, halves), 5))
+    assert [len(batch) for batch in halves.batches] == [10]
+
+
+async def test_batch_does_not_wait_for_long_for_further_operations(database: Database) -> None:
+    halves = Halves()
+    batcher = Batches(database, slow_seconds=600, gather_seconds=0).of(halves)
+    await asyncio.gather(*await begin_in_pairs(batcher, 5))
+    assert halves.batches[0] == [2, 2]
+    assert sum(map(len, halves.batches)) == 10
+
+
+async def test_kinds_take_turns_and_one_batch_is_under_way(database: Database) -> None:
+    halves = Halves()
+    batches = Batches(database, slow_seconds=600)
+    # All of them halve; the numbers tell which is which.
+    busy, patient_one, other = (batches.of(halves) for _ in range(3))
+    halves.gate.clear()
+    calls = [asyncio.ensure_future(busy.carry_out(0, 2, 1))]
+    await halves.wait_entered()
+    for kind, key, item in (
+        (busy, 0, 2),
+        (busy, 0, 2),
+        (other, 1, 4),
+        (busy, 0, 2),
+        (patient_one, 2, 6),
+        (other, 3, 8),
+    ):
+        calls.append(asyncio.ensure_future(kind.carry_out(key, item, 1)))
+        await turn_of_the_loop()
+    halves.gate.set()
+    assert await asyncio.gather(*calls) == [1, 1, 1, 2, 1, 3, 4]
+    assert halves.batches == [[2], [2], [4, 8], [6], [2], [2]]
+
+
 async def test_slow_batch_holds_back_the_next_one_only_for_a_moment(database: Database) -> None:
     halves = Halves()
-    batcher = Batcher(database, halves, slow_seconds=0.001)
+    batcher = Batches(database, slow_seconds=0.001).of(halves)
     gate = halves.gate
     gate.clear()
     slow = asyncio.ensure_future(batcher.carry_out(0, 2, 1))

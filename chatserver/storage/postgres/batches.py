@@ -1,7 +1,8 @@
 """Batches: operations of one kind that come while another batch is under way go to the database as one statement.
 
-A statement, its commit and its hop to a thread cost about the same for one operation as for twenty. Nothing waits in
-order to be gathered: an operation that comes while no batch is under way goes at once.
+A statement, its commit and its hop to a thread cost about the same for one operation as for twenty. So one batch is
+under way, of whatever kind: with one of each kind there would be more batches, and fewer operations in each. While the
+loop has nothing else to do, nothing waits in order to be gathered: an operation goes at once if no batch is under way.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ import logging
 from collections import deque
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 from sqlalchemy import Connection
 from sqlalchemy.exc import DBAPIError
@@ -34,7 +35,9 @@ MAX_CHARS = 16_384
 SLOW_SECONDS = 0.02
 # If the server vanished without a word, these hang for up to 15 s (`connections.py`), and others wait behind them, as
 # behind the threads of all other calls. More would only hang, too: the open connections lead to the same server.
-MAX_UNDER_WAY = 2
+MAX_UNDER_WAY = 4
+# While the loop is busy with requests that bring further operations, a batch waits for them, so long at most.
+GATHER_SECONDS = 0.005
 # SQLSTATEs (or how they begin) which say that the database is away for all: a lost connection, a server that stops or
 # starts, a primary that was demoted.
 AWAY = ("08", "57P", READ_ONLY_SQLSTATE)
@@ -60,29 +63,106 @@ class _Operation(Generic[T, R]):
             self.result.set_exception(error)
 
 
-class Batcher(Generic[T, R]):
-    """Carries out operations of one kind. Everything but `function` happens on the loop.
+class Batches:
+    """The batches of all kinds, on the connections of `database`. Everything but their statements happens on the loop.
 
-    `function(connection, items)` is one statement that gives the result of each item, in the order of the items; None
-    for an item that it left out. No two items of a batch have the same key.
+    The kinds of which operations wait take turns, so none waits for long behind another.
     """
 
     def __init__(
-        self,
-        database: Database,
-        function: Callable[[Connection, Sequence[T]], Sequence[R | None]],
-        *,
-        slow_seconds: float = SLOW_SECONDS,
+        self, database: Database, *, slow_seconds: float = SLOW_SECONDS, gather_seconds: float = GATHER_SECONDS
     ) -> None:
-        """`slow_seconds`: how long a batch holds back the next one at most."""
+        """`slow_seconds`: how long a batch holds back the next one at most. `gather_seconds`: as GATHER_SECONDS."""
         self._database = database
         self._slow_seconds = slow_seconds
-        self._function = function
-        self._waiting: deque[_Operation[T, R]] = deque()
+        self._gather_seconds = gather_seconds
+        self._waiting: deque[Batcher[Any, Any]] = deque()
+        """The kinds of which operations wait, in the order of their turns."""
         self._under_way: set[asyncio.Task[None]] = set()
         self._holds_back: asyncio.Task[None] | None = None
         """The newest batch, until it has ended or proved to be slow: the next one does not begin before."""
-        self._begins = False
+        self._gathers = False
+        """Whether the next batch is about to begin."""
+        self._arrived = False
+        """Whether a further operation has come since the last look."""
+
+    def of(self, function: Callable[[Connection, Sequence[T]], Sequence[R | None]]) -> Batcher[T, R]:
+        """A further kind of operations.
+
+        `function(connection, items)` is one statement that gives the result of each item, in the order of the items;
+        None for an item that it left out. No two items of a batch have the same key.
+        """
+        return Batcher(self, function)
+
+    def arrived(self, kind: Batcher[Any, Any]) -> None:
+        """An operation of that kind waits from now on."""
+        if kind not in self._waiting:
+            self._waiting.append(kind)
+        self._arrived = True
+        self._gather()
+
+    def _gather(self) -> None:
+        """Begin a batch soon, unless another one holds it back."""
+        if self._waiting and self._holds_back is None and not self._gathers:
+            self._gathers, self._arrived = True, False
+            loop = asyncio.get_running_loop()
+            loop.call_soon(self._begin, loop.time() + self._gather_seconds)
+
+    def _begin(self, latest: float) -> None:
+        """Begin a batch with what waits, when a turn of the loop has brought nothing more, or when it is `latest`."""
+        loop = asyncio.get_running_loop()
+        if self._arrived and loop.time() < latest:
+            self._arrived = False
+            loop.call_soon(self._begin, latest)
+            return
+        self._gathers = False
+        while self._waiting and self._holds_back is None and len(self._under_way) < MAX_UNDER_WAY:
+            kind = self._waiting.popleft()
+            batch = kind.take()
+            if kind.has_waiting:
+                self._waiting.append(kind)
+            if batch:
+                task = loop.create_task(self._carry_out(kind, batch))
+                self._under_way.add(task)
+                self._holds_back = task
+                task.add_done_callback(self._ended)
+
+    async def _carry_out(self, kind: Batcher[T, R], batch: Sequence[_Operation[T, R]]) -> None:
+        this = asyncio.current_task()
+        slow = asyncio.get_running_loop().call_later(self._slow_seconds, self._let_next_begin, this)
+        try:
+            results = await self._database.autocommit(kind.execute, [operation.item for operation in batch])
+        except DatabaseUnavailableError as error:
+            for operation in batch:
+                operation.fail(DatabaseUnavailableError(error.message))
+        except Exception as error:
+            # Nothing of it took effect. Which item is to blame shows when each is carried out by itself.
+            logger.warning("a batch of %d operations failed: %s", len(batch), _name(error))
+            for operation in batch:
+                operation.succeed(None)
+        else:
+            for operation, result in zip(batch, results, strict=True):
+                operation.succeed(result)
+        finally:
+            slow.cancel()
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        self._under_way.discard(task)
+        self._let_next_begin(task)
+
+    def _let_next_begin(self, task: asyncio.Task[None] | None) -> None:
+        if self._holds_back is task:
+            self._holds_back = None
+        self._gather()
+
+
+class Batcher(Generic[T, R]):
+    """The operations of one kind; `Batches.of` makes it."""
+
+    def __init__(self, batches: Batches, function: Callable[[Connection, Sequence[T]], Sequence[R | None]]) -> None:
+        self._batches = batches
+        self._function = function
+        self._waiting: deque[_Operation[T, R]] = deque()
 
     async def carry_out(self, key: Hashable, item: T, chars: int) -> R | None:
         """The result of an item with so many characters of text.
@@ -96,28 +176,17 @@ class Batcher(Generic[T, R]):
             return None
         if len(self._waiting) >= MAX_WAITING:
             raise DatabaseUnavailableError("The database is overloaded")
-        loop = asyncio.get_running_loop()
-        operation: _Operation[T, R] = _Operation(key, item, chars, loop.create_future())
+        operation: _Operation[T, R] = _Operation(key, item, chars, asyncio.get_running_loop().create_future())
         self._waiting.append(operation)
-        if self._holds_back is None and not self._begins:
-            # After this turn of the loop, so that others that come in it take part.
-            self._begins = True
-            loop.call_soon(self._begin)
+        self._batches.arrived(self)
         return await operation.result
 
-    def _begin(self) -> None:
-        """Begin a batch with what waits, unless another one holds it back."""
-        self._begins = False
-        if self._holds_back is not None or len(self._under_way) == MAX_UNDER_WAY:
-            return
-        batch = self._take()
-        if batch:
-            task = asyncio.get_running_loop().create_task(self._carry_out(batch))
-            self._under_way.add(task)
-            self._holds_back = task
-            task.add_done_callback(self._ended)
+    @property
+    def has_waiting(self) -> bool:
+        """Whether operations wait."""
+        return bool(self._waiting)
 
-    def _take(self) -> list[_Operation[T, R]]:
+    def take(self) -> list[_Operation[T, R]]:
         """Take the operations of the next batch: first come, first served, those of the same key one after another."""
         batch: list[_Operation[T, R]] = []
         left: list[_Operation[T, R]] = []
@@ -136,26 +205,8 @@ class Batcher(Generic[T, R]):
         self._waiting.extendleft(reversed(left))
         return batch
 
-    async def _carry_out(self, batch: Sequence[_Operation[T, R]]) -> None:
-        this = asyncio.current_task()
-        slow = asyncio.get_running_loop().call_later(self._slow_seconds, self._let_next_begin, this)
-        try:
-            results = await self._database.autocommit(self._execute, [operation.item for operation in batch])
-        except DatabaseUnavailableError as error:
-            for operation in batch:
-                operation.fail(DatabaseUnavailableError(error.message))
-        except Exception as error:
-            # Nothing of it took effect. Which item is to blame shows when each is carried out by itself.
-            logger.warning("a batch of %d operations failed: %s", len(batch), _name(error))
-            for operation in batch:
-                operation.succeed(None)
-        else:
-            for operation, result in zip(batch, results, strict=True):
-                operation.succeed(result)
-        finally:
-            slow.cancel()
-
-    def _execute(self, connection: Connection, items: Sequence[T]) -> Sequence[R | None]:
+    def execute(self, connection: Connection, items: Sequence[T]) -> Sequence[R | None]:
+        """Carry out the items of a batch, on a thread. Raises FailedStatementError."""
         try:
             return self._function(connection, items)
         except DBAPIError as error:
@@ -164,15 +215,6 @@ class Batcher(Generic[T, R]):
                 raise
             # Such as a deadlock or a timeout, which `Database` would take for a database that is away.
             raise FailedStatementError(state) from error
-
-    def _ended(self, task: asyncio.Task[None]) -> None:
-        self._under_way.discard(task)
-        self._let_next_begin(task)
-
-    def _let_next_begin(self, task: asyncio.Task[None] | None) -> None:
-        if self._holds_back is task:
-            self._holds_back = None
-        self._begin()
 
 
 def _name(error: Exception) -> str:
