@@ -84,7 +84,7 @@ class Batches:
         self._gathers = False
         """Whether the next batch is about to begin."""
         self._arrived = False
-        """Whether a further operation has come since the last look."""
+        """Whether an operation has come since the last look."""
 
     def of(self, function: Callable[[Connection, Sequence[T]], Sequence[R | None]]) -> Batcher[T, R]:
         """A further kind of operations.
@@ -104,12 +104,12 @@ class Batches:
     def _gather(self) -> None:
         """Begin a batch soon, unless another one holds it back."""
         if self._waiting and self._holds_back is None and not self._gathers:
-            self._gathers, self._arrived = True, False
+            self._gathers = self._arrived = True
             loop = asyncio.get_running_loop()
             loop.call_soon(self._begin, loop.time() + self._gather_seconds)
 
     def _begin(self, latest: float) -> None:
-        """Begin a batch with what waits, when a turn of the loop has brought nothing more, or when it is `latest`."""
+        """Begin a batch with what waits, when a turn of the loop has brought nothing, or when it is `latest`."""
         loop = asyncio.get_running_loop()
         if self._arrived and loop.time() < latest:
             self._arrived = False
