@@ -37,10 +37,10 @@ class JsonFormatter(logging.Formatter):
 
     def format(self, record: logging.LogRecord) -> str:
         line: dict[str, object] = {
-            "time": _time(record),
+            "time": time_of(record.created),
             "level": record.levelname.lower(),
             "logger": record.name,
-            "message": _clean(record.getMessage()),
+            "message": clean(record.getMessage()),
             **_fields(record),
         }
         if (identity := request_id.get()) is not None:
@@ -61,10 +61,10 @@ class TextFormatter(logging.Formatter):
     a client can pass for a line of the log."""
 
     def format(self, record: logging.LogRecord) -> str:
-        message, fields, exception = _clean(record.getMessage()), _fields(record), _exception(record)
+        message, fields, exception = clean(record.getMessage()), _fields(record), _exception(record)
 
         def build(chars: int) -> str:
-            line = f"{_time(record)} {record.levelname:<7} {record.name}: {_cut(message, chars)}"
+            line = f"{time_of(record.created)} {record.levelname:<7} {record.name}: {_cut(message, chars)}"
             line += "".join(f" {name}={_cut(str(value), chars)}" for name, value in fields.items())
             if (identity := request_id.get()) is not None:
                 line += f" [{identity}]"
@@ -80,9 +80,10 @@ def printable(text: str) -> str:
     return text if text.isprintable() else "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
 
 
-def _time(record: logging.LogRecord) -> str:
-    seconds = int(record.created)
-    return f"{_second(seconds)}.{int((record.created - seconds) * 1000):03d}Z"
+def time_of(created: float) -> str:
+    """A time in seconds since the epoch, as lines have it."""
+    seconds = int(created)
+    return f"{_second(seconds)}.{int((created - seconds) * 1000):03d}Z"
 
 
 @lru_cache(4)
@@ -94,7 +95,7 @@ def _fields(record: logging.LogRecord) -> Mapping[str, object]:
     """The fields of a line: texts, numbers, truth values and None. Everything else becomes a text."""
     fields: Mapping[str, object] = getattr(record, "fields", {})
     plain = (int, float, type(None))
-    return {name: value if isinstance(value, plain) else _clean(str(value)) for name, value in fields.items()}
+    return {name: value if isinstance(value, plain) else clean(str(value)) for name, value in fields.items()}
 
 
 def _exception(record: logging.LogRecord) -> str | None:
@@ -103,13 +104,13 @@ def _exception(record: logging.LogRecord) -> str | None:
         parts.append("".join(traceback.format_exception(*record.exc_info)).rstrip())
     if record.stack_info:
         parts.append(record.stack_info)
-    return _clean("\n".join(parts)) if parts else None
+    return clean("\n".join(parts)) if parts else None
 
 
 # --- the bound ---------------------------------------------------------------------------------------------
 
 
-def _clean(text: str) -> str:
+def clean(text: str) -> str:
     """The text without secrets. Of a very long one only the first half of what is looked at is kept: a secret that
     the bound cuts in two is not recognised, and is in the other half."""
     if len(text) <= _TEXT_CHARS:

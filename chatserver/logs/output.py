@@ -8,7 +8,7 @@ import time
 from collections import deque
 from typing import TextIO
 
-from chatserver.logs.lines import request_id, without_request
+from chatserver.logs.lines import JsonFormatter, request_id, without_request
 from chatserver.logs.repeats import Repeats
 from chatserver.logs.requests import RequestLine
 from chatserver.logs.writer import Writer
@@ -129,6 +129,10 @@ class Output(logging.Handler):
         """The bytes of a line that waited; none if it is only counted."""
         if isinstance(line, bytes):
             return line
+        if line.status < 400 and isinstance(self.formatter, JsonFormatter):  # what most are, and they are not counted
+            quickly = line.to_json()
+            if quickly is not None:
+                return self._encode(quickly)
         record = line.record()
         self.acquire()
         try:

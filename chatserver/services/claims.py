@@ -5,7 +5,6 @@ All of it belongs to a transaction of the caller, which takes everything back if
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
 from uuid import UUID
 
@@ -77,13 +76,12 @@ class Claims:
             if current is not None:
                 epoch = runs.take_over(connection, current.id, self._owner, self._lease_seconds)
                 if epoch is not None:
-                    claimed = claimed_run(key, question, provider, current.id, epoch)
-                    return replace(claimed, continues=continues or current.continues)
+                    continues = continues or current.continues
+                    return claimed_run(key, question, provider, current.id, epoch, continues=continues)
             elif must_queue:
                 return Busy()
             elif self._insert(connection, key, question, run_id, continues=continues):
-                claimed = claimed_run(key, question, provider, run_id, FIRST_EPOCH)
-                return replace(claimed, continues=continues)
+                return claimed_run(key, question, provider, run_id, FIRST_EPOCH, continues=continues)
             elif _is_busy(connection, key):
                 return Busy()
         raise UnavailableError
@@ -143,9 +141,11 @@ def _is_busy(connection: Connection, key: RunKey) -> bool:
     return False
 
 
-def claimed_run(key: RunKey, question: Any, chosen: ChosenProvider, run_id: UUID, epoch: int) -> Claimed:
+def claimed_run(
+    key: RunKey, question: Any, chosen: ChosenProvider, run_id: UUID, epoch: int, *, continues: bool
+) -> Claimed:
     """The outcome of a claim. `question` has the `content` of the trigger."""
     if key.trigger_id is None:
-        return Claimed(run_id, epoch, chosen.provider, chosen.prompt(()))
+        return Claimed(run_id, epoch, chosen.provider, chosen.prompt(()), continues)
     prompt = chosen.prompt((Turn("user", question.content),))
-    return Claimed(run_id, epoch, chosen.provider, prompt, history_chars=chosen.room_for_history(prompt))
+    return Claimed(run_id, epoch, chosen.provider, prompt, continues, chosen.room_for_history(prompt))

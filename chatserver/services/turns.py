@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from datetime import datetime
 from functools import partial
 from typing import Any, NamedTuple
@@ -87,8 +86,8 @@ class Turns:
             # Such as settings of the agent that this version does not know. The claim has taken effect already.
             await self._database.autocommit(runs.end_run, row.run_id, self._owner, FIRST_EPOCH, "dropped")
             raise
-        claimed = claimed_run(key, row, chosen, row.run_id, FIRST_EPOCH)
-        return Opened(key, replace(claimed, continues=request.continues), reset=False)
+        claimed = claimed_run(key, row, chosen, row.run_id, FIRST_EPOCH, continues=request.continues)
+        return Opened(key, claimed, reset=False)
 
     async def _claim(self, request: OpenRequest) -> Any | None:
         companies = None if request.companies is None else tuple(request.companies)

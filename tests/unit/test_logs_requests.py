@@ -83,19 +83,24 @@ def test_lines_of_requests_and_others_come_in_their_order() -> None:
 def test_line_made_in_the_background_looks_like_one_made_at_once(capsys: pytest.CaptureFixture[str]) -> None:
     for form, made in (("json", logs.JsonFormatter()), ("text", logs.TextFormatter())):
         logs.configure("info", form)  # type: ignore[arg-type]
-        logs.request_id.set("the-id")
-        for path in ("/x", "/ä\x85", "/" + "y" * 60_000, "/?token=hunter2"):
-            logs.log_request("GET", path, 200, 0.25)
+        log_some_requests()
         at_once = capsys.readouterr().err
         log = install(made)
-        for path in ("/x", "/ä\x85", "/" + "y" * 60_000, "/?token=hunter2"):
-            logs.log_request("GET", path, 200, 0.25)
-        logs.request_id.set(None)
+        log_some_requests()
         behind = log.end()
         assert "hunter2" not in at_once + behind
         assert [without_time(line) for line in behind.splitlines()] == [
             without_time(line) for line in at_once.splitlines()
         ]
+
+
+def log_some_requests() -> None:
+    logs.request_id.set("the-id")
+    for path in ("/x", '/"ä\x85\\', "/" + "y" * 60_000, "/?token=hunter2"):
+        for status, seconds in ((200, 0.25), (404, 0.0), (500, 12_345.6789)):
+            logs.log_request('G"T', path, status, seconds)
+    logs.request_id.set(None)
+    logs.log_request("GET", "/x", 200, 0.1 + 0.2)
 
 
 def without_time(line: str) -> str:

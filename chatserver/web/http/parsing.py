@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from functools import cache
 from typing import Annotated, TypeVar
 from urllib.parse import unquote_to_bytes
 from uuid import UUID
@@ -109,7 +110,7 @@ def parse_query(model: type[M], query: str) -> M:
 
     Raises ValidationError, also for a parameter that is given twice or is not UTF-8.
     """
-    known = {field.alias or name for name, field in model.model_fields.items()}
+    known = _names(model)
     values: dict[str, str] = {}
     for part in query.split("&"):
         name, _, raw = part.partition("=")
@@ -121,7 +122,15 @@ def parse_query(model: type[M], query: str) -> M:
     return validate(model, values)
 
 
+@cache
+def _names(model: type[BaseModel]) -> frozenset[str]:
+    """The names of the parameters that a model knows."""
+    return frozenset(field.alias or name for name, field in model.model_fields.items())
+
+
 def _decode(name: str, raw: str) -> str:
+    if raw.isascii() and "%" not in raw and "+" not in raw:
+        return raw
     if _BROKEN_ESCAPE.search(raw):
         raise ValidationError([Problem(name, "has a broken percent escape")])
     try:
