@@ -55,12 +55,14 @@ class Journal:
         self._text_name = sse.text_name(run_id, epoch)
         self._first_char = self._chars = chars
         self._first_cursor = self.events = cursor
-        # Of each event: how many characters of its stretch stand up to and with it.
-        self._ends = array("H")
+        # Of each event of the open stretch: how many characters of it stand up to and with the event.
+        self._open_ends = array("H")
         self._newest: list[bytes] = []
         self._newest_bytes = 0
-        # The frames of the complete stretches. `_cursors` says where each of them begins, and where the open one does.
+        # The frames of the complete stretches, and the ends of their events. `_cursors` says where each of them begins,
+        # and where the open one does.
         self._stretches: list[bytes] = []
+        self._ends: list[array[int]] = []
         self._cursors = array("I", [cursor])
         self._open_kind: Kind = "token"
         self._open = bytearray()
@@ -101,7 +103,7 @@ class Journal:
                 end = length
             self._open += encoded
             self._open_chars = end
-            self._ends.append(end)
+            self._open_ends.append(end)
             self.events += 1
             if kind == "token":
                 self._chars += length
@@ -126,7 +128,7 @@ class Journal:
         """Append an event that is a stretch by itself."""
         self._complete_stretch()
         chunk = sse.chunk(frame)
-        self._ends.append(0)
+        self._ends.append(array("H", [0]))
         self.events += 1
         self._stretches.append(chunk)
         self._cursors.append(self.events)
@@ -141,6 +143,8 @@ class Journal:
             alone = events == 1 and self._newest
             self._stretches.append(self._newest[-1] if alone else self._text_chunk(self._open.decode()))
             self._cursors.append(self.events)
+            self._ends.append(self._open_ends[:])  # a copy has no room to grow
+            self._open_ends = array("H")
             self._open = bytearray()
             self._open_chars = 0
 
@@ -208,8 +212,11 @@ class Journal:
     def _rest_of_stretch(self, cursor: int) -> tuple[bytes, int]:
         """The events from `cursor` to the end of their stretch, joined, and the cursor behind them."""
         number = bisect_right(self._cursors, cursor) - 1
-        seen = self._ends[cursor - self._first_cursor - 1] if cursor > self._cursors[number] else 0
-        if number == len(self._stretches):
+        is_open = number == len(self._stretches)
+        events = cursor - self._cursors[number]
+        ends = self._open_ends if is_open else self._ends[number]
+        seen = ends[events - 1] if events else 0
+        if is_open:
             return self._text_chunk(self._open.decode()[seen:]), self.events
         chunk = self._stretches[number]
         if seen:

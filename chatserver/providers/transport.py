@@ -66,7 +66,13 @@ class Receiver(Protocol):
         """The response is complete, or no more of it comes. Called once."""
 
 
-class Exchange(asyncio.Protocol):
+# Into this the loop reads what a model has sent, and it is taken out in the same call. Else the loop would make an object
+# of up to 256 KiB for each model that is ahead of us, and the memory of these would stay with the process. There is one
+# loop in a process.
+_BUFFER = bytearray(16_384)
+
+
+class Exchange(asyncio.BufferedProtocol):
     """One request and its response: `connect`, `post`, and in every case `close`.
 
     While reading is paused, no more is taken from the model than fits the kernel's buffers.
@@ -168,9 +174,13 @@ class Exchange(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)
 
-    def data_received(self, data: bytes) -> None:
+    def get_buffer(self, sizehint: int) -> bytearray:  # noqa: ARG002
+        return _BUFFER
+
+    def buffer_updated(self, nbytes: int) -> None:
         if self._over:
             return
+        data = bytes(memoryview(_BUFFER)[:nbytes])
         response = self._response
         had_head = response.has_head
         try:
