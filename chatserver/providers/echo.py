@@ -16,6 +16,9 @@ from chatserver.providers.timer_wheel import TimerWheel
 _PIECE = re.compile(r"\s+|\S+")
 # Without a pace, so many pieces are pushed in one turn.
 _PIECES_PER_TURN = 32
+# If the pace is a multiple of this, the pieces of all answers that are due within so many milliseconds are pushed
+# together. Other paces would become uneven.
+_SLOT_MS = 5
 
 
 class EchoProvider:
@@ -31,7 +34,7 @@ class EchoProvider:
 
     def __init__(self, pace_seconds: float = 0.005, share: LoopShare | None = None) -> None:
         self._pace_seconds = pace_seconds
-        self._wheel = TimerWheel()
+        self._wheel = TimerWheel(1 if round(pace_seconds * 1_000, 3) % _SLOT_MS else _SLOT_MS)
         self._share = share or LoopShare()
 
     async def generate(self, prompt: Prompt, sink: Sink) -> Finish:

@@ -8,8 +8,8 @@ import math
 import time
 from collections.abc import Callable
 
-# A slot of the wheel. uvloop's timers count in milliseconds, and one that is due sooner fires at once.
-_SLOTS_PER_SECOND = 1_000
+# uvloop's timers count in milliseconds, and one that is due sooner fires at once.
+_LEAST_SECONDS = 0.001
 _ROUNDING = 1e-3  # of a slot: so much too late is not a slot later
 # Calls that are due together are made in slices of this length; between two, others have their turn.
 _SLICE_SECONDS = 0.002
@@ -19,20 +19,22 @@ Tick = Callable[[], float | None]
 
 
 class TimerWheel:
-    """Makes calls at their times, rounded up to a millisecond, in the order of the milliseconds.
+    """Makes calls at their times, rounded up to a slot of so many milliseconds, in the order of the slots.
 
-    If a call raises, the loop reports it, and the calls that are left are made a millisecond later. A call cannot be
-    cancelled: let it do nothing.
+    To wake the loop costs more than most calls do, and there is one wake-up for all calls of a slot. If a call raises,
+    the loop reports it, and the calls that are left are made a millisecond later. A call cannot be cancelled: let it do
+    nothing.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, slot_ms: int = 1) -> None:
+        self._slots_per_second = 1_000 / slot_ms
         self._slots: dict[int, list[Tick]] = {}
         self._order: list[int] = []  # a heap of the slots
         self._timer: asyncio.TimerHandle | asyncio.Handle | None = None
 
     def call_at(self, when: float, call: Tick) -> None:
         """Make the call at a time of the running loop."""
-        slot = math.ceil(when * _SLOTS_PER_SECOND - _ROUNDING)
+        slot = math.ceil(when * self._slots_per_second - _ROUNDING)
         calls = self._slots.get(slot)
         if calls is not None:
             calls.append(call)
@@ -56,14 +58,14 @@ class TimerWheel:
     def _arm(self) -> None:
         self._disarm()
         loop = asyncio.get_running_loop()
-        soonest = loop.time() + 1 / _SLOTS_PER_SECOND
-        self._timer = loop.call_at(max(soonest, self._order[0] / _SLOTS_PER_SECOND), self._turn)
+        soonest = loop.time() + _LEAST_SECONDS
+        self._timer = loop.call_at(max(soonest, self._order[0] / self._slots_per_second), self._turn)
 
     def _turn(self) -> None:
         """Make the calls that are due."""
         loop = asyncio.get_running_loop()
         self._timer = None
-        now = loop.time() * _SLOTS_PER_SECOND + _ROUNDING
+        now = loop.time() * self._slots_per_second + _ROUNDING
         end = time.monotonic() + _SLICE_SECONDS
         try:
             while self._order and self._order[0] <= now:

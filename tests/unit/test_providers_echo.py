@@ -58,6 +58,20 @@ async def test_pace_is_kept_with_a_slow_consumer(busy_seconds: float) -> None:
     assert times == pytest.approx([number * 0.005 for number in range(len(times))], abs=1e-6)
 
 
+@pytest.mark.parametrize("pace_seconds", [0.0005, 0.001, 0.003, 0.005, 0.0125, 0.02, 0.035])
+@in_virtual_time
+async def test_pace_is_even_from_whenever_an_answer_begins(pace_seconds: float) -> None:
+    await asyncio.sleep(0.0123)
+    times = []
+    async for _ in PulledAnswer(EchoProvider(pace_seconds), asking("x " * 100)):
+        times.append(now())
+    times.pop()
+    gaps = [later - earlier for earlier, later in itertools.pairwise(times[1:])]
+    # A piece comes at the end of its millisecond.
+    assert gaps == pytest.approx([max(pace_seconds, 0.001)] * len(gaps), abs=0.00101)
+    assert times[1] - times[0] < pace_seconds + 0.00501
+
+
 @in_virtual_time
 async def test_pause_is_followed_by_no_burst() -> None:
     times = []

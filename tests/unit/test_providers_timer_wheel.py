@@ -36,6 +36,17 @@ async def test_calls_are_made_at_their_times_rounded_up_to_a_millisecond() -> No
 
 
 @in_virtual_time
+async def test_calls_of_a_slot_are_made_together_at_its_end() -> None:
+    wheel, calls = TimerWheel(slot_ms=5), []
+    for when in (0.0001, 0.003, 0.005, 0.0051, 0.01, 0.5):
+        wheel.call_at(when, lambda when=when: calls.append((when, round(now(), 6))))
+    await asyncio.sleep(2)
+    assert sorted(calls) == [
+        (0.0001, 0.005), (0.003, 0.005), (0.005, 0.005), (0.0051, 0.01), (0.01, 0.01), (0.5, 0.5)
+    ]  # fmt: skip
+
+
+@in_virtual_time
 async def test_earlier_call_comes_before_one_that_is_waited_for() -> None:
     wheel, calls = TimerWheel(), []
     wheel.call_at(1.0, lambda: calls.append("late"))
