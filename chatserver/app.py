@@ -43,14 +43,13 @@ from chatserver.web.page.page_files import Page
 
 # Each holds about a megabyte in memory while its reader takes nothing.
 MAX_LARGE_LISTS = 64
-# For batches: seldom more than one is under way.
-TURN_CONNECTIONS = MAX_UNDER_WAY
 
 
 class App:
     """The server without its sockets; `web` is the Tornado application. The database at `url` must be migrated.
 
-    Raises ConfigurationError if `auth` is not supported, or a provider's key is not valid. Closed as in `server.py`.
+    Raises ConfigurationError if `auth` is not supported, or a provider's key is not valid. `serving.py` starts and
+    closes it.
     """
 
     def __init__(self, settings: Settings, url: str, environment: Mapping[str, str]) -> None:
@@ -71,9 +70,7 @@ class App:
             settings.default_provider,
         )
         owner = uuid7()
-        self.batches = _database(
-            settings, url, self.metrics, TURN_CONNECTIONS, heavy=0, session_settings=SESSION_SETTINGS
-        )
+        self.batches = _database(settings, url, self.metrics, MAX_UNDER_WAY, heavy=0, session_settings=SESSION_SETTINGS)
         common_turns = Turns(self.batches, self.providers, owner, settings.lease_seconds)
         store = PostgresAnswerStore(
             self.database, self.pulse, self.providers, owner, settings.lease_seconds, common_turns
@@ -88,7 +85,7 @@ class App:
             max_answer_chars=settings.max_answer_chars,
             max_runs=settings.max_runs,
         )
-        self._garbage = GarbageCollection(lambda: len(self.streams) + self.answers.count)
+        self._garbage = GarbageCollection(lambda: len(self.streams) + len(self.answers))
         self.rendering = RenderingService()
         # One thread for Python that takes long: more would only wait for each other.
         self.texts = Lane("texts", 1)

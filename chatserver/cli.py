@@ -101,8 +101,7 @@ def _cannot_start(error: Exception) -> int:
 
 
 def _serve(settings: Settings, arguments: argparse.Namespace) -> int:
-    # What a start makes stays. The collector looked for garbage a seventh of the time: it is off until the server is
-    # ready.
+    # On again when the server is ready: see serving.py.
     gc.disable()
     try:
         from chatserver.server import serve

@@ -5,24 +5,28 @@ the garbage collector. It looks at young objects often, which takes a millisecon
 all objects, about a hundred of each open stream, and meanwhile the event loop stands still: 50 ms with 1,000 streams.
 Python begins one whenever there are a quarter more objects, which is all the time while streams are opened. Requests
 and streams leave no circles behind, so it would find next to nothing.
+
+From Python 3.14 on a full collection is made in small steps, so it is left to Python.
 """
 
 from __future__ import annotations
 
 import asyncio
 import gc
+import sys
 from collections.abc import Callable
 
 LOOK_SECONDS = 0.5
-# Young objects are looked at when there are so many more of them than before, and those that stay, once more after so
-# many looks: then a look is at about 4,000 objects.
+# Python looks at new objects when there are so many more of them than before. Those that stay are looked at a second
+# time after so many further looks, which is once for nearly 5,000 new objects.
 YOUNG_OBJECTS, YOUNG_LOOKS = 700, 5
-# Python's own full collections would come after so many second looks: never.
+# More second looks than there ever are: Python makes no full collection by itself.
 _NEVER = 2**31 - 1
-# A full collection is due after so many second looks, while there is not more load than this: it takes some
-# milliseconds.
-CALM_LOOKS, CALM_LOAD = 20, 64
-# At the latest it is due after so many. Even if all that stays were garbage, that would be some hundred megabytes.
+# With at most so many streams and answers a full collection takes some milliseconds. It is made after so many second
+# looks.
+CALM_LOAD, CALM_LOOKS = 64, 20
+# With more of them it is made only after so many, which is for two million new objects. If all of these were garbage,
+# they would take some hundred megabytes.
 MOST_LOOKS = 400
 
 
@@ -43,8 +47,8 @@ class GarbageCollection:
         return self._timer is not None
 
     def start(self) -> None:
-        """Begin. No effect if that has begun, or after `close`."""
-        if self._timer is None and not self._closed:
+        """Begin. No effect if that has begun, after `close`, and with a Python that needs none of it."""
+        if self._timer is None and not self._closed and sys.version_info < (3, 14):
             self._thresholds = gc.get_threshold()
             gc.set_threshold(YOUNG_OBJECTS, YOUNG_LOOKS, _NEVER)
             self._look_later()

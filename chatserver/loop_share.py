@@ -8,48 +8,39 @@ everything else goes on meanwhile, such as paced answers.
 from __future__ import annotations
 
 import asyncio
-import time
 from collections import deque
-from collections.abc import Callable
 
 from chatserver import logs
 
 
 class LoopShare:
-    """Turns for those who have much to do, first come, first served. A turn is short: afterwards come again.
+    """Turns for tasks that have much to do, first come, first served. A turn is short: afterwards come again.
 
-    `tasks`: so many tasks go on in one turn of the loop. How long they take shows only when they have ended.
-    `slice_seconds`: after so long, no further call is made in the same turn.
+    `tasks`: so many have their turn in one turn of the loop.
     """
 
-    def __init__(self, tasks: int = 2, slice_seconds: float = 0.002) -> None:
-        self._tasks = self._tasks_left = tasks
-        self._slice_seconds = slice_seconds
-        self._waiting: deque[Callable[[], None] | asyncio.Future[None]] = deque()
+    def __init__(self, tasks: int = 2) -> None:
+        self._tasks = self._left = tasks
+        self._waiting: deque[asyncio.Future[None]] = deque()
         self._is_scheduled = False
         """Whether the next turn of the loop will be noticed."""
         # The turns are those of many requests.
         self._context = logs.without_request()
 
-    def call(self, work: Callable[[], None]) -> None:
-        """Have the work done in its turn."""
-        self._waiting.append(work)
-        self._schedule()
-
     def has_turn(self) -> bool:
         """Whether a task may go on at once. If not, it must wait for its `turn`."""
         self._schedule()
-        if self._waiting or not self._tasks_left:
+        if self._waiting or not self._left:
             return False
-        self._tasks_left -= 1
+        self._left -= 1
         return True
 
-    async def turn(self) -> None:
-        """Return when it is the caller's turn."""
+    def turn(self) -> asyncio.Future[None]:
+        """Done when it is the caller's turn. If it is cancelled before, the next one has it."""
         turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._waiting.append(turn)
         self._schedule()
-        await turn
+        return turn
 
     def _schedule(self) -> None:
         if not self._is_scheduled:
@@ -58,19 +49,11 @@ class LoopShare:
 
     def _next_turn(self) -> None:
         self._is_scheduled = False
-        self._tasks_left = self._tasks
-        if not self._waiting:
-            return
-        self._schedule()
-        end = time.monotonic() + self._slice_seconds
-        for _ in range(len(self._waiting)):
-            work = self._waiting.popleft()
-            if isinstance(work, asyncio.Future):
-                if work.done():  # cancelled
-                    continue
-                work.set_result(None)
-                self._tasks_left -= 1
-            else:
-                work()
-            if not self._tasks_left or time.monotonic() > end:
-                return
+        self._left = self._tasks
+        if self._waiting:
+            self._schedule()
+        while self._waiting and self._left:
+            turn = self._waiting.popleft()
+            if not turn.done():  # else cancelled
+                turn.set_result(None)
+                self._left -= 1

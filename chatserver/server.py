@@ -1,9 +1,11 @@
-"""Start and stop of one process, in their order. `serving.py` is what comes between them."""
+"""The process around the server: its loop, signals, sockets and database, and how it ends.
+
+`serving.py` is what happens as long as these are there.
+"""
 
 from __future__ import annotations
 
 import asyncio
-import importlib
 import logging
 import os
 import resource
@@ -12,7 +14,7 @@ import socket
 import sys
 import threading
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Coroutine
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
@@ -86,14 +88,19 @@ async def _run(settings: Settings, stop: asyncio.Event, *, reuse_port: bool, loc
         for listener in sockets:
             stack.callback(listener.close)
         # Most of a start is loading modules. It goes on while PostgreSQL starts.
-        loading = asyncio.get_running_loop().run_in_executor(None, importlib.import_module, "chatserver.serving")
+        loading = asyncio.get_running_loop().run_in_executor(None, _load)
         database = await stack.enter_async_context(_database(settings, stop))
         if local_model:
             settings = await stack.enter_async_context(_with_local_model(settings))
-        await loading
-        from chatserver import serving
+        serve = await loading
+        await serve(settings, database, sockets, stop, local_provider=LOCAL_PROVIDER if local_model else None)
 
-        await serving.serve(settings, database, sockets, stop, local_provider=LOCAL_PROVIDER if local_model else None)
+
+def _load() -> Callable[..., Coroutine[Any, Any, None]]:
+    """`serving.serve`."""
+    from chatserver.serving import serve
+
+    return serve
 
 
 # --- signals ----------------------------------------------------------------------------------------------

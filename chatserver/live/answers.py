@@ -91,8 +91,7 @@ class Answers:
         """Whether a further run may be begun."""
         return not (self.draining or self._queues.full)
 
-    @property
-    def count(self) -> int:
+    def __len__(self) -> int:
         """How many answers there are."""
         return len(self._queues)
 

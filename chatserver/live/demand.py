@@ -13,6 +13,20 @@ class Demand:
     called when demand has ended: after `grace_seconds`, or at once for a run that has no grace period.
     """
 
+    __slots__ = (
+        "_closed",
+        "_followed",
+        "_grace",
+        "_grace_seconds",
+        "_has_grace",
+        "_on_end",
+        "_readers",
+        "_wanted_again",
+        "continues",
+        "paused",
+        "wanted",
+    )
+
     def __init__(self, grace_seconds: float, on_end: Callable[[], None], *, continues: bool, has_grace: bool) -> None:
         self.continues = continues
         """Whether the answer shall be generated without readers."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from itertools import islice
 
 from chatserver import logs
@@ -25,9 +25,15 @@ class FanOut:
     and a reader gets several at once.
     """
 
+    __slots__ = (
+        "_again",
+        "_round",
+        "_wakers",
+    )
+
     def __init__(self) -> None:
         self._wakers: dict[Waker, None] = {}
-        self._round: Iterable[Waker] | None = None
+        self._round: Iterator[Waker] | None = None
         """Those that are still to be called."""
         self._again = False
 

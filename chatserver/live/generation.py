@@ -10,11 +10,12 @@ from chatserver.errors import ErrorCode, ProviderError
 from chatserver.live.demand import Demand
 from chatserver.live.interruption import Interruption
 from chatserver.live.journal import Journal, Kind
+from chatserver.live.reader import BATCH_FRAMES
 from chatserver.metrics import Metrics
 from chatserver.providers.base import Delta, Finish, Prompt, Provider, TextDelta
 
-# After so many deltas that are ready at once, other tasks have a turn: the readers get what is there.
-DELTAS_PER_TURN = 32
+# After so many deltas that are ready at once, others have a turn. A reader gets them in one batch.
+DELTAS_PER_TURN = BATCH_FRAMES
 # The errors that a model's hang-up looks like.
 HANG_UPS: frozenset[ErrorCode] = frozenset({"interrupted", "unavailable", "timeout"})
 
@@ -42,6 +43,17 @@ class AnswerSink:
     `fill` is to be called once. When the run is interrupted, which also cancels `fill`, nothing is appended any more.
     """
 
+    __slots__ = (
+        "_answer",
+        "_demand",
+        "_interruption",
+        "_journal",
+        "_max_chars",
+        "_metrics",
+        "_started",
+        "_thinking",
+    )
+
     def __init__(
         self, journal: Journal, demand: Demand, interruption: Interruption, *, max_chars: int, metrics: Metrics
     ) -> None:
@@ -51,7 +63,7 @@ class AnswerSink:
         self._max_chars = max_chars
         self._metrics = metrics
         self._answer, self._thinking = _Text("token"), _Text("reasoning")
-        self._started: float | None = None  # None, too, once the first delta has come
+        self._started: float | None = None  # when the answer was asked for; None before, and after its first delta
 
     async def fill(self, provider: Provider, prompt: Prompt) -> Finish:
         """Have the provider push the answer into this sink; how it ended.
@@ -94,7 +106,7 @@ class AnswerSink:
 
     def _append(self, deltas: Sequence[Delta]) -> int:
         """Append deltas if the answer is wanted, DELTAS_PER_TURN at most; how many were taken."""
-        # Those who are told of a frame leave, or stop the answer, in a later turn of the loop.
+        # Looked at once for all: whoever is told of a frame leaves, or stops the answer, in a later turn of the loop.
         if self._interruption.why is not None or not self._demand.wanted or not deltas:
             return 0
         if len(deltas) > DELTAS_PER_TURN:
@@ -154,6 +166,8 @@ class TextCleaner:
     PostgreSQL stores no NUL, and UTF-8 no lone surrogate. Models, or the JSON encoders before them, cut surrogate pairs
     between two deltas: the first half waits for the second.
     """
+
+    __slots__ = ("_half",)
 
     def __init__(self) -> None:
         self._half = ""

@@ -17,6 +17,12 @@ logger = logging.getLogger(__name__)
 class Interruption:
     """The interruption of one run. The first request counts, except that HAND_OVER replaces LOST."""
 
+    __slots__ = (
+        "_disabled",
+        "_task",
+        "why",
+    )
+
     def __init__(self) -> None:
         self.why: Interrupt | None = None
         self._disabled = False

@@ -40,6 +40,32 @@ class Journal:
     first event.
     """
 
+    __slots__ = (
+        "__weakref__",
+        "_chars",
+        "_cursors",
+        "_ends",
+        "_first_char",
+        "_first_cursor",
+        "_has_readers",
+        "_joined",
+        "_joined_for",
+        "_newest",
+        "_newest_bytes",
+        "_open",
+        "_open_chars",
+        "_open_ends",
+        "_open_kind",
+        "_readers",
+        "_stretches",
+        "_text_name",
+        "ended",
+        "epoch",
+        "events",
+        "run_id",
+        "start",
+    )
+
     def __init__(self, run_id: UUID, epoch: int, *, chars: int = 0) -> None:
         self.start = 0
         self.ended = False
@@ -76,10 +102,6 @@ class Journal:
     def append_token(self, content: str) -> None:
         """Append a piece of the answer. Nothing, if it is empty."""
         self.append("token", (content,) if content else ())
-
-    def append_reasoning(self, content: str) -> None:
-        """Append a piece of the model's thinking."""
-        self.append("reasoning", (content,) if content else ())
 
     def append(self, kind: Kind, pieces: Iterable[str]) -> None:
         """Append pieces, each as one event; in several if it has more than REPLAY_CHARS characters.

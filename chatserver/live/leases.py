@@ -81,7 +81,7 @@ class Leases:
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
     async def _renew(self) -> None:
-        runs = self._queues.runs
+        runs = tuple(self._queues)
         for at in range(0, len(runs), RUNS_AT_ONCE):
             owned = {run.journal.run_id: run for run in runs[at : at + RUNS_AT_ONCE] if run.owned}
             if owned:

@@ -100,14 +100,8 @@ class Queues(Generic[Q]):
         return len(self._runs)
 
     def __iter__(self) -> Iterator[Q]:
-        """The runs, those of one conversation in the order of their turns."""
-        for queue in dict.fromkeys(self._runs.values()):
-            yield from queue.runs
-
-    @property
-    def runs(self) -> Sequence[Q]:
-        """All runs in the order in which they came: quicker than to iterate."""
-        return tuple(self._runs)
+        """The runs that there are now; meanwhile more may come, and some may go."""
+        return iter(tuple(self._runs))
 
     def of(self, conversation_id: UUID) -> ConversationQueue[Q]:
         """The queue of a conversation."""

@@ -20,6 +20,17 @@ class Reader:
     another process generates the answer and the journal is still empty. `on_close` is called once.
     """
 
+    __slots__ = (
+        "_closed",
+        "_deferred",
+        "_first",
+        "_follower",
+        "_journal",
+        "_on_close",
+        "cursor",
+        "opening",
+    )
+
     def __init__(
         self,
         journal: Journal,

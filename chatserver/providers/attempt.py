@@ -26,9 +26,8 @@ HOLD_SECONDS = 0.06
 # So few bytes are a token or two, which do not wait for answers that have more to read.
 SHORT_BYTES = 1024
 
-# What an attempt has to do before it takes more from the model: await these one after the other. None: wait for the
-# next turn.
-Steps = Iterator[Awaitable[bool] | None]
+# What an attempt has to do before it takes more from the model: await these one after the other.
+Steps = Iterator[Awaitable[bool | None]]
 
 
 class SilenceError(Exception):
@@ -139,10 +138,8 @@ class Attempt:
             self._set_alarm()
 
     async def _take(self, steps: Steps) -> None:
-        for held in steps:
-            if held is None:
-                await self._share.turn()
-            elif await held:
+        for step in steps:
+            if await step:  # nobody wanted the answer for a while
                 self.in_pause = self._exchange.hung_up()
 
     # --- called by the loop: none of this may raise -------------------------------------------------------
@@ -228,7 +225,7 @@ class Attempt:
         while self._unread:
             for piece in self._body.pieces(self._unread.pop(0)):
                 if not has_turn:
-                    yield None
+                    yield self._share.turn()
                 has_turn = False
                 yield from self._push_what(partial(self._body.feed, piece))
                 if self._reader.over:
@@ -265,7 +262,7 @@ class Attempt:
         return AttemptError("bad_response", "the body holds no answer")
 
 
-def _after(first: Awaitable[bool] | None, steps: Steps) -> Steps:
+def _after(first: Awaitable[bool | None], steps: Steps) -> Steps:
     yield first
     yield from steps
 

@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 # uvloop's timers count in milliseconds, and one that is due sooner fires at once.
 _LEAST_SECONDS = 0.001
-_ROUNDING = 1e-3  # of a slot: so much too late is not a slot later
+_ROUNDING = 1e-3  # of a slot: what is due so little after its end still belongs to it
 # Calls that are due together are made in slices of this length; between two, others have their turn.
 _SLICE_SECONDS = 0.002
 

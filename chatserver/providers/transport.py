@@ -66,9 +66,9 @@ class Receiver(Protocol):
         """The response is complete, or no more of it comes. Called once."""
 
 
-# Into this the loop reads what a model has sent, and it is taken out in the same call. Else the loop would make an object
-# of up to 256 KiB for each model that is ahead of us, and the memory of these would stay with the process. There is one
-# loop in a process.
+# Into this the loop reads what a model has sent, and it is taken out in the same call. Else the loop would make an
+# object of up to 256 KiB for each model that is ahead of us, and the memory of these would stay with the process. There
+# is one loop in a process.
 _BUFFER = bytearray(16_384)
 
 

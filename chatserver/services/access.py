@@ -34,12 +34,9 @@ class Actor:
             raise ForbiddenError("Not your company")
 
 
-_BOARD = Actor(name="board", companies=None)
-
-
 def local_actor() -> Actor:
     """Everyone on this machine: the board."""
-    return _BOARD
+    return Actor(name="board", companies=None)
 
 
 class Authenticator(Protocol):

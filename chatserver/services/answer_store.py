@@ -38,8 +38,6 @@ from chatserver.storage import conversations, leases, questions, runs
 from chatserver.storage.history import read_before
 from chatserver.storage.postgres.database import Database
 
-_NOTHING_NEW = Renewal(None, followed=False)
-
 
 class PostgresAnswerStore:
     """`live.store.AnswerStore` for the runs of the process that is known as `owner`."""
@@ -110,11 +108,7 @@ class PostgresAnswerStore:
 
     async def renew(self, run_ids: Collection[UUID]) -> Mapping[UUID, Renewal]:
         rows = await self._lease_database.autocommit(leases.renew, tuple(run_ids), self._owner, self._lease_seconds)
-        # There may be thousands: nearly all say the same, and to unpack a row is quicker than to ask for its columns.
-        return {
-            run_id: Renewal(stop, followed, continues) if stop or followed or continues else _NOTHING_NEW
-            for run_id, stop, continues, followed in rows
-        }
+        return {run_id: Renewal(stop, followed, continues) for run_id, stop, continues, followed in rows}
 
     async def next_epoch(self, run_id: UUID, epoch: int) -> Restarted | Lost:
         next_epoch = await self._database.autocommit(runs.next_epoch, run_id, self._owner, epoch)

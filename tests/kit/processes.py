@@ -218,7 +218,8 @@ class Process:
 
     def keys(self) -> list[RunKey]:
         """The answers in this process, those of one conversation in the order of their turns."""
-        return [run.key for run in self.answers]
+        conversations = dict.fromkeys(run.key.conversation_id for run in self.answers)
+        return [run.key for each in conversations for run in self.answers._queues.of(each).runs]
 
     async def die(self) -> None:
         """End as by kill -9: nothing is told to anybody."""

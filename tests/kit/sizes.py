@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 
 
 def held_bytes(holder: object) -> int:
-    """The bytes of an object's attributes, and of what these hold in lists, sets, tuples and mappings.
+    """The bytes of an object that has slots, of its attributes, and of what these hold in lists, sets, tuples and mappings.
 
     Each object counts once. Capacity that lists, arrays and byte arrays keep for growth counts too.
     """
@@ -24,4 +24,5 @@ def held_bytes(holder: object) -> int:
             inner = value
         return sys.getsizeof(value) + sum(map(size, inner))
 
-    return size(vars(holder))
+    names = [name for name in type(holder).__slots__ if hasattr(holder, name)]  # type: ignore[attr-defined]
+    return sys.getsizeof(holder) + size([getattr(holder, name) for name in names])

@@ -33,7 +33,7 @@ def write(journal: Journal, kind: str, piece: str) -> None:
         case "token":
             journal.append_token(piece)
         case "reasoning":
-            journal.append_reasoning(piece)
+            journal.append("reasoning", [piece])
         case "reset":
             journal.reset(journal.run_id, journal.epoch + 1)
 
@@ -114,7 +114,7 @@ def test_event_id_of_another_epoch_gives_no_cursor(event_id: EventId) -> None:
     journal.append_token("dropped")
     journal.reset(RUN, 2)
     journal.append_token("a")
-    journal.append_reasoning("b")
+    journal.append("reasoning", ["b"])
     assert [journal.cursor_after(EventId(RUN, 2, seq, 0)) for seq in (2, 3, 4)] == [2, 3, 4]
     assert journal.cursor_after(event_id) is None
 
@@ -230,7 +230,7 @@ def test_each_append_wakes_every_reader_once() -> None:
         journal.add_waker(wake)
     journal.append_token("a")
     assert sorted(woken) == ["one", "two"]
-    journal.append_reasoning("b")
+    journal.append("reasoning", ["b"])
     journal.reset(RUN, 2)
     journal.append_token("x" * (REPLAY_CHARS + 1))
     journal.append("token", ["c"] * 50)
@@ -277,9 +277,9 @@ def pieces_of(unit: str) -> list[str]:
 )
 def test_answer_takes_little_more_memory_than_its_text(pieces: list[str], times: float, thinks: bool) -> None:
     journal = Journal(RUN, 1)
-    for append in (journal.append_reasoning, journal.append_token) if thinks else (journal.append_token,):
+    for kind in ("reasoning", "token") if thinks else ("token",):
         for piece in pieces:
-            append(piece)
+            write(journal, kind, piece)
     text_bytes = len("".join(pieces).encode()) * (2 if thinks else 1)
     assert held_bytes(journal) < times * text_bytes
     if not thinks:

@@ -62,10 +62,7 @@ async def test_pace_is_kept_with_a_slow_consumer(busy_seconds: float) -> None:
 @in_virtual_time
 async def test_pace_is_even_from_whenever_an_answer_begins(pace_seconds: float) -> None:
     await asyncio.sleep(0.0123)
-    times = []
-    async for _ in PulledAnswer(EchoProvider(pace_seconds), asking("x " * 100)):
-        times.append(now())
-    times.pop()
+    times = [now() async for _ in PulledAnswer(EchoProvider(pace_seconds), asking("x " * 100))][:-1]
     gaps = [later - earlier for earlier, later in itertools.pairwise(times[1:])]
     # A piece comes at the end of its millisecond.
     assert gaps == pytest.approx([max(pace_seconds, 0.001)] * len(gaps), abs=0.00101)

@@ -121,7 +121,7 @@ class Answer(RuleBasedStateMachine):
     @precondition(lambda self: not self.journal.ended)
     @rule(piece=pieces)
     def reasoning(self, piece: str) -> None:
-        self.journal.append_reasoning(piece)
+        self.journal.append("reasoning", [piece])
         self.thoughts += piece
 
     @precondition(lambda self: not self.journal.ended)
@@ -473,7 +473,7 @@ def test_follower_is_called_for_each_frame_until_the_reader_is_closed() -> None:
     journal.append_token("b")
     assert len(take_all(reader)) == 1
     assert not reader.behind
-    journal.append_reasoning("c")
+    journal.append("reasoning", ["c"])
     journal.end(DONE)
     assert calls == [True, True, True]
     reader.close()

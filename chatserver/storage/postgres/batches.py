@@ -1,8 +1,9 @@
 """Batches: operations of one kind that come while another batch is under way go to the database as one statement.
 
 A statement, its commit and its hop to a thread cost about the same for one operation as for twenty. So one batch is
-under way, of whatever kind: with one of each kind there would be more batches, and fewer operations in each. While the
-loop has nothing else to do, nothing waits in order to be gathered: an operation goes at once if no batch is under way.
+under way, of whatever kind: with one of each kind there would be more batches, and fewer operations in each. An
+operation that comes while no batch is under way goes as soon as a whole turn of the loop has brought no further one. In
+a calm process that is at once; in a busy one, after some milliseconds at the latest.
 """
 
 from __future__ import annotations
@@ -31,10 +32,11 @@ MAX_BATCH = 64
 MAX_BATCH_CHARS = 65_536
 # A longer text takes so long that no other operation shall wait for it.
 MAX_CHARS = 16_384
-# If a batch takes longer, it does not hold back the next one any more. So many are under way at most.
+# A batch that takes longer no longer holds back the next one.
 SLOW_SECONDS = 0.02
-# If the server vanished without a word, these hang for up to 15 s (`connections.py`), and others wait behind them, as
-# behind the threads of all other calls. More would only hang, too: the open connections lead to the same server.
+# The most batches under way. If the server vanished without a word, all of them hang for up to 15 s (`connections.py`),
+# and others wait behind them, as behind the threads of all other calls. More would only hang, too: the open connections
+# lead to the same server.
 MAX_UNDER_WAY = 4
 # While the loop is busy with requests that bring further operations, a batch waits for them, so long at most.
 GATHER_SECONDS = 0.005

@@ -29,7 +29,7 @@ SURPLUS = 16
 PAUSE_SECONDS = 1.0
 # The log says that connections are accepted again when that has lasted so long: it is not told of each pause.
 RECOVERED_SECONDS = 5.0
-# So many connections are accepted in one turn of the loop: most of them bring a request, and that takes a millisecond.
+# So many connections are accepted in one turn of the loop. Most of them bring a request, so that more would only wait.
 CONNECTIONS_PER_TURN = 4
 _EXHAUSTED = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
 
