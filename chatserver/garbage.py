@@ -25,9 +25,10 @@ _NEVER = 2**31 - 1
 # With at most so many streams and answers a full collection takes some milliseconds. It is made after so many second
 # looks.
 CALM_LOAD, CALM_LOOKS = 64, 20
-# With more of them it is made only after so many, which is for two million new objects. If all of these were garbage,
-# they would take some hundred megabytes.
+# With more of them it is made only after so many, which is for two million new objects, or after so long: circles that
+# a defect leaves may hold much memory by few objects.
 MOST_LOOKS = 400
+MOST_SECONDS = 600.0
 
 
 class GarbageCollection:
@@ -41,6 +42,8 @@ class GarbageCollection:
         self._timer: asyncio.TimerHandle | None = None
         self._thresholds: tuple[int, int, int] | None = None
         self._closed = False
+        self._latest = 0.0
+        """When the next full collection is due at the latest."""
 
     @property
     def running(self) -> bool:
@@ -51,6 +54,7 @@ class GarbageCollection:
         if self._timer is None and not self._closed and sys.version_info < (3, 14):
             self._thresholds = gc.get_threshold()
             gc.set_threshold(YOUNG_OBJECTS, YOUNG_LOOKS, _NEVER)
+            self._latest = asyncio.get_running_loop().time() + MOST_SECONDS
             self._look_later()
 
     def close(self) -> None:
@@ -69,5 +73,7 @@ class GarbageCollection:
     def _look(self) -> None:
         self._look_later()
         _, _, looks = gc.get_count()
-        if looks >= (CALM_LOOKS if self._load() <= CALM_LOAD else MOST_LOOKS):
+        now = asyncio.get_running_loop().time()
+        if looks >= (CALM_LOOKS if self._load() <= CALM_LOAD else MOST_LOOKS) or now >= self._latest:
             gc.collect()
+            self._latest = now + MOST_SECONDS

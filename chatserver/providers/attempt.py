@@ -110,7 +110,7 @@ class Attempt:
             self._alarm.close()
             exchange = self._exchange
             # These hold this attempt, the failure by its traceback: circles, left for the garbage collector.
-            del self._alarm, self._exchange, self._failure
+            del self._alarm, self._exchange, self._failure, self._steps
             await exchange.close()
         if (rest := self._body.rest()) and (held := self._push(rest)) is not None:
             await held

@@ -65,7 +65,7 @@ class _PacedAnswer:
         self._wheel = wheel
         self._loop = asyncio.get_running_loop()
         self._due = self._loop.time()
-        self._stop: asyncio.Future[Awaitable[bool] | None]
+        self._stop: asyncio.Future[Awaitable[bool] | None] | None = None
         """Done when the wheel shall push no further piece: what to await first, or None if all is pushed."""
 
     async def run(self) -> None:
@@ -78,28 +78,33 @@ class _PacedAnswer:
 
     async def _until_held(self) -> Awaitable[bool] | None:
         """Have the wheel push until the sink holds the answer back; what to await then. None: all is pushed."""
-        self._stop = self._loop.create_future()
+        stop: asyncio.Future[Awaitable[bool] | None] = self._loop.create_future()
+        self._stop = stop
         due = self._tick() if self._due <= self._loop.time() else self._due
         if due is not None:
             self._wheel.call_at(due, self._tick)
-        return await self._stop
+        try:
+            return await stop
+        finally:
+            self._stop = None  # an error in it would hold this answer: a circle, left for the garbage collector
 
     def _tick(self) -> float | None:
         """Push the next piece; when the one after it is due, None if the wheel shall push no further piece."""
-        if self._stop.done():  # cancelled
+        stop = self._stop
+        if stop is None or stop.done():  # cancelled
             return None
         piece = _PIECE.match(self._text, self._at)
         if piece is None:
-            self._stop.set_result(None)
+            stop.set_result(None)
             return None
         self._at = piece.end()
         try:
             held = self._sink.push((TextDelta(piece[0]),))
         except Exception as error:
-            self._stop.set_exception(error)
+            stop.set_exception(error)
             return None
         self._due = max(self._due + self._pace_seconds, self._loop.time())
         if held is None:
             return self._due
-        self._stop.set_result(held)
+        stop.set_result(held)
         return None

@@ -66,16 +66,16 @@ class Receiver(Protocol):
         """The response is complete, or no more of it comes. Called once."""
 
 
-# Into this the loop reads what a model has sent, and it is taken out in the same call. Else the loop would make an
-# object of up to 256 KiB for each model that is ahead of us, and the memory of these would stay with the process. There
-# is one loop in a process.
-_BUFFER = bytearray(16_384)
+# If TLS is paused when the model closes the connection, what has come before is lost, with asyncio and with uvloop. So
+# it is paused only when so many bytes have come since reading was to be paused.
+TLS_AHEAD_BYTES = 262_144
 
 
-class Exchange(asyncio.BufferedProtocol):
+class Exchange(asyncio.Protocol):
     """One request and its response: `connect`, `post`, and in every case `close`.
 
-    While reading is paused, no more is taken from the model than fits the kernel's buffers.
+    While reading is paused, no more is taken from the model than fits the kernel's buffers; over TLS, TLS_AHEAD_BYTES
+    more.
     """
 
     def __init__(self, receiver: Receiver) -> None:
@@ -84,6 +84,8 @@ class Exchange(asyncio.BufferedProtocol):
         self._transport: asyncio.Transport | None = None
         self._disconnected: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._over = False
+        self._is_tls = False
+        self._ahead_bytes: int | None = None  # that have come over TLS since reading was to be paused
 
     async def connect(self, target: Target, seconds: float) -> None:
         """Connect within `seconds`, with TLS for https. Raises ConnectError."""
@@ -101,12 +103,14 @@ class Exchange(asyncio.BufferedProtocol):
     async def _open(self, target: Target, sock: socket.socket, seconds: float) -> None:
         """Hand the socket to the loop, which closes it if this fails or is cancelled."""
         loop = asyncio.get_running_loop()
+        protocol: asyncio.BaseProtocol = _Buffered(self)
         tls: dict[str, Any] = {}
         if target.tls is not None:
+            protocol, self._is_tls = self, True
             # The loop's own bound on the handshake is a minute.
             tls = {"ssl": target.tls, "server_hostname": target.host, "ssl_handshake_timeout": seconds}
         try:
-            await loop.create_connection(lambda: self, sock=sock, **tls)
+            await loop.create_connection(lambda: protocol, sock=sock, **tls)
         except BaseException:
             # The protocol may not be told of the end. The socket is closed in the next turn.
             self._transport = None
@@ -153,11 +157,18 @@ class Exchange(asyncio.BufferedProtocol):
         return bool(poll.poll(0))
 
     def pause_reading(self) -> None:
-        """Take nothing more from the model."""
+        """Take nothing more from the model, or little."""
+        if self._is_tls:
+            self._ahead_bytes = 0
+        else:
+            self._pause()
+
+    def _pause(self) -> None:
         if self._transport is not None and not self._transport.is_closing():
             self._transport.pause_reading()
 
     def resume_reading(self) -> None:
+        self._ahead_bytes = None
         if self._transport is not None and not self._transport.is_closing():
             self._transport.resume_reading()
 
@@ -174,13 +185,13 @@ class Exchange(asyncio.BufferedProtocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)
 
-    def get_buffer(self, sizehint: int) -> bytearray:  # noqa: ARG002
-        return _BUFFER
-
-    def buffer_updated(self, nbytes: int) -> None:
+    def data_received(self, data: bytes) -> None:
         if self._over:
             return
-        data = bytes(memoryview(_BUFFER)[:nbytes])
+        if self._ahead_bytes is not None:
+            self._ahead_bytes += len(data)
+            if self._ahead_bytes >= TLS_AHEAD_BYTES:
+                self._pause()
         response = self._response
         had_head = response.has_head
         try:
@@ -210,6 +221,34 @@ class Exchange(asyncio.BufferedProtocol):
         if not self._over:
             self._over = True
             self._receiver.ended(error)
+
+
+# Into this the loop reads what a model has sent, and it is taken out in the same call. Else the loop would make an
+# object of up to 256 KiB for each model that is ahead of us, and the memory of these would stay with the process. There
+# is one loop in a process.
+_BUFFER = bytearray(16_384)
+
+
+class _Buffered(asyncio.BufferedProtocol):
+    """Hands an exchange what the loop reads into `_BUFFER`. Not for TLS: there the loops lose data that way, too."""
+
+    def __init__(self, exchange: Exchange) -> None:
+        self._exchange = exchange
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._exchange.connection_made(transport)
+
+    def get_buffer(self, sizehint: int) -> bytearray:  # noqa: ARG002
+        return _BUFFER
+
+    def buffer_updated(self, nbytes: int) -> None:
+        self._exchange.data_received(bytes(memoryview(_BUFFER)[:nbytes]))
+
+    def eof_received(self) -> None:
+        self._exchange.eof_received()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._exchange.connection_lost(exc)
 
 
 # --- connecting ---------------------------------------------------------------------------------------------

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 
 
 def held_bytes(holder: object) -> int:
-    """The bytes of an object that has slots, of its attributes, and of what these hold in lists, sets, tuples and mappings.
+    """The bytes of an object with slots: of its attributes, and of what these hold in lists, sets, tuples and mappings.
 
     Each object counts once. Capacity that lists, arrays and byte arrays keep for growth counts too.
     """

@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 import tornado
+import uvloop
 
 from chatserver.providers import remote
 from chatserver.providers.base import Finish, TextDelta
@@ -20,6 +21,8 @@ from tests.kit.model_server import Call
 from tests.kit.waiting import PATIENCE_SECONDS
 from tests.process.provider_calls import (
     ANSWER,
+    END,
+    HEAD,
     ask,
     failure_of,
 )
@@ -28,9 +31,13 @@ CERTIFICATE = Path(tornado.__file__).parent / "test" / "test.crt"
 
 
 def tls_server(serve: Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]) -> Any:
-    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    return asyncio.start_server(serve, "127.0.0.1", 0, ssl=server_context())
+
+
+def server_context() -> ssl.SSLContext:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(CERTIFICATE, CERTIFICATE.with_suffix(".key"))
-    return asyncio.start_server(serve, "127.0.0.1", 0, ssl=context)
+    return context
 
 
 async def answer_over_tls(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -52,6 +59,41 @@ async def test_answer_is_read_over_tls(monkeypatch: pytest.MonkeyPatch) -> None:
         port = server.sockets[0].getsockname()[1]
         deltas = [delta async for delta in ask(f"https://127.0.0.1:{port}/v1")]
     assert deltas == [TextDelta("a"), Finish("stop")]
+
+
+@pytest.mark.parametrize("new_loop", [asyncio.new_event_loop, uvloop.new_event_loop], ids=["asyncio", "uvloop"])
+@pytest.mark.parametrize("tokens", [100, 700, 1_200])
+@pytest.mark.parametrize("held", [False, True])
+def test_long_answer_of_a_model_that_closes_at_once_is_whole(
+    held: bool, tokens: int, new_loop: Callable[[], asyncio.AbstractEventLoop], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Up to about 250 KB are there at once. `held`: nobody wants them until the model has closed the connection."""
+    trust(monkeypatch)
+    with asyncio.Runner(loop_factory=new_loop) as runner:
+        for _ in range(3):
+            runner.run(check_long_answer(tokens, held=held))
+
+
+async def check_long_answer(tokens: int, *, held: bool) -> None:
+    event = b'data: {"choices":[{"index":0,"delta":{"content":"word "}}],"id":"%b"}\n\n' % (b"x" * 120)
+
+    def answer(listener: socket.socket) -> None:
+        """Send all, and close without waiting for the client."""
+        connection, _ = listener.accept()
+        with server_context().wrap_socket(connection, server_side=True) as tls:
+            while not tls.recv(65_536).endswith(b"}"):
+                pass
+            tls.sendall(HEAD + event * tokens + END)
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        answering = asyncio.ensure_future(asyncio.to_thread(answer, listener))
+        deltas = ask(f"https://127.0.0.1:{listener.getsockname()[1]}/v1")
+        first = await anext(deltas)
+        if held:
+            await asyncio.wait_for(answering, PATIENCE_SECONDS)
+        rest = [delta async for delta in deltas]
+        await answering
+    assert [first, *rest] == [TextDelta("word ")] * tokens + [Finish("stop")]
 
 
 async def test_untrusted_certificate_is_refused(caplog: pytest.LogCaptureFixture) -> None:

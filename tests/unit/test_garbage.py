@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from chatserver.garbage import CALM_LOAD, CALM_LOOKS, LOOK_SECONDS, MOST_LOOKS, GarbageCollection
+from chatserver.garbage import CALM_LOAD, CALM_LOOKS, LOOK_SECONDS, MOST_LOOKS, MOST_SECONDS, GarbageCollection
 from tests.kit.start_stop import BackgroundService, check_start_stop
 from tests.kit.virtual_time import in_virtual_time
 
@@ -54,6 +54,17 @@ def test_calm_process_collects_all_garbage_soon(full_collections: list[float]) -
 
 def test_busy_process_collects_all_garbage_seldom_and_at_last(full_collections: list[float]) -> None:
     check_load(CALM_LOAD + 1, MOST_LOOKS, full_collections)
+
+
+@in_virtual_time
+async def test_busy_process_collects_all_garbage_after_ten_minutes_at_the_latest(full_collections: list[int]) -> None:
+    collection = GarbageCollection(lambda: CALM_LOAD + 1)
+    collection.start()
+    await asyncio.sleep(MOST_SECONDS - 1)
+    assert full_collections == []
+    await asyncio.sleep(2)
+    assert len(full_collections) == 1
+    collection.close()
 
 
 def test_python_makes_no_full_collection_by_itself_until_close(full_collections: list[float]) -> None:

@@ -147,6 +147,9 @@ class Batches:
                 operation.succeed(result)
         finally:
             slow.cancel()
+            for operation in batch:
+                # Only a defect leaves any; else its caller would wait for ever.
+                operation.fail(RuntimeError("a batch gave this operation no result"))
 
     def _ended(self, task: asyncio.Task[None]) -> None:
         self._under_way.discard(task)
