@@ -6,7 +6,7 @@ import asyncio
 import socket
 import time
 import weakref
-from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -22,7 +22,8 @@ from chatserver.live.journal import Journal
 from chatserver.live.steps import Commit, Interrupt, Interrupted, Step
 from chatserver.metrics import Metrics
 from chatserver.providers.attempt import HOLD_SECONDS
-from chatserver.providers.base import Delta, Prompt, Turn
+from chatserver.providers.base import Prompt, Turn
+from tests.kit.loop_turns import BusySink, most_per_turn
 from tests.kit.model_server import CHUNKED_HEAD, END, HEAD, Call, ModelServer, Script, refusal, token
 from tests.kit.waiting import PATIENCE_SECONDS, eventually
 from tests.process.provider_calls import PROMPT, provider
@@ -242,30 +243,11 @@ async def test_chunk_with_very_many_deltas_leaves_others_their_turns(event: byte
         await call.send(HEAD + event * 10_000 + END)
         await call.closed()
 
-    most = 0
     async with ModelServer(script) as model, generating(model) as it:
-        while not it.task.done():
-            frames = it.journal.events
-            await asyncio.sleep(0)
-            most = max(most, it.journal.events - frames)
+        most = await most_per_turn(lambda: it.journal.events, it.task.done)
         assert isinstance(await it.task, Commit)
         assert it.journal.events == 10_000
     assert most <= 2 * DELTAS_PER_TURN, "the last ones of a chunk, and the first ones of the next"
-
-
-class BusySink:
-    """A sink that takes a millisecond for each push; it counts them."""
-
-    wanted = True
-
-    def __init__(self) -> None:
-        self.pushes = 0
-
-    def push(self, _: Sequence[Delta]) -> None:
-        self.pushes += 1
-        until = time.monotonic() + 0.001
-        while time.monotonic() < until:
-            pass
 
 
 async def test_many_models_that_send_much_at_once_leave_others_their_turns() -> None:
@@ -277,16 +259,13 @@ async def test_many_models_that_send_much_at_once_leave_others_their_turns() -> 
         await call.send(token("x") * 1_000 + END)
         await call.closed()
 
-    most, sinks = 0, [BusySink() for _ in range(20)]
+    sinks = [BusySink() for _ in range(20)]
     async with ModelServer(flood) as model:
         one = provider(model.base_url)
         answers = asyncio.gather(*[one.generate(PROMPT, sink) for sink in sinks])
         await eventually(lambda: model.calls == len(sinks))
         release.set()
-        while not answers.done():
-            before = sum(sink.pushes for sink in sinks)
-            await asyncio.sleep(0)
-            most = max(most, sum(sink.pushes for sink in sinks) - before)
+        most = await most_per_turn(lambda: sum(sink.pushes for sink in sinks), answers.done)
         await answers
     assert all(sink.pushes > 10 for sink in sinks)
     assert most <= 6

@@ -3,31 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-import time
+import math
 from collections.abc import Callable
 
 import pytest
 
 from chatserver.loop_share import LoopShare
-from chatserver.providers.base import Delta, Prompt, Turn
+from chatserver.providers.base import Prompt, Turn
 from chatserver.providers.echo import EchoProvider
+from tests.kit.loop_turns import BusySink, most_per_turn, work
 from tests.kit.virtual_time import in_virtual_time
-
-
-def work(seconds: float) -> None:
-    begun = time.monotonic()
-    while time.monotonic() - begun < seconds:
-        pass
-
-
-async def most_per_turn(count: Callable[[], int], over: Callable[[], bool]) -> int:
-    """By how much a count grew at most in one turn of the loop."""
-    most = 0
-    while not over():
-        before = count()
-        await asyncio.sleep(0)
-        most = max(most, count() - before)
-    return most
 
 
 @in_virtual_time
@@ -66,7 +51,7 @@ async def test_call_that_comes_again_waits_for_the_others() -> None:
 
 @pytest.mark.parametrize("tasks", [1, 3])
 @in_virtual_time
-async def test_so_many_tasks_go_on_in_one_turn(tasks: int) -> None:
+async def test_no_more_tasks_than_allowed_go_on_in_one_turn(tasks: int) -> None:
     share, done = LoopShare(tasks=tasks), list[int]()
 
     async def wait(number: int) -> None:
@@ -82,7 +67,7 @@ async def test_so_many_tasks_go_on_in_one_turn(tasks: int) -> None:
 
 
 @in_virtual_time
-async def test_so_many_tasks_go_on_at_once_unless_others_wait() -> None:
+async def test_task_goes_on_at_once_while_the_turn_has_room_and_nobody_waits() -> None:
     share = LoopShare(tasks=2)
     assert [share.has_turn() for _ in range(3)] == [True, True, False]
     await asyncio.sleep(0)
@@ -94,30 +79,15 @@ async def test_so_many_tasks_go_on_at_once_unless_others_wait() -> None:
     assert share.has_turn()
 
 
-class BusySink:
-    """A sink that takes a millisecond for each push; it counts them."""
-
-    wanted = True
-
-    def __init__(self) -> None:
-        self.pushes = 0
-
-    def push(self, _: list[Delta]) -> None:
-        work(0.001)
-        self.pushes += 1
-
-
 @in_virtual_time
 async def test_many_answers_without_a_pace_leave_others_their_turns() -> None:
     share = LoopShare()
     # Two providers: the share is that of all answers.
     echoes, sinks = [EchoProvider(0, share), EchoProvider(0, share)], [BusySink() for _ in range(20)]
     prompt = Prompt((Turn("user", "x " * 100),))
-    answers = [
-        asyncio.create_task(echoes[number % 2].generate(prompt, sink))  # type: ignore[arg-type]
-        for number, sink in enumerate(sinks)
-    ]
+    answers = [asyncio.create_task(echoes[number % 2].generate(prompt, sink)) for number, sink in enumerate(sinks)]
     all_done = asyncio.gather(*answers)
     most = await most_per_turn(lambda: sum(sink.pushes for sink in sinks), all_done.done)
     assert most <= 3
-    assert {sink.pushes for sink in sinks} == {-(-206 // 32)}
+    # The prefix has 6 pieces, the text 200; 64 are pushed at once.
+    assert {sink.pushes for sink in sinks} == {math.ceil((6 + 200) / 64)}
