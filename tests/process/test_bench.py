@@ -102,7 +102,7 @@ def test_stalled_readers_of_load_take_nothing(generator: Generator, peer: Server
 
 
 @pytest.mark.compiler
-def test_server_is_looked_at_when_the_measurement_begins_and_ends(generator: Generator, peer: Server) -> None:
+def test_look_is_called_at_the_begin_and_the_end_of_the_measurement(generator: Generator, peer: Server) -> None:
     looks: list[float] = []
     plan = Plan(["/api/conversations/1000-1"], 2, question(20), warm_seconds=0, seconds=0.2)
     measured = generator.run(peer, plan, lambda: looks.append(time.monotonic()))
