@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import gc
 from collections.abc import Callable, Iterator
 
@@ -36,13 +37,13 @@ def objects_of_streams() -> list[object]:
     return [each for each in gc.get_objects() if issubclass(type(each), OF_A_STREAM)]
 
 
-@pytest.mark.parametrize("end", ["done", "close", "reset", "hang-up", "stop"])
+@pytest.mark.parametrize("end", ["done", "close", "reset", "hang-up", "stop", "held"])
 async def test_stream_leaves_no_cycles_behind(
     module_database_url: str, new_objects: Callable[[], list[object]], end: str
 ) -> None:
     async with (
         ModelServer() as model,
-        serving(module_database_url, resume_grace_seconds=0, **model.settings) as client,
+        serving(module_database_url, resume_grace_seconds=0.1 if end == "held" else 0, **model.settings) as client,
     ):
         conversation = await client.conversation()
         await client.say(conversation, "x")
@@ -62,6 +63,9 @@ async def test_stream_leaves_no_cycles_behind(
                 await client.ok("POST", f"/api/conversations/{conversation}/stop", {})
                 await stream.rest()
         (stream.connection.reset if end == "reset" else stream.connection.close)()
+        while end == "held" and not call.is_closed():  # what comes after the reader has left is held
+            await call.send("more")
+            await asyncio.sleep(0)
         await eventually(lambda: not new_objects())
 
 
