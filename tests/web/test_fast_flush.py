@@ -7,7 +7,7 @@ import contextlib
 import logging
 import re
 import socket
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -17,6 +17,7 @@ from tornado.netutil import bind_sockets
 from tornado.web import Application, RequestHandler
 
 from chatserver import logs
+from chatserver.live.reader import BATCH_FRAMES, Reader
 from chatserver.metrics import Metrics
 from chatserver.settings import Settings
 from chatserver.web.handlers.answer_stream import StreamHandler
@@ -205,6 +206,13 @@ async def test_client_that_reads_nothing_costs_one_batch_only(database_url: str)
         assert text_of(await slow.rest()) == "".join(pieces)
 
 
+class DefectiveReader(Reader):
+    __slots__ = ()
+
+    def take(self, limit: int = BATCH_FRAMES) -> Sequence[bytes]:
+        raise ZeroDivisionError
+
+
 async def test_defect_in_one_pump_cuts_only_its_client_off(database_url: str, caplog: pytest.LogCaptureFixture) -> None:
     async with ModelServer() as model, serving(database_url, **model.settings) as client:
         conversation = await client.conversation()
@@ -214,7 +222,7 @@ async def test_defect_in_one_pump_cuts_only_its_client_off(database_url: str, ca
         (handler,) = open_handlers(client)
         others = [await client.stream(conversation, question) for _ in range(3)]
         assert handler._reader is not None
-        handler._reader.take = lambda limit: 1 / 0  # type: ignore[method-assign, assignment]
+        handler._reader.__class__ = DefectiveReader
         call = await model.call()
         await call.send("an", " answer")
         for other in others:
