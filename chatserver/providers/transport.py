@@ -66,8 +66,8 @@ class Receiver(Protocol):
         """The response is complete, or no more of it comes. Called once."""
 
 
-# If TLS is paused when the model closes the connection, what has come before is lost, with asyncio and with uvloop. So
-# it is paused only when so many bytes have come since reading was to be paused.
+# If TLS is paused when the model closes the connection, uvloop loses what has come before. So it is paused only when so
+# many bytes have come since reading was to be paused.
 TLS_AHEAD_BYTES = 262_144
 
 

@@ -108,7 +108,7 @@ class PostgresAnswerStore:
 
     async def renew(self, run_ids: Collection[UUID]) -> Mapping[UUID, Renewal]:
         rows = await self._lease_database.autocommit(leases.renew, tuple(run_ids), self._owner, self._lease_seconds)
-        return {run_id: Renewal(stop, followed, continues) for run_id, stop, continues, followed in rows}
+        return {row.id: Renewal(row.stop_requested, row.followed, row.continues) for row in rows}
 
     async def next_epoch(self, run_id: UUID, epoch: int) -> Restarted | Lost:
         next_epoch = await self._database.autocommit(runs.next_epoch, run_id, self._owner, epoch)

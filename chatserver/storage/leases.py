@@ -11,6 +11,7 @@ from sqlalchemy import (
     ColumnElement,
     CompoundSelect,
     Connection,
+    Row,
     Uuid,
     and_,
     any_,
@@ -101,7 +102,7 @@ _ABANDONED = (
 )
 
 
-def renew(connection: Connection, run_ids: Sequence[UUID], owner: UUID, lease_seconds: float) -> Sequence[Any]:
+def renew(connection: Connection, run_ids: Sequence[UUID], owner: UUID, lease_seconds: float) -> Sequence[Row[Any]]:
     """Extend those leases of `owner`'s runs that have passed their first third.
 
     Rows of `id stop_requested continues followed`, of all runs but those it lost.

@@ -33,8 +33,13 @@ pytestmark = pytest.mark.usefixtures("no_error_is_logged")
 # --- leases -----------------------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize(("runs_at_once", "visits_a_beat"), [(leases.RUNS_AT_ONCE, 1), (1, 2)])
 @in_virtual_time
-async def test_leases_of_all_runs_are_renewed_in_one_visit() -> None:
+async def test_leases_of_many_runs_are_renewed_in_one_visit(
+    monkeypatch: pytest.MonkeyPatch, runs_at_once: int, visits_a_beat: int
+) -> None:
+    """In several, if there are more than `RUNS_AT_ONCE`."""
+    monkeypatch.setattr(leases, "RUNS_AT_ONCE", runs_at_once)
     async with world() as w:
         process = w.process()
         one, other = await clients(process, FIRST, ELSEWHERE)
@@ -42,22 +47,8 @@ async def test_leases_of_all_runs_are_renewed_in_one_visit() -> None:
         for _ in range(30):
             await asyncio.sleep(1)
             assert all(row.lease_until > now() + LEASE_SECONDS - 2 for row in w.database.rows.values())
-        assert process.store.visits["renew"] - visits <= 30 / HEARTBEAT_SECONDS + 1
-        w.model.say("a", STOP, "b", STOP)
-        await asyncio.gather(one.rest(), other.rest())
-
-
-@in_virtual_time
-async def test_leases_of_many_runs_are_renewed_in_several_visits(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(leases, "RUNS_AT_ONCE", 1)
-    async with world() as w:
-        process = w.process()
-        one, other = await clients(process, FIRST, ELSEWHERE)
-        visits = process.store.visits["renew"]
-        for _ in range(30):
-            await asyncio.sleep(1)
-            assert all(row.lease_until > now() + LEASE_SECONDS - 2 for row in w.database.rows.values())
-        assert process.store.visits["renew"] - visits >= 2 * 29
+        beats = (process.store.visits["renew"] - visits) / visits_a_beat
+        assert 30 / HEARTBEAT_SECONDS - 1 <= beats <= 30 / HEARTBEAT_SECONDS + 1
         w.model.say("a", STOP, "b", STOP)
         await asyncio.gather(one.rest(), other.rest())
 
