@@ -116,7 +116,8 @@ def chunk(frame: bytes) -> bytes:
 def text_chunk(text_name: str, seq: int, chars: int, kind: str, content: str) -> bytes:
     """`chunk(text_event(…))`, quicker: an answer has thousands of them."""
     # `!s` formats a number in half the time.
-    frame = f'id: {text_name}.{seq!s}.{chars!s}\ndata: {{"type":"{kind}","content":{_on_one_line(encode_basestring(content))}}}\n\n'
+    text = _on_one_line(encode_basestring(content))
+    frame = f'id: {text_name}.{seq!s}.{chars!s}\ndata: {{"type":"{kind}","content":{text}}}\n\n'
     size = len(frame)
     if size >= len(_SIZES) or not frame.isascii():
         return chunk(frame.encode())
