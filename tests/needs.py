@@ -9,7 +9,11 @@ from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 
+from tests.kit.webkit import browser_program
+
 CHROMIUM_NAMES = ("chromium", "chromium-browser", "google-chrome-stable", "google-chrome")
+FIREFOX_NAMES = ("firefox-esr", "firefox")
+WEBKIT_DRIVER = "WebKitWebDriver"
 NODE_FOLDER = Path(__file__).parent / "node"
 
 
@@ -17,6 +21,21 @@ NODE_FOLDER = Path(__file__).parent / "node"
 def chromium() -> str | None:
     """The path of a browser of Chromium's family; None if there is none."""
     return next(filter(None, map(shutil.which, CHROMIUM_NAMES)), None)
+
+
+@cache
+def firefox_program() -> str | None:
+    """The path of a Firefox; None if there is none."""
+    return next(filter(None, map(shutil.which, FIREFOX_NAMES)), None)
+
+
+def _lacks_other_browsers() -> str | None:
+    if firefox_program() is None:
+        return f"none of {', '.join(FIREFOX_NAMES)} found"
+    missing = [program for program in (WEBKIT_DRIVER, "Xvfb") if shutil.which(program) is None]
+    if browser_program() is None:
+        missing.append("WebKitGTK's MiniBrowser")
+    return f"{', '.join(missing)} not found" if missing else None
 
 
 def _lacks_browser() -> str | None:
@@ -45,6 +64,7 @@ def _lacks_local_model() -> str | None:
 # For each group: what is missing here, or None.
 GROUPS: dict[str, Callable[[], str | None]] = {
     "browser": _lacks_browser,
+    "other_browsers": _lacks_other_browsers,
     "npm": _lacks_npm,
     "compiler": _lacks_compiler,
     "root": _lacks_root,
