@@ -1,4 +1,4 @@
-"""The base of the models in `schemas.py`, and the types of ids, texts and times."""
+"""The base of the models in `schemas.py` and `message_schemas.py`, and the types of ids, texts and times."""
 
 from __future__ import annotations
 

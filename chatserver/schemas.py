@@ -8,6 +8,7 @@ from pydantic import ConfigDict, Field, StringConstraints
 from pydantic.config import JsonDict
 from pydantic.json_schema import SkipJsonSchema
 
+from chatserver.message_schemas import ChatMessage, Role
 from chatserver.schema_types import BLANK_IS_NONE, WHOLE, Id, Text, Time, Wire, absent_is_no_default
 
 MAX_TITLE_CHARS = 200
@@ -22,7 +23,6 @@ Name = Annotated[
     # At least one visible character, for every dialect of regular expressions (JavaScript's \s lacks U+0085).
     Field(json_schema_extra={"pattern": r"^[^\u0000]*[^\s\u0085\u0000][^\u0000]*$"}),
 ]
-Role = Literal["user", "assistant", "system"]
 
 # --- conversations ----------------------------------------------------------------------------------------
 
@@ -79,55 +79,6 @@ class UpdateConversation(Wire):
 
 
 # --- messages ---------------------------------------------------------------------------------------------
-
-
-class TokenUsage(Wire):
-    """The tokens that the provider counted."""
-
-    input_tokens: Annotated[int, Field(description="Tokens of the prompt.")]
-    output_tokens: Annotated[int, Field(description="Tokens of the answer.")]
-
-
-class ChatMessage(Wire):
-    """One message. Its effective content is `editedContent`, else `content`."""
-
-    id: Id
-    conversation_id: Id
-    role: Role
-    content: Annotated[str, Field(description="The original wording.")]
-    agent_id: Annotated[
-        Id | None,
-        Field(description="The agent that answered; on a user message the one that shall answer."),
-    ]
-    created_at: Time
-    edited_content: Annotated[
-        str | None, Field(description="The newest wording, which replaces `content`; null: never edited.")
-    ]
-    edited_at: Time | None
-    reply_to: Annotated[Id | None, Field(description="On an answer: the message that it answers.")]
-    status: Annotated[
-        Literal["completed", "stopped"],
-        Field(description="`stopped`: the kept part of an answer that was stopped."),
-    ]
-    superseded_at: Annotated[Time | None, Field(description="When a rewind superseded it. Models do not see it.")]
-    usage: Annotated[TokenUsage | None, Field(description="On an answer, if the provider counts tokens.")]
-
-    @property
-    def effective_content(self) -> str:
-        """The newest wording."""
-        return self.content if self.edited_content is None else self.edited_content
-
-
-class RenderedMessage(ChatMessage):
-    """A message with its effective content as HTML."""
-
-    html: Annotated[
-        str | None,
-        Field(
-            description="The HTML of an answer, safe to put into a page: no scripts, no styles, nothing is loaded. "
-            "Null on other messages, and if it could not be rendered in time: then show the text."
-        ),
-    ]
 
 
 class CreateMessage(Wire):

@@ -193,9 +193,17 @@ class Journal:
     @property
     def text(self) -> str:
         """The answer so far, from its first event on. It is put together anew each time."""
-        contents = (sse.content_of(sse.unchunk(chunk), "token") for chunk in self._stretches)
+        return self._text_of("token")
+
+    @property
+    def reasoning(self) -> str:
+        """The model's thinking so far. It is put together anew each time."""
+        return self._text_of("reasoning")
+
+    def _text_of(self, kind: Kind) -> str:
+        contents = (sse.content_of(sse.unchunk(chunk), kind) for chunk in self._stretches)
         pieces = [content for content in contents if content]
-        if self._open_kind == "token":
+        if self._open_kind == kind:
             pieces.append(self._open.decode())
         return "".join(pieces)
 

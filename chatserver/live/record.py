@@ -10,10 +10,13 @@ from uuid import UUID
 from chatserver.errors import DatabaseUnavailableError, ErrorCode
 from chatserver.ids import uuid7
 from chatserver.live.journal import Journal
-from chatserver.live.store import AnswerStore, EndStatus, Lost, Restarted, persist
+from chatserver.live.store import AnswerStore, EndStatus, Lost, NewAnswer, Restarted, persist
 from chatserver.providers.base import Finish
 
 logger = logging.getLogger(__name__)
+
+# The greatest `integer` of PostgreSQL: 24 days.
+LONGEST_DURATION_MS = 2**31 - 1
 
 
 class RunRecord:
@@ -29,6 +32,8 @@ class RunRecord:
         self._store = store
         self._journal = journal
         self._given_up = asyncio.Event()
+        self._model: str | None = None
+        self._began = 0.0
 
     @property
     def given_up(self) -> bool:
@@ -44,22 +49,30 @@ class RunRecord:
         run_id, epoch = self._journal.run_id, self._journal.epoch
         return await persist(lambda: self._store.next_epoch(run_id, epoch), self._given_up)
 
+    def generates(self, model: str | None) -> None:
+        """This process begins to generate, in the epoch of the journal. `model` None: it has no name."""
+        self._model = model
+        self._began = asyncio.get_running_loop().time()
+
     async def commit(self, finish: Finish, *, kept: bool) -> UUID | Lost:
-        """Store the journal's text as the answer; the id of its message. Raises DatabaseUnavailableError."""
-        journal, message_id, text = self._journal, uuid7(), self._journal.text
-        result = await persist(
-            lambda: self._store.commit(
-                journal.run_id,
-                journal.epoch,
-                message_id,
-                text,
-                kept=kept,
-                usage=finish.usage,
-                stop_reason=finish.stop_reason,
-            ),
-            self._given_up,
+        """Store the journal's text as the answer, which is complete by now; the id of its message.
+
+        Raises DatabaseUnavailableError.
+        """
+        journal, seconds = self._journal, asyncio.get_running_loop().time() - self._began
+        answer = NewAnswer(
+            uuid7(),
+            journal.text,
+            kept,
+            finish.usage,
+            finish.stop_reason,
+            model=self._model,
+            # An answer that waits for its readers may take as long as they like.
+            duration_ms=min(round(seconds * 1_000), LONGEST_DURATION_MS),
+            reasoning=journal.reasoning or None,
         )
-        return result if isinstance(result, Lost) else message_id
+        result = await persist(lambda: self._store.commit(journal.run_id, journal.epoch, answer), self._given_up)
+        return result if isinstance(result, Lost) else answer.message_id
 
     async def end(self, status: EndStatus, code: ErrorCode | None = None, message: str | None = None) -> None:
         """Write down that the run ended without an answer.

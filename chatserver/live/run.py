@@ -301,6 +301,7 @@ class Run:
         self._demand.set_has_grace(owned)
 
     async def _generate(self, claimed: Claimed) -> steps.Step:
+        self._record.generates(claimed.prompt.model or claimed.provider.model)
         max_chars, metrics = self._max_answer_chars, self._metrics
         sink = AnswerSink(self.journal, self._demand, self._interruption, max_chars=max_chars, metrics=metrics)
         try:

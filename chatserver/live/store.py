@@ -119,6 +119,23 @@ class Stored:
 
 
 @dataclass(frozen=True, slots=True)
+class NewAnswer:
+    """An answer that is to be stored as the message `message_id`. `kept`: it was stopped, and this is what was shown.
+
+    None: not known. `reasoning` is the model's thinking; `duration_ms` is how long this process generated.
+    """
+
+    message_id: UUID
+    text: str
+    kept: bool
+    usage: Usage | None
+    stop_reason: str | None
+    model: str | None
+    duration_ms: int | None
+    reasoning: str | None
+
+
+@dataclass(frozen=True, slots=True)
 class Ended:
     """The run ended without an answer. `code` and `message` say why a failed one failed."""
 
@@ -229,18 +246,8 @@ class AnswerStore(Protocol):
     async def next_epoch(self, run_id: UUID, epoch: int) -> Restarted | Lost:
         """Begin the answer anew in the epoch after `epoch`. May be repeated."""
 
-    async def commit(
-        self,
-        run_id: UUID,
-        epoch: int,
-        message_id: UUID,
-        text: str,
-        *,
-        kept: bool,
-        usage: Usage | None,
-        stop_reason: str | None,
-    ) -> Committed | Lost:
-        """Store the answer and end the run, all or nothing. May be repeated with the same `message_id`."""
+    async def commit(self, run_id: UUID, epoch: int, answer: NewAnswer) -> Committed | Lost:
+        """Store the answer and end the run, all or nothing. May be repeated with the same answer."""
 
     async def end(
         self,

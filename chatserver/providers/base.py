@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from chatserver.schemas import Role
+from chatserver.message_schemas import Role
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,9 +93,11 @@ class Provider(Protocol):
     """A source of answers.
 
     `needs_user_turn`: it reads a whole conversation, and cannot answer without a question. `max_prompt_chars`: how long
-    a prompt may be; of the messages before the question, the newest that fit are sent.
+    a prompt may be; of the messages before the question, the newest that fit are sent. `model` answers where a prompt
+    names none; None: it has no name.
     """
 
+    model: str | None
     needs_user_turn: bool
     max_prompt_chars: int
 

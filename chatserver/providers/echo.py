@@ -25,13 +25,16 @@ class EchoProvider:
 
     `pace_seconds` is the time between two pieces. The pieces keep to one clock, so late wake-ups do not add up. A
     sink that holds the answer back for longer than the pace restarts the clock, and is not flooded afterwards. Answers
-    without a pace take turns in `share`.
+    without a pace take turns in `share`. `model` is the name that its answers bear.
     """
 
     needs_user_turn = False
     max_prompt_chars = 0
 
-    def __init__(self, pace_seconds: float = 0.005, share: LoopShare | None = None) -> None:
+    def __init__(
+        self, pace_seconds: float = 0.005, share: LoopShare | None = None, *, model: str | None = None
+    ) -> None:
+        self.model = model
         self._pace_seconds = pace_seconds
         self._wheel = TimerWheel(1 if round(pace_seconds * 1_000, 3) % _SLOT_MS else _SLOT_MS)
         self._share = share or LoopShare()

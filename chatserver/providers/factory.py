@@ -28,7 +28,7 @@ def make_provider(
     Raises ConfigurationError with one line that names the provider and the problem.
     """
     if settings.kind == "echo":
-        return EchoProvider(settings.pace_ms / 1000, share)
+        return EchoProvider(settings.pace_ms / 1000, share, model=settings.model)
     assert settings.base_url is not None, "ProviderSettings lets only an echo be without"
     make_format = ChatCompletions if settings.kind == "openai" else Messages
     wire: WireFormat = make_format(settings.base_url, settings, _api_key(name, settings, environment))

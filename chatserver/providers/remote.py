@@ -34,6 +34,7 @@ class RemoteProvider:
     needs_user_turn = True
 
     def __init__(self, name: str, settings: ProviderSettings, wire: WireFormat, share: LoopShare | None = None) -> None:
+        self.model = settings.model
         self.max_prompt_chars = settings.max_prompt_chars
         self._name = name
         self._settings = settings

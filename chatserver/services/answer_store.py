@@ -19,6 +19,7 @@ from chatserver.live.store import (
     Elsewhere,
     EndStatus,
     Lost,
+    NewAnswer,
     Opened,
     OpenRequest,
     Renewal,
@@ -28,7 +29,7 @@ from chatserver.live.store import (
     StopState,
     Stored,
 )
-from chatserver.providers.base import Turn, Usage
+from chatserver.providers.base import Turn
 from chatserver.services import run_outcomes
 from chatserver.services.claims import Claims
 from chatserver.services.idempotent_send import IdempotencyKey, send
@@ -126,22 +127,24 @@ class PostgresAnswerStore:
 
     # --- end ----------------------------------------------------------------------------------------------
 
-    async def commit(
-        self,
-        run_id: UUID,
-        epoch: int,
-        message_id: UUID,
-        text: str,
-        *,
-        kept: bool,
-        usage: Usage | None,
-        stop_reason: str | None,
-    ) -> Committed | Lost:
-        input_tokens, output_tokens = (None, None) if usage is None else (usage.input_tokens, usage.output_tokens)
-        answer = runs.Answer(run_id, epoch, message_id, text, kept, input_tokens, output_tokens, stop_reason)
-        if self._turns is not None and await self._turns.commit(answer):
+    async def commit(self, run_id: UUID, epoch: int, answer: NewAnswer) -> Committed | Lost:
+        usage = answer.usage
+        row = runs.Answer(
+            run_id=run_id,
+            epoch=epoch,
+            message_id=answer.message_id,
+            content=answer.text,
+            kept=answer.kept,
+            input_tokens=None if usage is None else usage.input_tokens,
+            output_tokens=None if usage is None else usage.output_tokens,
+            model=answer.model,
+            stop_reason=answer.stop_reason,
+            duration_ms=answer.duration_ms,
+            reasoning=answer.reasoning,
+        )
+        if self._turns is not None and await self._turns.commit(row):
             return Committed()
-        committed = await self._database.transaction(runs.commit, answer, self._owner)
+        committed = await self._database.transaction(runs.commit, row, self._owner)
         return Committed() if committed else Lost()
 
     async def end(

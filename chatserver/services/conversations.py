@@ -9,13 +9,12 @@ from uuid import UUID
 from sqlalchemy import Connection, Row
 
 from chatserver.errors import ConflictError, NotFoundError
+from chatserver.message_schemas import ChatMessage, Role
 from chatserver.schemas import (
-    ChatMessage,
     Conversation,
     CreateConversation,
     CreateMessage,
     Page,
-    Role,
     UpdateConversation,
 )
 from chatserver.services.access import Actor

@@ -6,9 +6,10 @@ import asyncio
 from collections.abc import Sequence
 from uuid import UUID
 
+from chatserver.message_schemas import ChatMessage, RenderedMessage
 from chatserver.rendering.client import Renderer
 from chatserver.rendering.queue import RenderQueue
-from chatserver.schemas import ChatMessage, Page, RenderedMessage
+from chatserver.schemas import Page
 
 RenderedPage = Page[RenderedMessage]
 

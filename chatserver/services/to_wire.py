@@ -6,7 +6,10 @@ from typing import Any
 
 from sqlalchemy import Row
 
-from chatserver.schemas import ActiveRun, Agent, ChatMessage, Conversation, TokenUsage
+from chatserver.errors import ErrorCode
+from chatserver.live.terminal_events import FAILED, error_event
+from chatserver.message_schemas import ChatMessage, Failure, TokenUsage
+from chatserver.schemas import ActiveRun, Agent, Conversation
 from chatserver.services.turns import AddedMessage
 
 
@@ -45,11 +48,23 @@ def to_message(row: Row[Any]) -> ChatMessage:
         status=row.status,
         superseded_at=row.superseded_at,
         usage=TokenUsage(input_tokens=row.input_tokens, output_tokens=row.output_tokens) if counted else None,
+        model=row.model,
+        stop_reason=row.stop_reason,
+        duration_ms=row.duration_ms,
+        reasoning=row.reasoning,
+        author=None,
+        failure=None if row.failure is None else _failure(*row.failure),
     )
 
 
+def _failure(code: ErrorCode | None, error: str | None) -> Failure:
+    """The end of a run that failed, in the words of its `error` event."""
+    event = error_event(code or "internal", error or FAILED)
+    return Failure(code=event["code"], error=event["error"], retryable=event["retryable"])
+
+
 def added_message(added: AddedMessage) -> ChatMessage:
-    """A message that was added now: it has not been edited or superseded."""
+    """A message that was added now: it has not been edited, superseded or answered."""
     message = added.message
     return ChatMessage(
         id=message.message_id,
@@ -64,6 +79,12 @@ def added_message(added: AddedMessage) -> ChatMessage:
         status="completed",
         superseded_at=None,
         usage=None,
+        model=None,
+        stop_reason=None,
+        duration_ms=None,
+        reasoning=None,
+        author=None,
+        failure=None,
     )
 
 

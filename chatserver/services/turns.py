@@ -9,7 +9,7 @@ from uuid import UUID
 
 from chatserver.ids import uuid7
 from chatserver.live.store import Opened, OpenRequest, RunKey
-from chatserver.schemas import Role
+from chatserver.message_schemas import Role
 from chatserver.services.claims import claimed_run
 from chatserver.services.idempotent_send import body_digest
 from chatserver.services.provider_choice import ProviderChoice
@@ -102,4 +102,5 @@ class Turns:
 
     async def commit(self, answer: runs.Answer) -> bool:
         """Store an answer and end its run; whether that happened now."""
-        return await self._commits.carry_out(answer.run_id, answer, len(answer.content)) or False
+        chars = len(answer.content) + len(answer.reasoning or "")
+        return await self._commits.carry_out(answer.run_id, answer, chars) or False

@@ -12,7 +12,7 @@ from sqlalchemy.dialects.postgresql import insert
 
 from chatserver.storage import keyset, message_rows
 from chatserver.storage.conversations import visible, with_active_run
-from chatserver.storage.messages import live
+from chatserver.storage.messages import TEXTS, live
 from chatserver.storage.page_bytes import text_bytes, with_places, within_bytes
 from chatserver.storage.scope import Companies, companies_parameter
 from chatserver.storage.tables import bookmarks, conversations, messages
@@ -63,7 +63,7 @@ def _page(*, resumed: bool) -> Select[Any]:
     )
     if resumed:
         rows = rows.where(_ORDER.after(*key))
-    size = text_bytes(messages.c.content, messages.c.edited_content)
+    size = text_bytes(*TEXTS)
     page = with_places(rows, size, _ORDER.by(*key)).subquery("page")
     source = page.join(messages, messages.c.id == page.c.message_id).join(
         conversations, conversations.c.id == messages.c.conversation_id

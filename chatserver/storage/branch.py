@@ -6,18 +6,26 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Connection, Uuid, bindparam, column, func, insert, or_, select
+from sqlalchemy import Connection, Uuid, bindparam, column, exists, func, insert, literal_column, or_, select
 from sqlalchemy.dialects.postgresql import ARRAY
 
 from chatserver.errors import NotFoundError, UnprocessableError
 from chatserver.ids import uuid7
 from chatserver.storage.conversations import later_than, visible
-from chatserver.storage.messages import live
+from chatserver.storage.messages import TEXTS, live
 from chatserver.storage.page_bytes import text_bytes
 from chatserver.storage.reading_order import place_of_target, up_to_target
 from chatserver.storage.scope import Companies, companies_parameter
 from chatserver.storage.search.triggers import COPIES
-from chatserver.storage.tables import ANSWER_IS_STORED, conversations, messages, runs, search_entries
+from chatserver.storage.tables import (
+    ANSWER_IS_STORED,
+    conversations,
+    is_current,
+    is_past,
+    messages,
+    runs,
+    search_entries,
+)
 
 # What one branch may copy. It then takes some seconds at most.
 MAX_MESSAGES = 10_000
@@ -29,7 +37,7 @@ _conversation_id = bindparam("conversation", type_=conversations.c.id.type)
 
 _SOURCE = select(conversations).where(visible())
 _UP_TO = (
-    select(messages.c.id, text_bytes(messages.c.content, messages.c.edited_content).label("bytes"))
+    select(messages.c.id, text_bytes(*TEXTS).label("bytes"))
     .where(
         messages.c.conversation_id == _conversation_id,
         up_to_target(),
@@ -102,6 +110,29 @@ def _copy_runs() -> Any:
     return insert(runs).from_select(list(columns), statement)
 
 
+def _copy_failures() -> Any:
+    """Copy the newest run of each question if it failed."""
+    copies, later = _copies("copies"), runs.alias("later")
+    own = {
+        "id": copies.c.new_run,
+        "conversation_id": bindparam("new_conversation", type_=Uuid()),
+        "trigger_message_id": copies.c.copy,
+    }
+    columns = {each.name: own.get(each.name, each) for each in runs.c}
+    of_the_same = (later.c.conversation_id == _conversation_id, later.c.trigger_message_id == copies.c.original)
+    statement = (
+        select(*columns.values())
+        .select_from(runs.join(copies, runs.c.trigger_message_id == copies.c.original))
+        .where(
+            is_past(runs),
+            runs.c.status == literal_column("'failed'"),
+            ~exists().where(*of_the_same, is_past(later), later.c.started_at > runs.c.started_at),
+            ~exists().where(*of_the_same, is_current(later)),
+        )
+    )
+    return insert(runs).from_select(list(columns), statement)
+
+
 def _copy_entries() -> Any:
     copies = _copies("copies")
     own = {"id": copies.c.copy, "conversation_id": bindparam("new_conversation", type_=Uuid())}
@@ -117,13 +148,15 @@ def _copy_entries() -> Any:
 
 _COPY_MESSAGES = _copy_messages()
 _COPY_RUNS = _copy_runs()
+_COPY_FAILURES = _copy_failures()
 _COPY_ENTRIES = _copy_entries()
 
 
 def branch(connection: Connection, companies: Companies, conversation_id: UUID, message_id: UUID) -> UUID:
     """Make a new conversation with copies of all live messages up to and with that message; its id.
 
-    The copies keep times, edits, and replies to messages that are copied as well. An answered question stays answered.
+    The copies keep times, edits, and replies to messages that are copied as well. An answered question stays answered,
+    and one whose answer failed stays so.
     Needs a transaction that sees one snapshot: messages may be added, edited or superseded meanwhile, and answers
     committed. Raises NotFoundError if the conversation has no such live message, and UnprocessableError if more than
     MAX_MESSAGES or MAX_BYTES would be copied.
@@ -162,6 +195,7 @@ def branch(connection: Connection, companies: Companies, conversation_id: UUID, 
     for first, last in _slices([row.bytes for row in rows]):
         connection.execute(_COPY_ENTRIES, {**copied, "first": first, "last": last})
     connection.execute(_COPY_RUNS, {**named, **copied})
+    connection.execute(_COPY_FAILURES, {**named, **copied})
     return new_id
 
 

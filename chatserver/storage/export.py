@@ -9,7 +9,8 @@ from uuid import UUID
 
 from sqlalchemy import Connection, Row, Select, bindparam, func, select
 
-from chatserver.storage.messages import Superseded, live
+from chatserver.storage.messages import TEXTS, Superseded, failure_of, live
+from chatserver.storage.page_bytes import text_bytes
 from chatserver.storage.tables import agents, messages
 
 BATCH_ROWS = 500
@@ -19,7 +20,7 @@ BATCH_BYTES = 1 << 20
 
 @cache
 def _batch(superseded: Superseded) -> Select[Any]:
-    size = func.octet_length(messages.c.content) + func.coalesce(func.octet_length(messages.c.edited_content), 0)
+    size = text_bytes(*TEXTS)
     rows = (
         select(messages, (func.sum(size).over(order_by=messages.c.position) - size).label("bytes_before"))
         .where(
@@ -36,7 +37,7 @@ def _batch(superseded: Superseded) -> Select[Any]:
     # Deleted agents still have a name. The company is compared because `agent_id` may name any agent.
     agent = (agents.c.id == batch.c.agent_id) & (agents.c.company_id == bindparam("company"))
     return (
-        select(batch, agents.c.name.label("agent_name"))
+        select(batch, failure_of(batch), agents.c.name.label("agent_name"))
         .select_from(batch.outerjoin(agents, agent))
         .where(batch.c.bytes_before < BATCH_BYTES)
         .order_by(batch.c.position)

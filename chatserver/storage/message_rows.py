@@ -8,9 +8,11 @@ from typing import Any
 from sqlalchemy import Row
 
 from chatserver.storage.conversations import RUN_COLUMNS
+from chatserver.storage.messages import failure_of
 from chatserver.storage.tables import conversations, messages
 
-COLUMNS = (*messages.c, *conversations.c, *RUN_COLUMNS)
+_FAILURE = failure_of(messages)
+COLUMNS = (*messages.c, _FAILURE, *conversations.c, *RUN_COLUMNS)
 
 
 def has_message(row: Row[Any]) -> bool:
@@ -19,7 +21,7 @@ def has_message(row: Row[Any]) -> bool:
 
 def message_of(row: Row[Any]) -> Any:
     """The message of a row with all of `COLUMNS`, like a row of `storage.messages`."""
-    return SimpleNamespace(**{column.name: row._mapping[column] for column in messages.c})
+    return SimpleNamespace(**{column.name: row._mapping[column] for column in (*messages.c, _FAILURE)})
 
 
 def conversation_of(row: Row[Any]) -> Any:

@@ -10,8 +10,10 @@ from uuid import UUID
 from sqlalchemy import (
     ColumnElement,
     Connection,
+    FromClause,
     Row,
     Select,
+    Text,
     bindparam,
     case,
     exists,
@@ -21,13 +23,14 @@ from sqlalchemy import (
     select,
     update,
 )
+from sqlalchemy.dialects.postgresql import ARRAY, array
 
 from chatserver.ids import uuid7
 from chatserver.storage import keyset
 from chatserver.storage.conversations import moved, visible
 from chatserver.storage.page_bytes import text_bytes, with_places, within_bytes
 from chatserver.storage.scope import Companies, companies_parameter
-from chatserver.storage.tables import conversations, messages
+from chatserver.storage.tables import conversations, is_current, is_past, messages, runs
 from chatserver.storage.titles import first_line
 
 Order = Literal["asc", "desc"]
@@ -47,6 +50,36 @@ def effective_content() -> ColumnElement[str]:
 def live() -> ColumnElement[bool]:
     """True for messages that are not superseded."""
     return messages.c.superseded_at.is_(None)
+
+
+TEXTS = (messages.c.content, messages.c.edited_content, messages.c.reasoning)
+"""What a row of a message is long by."""
+
+NO_FAILURE = literal_column("null", ARRAY(Text)).label("failure")
+"""`failure_of` a message that is new."""
+
+
+def failure_of(message: FromClause) -> ColumnElement[Sequence[str] | None]:
+    """`failure`: error code and message of the newest run that was to answer a user message, if it failed; else null.
+
+    `message` has the columns of `messages`.
+    """
+    current = runs.alias("current_run")
+    answered = exists().where(
+        current.c.conversation_id == runs.c.conversation_id,
+        current.c.trigger_message_id == runs.c.trigger_message_id,
+        is_current(current),
+    )
+    failed = (runs.c.status == literal_column("'failed'")) & ~answered
+    newest_before = (
+        select(case((failed, array([runs.c.error_code, runs.c.error_message]))))
+        .where(runs.c.trigger_message_id == message.c.id, is_past(runs))
+        .order_by(runs.c.started_at.desc())
+        .limit(1)
+        .correlate(message)
+        .scalar_subquery()
+    )
+    return case((message.c.role == literal_column("'user'"), newest_before)).label("failure")
 
 
 # --- statements -------------------------------------------------------------------------------------------
@@ -76,7 +109,19 @@ def _insert() -> Any:
         .returning(conversations.c.id, conversations.c.last_position, conversations.c.updated_at)
         .cte("counted")
     )
-    given = ("role", "content", "agent_id", "reply_to", "status", "input_tokens", "output_tokens")
+    given = (
+        "role",
+        "content",
+        "agent_id",
+        "reply_to",
+        "status",
+        "input_tokens",
+        "output_tokens",
+        "model",
+        "stop_reason",
+        "duration_ms",
+        "reasoning",
+    )
     columns = {
         "id": bindparam("message", type_=messages.c.id.type),
         "conversation_id": counted.c.id,
@@ -84,11 +129,11 @@ def _insert() -> Any:
         "created_at": counted.c.updated_at,
         **{name: bindparam(f"new_{name}", type_=messages.c[name].type) for name in given},
     }
-    return insert(messages).from_select(list(columns), select(*columns.values())).returning(messages)
+    return insert(messages).from_select(list(columns), select(*columns.values())).returning(messages, NO_FAILURE)
 
 
 _FIND = (
-    select(messages)
+    select(messages, failure_of(messages))
     .join(conversations, conversations.c.id == messages.c.conversation_id)
     .where(visible(), messages.c.id == bindparam("message", type_=messages.c.id.type))
 )
@@ -108,7 +153,7 @@ def _edit() -> Any:
         update(messages)
         .where(messages.c.id == message_id, messages.c.conversation_id == touched.c.id)
         .values(edited_content=bindparam("new_content"), edited_at=touched.c.updated_at)
-        .returning(messages)
+        .returning(messages, failure_of(messages))
     )
 
 
@@ -122,10 +167,10 @@ def _page(order: Order, superseded: Superseded, *, resumed: bool) -> Select[Any]
         rows = rows.where(list_order.after(messages.c.position))
     if superseded == "exclude":
         rows = rows.where(live())
-    size = text_bytes(messages.c.content, messages.c.edited_content)
+    size = text_bytes(*TEXTS)
     page = with_places(rows.order_by(*by_position).limit(bindparam("rows")), size, by_position).subquery("page")
     return (
-        select(page, conversations.c.company_id)
+        select(page, failure_of(page), conversations.c.company_id)
         .select_from(conversations.outerjoin(page, within_bytes(page)))
         .where(visible())
         .order_by(*list_order.by(page.c.position))
@@ -163,6 +208,10 @@ def insert_message(
     status: str = "completed",
     input_tokens: int | None = None,
     output_tokens: int | None = None,
+    model: str | None = None,
+    stop_reason: str | None = None,
+    duration_ms: int | None = None,
+    reasoning: str | None = None,
     message_id: UUID | None = None,
 ) -> Row[Any] | None:
     """Append a message, in one statement; the first user message names a conversation that has no title.
@@ -180,6 +229,10 @@ def insert_message(
         "new_status": status,
         "new_input_tokens": input_tokens,
         "new_output_tokens": output_tokens,
+        "new_model": model,
+        "new_stop_reason": stop_reason,
+        "new_duration_ms": duration_ms,
+        "new_reasoning": reasoning,
         "first_line": first_line(content) if role == "user" else None,
     }
     row: Row[Any] | None = connection.execute(_INSERT, values).one_or_none()

@@ -26,7 +26,7 @@ from sqlalchemy.dialects.postgresql import insert as pg_insert
 from chatserver.sse import FIRST_EPOCH
 from chatserver.storage.messages import insert_message
 from chatserver.storage.questions import lock_conversation_of
-from chatserver.storage.tables import IS_ACTIVE, messages, runs
+from chatserver.storage.tables import IS_ACTIVE, is_current, messages, runs
 
 NOW = func.clock_timestamp()
 LEASE = NOW + func.make_interval(0, 0, 0, 0, 0, 0, bindparam("lease_seconds"))
@@ -50,7 +50,6 @@ _RUN = select(
     runs.c.stop_requested,
     (runs.c.lease_until > NOW).label("leased"),
     (runs.c.continues & runs.c.stop_requested.is_(None) & (runs.c.lease_until > NOW - ADOPTED_WITHIN)).label("awaited"),
-    runs.c.stop_reason,
     runs.c.error_code,
     runs.c.error_message,
     _ANSWER.c.id.label("answer_id"),
@@ -59,6 +58,7 @@ _RUN = select(
     _ANSWER.c.status.label("answer_status"),
     _ANSWER.c.input_tokens,
     _ANSWER.c.output_tokens,
+    _ANSWER.c.stop_reason,
 ).select_from(runs.outerjoin(_ANSWER, _ANSWER.c.id == runs.c.answer_message_id))
 
 RunRow = Row[Any]
@@ -66,7 +66,7 @@ RunRow = Row[Any]
 _RUN_BY_ID = _RUN.where(runs.c.id == bindparam("run_id"))
 _CURRENT = _RUN.where(
     runs.c.conversation_id == bindparam("conversation_id"),
-    runs.c.status.in_([literal_column("'active'"), literal_column("'completed'"), literal_column("'kept'")]),
+    is_current(runs),
 )
 # Two statements: PostgreSQL uses no index for IS NOT DISTINCT FROM.
 _CURRENT_OF_TRIGGER = _CURRENT.where(runs.c.trigger_message_id == bindparam("trigger_id"))
@@ -220,7 +220,6 @@ _COMPLETE = (
     .values(
         status=bindparam("new_status"),
         answer_message_id=bindparam("message_id"),
-        stop_reason=bindparam("reason"),
         ended_at=NOW,
     )
 )
@@ -254,7 +253,6 @@ def complete(
     *,
     message_id: UUID,
     kept: bool,
-    stop_reason: str | None,
 ) -> None:
     """End a run whose answer was stored; nothing happens behind the fence."""
     connection.execute(
@@ -265,7 +263,6 @@ def complete(
             "in_epoch": epoch,
             "new_status": "kept" if kept else "completed",
             "message_id": message_id,
-            "reason": stop_reason,
         },
     )
 
@@ -305,7 +302,10 @@ class Answer:
     kept: bool
     input_tokens: int | None
     output_tokens: int | None
+    model: str | None
     stop_reason: str | None
+    duration_ms: int | None
+    reasoning: str | None
 
 
 def commit(connection: Connection, answer: Answer, owner: UUID) -> bool:
@@ -334,10 +334,14 @@ def commit(connection: Connection, answer: Answer, owner: UUID) -> bool:
         status="stopped" if answer.kept else "completed",
         input_tokens=answer.input_tokens,
         output_tokens=answer.output_tokens,
+        model=answer.model,
+        stop_reason=answer.stop_reason,
+        duration_ms=answer.duration_ms,
+        reasoning=answer.reasoning,
         message_id=message_id,
     )
     if stored is None:
         end_run(connection, run_id, owner, epoch, "stopped")
         return False
-    complete(connection, run_id, owner, epoch, message_id=message_id, kept=answer.kept, stop_reason=answer.stop_reason)
+    complete(connection, run_id, owner, epoch, message_id=message_id, kept=answer.kept)
     return True

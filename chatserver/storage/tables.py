@@ -17,10 +17,12 @@ from sqlalchemy import (
     Boolean,
     CheckConstraint,
     Column,
+    ColumnElement,
     Computed,
     Connection,
     DateTime,
     ForeignKey,
+    FromClause,
     Index,
     Integer,
     LargeBinary,
@@ -102,8 +104,14 @@ messages = Table(
     Column("reply_to", Uuid),
     Column("status", Text, nullable=False, server_default=text("'completed'")),
     Column("superseded_at", Moment),
+    # Of answers, as far as they are known. `model` answered; `reasoning` is its thinking, which nobody searches; the
+    # duration is that of the run that stored the answer, from its beginning in that process.
     Column("input_tokens", Integer),
     Column("output_tokens", Integer),
+    Column("model", Text),
+    Column("stop_reason", Text),
+    Column("duration_ms", Integer),
+    Column("reasoning", Text),
     CheckConstraint("role IN ('user', 'assistant', 'system')", name="role"),
     CheckConstraint("status IN ('completed', 'stopped')", name="status"),
 )
@@ -131,7 +139,6 @@ runs = Table(
     # a requested stop: 'discard' or 'keep'
     Column("stop_requested", Text),
     Column("answer_message_id", Uuid),
-    Column("stop_reason", Text),
     Column("error_code", Text),
     Column("error_message", Text),
     Column("started_at", Moment, nullable=False),
@@ -145,6 +152,19 @@ runs = Table(
 # Literals, not parameters: so the planner sees that the partial index fits.
 ANSWER_IS_STORED = runs.c.status.in_([literal_column("'completed'"), literal_column("'kept'")])
 
+
+def is_current(run: FromClause) -> ColumnElement[bool]:
+    """True for runs that generate an answer, or generated the one that is stored. `run` has the columns of `runs`."""
+    return run.c.status.in_([literal_column(f"'{status}'") for status in ("active", "completed", "kept")])
+
+
+def is_past(run: FromClause) -> ColumnElement[bool]:
+    """True for all other runs. All of them are older than the current run of their trigger, if there is one."""
+    return run.c.status.in_(
+        [literal_column(f"'{status}'") for status in ("stopped", "failed", "dropped", "superseded")]
+    )
+
+
 # One live or stored answer per trigger, and one for a conversation without a user message.
 Index(
     "uq_chat_runs_trigger",
@@ -153,6 +173,14 @@ Index(
     unique=True,
     postgresql_nulls_not_distinct=True,
     postgresql_where=text("status IN ('active', 'completed', 'kept')"),
+)
+# All other runs: the newest one of a message says whether its answer failed. A run whose answer is stored never stands
+# in this index, so an ordinary turn does not pay for it.
+Index(
+    "ix_chat_runs_past",
+    runs.c.trigger_message_id,
+    runs.c.started_at,
+    postgresql_where=text("status IN ('stopped', 'failed', 'dropped', 'superseded')"),
 )
 # One active answer per conversation.
 Index(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from chatserver import schemas
+from chatserver.message_schemas import ChatMessage
 from chatserver.services.agents import AgentPage
 from chatserver.services.bookmarks import BookmarkPage
 from chatserver.services.conversations import ConversationPage, ConversationService
@@ -125,7 +126,7 @@ ROUTES: tuple[Route, ...] = (
                 "addMessage",
                 "Add a message",
                 schemas.CreateMessage,
-                schemas.ChatMessage,
+                ChatMessage,
                 status=201,
                 description="It does not ask for an answer; `GET …/stream` does.",
                 also={200: "The message that was added before under this Idempotency-Key."},
@@ -137,11 +138,7 @@ ROUTES: tuple[Route, ...] = (
     Route(
         "/api/conversations/{id}/messages/{messageId}",
         messages.MessageHandler,
-        {
-            "PUT": Operation(
-                "editMessage", "Edit a message; the original is kept", schemas.EditMessage, schemas.ChatMessage
-            )
-        },
+        {"PUT": Operation("editMessage", "Edit a message; the original is kept", schemas.EditMessage, ChatMessage)},
     ),
     Route(
         "/api/conversations/{id}/messages/{messageId}/rewind",

@@ -24,7 +24,7 @@ import psycopg
 
 from chatserver.app import App
 from chatserver.ids import uuid7
-from chatserver.live.store import Claimed, Committed, OpenRequest
+from chatserver.live.store import Claimed, Committed, NewAnswer, OpenRequest
 from chatserver.schemas import CreateConversation, CreateMessage, UpdateConversation
 from chatserver.services.access import local_actor
 from chatserver.services.answer_store import PostgresAnswerStore
@@ -338,9 +338,8 @@ class Calls:
     async def _commit(self) -> None:
         run = self._claimed.pop()
         text = " ".join(f"w{int(2.7 ** (self._random.random() * 10))}" for _ in range(80))
-        committed = await self._store.commit(
-            run.run_id, run.epoch, uuid7(), text, kept=False, usage=None, stop_reason="stop"
-        )
+        answer = NewAnswer(uuid7(), text, False, None, "stop", model="main", duration_ms=4_000, reasoning=None)
+        committed = await self._store.commit(run.run_id, run.epoch, answer)
         assert isinstance(committed, Committed)
 
     # --- search and bookmarks -----------------------------------------------------------------------------

@@ -34,6 +34,7 @@ from chatserver.live.store import (
     Ended,
     EndStatus,
     Lost,
+    NewAnswer,
     NewMessage,
     Opened,
     OpenRequest,
@@ -45,7 +46,7 @@ from chatserver.live.store import (
     StopState,
     Stored,
 )
-from chatserver.providers.base import Prompt, Provider, Turn, Usage
+from chatserver.providers.base import Prompt, Provider, Turn
 
 T = TypeVar("T")
 
@@ -73,10 +74,7 @@ class Message:
 class Answer:
     """A stored answer; `edited` is its edited content."""
 
-    message_id: UUID
-    text: str
-    usage: Usage | None
-    stop_reason: str | None
+    new: NewAnswer
     edited: str | None = None
 
 
@@ -161,7 +159,7 @@ class MemoryDatabase:
 
     def answers(self) -> list[str]:
         """All stored texts."""
-        return [row.answer.text for row in self.rows.values() if row.answer is not None]
+        return [row.answer.new.text for row in self.rows.values() if row.answer is not None]
 
     def statuses(self) -> list[Status]:
         """The statuses of all runs, in the order in which they were claimed."""
@@ -392,8 +390,7 @@ class MemoryStore:
             before.append(Turn(message.role, message.content))  # type: ignore[arg-type]
             answered = self.database.current(RunKey(key.company_id, key.conversation_id, message.id))
             if answered is not None and answered.answer is not None:
-                answer = answered.answer
-                before.append(Turn("assistant", answer.text if answer.edited is None else answer.edited))
+                before.append(Turn("assistant", effective(answered.answer)))
         fitting: list[Turn] = []
         for turn in reversed(before):
             max_chars -= len(turn.content)
@@ -442,28 +439,17 @@ class MemoryStore:
 
         return await self._visit("next_epoch", begin_anew)
 
-    async def commit(
-        self,
-        run_id: UUID,
-        epoch: int,
-        message_id: UUID,
-        text: str,
-        *,
-        kept: bool,
-        usage: Usage | None,
-        stop_reason: str | None,
-    ) -> Committed | Lost:
-        return await self._visit(
-            "commit", lambda: self._commit(run_id, epoch, kept, Answer(message_id, text, usage, stop_reason))
-        )
+    async def commit(self, run_id: UUID, epoch: int, answer: NewAnswer) -> Committed | Lost:
+        return await self._visit("commit", lambda: self._commit(run_id, epoch, answer))
 
-    def _commit(self, run_id: UUID, epoch: int, kept: bool, answer: Answer) -> Committed | Lost:
-        refuse_what_postgresql_refuses(answer.text, answer.stop_reason)
-        for count in () if answer.usage is None else (answer.usage.input_tokens, answer.usage.output_tokens):
+    def _commit(self, run_id: UUID, epoch: int, answer: NewAnswer) -> Committed | Lost:
+        refuse_what_postgresql_refuses(answer.text, answer.stop_reason, answer.model, answer.reasoning)
+        counts = [] if answer.usage is None else [answer.usage.input_tokens, answer.usage.output_tokens]
+        for count in (*counts, answer.duration_ms or 0):
             if not -GREATEST_INTEGER <= count <= GREATEST_INTEGER:
                 raise OverflowError("integer out of range")
         row = self.database.rows.get(run_id)
-        if row is not None and row.answer is not None and row.answer.message_id == answer.message_id:
+        if row is not None and row.answer is not None and row.answer.new.message_id == answer.message_id:
             return Committed()
         row = self._own(run_id, epoch)
         if row is None:
@@ -471,8 +457,8 @@ class MemoryStore:
         if row.key.conversation_id in self.database.deleted:
             row.status = "stopped"
             return Lost()
-        row.answer = answer
-        row.status = "kept" if kept else "completed"
+        row.answer = Answer(answer)
+        row.status = "kept" if answer.kept else "completed"
         return Committed()
 
     async def end(
@@ -565,18 +551,22 @@ def refuse_what_postgresql_refuses(*texts: str | None) -> None:
                 raise ValueError("PostgreSQL text fields cannot contain NUL (0x00) bytes")
 
 
+def effective(answer: Answer) -> str:
+    return answer.new.text if answer.edited is None else answer.edited
+
+
 def stored(row: Row) -> Stored:
     answer = row.answer
     assert answer is not None
     return Stored(
         run_id=row.id,
         epoch=row.epoch,
-        message_id=answer.message_id,
-        text=answer.text if answer.edited is None else answer.edited,
+        message_id=answer.new.message_id,
+        text=effective(answer),
         edited=answer.edited is not None,
-        kept=row.status == "kept",
-        usage=answer.usage,
-        stop_reason=answer.stop_reason,
+        kept=answer.new.kept,
+        usage=answer.new.usage,
+        stop_reason=answer.new.stop_reason,
     )
 
 

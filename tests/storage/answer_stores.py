@@ -14,9 +14,9 @@ from uuid import UUID, uuid4
 from sqlalchemy import Engine, func, select, text, update
 
 from chatserver.ids import uuid7
-from chatserver.live.store import AnswerStore, Claimed, OpenRequest, RunKey
+from chatserver.live.store import AnswerStore, Claimed, Committed, Lost, NewAnswer, OpenRequest, RunKey
 from chatserver.metrics import Metrics
-from chatserver.providers.base import Finish, Prompt, Sink
+from chatserver.providers.base import Finish, Prompt, Sink, Usage
 from chatserver.services.answer_store import PostgresAnswerStore
 from chatserver.services.provider_choice import ProviderChoice
 from chatserver.services.turns import Turns
@@ -34,6 +34,7 @@ class NamedProvider:
     """A provider that is never asked."""
 
     def __init__(self, *, needs_user_turn: bool) -> None:
+        self.model: str | None = None
         self.needs_user_turn = needs_user_turn
         self.max_prompt_chars = 1_000
 
@@ -44,8 +45,22 @@ class NamedProvider:
 
 
 class StoredAnswer(NamedTuple):
+    """What is stored of an answer."""
+
     text: str
     kept: bool
+    usage: Usage | None = None
+    model: str | None = None
+    stop_reason: str | None = None
+    duration_ms: int | None = None
+    reasoning: str | None = None
+
+
+def new_answer(text: str = "So.", *, message_id: UUID | None = None, kept: bool = False) -> NewAnswer:
+    """An answer of which nothing more is known than its text."""
+    return NewAnswer(
+        message_id or uuid7(), text, kept, None, stop_reason=None, model=None, duration_ms=None, reasoning=None
+    )
 
 
 class StoresUnderTest(ABC):
@@ -68,6 +83,20 @@ class StoresUnderTest(ABC):
         outcome = await (store or self.here).claim(key, uuid7(), continues=continues)
         assert isinstance(outcome, Claimed), outcome
         return outcome
+
+    async def commit(
+        self,
+        claimed: Claimed,
+        text: str = "So.",
+        *,
+        message_id: UUID | None = None,
+        kept: bool = False,
+        store: AnswerStore | None = None,
+        **known: Any,
+    ) -> Committed | Lost:
+        """Commit an answer, `here` or in another process. `known`: what else is known of it."""
+        answer = replace(new_answer(text, message_id=message_id, kept=kept), **known)
+        return await (store or self.here).commit(claimed.run_id, claimed.epoch, answer)
 
     def request(self, key: RunKey, **changes: Any) -> OpenRequest:
         """The request of a client of the company that asks for an answer."""
@@ -135,7 +164,7 @@ class MemoryStores(StoresUnderTest):
 
     def edit_answer(self, message_id: UUID, content: str) -> None:
         for row in self._database.rows.values():
-            if row.answer is not None and row.answer.message_id == message_id:
+            if row.answer is not None and row.answer.new.message_id == message_id:
                 row.answer.edited = content
 
     def expire(self, run_id: UUID, *, seconds_ago: float = 1.0) -> None:
@@ -153,7 +182,15 @@ class MemoryStores(StoresUnderTest):
 
     def answers(self, conversation_id: UUID) -> list[StoredAnswer]:
         return [
-            StoredAnswer(row.answer.text, row.status == "kept")
+            StoredAnswer(
+                row.answer.new.text,
+                row.status == "kept",
+                row.answer.new.usage,
+                row.answer.new.model,
+                row.answer.new.stop_reason,
+                row.answer.new.duration_ms,
+                row.answer.new.reasoning,
+            )
             for row in self._database.rows.values()
             if row.key.conversation_id == conversation_id and row.answer is not None
         ]
@@ -228,7 +265,16 @@ class PostgresStores(StoresUnderTest):
 
     def answers(self, conversation_id: UUID) -> list[StoredAnswer]:
         return [
-            StoredAnswer(row.content, row.status == "stopped") for row in self._messages(conversation_id, "assistant")
+            StoredAnswer(
+                row.content,
+                row.status == "stopped",
+                None if row.input_tokens is None else Usage(row.input_tokens, row.output_tokens),
+                row.model,
+                row.stop_reason,
+                row.duration_ms,
+                row.reasoning,
+            )
+            for row in self._messages(conversation_id, "assistant")
         ]
 
     def close(self) -> None:

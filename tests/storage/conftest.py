@@ -113,13 +113,13 @@ class Chat:
             status="stopped" if status == "kept" else "completed",
             input_tokens=3,
             output_tokens=4,
+            stop_reason="stop",
         )
         self.run(
             conversation_id,
             status,
             trigger_message_id=question.id,
             answer_message_id=row.id,
-            stop_reason="stop",
         )
         return row
 

@@ -105,7 +105,17 @@ def take_turns(connection: Connection, places: Sequence[UUID], agent_id: UUID) -
         assert isinstance(opened.outcome, Claimed)
         run = opened.outcome
         answer = Answer(
-            run.run_id, run.epoch, uuid7(), "that", kept=False, input_tokens=None, output_tokens=None, stop_reason=None
+            run.run_id,
+            run.epoch,
+            uuid7(),
+            "that",
+            kept=False,
+            input_tokens=None,
+            output_tokens=None,
+            model=None,
+            stop_reason=None,
+            duration_ms=None,
+            reasoning=None,
         )
         assert await turns.commit(answer)
 

@@ -42,6 +42,7 @@ from tests.storage.answer_stores import (
     PostgresStores,
     StoredAnswer,
     StoresUnderTest,
+    new_answer,
 )
 
 
@@ -74,9 +75,7 @@ def other_key(stores: StoresUnderTest, key: RunKey) -> RunKey:
 async def commit(stores: StoresUnderTest, claimed: Claimed, text: str = "So.", *, kept: bool = False) -> UUID:
     """Store an answer; the id of its message."""
     message_id = uuid7()
-    result = await stores.here.commit(
-        claimed.run_id, claimed.epoch, message_id, text, kept=kept, usage=Usage(3, 4), stop_reason="stop"
-    )
+    result = await stores.commit(claimed, text, message_id=message_id, kept=kept, usage=Usage(3, 4), stop_reason="stop")
     assert result == Committed()
     return message_id
 
@@ -308,7 +307,7 @@ async def test_expired_run_is_taken_over_under_its_id_and_a_new_epoch(stores: St
     assert (taken.run_id, taken.epoch, taken.continues) == (run.run_id, 2, True)
     assert await stores.here.renew([run.run_id]) == {}
     assert await stores.here.next_epoch(run.run_id, 1) == Lost()
-    lost = await stores.here.commit(run.run_id, 1, uuid7(), "late", kept=False, usage=None, stop_reason=None)
+    lost = await stores.here.commit(run.run_id, 1, new_answer("late"))
     assert lost == Lost()
     await stores.here.end(run.run_id, 1, "failed")
     assert (stores.status(run.run_id), stores.answers(key.conversation_id)) == ("active", [])
@@ -437,13 +436,9 @@ async def test_committed_answer_is_stored_once_however_often_it_is_committed(
     run = await stores.claimed(key)
     message_id = uuid7()
     for _ in range(2):
-        result = await stores.here.commit(
-            run.run_id, 1, message_id, "So.", kept=False, usage=None, stop_reason="length"
-        )
-        assert result == Committed()
-    other_message = await stores.here.commit(run.run_id, 1, uuid7(), "So!", kept=False, usage=None, stop_reason=None)
-    assert (other_message, stores.status(run.run_id)) == (Lost(), "completed")
-    assert stores.answers(key.conversation_id) == [StoredAnswer("So.", kept=False)]
+        assert await stores.commit(run, "So.", message_id=message_id, stop_reason="length") == Committed()
+    assert (await stores.commit(run, "So!"), stores.status(run.run_id)) == (Lost(), "completed")
+    assert stores.answers(key.conversation_id) == [StoredAnswer("So.", kept=False, stop_reason="length")]
     opened = await stores.there.open(stores.request(key))
     assert opened.outcome == Stored(
         run.run_id, 1, message_id, "So.", edited=False, kept=False, usage=None, stop_reason="length"
@@ -462,14 +457,14 @@ async def test_stored_answer_shows_its_edited_text(stores: StoresUnderTest, key:
 async def test_commit_in_another_epoch_is_lost(stores: StoresUnderTest, key: RunKey) -> None:
     run = await stores.claimed(key)
     await stores.here.next_epoch(run.run_id, 1)
-    lost = await stores.here.commit(run.run_id, 1, uuid7(), "So.", kept=False, usage=None, stop_reason=None)
+    lost = await stores.here.commit(run.run_id, 1, new_answer())
     assert (lost, stores.answers(key.conversation_id)) == (Lost(), [])
 
 
 async def test_commit_into_a_deleted_conversation_stops_the_run(stores: StoresUnderTest, key: RunKey) -> None:
     run = await stores.claimed(key)
     stores.delete(key.conversation_id)
-    lost = await stores.here.commit(run.run_id, 1, uuid7(), "So.", kept=False, usage=None, stop_reason=None)
+    lost = await stores.here.commit(run.run_id, 1, new_answer())
     assert (lost, stores.status(run.run_id), stores.answers(key.conversation_id)) == (Lost(), "stopped", [])
 
 

@@ -28,6 +28,7 @@ from chatserver.storage.rewind import rewind
 from chatserver.storage.search import hits
 from chatserver.storage.search.terms import parse_terms
 from scripts.benchmarks.scale import COMPANY, fill, made_id, message_of
+from tests.storage.answer_stores import new_answer
 from tests.storage.plans import OnConnection, nodes_of, plans, read_whole, rows_looked_at, set_session, take_turns
 
 CONVERSATIONS = 10_000
@@ -129,7 +130,7 @@ def add(connection: Connection, key: IdempotencyKey | None = None) -> None:
 def commit(connection: Connection) -> None:
     answers = Answers(connection)
     run = answers.claim()
-    stored = answers.store.commit(run.run_id, run.epoch, uuid7(), "that", kept=False, usage=None, stop_reason="stop")
+    stored = answers.store.commit(run.run_id, run.epoch, new_answer("that"))
     assert isinstance(asyncio.run(stored), Committed)
     assert runs.find_current(connection, CONVERSATION, None) is None
 

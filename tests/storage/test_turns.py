@@ -33,7 +33,7 @@ from chatserver.storage.tables import messages as message_table
 from chatserver.storage.tables import runs as run_table
 from chatserver.storage.tables import sent_keys
 from chatserver.storage.turns.statements import SESSION_SETTINGS
-from tests.storage.answer_stores import NamedProvider
+from tests.storage.answer_stores import NamedProvider, new_answer
 from tests.storage.conftest import Chat
 
 Transaction = Callable[[], AbstractContextManager[Connection]]
@@ -85,7 +85,8 @@ class Process:
     async def commit(self, run: Claimed, text: str = "So.", *, kept: bool = False) -> UUID | None:
         """Commit an answer in a batch, and not on the general way; its id."""
         message_id = uuid7()
-        stored = await self.turns.commit(Answer(run.run_id, run.epoch, message_id, text, kept, None, None, "stop"))
+        answer = Answer(run.run_id, run.epoch, message_id, text, kept, None, None, None, "stop", None, None)
+        stored = await self.turns.commit(answer)
         return message_id if stored else None
 
 
@@ -547,7 +548,7 @@ async def test_long_texts_go_the_general_way(process: Process, connection: Conne
     run = (await process.store.open(OpenRequest(None, conversation))).outcome
     assert isinstance(run, Claimed)
     assert await process.commit(run, "y" * 100_000) is None
-    await process.store.commit(run.run_id, run.epoch, uuid7(), "y" * 100_000, kept=False, usage=None, stop_reason=None)
+    await process.store.commit(run.run_id, run.epoch, new_answer("y" * 100_000))
     assert [len(row.content) for row in rows(connection, message_table, conversation)] == [100_000, 100_000]
 
 
@@ -584,16 +585,9 @@ async def test_one_of_many_claims_of_many_processes_wins_and_the_answer_is_store
                 for process, each in zip(processes, opened, strict=True)
                 if isinstance(each.outcome, Claimed)
             )
-            message_id = uuid7()
-            await asyncio.gather(
-                *(
-                    process.store.commit(
-                        run.run_id, run.epoch, message_id, "So.", kept=False, usage=None, stop_reason=None
-                    )
-                    for _ in range(3)
-                )
-            )
-            assert [row.id for row in rows(connection, message_table, conversation)][1:] == [message_id]
+            answer = new_answer()
+            await asyncio.gather(*(process.store.commit(run.run_id, run.epoch, answer) for _ in range(3)))
+            assert [row.id for row in rows(connection, message_table, conversation)][1:] == [answer.message_id]
     finally:
         for each in processes:
             each.close()

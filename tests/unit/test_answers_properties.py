@@ -184,7 +184,7 @@ class Story:
         await client.rest()
 
     def check(self) -> None:
-        answers = {str(row.answer.message_id): row for row in self.world.database.rows.values() if row.answer}
+        answers = {str(row.answer.new.message_id): row for row in self.world.database.rows.values() if row.answer}
         assert len({row.key for row in answers.values()}) == len(answers), "a trigger has two answers"
         told: dict[str, Any] = {}
         for number, client in enumerate(self.clients):
@@ -197,7 +197,7 @@ class Story:
             assert row.answer is not None
             assert row.key == self.key_of(number)
             assert row.status == {"done": "completed", "stopped": "kept"}[end["type"]]
-            assert client.text == row.answer.text
+            assert client.text == row.answer.new.text
             assert told.setdefault(message_id, end) == end
         told_of_a_stop = [
             stopping for _, stopping in self.stops if not stopping.cancelled() and not stopping.exception()

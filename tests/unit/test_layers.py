@@ -24,6 +24,7 @@ GROUND = frozenset(
         "loop_lag",
         "loop_share",
         "metrics",
+        "message_schemas",
         "schema_types",
         "schemas",
         "settings",

@@ -14,8 +14,9 @@ from uuid import UUID
 import pytest
 
 from chatserver.errors import UnavailableError
+from chatserver.message_schemas import ChatMessage
 from chatserver.rendering.queue import RenderQueue
-from chatserver.schemas import ChatMessage, Page
+from chatserver.schemas import Page
 from chatserver.services import rendering
 from chatserver.services.rendering import MAX_TEXT_CHARS, RenderingService
 from tests.kit.virtual_time import in_virtual_time, now

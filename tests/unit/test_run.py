@@ -46,12 +46,12 @@ async def test_answer_is_generated_committed_and_ended() -> None:
         assert client.ends == [
             {
                 "type": "done",
-                "messageId": str(row.answer.message_id),
+                "messageId": str(row.answer.new.message_id),
                 "usage": {"inputTokens": 3, "outputTokens": 5},
                 "stopReason": "length",
             }
         ]
-        assert (row.status, row.answer.text, row.answer.usage) == ("completed", "Hello world", Usage(3, 5))
+        assert (row.status, row.answer.new.text, row.answer.new.usage) == ("completed", "Hello world", Usage(3, 5))
         assert (w.model.open, process.keys(), run_of(client).owned) == (0, [], False)
         assert ended_runs(process) == {"done": 1}
 

@@ -64,8 +64,8 @@ async def test_stop_with_keep_stores_the_part_that_was_shown() -> None:
         await client.rest()
         (row,) = w.database.rows.values()
         assert row.answer is not None
-        assert client.ends == [{"type": "stopped", "messageId": str(row.answer.message_id)}]
-        assert (row.status, row.answer.text, row.answer.usage) == ("kept", "ab", None)
+        assert client.ends == [{"type": "stopped", "messageId": str(row.answer.new.message_id)}]
+        assert (row.status, row.answer.new.text, row.answer.new.usage) == ("kept", "ab", None)
         again = Client()
         await again.open(process, FIRST)
         await again.rest()

@@ -38,7 +38,7 @@ from sqlalchemy.dialects.postgresql import ARRAY, REGCONFIG, TSQUERY
 
 from chatserver.storage import keyset, message_rows
 from chatserver.storage.conversations import with_active_run
-from chatserver.storage.messages import live
+from chatserver.storage.messages import TEXTS, live
 from chatserver.storage.page_bytes import text_bytes
 from chatserver.storage.search.terms import Terms
 from chatserver.storage.search.triggers import SCOPE_MARK
@@ -166,7 +166,7 @@ def _page() -> Select[Any]:
         page.c.id.label("entry_id"),
         page.c.said_at,
         page.c.rank,
-        func.coalesce(text_bytes(messages.c.content, messages.c.edited_content), 0).label("text_bytes"),
+        func.coalesce(text_bytes(*TEXTS), 0).label("text_bytes"),
     )
     return select(*columns).select_from(source).order_by(*_BEST_FIRST.by(page.c.rank, page.c.said_at, page.c.id))
 

@@ -9,7 +9,7 @@ from uuid import UUID
 
 from sqlalchemy import Connection
 
-from chatserver.schemas import Role
+from chatserver.message_schemas import Role
 from chatserver.storage.idempotency import CLEARED_AT_ONCE, KEPT
 from chatserver.storage.scope import Companies
 from chatserver.storage.titles import first_line

@@ -15,8 +15,12 @@ _COMMIT = f"""
 WITH asked AS (
     SELECT * FROM unnest(
         %(runs)s::uuid[], %(epochs)s::int[], %(messages)s::uuid[], %(contents)s::text[], %(kept)s::bool[],
-        %(input_tokens)s::int[], %(output_tokens)s::int[], %(reasons)s::text[]
-    ) AS asked (run_id, epoch, message_id, content, kept, input_tokens, output_tokens, stop_reason)
+        %(input_tokens)s::int[], %(output_tokens)s::int[], %(models)s::text[], %(reasons)s::text[],
+        %(durations)s::int[], %(reasonings)s::text[]
+    ) AS asked (
+        run_id, epoch, message_id, content, kept, input_tokens, output_tokens, model, stop_reason, duration_ms,
+        reasoning
+    )
 ), held AS MATERIALIZED (
     SELECT asked.*, run.* FROM asked CROSS JOIN LATERAL (
         SELECT r.conversation_id, r.trigger_message_id, r.agent_id
@@ -28,7 +32,7 @@ WITH asked AS (
     ) AS run
 ), ended AS (
     UPDATE chat_runs AS r SET status = CASE WHEN held.kept THEN 'kept' ELSE 'completed' END,
-        answer_message_id = held.message_id, stop_reason = held.stop_reason, ended_at = clock_timestamp()
+        answer_message_id = held.message_id, ended_at = clock_timestamp()
     FROM held WHERE r.id = held.run_id
 ), counted AS (
     UPDATE chat_conversations AS c SET {COUNTED}
@@ -36,10 +40,12 @@ WITH asked AS (
     RETURNING c.id, c.last_position, c.updated_at
 )
 INSERT INTO chat_messages (
-    id, conversation_id, position, created_at, role, content, agent_id, reply_to, status, input_tokens, output_tokens
+    id, conversation_id, position, created_at, role, content, agent_id, reply_to, status, input_tokens, output_tokens,
+    model, stop_reason, duration_ms, reasoning
 )
 SELECT message_id, conversation_id, last_position, updated_at, 'assistant', content, agent_id, trigger_message_id,
-    CASE WHEN kept THEN 'stopped' ELSE 'completed' END, input_tokens, output_tokens
+    CASE WHEN kept THEN 'stopped' ELSE 'completed' END, input_tokens, output_tokens,
+    nullif(model, ''), stop_reason, duration_ms, nullif(reasoning, '')
 FROM counted JOIN held ON held.conversation_id = counted.id
 RETURNING id
 """  # noqa: S608 (only constants are put in)
@@ -61,7 +67,10 @@ def commit_answers(connection: Connection, items: Sequence[Answer], *, owner: UU
             "kept": array(item.kept for item in items),
             "input_tokens": array(item.input_tokens for item in items),
             "output_tokens": array(item.output_tokens for item in items),
+            "models": [item.model or "" for item in items],
             "reasons": [item.stop_reason for item in items],
+            "durations": array(item.duration_ms for item in items),
+            "reasonings": [item.reasoning or "" for item in items],
             "owner": owner,
         },
     )

@@ -11,8 +11,8 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, Field, Json, RootModel
 
 from chatserver.errors import ErrorCode
+from chatserver.message_schemas import TokenUsage
 from chatserver.schema_types import Id, Wire
-from chatserver.schemas import TokenUsage
 
 
 class TokenEvent(Wire):

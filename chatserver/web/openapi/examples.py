@@ -30,6 +30,12 @@ _question = {
     "status": "completed",
     "supersededAt": None,
     "usage": None,
+    "model": None,
+    "stopReason": None,
+    "durationMs": None,
+    "reasoning": None,
+    "author": None,
+    "failure": None,
 }
 _conversation = {
     "id": _CONVERSATION,
@@ -64,8 +70,13 @@ _answer = {
     "createdAt": _ANSWERED,
     "replyTo": _QUESTION,
     "usage": _usage,
+    "model": "llama3.2",
+    "stopReason": "stop",
+    "durationMs": 3210,
+    "reasoning": "The tower was raised in 2022.",
 }
-_messages = {"items": [_question], "hasMore": False, "nextCursor": None}
+_error = {"code": "unavailable", "error": "The model is not reachable", "retryable": True}
+_messages = {"items": [{**_question, "failure": _error}], "hasMore": False, "nextCursor": None}
 _rendered = {**_answer, "html": "<p>330 metres.</p>"}
 _answered = {**_conversation, "updatedAt": _ANSWERED, "activeRun": None}
 _bookmark = {"message": _answer, "conversation": _answered, "createdAt": "2024-07-28T09:20:40.500Z"}
@@ -117,12 +128,7 @@ EXAMPLES: Mapping[str, Any] = {
     "ResetEvent": {"type": "reset"},
     "DoneEvent": {"type": "done", "messageId": _ANSWER, "usage": _usage, "stopReason": "stop"},
     "StoppedEvent": {"type": "stopped", "messageId": None},
-    "ErrorEvent": {
-        "type": "error",
-        "error": "The model is not reachable",
-        "code": "unavailable",
-        "retryable": True,
-    },
+    "ErrorEvent": {"type": "error", **_error},
     "CreateAgent": {"name": "Echo", "adapterType": "echo"},
     "UpdateAgent": {"name": "Guide"},
     "Agent": _agent,

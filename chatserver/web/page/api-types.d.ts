@@ -20,6 +20,9 @@ declare namespace Api {
 		hasMore: boolean;
 		nextCursor: string | null;
 	}
+	interface Author {
+		name: string;
+	}
 	interface Bookmark {
 		message: ChatMessage;
 		conversation: Conversation;
@@ -46,6 +49,12 @@ declare namespace Api {
 		status: "completed" | "stopped";
 		supersededAt: string | null;
 		usage: TokenUsage | null;
+		model: string | null;
+		stopReason: string | null;
+		durationMs: number | null;
+		reasoning: string | null;
+		author: Author | null;
+		failure: Failure | null;
 	}
 	interface ChatMessagePage {
 		items: ChatMessage[];
@@ -140,7 +149,27 @@ declare namespace Api {
 		status: "completed" | "stopped";
 		supersededAt: string | null;
 		usage: TokenUsage | null;
+		model: string | null;
+		stopReason: string | null;
+		durationMs: number | null;
+		reasoning: string | null;
+		author: Author | null;
+		failure: Failure | null;
 		agentName: string | null;
+	}
+	interface Failure {
+		code: "rate_limited"
+			| "unauthorized"
+			| "unavailable"
+			| "timeout"
+			| "interrupted"
+			| "bad_response"
+			| "refused"
+			| "prompt_too_long"
+			| "answer_too_long"
+			| "internal";
+		error: string;
+		retryable: boolean;
 	}
 	interface LlmConfig {
 		provider?: string | null;
@@ -168,6 +197,12 @@ declare namespace Api {
 		status: "completed" | "stopped";
 		supersededAt: string | null;
 		usage: TokenUsage | null;
+		model: string | null;
+		stopReason: string | null;
+		durationMs: number | null;
+		reasoning: string | null;
+		author: Author | null;
+		failure: Failure | null;
 		html: string | null;
 	}
 	interface RenderedMessagePage {

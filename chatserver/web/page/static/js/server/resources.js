@@ -1,8 +1,8 @@
 /**
  * The resources of the API, and how the page reads them.
  *
- * @typedef {Omit<Api.ChatMessage, "supersededAt" | "usage"> & { html?: string | null }} Message `html` is the server's
- *   rendering of an answer. If it is null or missing, the text is shown.
+ * @typedef {Api.ChatMessage & { html?: string | null }} Message `html` is the server's rendering of an answer. If it is
+ *   null or missing, the text is shown.
  */
 
 /** The wording that models and people see. @param {Message} message */

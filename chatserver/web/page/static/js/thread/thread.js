@@ -255,6 +255,14 @@ export const createThread = (context, conversationId, position, handlers) => {
 				editedAt: null,
 				agentId: agentFor(answer.replyTo),
 				createdAt: new Date().toISOString(),
+				supersededAt: null,
+				usage: null,
+				model: null,
+				stopReason: null,
+				durationMs: null,
+				reasoning: null,
+				author: null,
+				failure: null,
 			};
 			known.add(message);
 			views.finish(message, view);
