@@ -84,6 +84,8 @@ class MarkdownWriter:
 
     def message(self, row: Row[Any]) -> str:
         notes = [_time(row.created_at)]
+        if row.model is not None:
+            notes.append(_inline(row.model))
         if row.edited_at is not None:
             notes.append(f"edited {_time(row.edited_at)}")
         if row.status == "stopped":

@@ -115,7 +115,8 @@ class Hold:
 class MemoryDatabase:
     """All processes share it. `conversations` maps ids to companies; `messages` are in the order of writing.
 
-    `refusal` is raised by claims, as for a provider that is not configured.
+    `refusal` is raised by claims, as for a provider that is not configured. `prompt_model` is the one that the agent
+    names.
     """
 
     clock: Callable[[], float]
@@ -128,6 +129,7 @@ class MemoryDatabase:
     rows: dict[UUID, Row] = field(default_factory=dict)
     deleted: set[UUID] = field(default_factory=set)
     refusal: Exception | None = None
+    prompt_model: str | None = None
 
     def ask(self, key: RunKey, content: str = "?") -> None:
         """Add the trigger of an answer, and its conversation if that is new."""
@@ -377,7 +379,8 @@ class MemoryStore:
         room = 0
         if trigger is not None and provider.needs_user_turn:
             room = max(0, provider.max_prompt_chars - len(trigger.content))
-        return Claimed(row.id, row.epoch, provider, Prompt(turns), continues or row.continues, history_chars=room)
+        prompt = Prompt(turns, model=self.database.prompt_model)
+        return Claimed(row.id, row.epoch, provider, prompt, continues or row.continues, history_chars=room)
 
     async def history(self, key: RunKey, max_chars: int) -> tuple[Turn, ...]:
         return await self._visit("history", lambda: self._history(key, max_chars))

@@ -55,7 +55,7 @@ class Model:
     `closing_seconds` is how long closing a connection takes.
     """
 
-    model = "the model"
+    model: str | None = "the model"
     needs_user_turn = True
     max_prompt_chars = 100
 

@@ -445,6 +445,35 @@ async def test_committed_answer_is_stored_once_however_often_it_is_committed(
     )
 
 
+@pytest.mark.parametrize("kept", [False, True])
+@pytest.mark.parametrize(
+    "known",
+    [
+        {},
+        {"usage": Usage(3, 4), "model": "m", "stop_reason": "length", "duration_ms": 1_234, "reasoning": 'hm, \n"so"'},
+        {"model": 'm\\{,}"NULL', "duration_ms": 0},
+        {"reasoning": "r" * 100_000, "stop_reason": "stop"},
+    ],
+    ids=["nothing", "everything", "an odd name", "long thoughts"],
+)
+async def test_what_is_known_of_an_answer_is_stored_with_it(
+    stores: StoresUnderTest, key: RunKey, kept: bool, known: dict[str, Any]
+) -> None:
+    run = await stores.claimed(key)
+    assert await stores.commit(run, "So.", kept=kept, **known) == Committed()
+    assert stores.answers(key.conversation_id) == [StoredAnswer("So.", kept, **known)]
+
+
+async def test_process_that_takes_a_run_over_stores_what_it_knows(stores: StoresUnderTest, key: RunKey) -> None:
+    run = await stores.claimed(key)
+    stores.expire(run.run_id)
+    taken = await stores.claimed(key, store=stores.there)
+    assert await stores.commit(run, "late", model="old") == Lost()
+    known: dict[str, Any] = {"model": "new", "duration_ms": 5, "reasoning": "hm"}
+    assert await stores.commit(taken, "So.", store=stores.there, **known) == Committed()
+    assert stores.answers(key.conversation_id) == [StoredAnswer("So.", kept=False, **known)]
+
+
 async def test_stored_answer_shows_its_edited_text(stores: StoresUnderTest, key: RunKey) -> None:
     run = await stores.claimed(key)
     message_id = await commit(stores, run)

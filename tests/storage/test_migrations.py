@@ -156,6 +156,59 @@ def test_old_messages_and_titles_can_be_searched(make_empty_database: MakeDataba
     ]
 
 
+def test_old_answers_keep_the_reason_why_they_ended(make_empty_database: MakeDatabase) -> None:
+    """Superseded ones and kept parts, too; a run without an answer has none to keep."""
+    url, conversation = make_empty_database(), uuid4()
+    alembic(command.upgrade, url, "0005")
+    with psycopg.connect(url) as connection:
+        connection.execute(
+            "INSERT INTO chat_conversations (id, company_id, created_at, updated_at) VALUES (%s, %s, now(), now())",
+            [conversation, uuid4()],
+        )
+        for position, status, reason in (
+            (1, "completed", "length"),
+            (2, "superseded", "stop"),
+            (3, "kept", "stopped"),
+            (4, "completed", None),
+            (None, "failed", None),
+        ):
+            answer = uuid4()
+            if position is not None:
+                connection.execute(
+                    "INSERT INTO chat_messages (id, conversation_id, role, content, created_at, position)"
+                    " VALUES (%s, %s, 'assistant', 'So.', now(), %s)",
+                    [answer, conversation, position],
+                )
+            connection.execute(
+                "INSERT INTO chat_runs (id, conversation_id, trigger_message_id, status, owner, epoch, lease_until,"
+                " started_at, answer_message_id, stop_reason)"
+                " VALUES (%s, %s, %s, %s, %s, 1, now(), now(), %s, %s)",
+                [uuid4(), conversation, uuid4(), status, uuid4(), position and answer, reason],
+            )
+    upgrade(url)
+    with psycopg.connect(url) as connection:
+        columns = "position, stop_reason, model, duration_ms, reasoning"
+        migrated = connection.execute(f"SELECT {columns} FROM chat_messages ORDER BY position").fetchall()
+        entries = connection.execute("SELECT count(*) FROM chat_search").fetchone()
+    assert migrated == [
+        (1, "length", None, None, None),
+        (2, "stop", None, None, None),
+        (3, "stopped", None, None, None),
+        (4, None, None, None, None),
+    ]
+    assert entries == (4,)
+    alembic(command.downgrade, url, "0005")
+    with psycopg.connect(url) as connection:
+        reasons = connection.execute("SELECT status, stop_reason FROM chat_runs").fetchall()
+    assert sorted(reasons, key=str) == [
+        ("completed", "length"),
+        ("completed", None),
+        ("failed", None),
+        ("kept", "stopped"),
+        ("superseded", "stop"),
+    ]
+
+
 @pytest.mark.parametrize("revision", ["0002", "0003"])
 def test_old_texts_are_found_by_their_folded_words(make_empty_database: MakeDatabase, revision: str) -> None:
     """An old database has the same entries in the end as a new one with the same texts."""

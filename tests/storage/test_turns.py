@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
+from itertools import product
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -27,7 +28,7 @@ from chatserver.storage import agents, conversations, messages
 from chatserver.storage.postgres.database import Database
 from chatserver.storage.questions import lock_conversation
 from chatserver.storage.rewind import rewind
-from chatserver.storage.runs import Answer
+from chatserver.storage.runs import Answer, commit
 from chatserver.storage.tables import conversations as conversation_table
 from chatserver.storage.tables import messages as message_table
 from chatserver.storage.tables import runs as run_table
@@ -134,6 +135,39 @@ async def test_whole_turn_goes_in_batches(process: Process, connection: Connecti
     assert (row.id, row.status, row.owner, row.answer_message_id) == (run.run_id, "completed", process.owner, answer_id)
     moved = connection.execute(select(conversation_table).where(conversation_table.c.id == conversation)).one()
     assert (moved.last_position, moved.updated_at, moved.title) == (2, answer.created_at, "Title")
+
+
+async def test_committed_answers_are_the_same_on_both_ways(
+    process: Process, connection: Connection, chat: Chat, transaction: Transaction
+) -> None:
+    """Whatever is known of an answer, and whatever else is committed in the same batch."""
+    choices = product((False, True), (None, (3, 4)), (None, "m{,}"), ("stop", None), (None, 7), (None, 'hm\n\\"NULL'))
+    made = [(chat.conversation("Title"), chat.conversation("Title"), choice) for choice in choices]
+
+    def answer(run: Claimed, choice: Any) -> Answer:
+        kept, usage, model, stop_reason, duration_ms, reasoning = choice
+        counted = usage or (None, None)
+        known = (kept, *counted, model, stop_reason, duration_ms, reasoning)
+        return Answer(run.run_id, run.epoch, uuid7(), "So.", *known)
+
+    async def commit_both(batched: UUID, general: UUID, choice: Any) -> None:
+        for place in (batched, general):
+            await process.add(place)
+        one, other = await process.claim(batched), await process.claim(general)
+        assert one is not None
+        assert other is not None
+        assert await process.turns.commit(answer(one, choice))
+        with transaction() as own:
+            assert commit(own, answer(other, choice), process.owner)
+
+    await asyncio.gather(*(commit_both(*each) for each in made))
+    own_columns = {"id", "conversation_id", "created_at", "reply_to"}
+    for batched, general, _ in made:
+        _, one = rows(connection, message_table, batched)
+        _, other = rows(connection, message_table, general)
+        assert {name: value for name, value in one._mapping.items() if name not in own_columns} == {
+            name: value for name, value in other._mapping.items() if name not in own_columns
+        }
 
 
 async def test_many_turns_of_many_conversations_keep_apart(

@@ -11,6 +11,7 @@ from chatserver.errors import ProviderError
 from chatserver.live import leases
 from chatserver.live.leases import HEARTBEAT_SECONDS, SWEEP_SECONDS
 from chatserver.live.waiting import POLL_SECONDS
+from chatserver.providers.base import ReasoningDelta
 from chatserver.sse import unchunk
 from tests.kit.memory_store import LEASE_SECONDS
 from tests.kit.processes import (
@@ -264,13 +265,16 @@ async def test_follower_takes_over_from_a_dead_process() -> None:
         await w.processes[0].die()
         died = now()
         await first.open(w.processes[1], FIRST)
-        w.model.say("new", STOP)
+        w.model.say(ReasoningDelta("new"), "new", STOP)
         await asyncio.gather(first.rest(), second.rest())
         assert now() - died <= LEASE_SECONDS + 1
         assert (first.text, first.resets, first.end) == ("new", 1, "done")
         assert (second.text, second.end) == ("new", "done")
         (row,) = w.database.rows.values()
         assert (row.epoch, row.owner) == (2, w.processes[1].store.owner)
+        assert row.answer is not None
+        # what the new process knows, and nothing of the dead one
+        assert (row.answer.new.model, row.answer.new.duration_ms, row.answer.new.reasoning) == ("the model", 0, "new")
 
 
 @in_virtual_time

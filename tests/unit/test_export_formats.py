@@ -56,6 +56,11 @@ def row(content: str, role: str = "user", **columns: Any) -> Any:
         "superseded_at": None,
         "input_tokens": None,
         "output_tokens": None,
+        "model": None,
+        "stop_reason": None,
+        "duration_ms": None,
+        "reasoning": None,
+        "failure": None,
         "agent_name": None,
     }
     return SimpleNamespace(**(given | {"role": role, "content": content} | columns))
@@ -297,7 +302,7 @@ NAMES = st.text(st.sampled_from("ab*_`[](){}<>#|~&!\\\n\r\t -+=.1&amp;"), min_si
 
 @given(NAMES, NAMES)
 def test_titles_and_names_are_escaped_in_markdown(title: str, name: str) -> None:
-    text = written(MarkdownWriter(), row("said", "assistant", agent_name=name), title=title)
+    text = written(MarkdownWriter(), row("said", "assistant", agent_name=name, model=name), title=title)
     assert headings(text) == [" ".join(title.split()), " ".join(name.split())]
 
 
@@ -311,7 +316,17 @@ def test_conversation_without_a_title_is_exported() -> None:
 @pytest.mark.parametrize("count", [0, 1, 3])
 def test_json_holds_everything_that_is_stored(count: int) -> None:
     said = [
-        row(f'"{number}" \\ \n é', "assistant", agent_name="Guide", input_tokens=1, output_tokens=2)
+        row(
+            f'"{number}" \\ \n é',
+            "assistant",
+            agent_name="Guide",
+            input_tokens=1,
+            output_tokens=2,
+            model="m",
+            stop_reason="length",
+            duration_ms=number,
+            reasoning="hm\n",
+        )
         for number in range(count)
     ]
     text = written(JsonWriter(), *said)
@@ -324,4 +339,7 @@ def test_json_holds_everything_that_is_stored(count: int) -> None:
     )
     assert [message.content for message in export.messages] == [each.content for each in said]
     assert all(message.agent_name == "Guide" for message in export.messages)
+    assert [(m.model, m.stop_reason, m.duration_ms, m.reasoning) for m in export.messages] == [
+        ("m", "length", number, "hm\n") for number in range(count)
+    ]
     assert json.loads(export.model_dump_json(by_alias=True)) == document

@@ -67,11 +67,12 @@ def test_new_journal_is_empty() -> None:
 
 @given(writes)
 def test_frames_of_a_journal_hold_its_text(script: list[tuple[str, str]]) -> None:
-    journal, expected = Journal(RUN, 1), ""
+    journal, expected, thoughts = Journal(RUN, 1), "", ""
     for kind, piece in script:
         write(journal, kind, piece)
         expected = "" if kind == "reset" else expected + piece * (kind == "token")
-        assert (journal.text, journal.chars) == (expected, len(expected))
+        thoughts = "" if kind == "reset" else thoughts + piece * (kind == "reasoning")
+        assert (journal.text, journal.chars, journal.reasoning) == (expected, len(expected), thoughts)
     from_the_first, from_the_start = Viewer(), Viewer()
     from_the_first.see(b"".join(read(journal)))
     from_the_start.see(b"".join(read(journal, journal.start)))

@@ -22,12 +22,13 @@ def remote(kind: str, **settings: object) -> ProviderSettings:
 def test_each_kind_makes_its_provider() -> None:
     echo = make_provider("e", ProviderSettings(kind="echo", pace_ms=50), {})
     assert isinstance(echo, EchoProvider)
-    assert vars(echo)["_pace_seconds"] == 0.05
+    assert (vars(echo)["_pace_seconds"], echo.model) == (0.05, None)
+    assert make_provider("e", ProviderSettings(kind="echo", model="parrot"), {}).model == "parrot"
     for kind, wire in (("openai", ChatCompletions), ("anthropic", Messages)):
         provider = make_provider("p", remote(kind), {})
         assert isinstance(provider, RemoteProvider)
         assert isinstance(vars(provider)["_wire"], wire)
-        assert provider.needs_user_turn
+        assert (provider.needs_user_turn, provider.model) == (True, "m")
         provider.close()
 
 

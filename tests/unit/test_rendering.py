@@ -306,6 +306,7 @@ async def test_page_has_html_for_answers_only() -> None:
         return ChatMessage(
             id=UUID(int=number), conversation_id=UUID(int=9), role=role, content=content, agent_id=None, created_at=now,
             edited_content=edited, edited_at=None, reply_to=None, status="completed", superseded_at=None, usage=None,
+            model=None, stop_reason=None, duration_ms=None, reasoning=None, author=None, failure=None,
         )  # fmt: skip
 
     items = [

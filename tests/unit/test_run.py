@@ -57,6 +57,40 @@ async def test_answer_is_generated_committed_and_ended() -> None:
 
 
 @in_virtual_time
+async def test_model_duration_and_thinking_are_stored_with_the_answer() -> None:
+    """The duration ends with the answer, not when it is stored."""
+    async with world() as w:
+        client = await reader_of(w.process())
+        w.model.say(ReasoningDelta("h"))
+        await asyncio.sleep(2)
+        w.model.say(ReasoningDelta("m"), "a", ReasoningDelta("!"))
+        await asyncio.sleep(1.5)
+        w.database.away = True
+        w.model.say(STOP)
+        await asyncio.sleep(5)
+        w.database.away = False
+        await client.rest()
+        (row,) = w.database.rows.values()
+        assert row.answer is not None
+        new = row.answer.new
+        assert (new.text, new.model, new.stop_reason, new.reasoning) == ("a", "the model", "stop", "hm!")
+        assert new.duration_ms == pytest.approx(3_500, abs=100)
+
+
+@in_virtual_time
+async def test_model_that_the_agent_names_is_the_one_that_answered() -> None:
+    async with world() as w:
+        w.model.model = "its own"
+        w.database.prompt_model = "the agent's"
+        client = await reader_of(w.process())
+        w.model.say("a", STOP)
+        await client.rest()
+        (row,) = w.database.rows.values()
+        assert row.answer is not None
+        assert (row.answer.new.model, row.answer.new.reasoning) == ("the agent's", None)
+
+
+@in_virtual_time
 async def test_done_is_sent_after_the_commit() -> None:
     async with world() as w:
         process = w.process()

@@ -66,6 +66,7 @@ async def test_stop_with_keep_stores_the_part_that_was_shown() -> None:
         assert row.answer is not None
         assert client.ends == [{"type": "stopped", "messageId": str(row.answer.new.message_id)}]
         assert (row.status, row.answer.new.text, row.answer.new.usage) == ("kept", "ab", None)
+        assert (row.answer.new.model, row.answer.new.duration_ms, row.answer.new.reasoning) == ("the model", 0, "hm")
         again = Client()
         await again.open(process, FIRST)
         await again.rest()

@@ -8,6 +8,7 @@ import pytest
 
 from chatserver.errors import ErrorCode, ProviderError
 from chatserver.live.run import RESTARTS
+from chatserver.providers.base import ReasoningDelta
 from tests.kit.processes import (
     FIRST,
     GRACE_SECONDS,
@@ -32,7 +33,7 @@ async def test_hang_up_in_a_pause_begins_the_answer_anew(code: ErrorCode) -> Non
     async with world() as w:
         client = await reader_of(w.process())
         other = Client()
-        w.model.say("old ")
+        w.model.say(ReasoningDelta("old"), "old ")
         await client.until_text("old ")
         client.leave()
         await quiet()
@@ -47,6 +48,8 @@ async def test_hang_up_in_a_pause_begins_the_answer_anew(code: ErrorCode) -> Non
         assert (other.text, other.end) == ("new", "done")
         (row,) = w.database.rows.values()
         assert (row.epoch, row.status) == (2, "completed")
+        assert row.answer is not None
+        assert (row.answer.new.duration_ms, row.answer.new.reasoning) == (0, None), "those of the new try"
         resumed = Client()
         resumed.source.last_event_id = str(client.last_id).replace(".end", ".3.2")
         resumed.text = "ne"
