@@ -185,7 +185,7 @@ class Settings(BaseModel):
         default=1_000_000,
         ge=1,
         le=100_000_000,
-        description="The longest answer of a model; a longer one fails with answer_too_long.",
+        description="The longest answer of a model, and its longest thinking; a longer one fails with answer_too_long.",
     )
     max_streams: Whole = Field(
         default=10_000, ge=1, le=1_000_000, description="The most open streams of this process; one more gets 503."

@@ -208,6 +208,12 @@ async def test_new_message_has_its_fields(api: Api) -> None:
         "status": "completed",
         "supersededAt": None,
         "usage": None,
+        "model": None,
+        "stopReason": None,
+        "durationMs": None,
+        "reasoning": None,
+        "author": None,
+        "failure": None,
     }
     assert (await api.get(f"{conversation}/messages")).json == {
         "items": [said],
