@@ -46,7 +46,7 @@ class ChatMessage(Wire):
     ]
     created_at: Time
     edited_content: Annotated[
-        str | None, Field(description="The newest wording, which replaces `content`; null: never edited.")
+        str | None, Field(description="The wording that replaces `content`; null: the original one.")
     ]
     edited_at: Time | None
     reply_to: Annotated[Id | None, Field(description="On an answer: the message that it answers.")]
@@ -54,7 +54,12 @@ class ChatMessage(Wire):
         Literal["completed", "stopped"],
         Field(description="`stopped`: the kept part of an answer that was stopped."),
     ]
-    superseded_at: Annotated[Time | None, Field(description="When a rewind superseded it. Models do not see it.")]
+    superseded_at: Annotated[
+        Time | None,
+        Field(
+            description="When it was superseded; what was superseded together has the same time. Models do not see it."
+        ),
+    ]
     usage: Annotated[TokenUsage | None, Field(description="On an answer, if the provider counts tokens.")]
     model: Annotated[
         str | None,

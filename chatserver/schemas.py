@@ -126,6 +126,13 @@ class Superseded(Wire):
     superseded: int
 
 
+class Restored(Wire):
+    """What a restoration changed."""
+
+    restored: Annotated[int, Field(description="How many messages are live again.")]
+    superseded: Annotated[int, Field(description="How many were superseded in exchange.")]
+
+
 class BranchConversation(Wire):
     """Body of POST …/branch: the last message to copy."""
 

@@ -237,6 +237,12 @@ class Answers:
         for run in self._queues.of(conversation_id).runs:
             await run.drop()
 
+    def end_waiting(self, conversation_id: UUID, trigger_id: UUID) -> None:
+        """End an answer that waits for its turn, as stopped: its trigger was erased."""
+        for run in self._queues.of(conversation_id).runs:
+            if run.key.trigger_id == trigger_id and not run.owned:
+                run.interrupt(Interrupt.DISCARD)
+
     # --- the life of runs ---------------------------------------------------------------------------------
 
     def _add(self, key: RunKey, first_step: FirstStep, *, continues: bool, next_in_turn: bool = False) -> Run:

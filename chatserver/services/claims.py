@@ -74,7 +74,7 @@ class Claims:
                     return Ended(current.id, current.epoch, "stopped")
             question, provider = self._lock_question(connection, key)
             if current is not None:
-                epoch = runs.take_over(connection, current.id, self._owner, self._lease_seconds)
+                epoch = runs.take_over(connection, current.id, self._owner, self._lease_seconds, question.wording)
                 if epoch is not None:
                     continues = continues or current.continues
                     return claimed_run(key, question, provider, current.id, epoch, continues=continues)
@@ -112,6 +112,7 @@ class Claims:
             run_id=run_id,
             conversation_id=key.conversation_id,
             trigger_id=key.trigger_id,
+            trigger_wording=question.wording,
             agent_id=_agent_id(question),
             owner=self._owner,
             lease_seconds=self._lease_seconds,

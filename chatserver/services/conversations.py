@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, TypeVar
 from uuid import UUID
 
 from sqlalchemy import Connection, Row
@@ -21,16 +21,18 @@ from chatserver.services.access import Actor
 from chatserver.services.idempotent_send import IdempotencyKey, send
 from chatserver.services.to_wire import added_message, to_conversation, to_message
 from chatserver.services.turns import Turns
-from chatserver.storage import conversations, leases, messages
+from chatserver.storage import conversations, erase, leases, messages, revisions
 from chatserver.storage.branch import branch
 from chatserver.storage.conversations import Archived
 from chatserver.storage.messages import Order, Superseded
 from chatserver.storage.postgres.database import Database
+from chatserver.storage.restore import Restored, restore
 from chatserver.storage.rewind import rewind
 from chatserver.storage.scope import Companies
 
 ConversationPage = Page[Conversation]
 MessagePage = Page[ChatMessage]
+T = TypeVar("T")
 
 
 class Answers(Protocol):
@@ -41,6 +43,9 @@ class Answers(Protocol):
 
     async def drop_unread(self, conversation_id: UUID) -> None:
         """Drop the conversation's answers that have no readers and do not continue without."""
+
+    def end_waiting(self, conversation_id: UUID, trigger_id: UUID) -> None:
+        """End an answer that waits for its turn: its trigger was erased."""
 
 
 class HistoryMessage(NamedTuple):
@@ -118,6 +123,17 @@ class ConversationService:
         """Hide a conversation with all its parts until it is restored, and stop its answer."""
         await self._database.transaction(_soft_delete, actor.scope, conversation_id)
         await self._answers.stop_for_delete(conversation_id)
+
+    async def erase_conversation(self, actor: Actor, conversation_id: UUID) -> None:
+        """Erase a conversation for good, deleted before or not. Its answer is stopped first.
+
+        Raises UnavailableError if it is long and too many heavy calls wait; it is deleted by then.
+        """
+        hidden = await self._database.transaction(erase.hide_conversation, actor.scope, conversation_id)
+        await self._answers.stop_for_delete(conversation_id)
+        heavy = hidden.last_position > erase.ROWS_A_STATEMENT
+        calls = self._database.heavy(hidden.company_id) if heavy else self._database
+        await calls.transaction(erase.erase_conversation, actor.scope, conversation_id)
 
     async def restore_conversation(self, actor: Actor, conversation_id: UUID) -> Conversation:
         return await self._one(conversations.restore, actor, conversation_id)
@@ -216,7 +232,7 @@ class ConversationService:
 
     async def edit_message(self, actor: Actor, conversation_id: UUID, message_id: UUID, content: str) -> ChatMessage:
         """Change the effective content of a message. The original is kept."""
-        row = await self._database.autocommit(messages.edit, actor.scope, conversation_id, message_id, content)
+        row = await self._database.autocommit(revisions.edit, actor.scope, conversation_id, message_id, content)
         return to_message(_found(row, "Message"))
 
     async def get_message_history(self, actor: Actor, conversation_id: UUID) -> list[HistoryMessage]:
@@ -229,15 +245,36 @@ class ConversationService:
 
         Raises ConflictError while an answer is being generated that somebody reads, or that continues without readers.
         """
+        return await self._when_idle(rewind, actor, conversation_id, message_id)
+
+    async def restore_messages(self, actor: Actor, conversation_id: UUID, message_id: UUID) -> Restored:
+        """Make a superseded message live again, with its continuation; what stands in its place is superseded.
+
+        Raises ConflictError as `rewind_messages` does.
+        """
+        return await self._when_idle(restore, actor, conversation_id, message_id)
+
+    async def erase_message(self, actor: Actor, conversation_id: UUID, message_id: UUID) -> None:
+        """Erase a message for good, and the answers to it.
+
+        Raises ConflictError while its answer is being generated that somebody reads, or that continues without readers.
+        """
+        await self._when_idle(erase.erase_message, actor, conversation_id, message_id)
+        self._answers.end_waiting(conversation_id, message_id)
+
+    async def _when_idle(
+        self,
+        function: Callable[[Connection, Companies, UUID, UUID], T],
+        actor: Actor,
+        conversation_id: UUID,
+        message_id: UUID,
+    ) -> T:
         try:
-            return await self._rewind(actor, conversation_id, message_id)
+            return await self._database.transaction(function, actor.scope, conversation_id, message_id)
         except ConflictError:
             # By now the conversation is known to exist for the actor. An answer that nobody reads makes way.
             await self._answers.drop_unread(conversation_id)
-            return await self._rewind(actor, conversation_id, message_id)
-
-    async def _rewind(self, actor: Actor, conversation_id: UUID, message_id: UUID) -> int:
-        return await self._database.transaction(rewind, actor.scope, conversation_id, message_id)
+            return await self._database.transaction(function, actor.scope, conversation_id, message_id)
 
     async def _one(
         self,

@@ -43,7 +43,8 @@ def send(
 ) -> Sent:
     """Add a message, unless it was added before under the same key. With a key this needs a transaction.
 
-    Raises NotFoundError for an unknown conversation, and UnprocessableError if the key was used with another body.
+    Raises NotFoundError for an unknown conversation and for a message that was added and erased since, and
+    UnprocessableError if the key was used with another body.
     """
     message_id = uuid7()
     if idempotency_key is not None:
@@ -75,8 +76,10 @@ def _sent_before(
 ) -> Sent:
     before = idempotency.recall(connection, conversation_id, idempotency_key.route, idempotency_key.key)
     message = None if before is None else messages.find(connection, companies, conversation_id, before.message_id)
-    if before is None or message is None:
+    if before is None:
         raise NotFoundError("Conversation not found")
+    if message is None:  # it was erased
+        raise NotFoundError("Message not found")
     if before.digest != digest:
         raise UnprocessableError("The Idempotency-Key was used with another body")
     return Sent(message, first=False)

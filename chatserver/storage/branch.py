@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Connection, Uuid, bindparam, column, exists, func, insert, literal_column, or_, select
+from sqlalchemy import Connection, Uuid, bindparam, case, column, exists, func, insert, literal_column, or_, select
 from sqlalchemy.dialects.postgresql import ARRAY
 
 from chatserver.errors import NotFoundError, UnprocessableError
@@ -23,6 +23,7 @@ from chatserver.storage.tables import (
     is_current,
     is_past,
     messages,
+    revisions,
     runs,
     search_entries,
 )
@@ -78,6 +79,8 @@ def _copy_messages() -> Any:
         "conversation_id": bindparam("new_conversation", type_=Uuid()),
         "position": copies.c.place,
         "reply_to": replied.c.copy,
+        # The copy has one revision, which bears its id.
+        "wording": case((messages.c.wording.is_not(None), copies.c.copy)),
     }
     columns = {each.name: own.get(each.name, each) for each in messages.c}
     source = messages.join(copies, messages.c.id == copies.c.original).outerjoin(
@@ -86,12 +89,25 @@ def _copy_messages() -> Any:
     return insert(messages).from_select(list(columns), select(*columns.values()).select_from(source))
 
 
+def _copy_revisions() -> Any:
+    columns = {
+        "id": messages.c.wording,
+        "message_id": messages.c.id,
+        "content": messages.c.edited_content,
+        "edited_at": messages.c.edited_at,
+    }
+    copied = messages.c.conversation_id == bindparam("new_conversation", type_=Uuid())
+    edited = select(*columns.values()).where(copied, messages.c.wording.is_not(None))
+    return insert(revisions).from_select(list(columns), edited)
+
+
 def _copy_runs() -> Any:
     copies, asked = _copies("copies"), _copies("asked")
     own = {
         "id": copies.c.new_run,
         "conversation_id": bindparam("new_conversation", type_=Uuid()),
         "trigger_message_id": asked.c.copy,
+        "trigger_wording": case((runs.c.trigger_wording.is_not(None), asked.c.copy)),
         "answer_message_id": copies.c.copy,
     }
     columns = {each.name: own.get(each.name, each) for each in runs.c}
@@ -147,6 +163,7 @@ def _copy_entries() -> Any:
 
 
 _COPY_MESSAGES = _copy_messages()
+_COPY_REVISIONS = _copy_revisions()
 _COPY_RUNS = _copy_runs()
 _COPY_FAILURES = _copy_failures()
 _COPY_ENTRIES = _copy_entries()
@@ -155,8 +172,8 @@ _COPY_ENTRIES = _copy_entries()
 def branch(connection: Connection, companies: Companies, conversation_id: UUID, message_id: UUID) -> UUID:
     """Make a new conversation with copies of all live messages up to and with that message; its id.
 
-    The copies keep times, edits, and replies to messages that are copied as well. An answered question stays answered,
-    and one whose answer failed stays so.
+    The copies keep times, their present wordings, and replies to messages that are copied as well. An answered question
+    stays answered, and one whose answer failed stays so.
     Needs a transaction that sees one snapshot: messages may be added, edited or superseded meanwhile, and answers
     committed. Raises NotFoundError if the conversation has no such live message, and UnprocessableError if more than
     MAX_MESSAGES or MAX_BYTES would be copied.
@@ -194,6 +211,7 @@ def branch(connection: Connection, companies: Companies, conversation_id: UUID, 
     connection.execute(_COPY_MESSAGES, copied)
     for first, last in _slices([row.bytes for row in rows]):
         connection.execute(_COPY_ENTRIES, {**copied, "first": first, "last": last})
+    connection.execute(_COPY_REVISIONS, copied)
     connection.execute(_COPY_RUNS, {**named, **copied})
     connection.execute(_COPY_FAILURES, {**named, **copied})
     return new_id

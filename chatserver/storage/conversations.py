@@ -1,4 +1,4 @@
-"""Conversations. Only `restore` finds a deleted one."""
+"""Conversations. Only `restore`, and erasing, finds a deleted one."""
 
 from __future__ import annotations
 
@@ -49,10 +49,11 @@ def moved() -> ColumnElement[datetime]:
 
 def visible() -> ColumnElement[bool]:
     """The criterion for the conversation in the parameters `conversation` and `companies`, if it is not deleted."""
-    return _named() & conversations.c.deleted_at.is_(None)
+    return named() & conversations.c.deleted_at.is_(None)
 
 
-def _named() -> ColumnElement[bool]:
+def named() -> ColumnElement[bool]:
+    """The criterion for the conversation in the parameters `conversation` and `companies`, deleted or not."""
     return (conversations.c.id == bindparam("conversation")) & in_scope(conversations.c.company_id)
 
 
@@ -114,7 +115,7 @@ _LOCK = select(conversations.c.id).where(visible()).with_for_update(key_share=Tr
 _SOFT_DELETE = (
     update(conversations).where(visible()).values(deleted_at=func.clock_timestamp()).returning(conversations.c.id)
 )
-_RESTORE = _changed(_named(), {"deleted_at": None})
+_RESTORE = _changed(named(), {"deleted_at": None})
 _ARCHIVE = _changed(visible(), {"archived_at": func.coalesce(conversations.c.archived_at, func.clock_timestamp())})
 _UNARCHIVE = _changed(visible(), {"archived_at": None})
 _PIN = _changed(visible(), {"pinned_at": func.coalesce(conversations.c.pinned_at, func.clock_timestamp())})

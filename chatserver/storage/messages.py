@@ -1,4 +1,4 @@
-"""Messages. They are never deleted: a rewind supersedes them, and they stay."""
+"""Messages. A rewind supersedes them, and they stay; only `storage/erase.py` deletes any."""
 
 from __future__ import annotations
 
@@ -139,24 +139,6 @@ _FIND = (
 )
 
 
-def _edit() -> Any:
-    edited = messages.alias()
-    message_id = bindparam("message", type_=messages.c.id.type)
-    touched = (
-        update(conversations)
-        .where(visible(), exists().where(edited.c.id == message_id, edited.c.conversation_id == conversations.c.id))
-        .values(updated_at=moved())
-        .returning(conversations.c.id, conversations.c.updated_at)
-        .cte("touched")
-    )
-    return (
-        update(messages)
-        .where(messages.c.id == message_id, messages.c.conversation_id == touched.c.id)
-        .values(edited_content=bindparam("new_content"), edited_at=touched.c.updated_at)
-        .returning(messages, failure_of(messages))
-    )
-
-
 @cache
 def _page(order: Order, superseded: Superseded, *, resumed: bool) -> Select[Any]:
     """One row without a message (`id` is null) if the page is empty; no row if there is no such conversation."""
@@ -178,7 +160,6 @@ def _page(order: Order, superseded: Superseded, *, resumed: bool) -> Select[Any]
 
 
 _INSERT = _insert()
-_EDIT = _edit()
 _HISTORY = (
     select(
         messages.c.id,
@@ -247,20 +228,6 @@ def find(connection: Connection, companies: Companies, conversation_id: UUID, me
         "message": message_id,
     }
     return connection.execute(_FIND, values).one_or_none()
-
-
-def edit(
-    connection: Connection, companies: Companies, conversation_id: UUID, message_id: UUID, content: str
-) -> Row[Any] | None:
-    """Change the effective content of a message; None: the conversation has no such message."""
-    values = {
-        "companies": companies_parameter(companies),
-        "conversation": conversation_id,
-        "message": message_id,
-        "new_content": content,
-    }
-    row: Row[Any] | None = connection.execute(_EDIT, values).one_or_none()
-    return row
 
 
 def history(connection: Connection, conversation_id: UUID) -> Sequence[Row[Any]]:

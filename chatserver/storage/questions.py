@@ -18,6 +18,7 @@ def _question(*, of_trigger: bool) -> Select[Any]:
         messages.c.role,
         messages.c.agent_id,
         messages.c.superseded_at,
+        messages.c.wording,
         effective_content().label("content"),
     ).where(messages.c.conversation_id == conversations.c.id)
     if of_trigger:
@@ -37,6 +38,7 @@ def _question(*, of_trigger: bool) -> Select[Any]:
             message.c.role,
             message.c.content,
             message.c.superseded_at,
+            message.c.wording,
             message.c.agent_id.label("message_agent_id"),
         )
         .select_from(conversations.outerjoin(message, true()))
@@ -57,8 +59,8 @@ def find_question(
 ) -> Row[Any] | None:
     """A conversation, and the message to answer in it: `trigger_id`, or (`newest`) the newest live user message.
 
-    Columns: `company_id agent_id trigger_id role content superseded_at message_agent_id`. None: there is no such
-    conversation. If there is no such message, the row's `trigger_id` is None.
+    Columns: `company_id agent_id trigger_id role content superseded_at wording message_agent_id`. None: there is no
+    such conversation. If there is no such message, the row's `trigger_id` is None.
     """
     parameters = {"companies": companies_parameter(companies), "conversation_id": conversation_id}
     if trigger_id is None and newest:

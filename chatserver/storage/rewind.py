@@ -1,11 +1,15 @@
-"""Rewind: superseding the messages after a message."""
+"""Rewind: superseding the messages after a message.
+
+What is superseded together has the same `superseded_at`, which no other messages of the conversation have, and the same
+`superseded_after`. So it can be made live again together (`storage/restore.py`).
+"""
 
 from __future__ import annotations
 
-from typing import Any
+from datetime import datetime
 from uuid import UUID
 
-from sqlalchemy import Connection, bindparam, func, literal_column, select, update
+from sqlalchemy import Connection, Uuid, bindparam, exists, func, literal_column, select, update
 
 from chatserver.errors import ConflictError, NotFoundError
 from chatserver.storage.conversations import moved, visible
@@ -16,8 +20,9 @@ from chatserver.storage.tables import ANSWER_IS_STORED, conversations, messages,
 
 _conversation_id = bindparam("conversation", type_=conversations.c.id.type)
 
-# Adding a message, committing an answer and rewinding all take this lock first.
-_LOCK = update(conversations).where(visible()).values(updated_at=moved()).returning(conversations.c.id)
+# Adding a message, committing an answer, rewinding and restoring all take this lock first. Each time it gives is later
+# than all before it, so it names what is superseded together.
+_LOCK = update(conversations).where(visible()).values(updated_at=moved()).returning(conversations.c.updated_at)
 _ACTIVE = select(runs.c.id).where(
     runs.c.conversation_id == _conversation_id, runs.c.status == literal_column("'active'")
 )
@@ -31,35 +36,45 @@ _DROP_DEAD = (
     )
     .values(status=literal_column("'dropped'"), ended_at=func.clock_timestamp())
 )
-
-
-def _supersede() -> Any:
-    superseded = (
-        update(messages)
-        .where(
-            messages.c.conversation_id == _conversation_id,
-            after_target(),
-            live(),
-        )
-        .values(superseded_at=func.clock_timestamp())
-        .returning(messages.c.id)
-        .cte("superseded")
+_SUPERSEDE = (
+    update(messages)
+    .where(messages.c.conversation_id == _conversation_id, after_target(), live())
+    .values(
+        superseded_at=bindparam("at", type_=messages.c.superseded_at.type),
+        superseded_after=bindparam("target_position", type_=messages.c.position.type),
     )
-    ended = (
-        update(runs)
-        .where(
-            runs.c.conversation_id == _conversation_id,
-            runs.c.answer_message_id.in_(select(superseded.c.id)),
-            ANSWER_IS_STORED,
-        )
-        .values(status=literal_column("'superseded'"))
-        .returning(runs.c.id)
-        .cte("ended")
+)
+_END_RUNS = (
+    update(runs)
+    .where(
+        runs.c.conversation_id == bindparam("conversation", type_=Uuid()),
+        ANSWER_IS_STORED,
+        exists().where(messages.c.id == runs.c.answer_message_id, messages.c.superseded_at.is_not(None)),
     )
-    return select(func.count()).select_from(superseded).add_cte(ended)
+    .values(status=literal_column("'superseded'"))
+)
 
 
-_SUPERSEDE = _supersede()
+def lock(connection: Connection, companies: Companies, conversation_id: UUID) -> datetime:
+    """Lock a conversation until the transaction ends; its new `updated_at`. Raises NotFoundError if there is none."""
+    named = {"conversation": conversation_id, "companies": companies_parameter(companies)}
+    at: datetime | None = connection.execute(_LOCK, named).scalar_one_or_none()
+    if at is None:
+        raise NotFoundError("Conversation not found")
+    return at
+
+
+def require_idle(connection: Connection, conversation_id: UUID) -> None:
+    """Raises ConflictError while an answer is being generated in a conversation, which must be locked."""
+    named = {"conversation": conversation_id}
+    connection.execute(_DROP_DEAD, named)
+    if connection.execute(_ACTIVE, named).first() is not None:
+        raise ConflictError("An answer is being generated in this conversation")
+
+
+def end_runs(connection: Connection, conversation_id: UUID) -> None:
+    """Have the runs of superseded answers say so: their triggers have no answer any more."""
+    connection.execute(_END_RUNS, {"conversation": conversation_id})
 
 
 def rewind(connection: Connection, companies: Companies, conversation_id: UUID, message_id: UUID) -> int:
@@ -68,11 +83,9 @@ def rewind(connection: Connection, companies: Companies, conversation_id: UUID, 
     Raises NotFoundError if the conversation has no such live message, and ConflictError while an answer is being
     generated in it.
     """
-    named = {"conversation": conversation_id}
-    if connection.execute(_LOCK, {**named, "companies": companies_parameter(companies)}).one_or_none() is None:
-        raise NotFoundError("Conversation not found")
+    at = lock(connection, companies, conversation_id)
     target = place_of_target(connection, conversation_id, message_id)
-    connection.execute(_DROP_DEAD, named)
-    if connection.execute(_ACTIVE, named).first() is not None:
-        raise ConflictError("An answer is being generated in this conversation")
-    return int(connection.execute(_SUPERSEDE, {**named, **target}).scalar_one())
+    require_idle(connection, conversation_id)
+    superseded = connection.execute(_SUPERSEDE, {"conversation": conversation_id, "at": at, **target}).rowcount
+    end_runs(connection, conversation_id)
+    return superseded

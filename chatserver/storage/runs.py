@@ -29,6 +29,7 @@ from chatserver.storage.questions import lock_conversation_of
 from chatserver.storage.tables import IS_ACTIVE, is_current, messages, runs
 
 NOW = func.clock_timestamp()
+_WORDING = bindparam("wording", type_=runs.c.trigger_wording.type)
 LEASE = NOW + func.make_interval(0, 0, 0, 0, 0, 0, bindparam("lease_seconds"))
 
 # How long after its lease has expired a run that shall go on without readers still blocks others: some process is about
@@ -102,6 +103,7 @@ _INSERT = (
         id=bindparam("run_id"),
         conversation_id=bindparam("conversation_id"),
         trigger_message_id=bindparam("trigger_id"),
+        trigger_wording=_WORDING,
         agent_id=bindparam("agent_id"),
         status="active",
         owner=bindparam("owner"),
@@ -122,7 +124,7 @@ _TAKE_OVER = (
         IS_ACTIVE,
         or_(runs.c.lease_until <= NOW, runs.c.owner == bindparam("new_owner")),
     )
-    .values(owner=bindparam("new_owner"), epoch=runs.c.epoch + 1, lease_until=LEASE)
+    .values(owner=bindparam("new_owner"), epoch=runs.c.epoch + 1, lease_until=LEASE, trigger_wording=_WORDING)
     .returning(runs.c.epoch)
 )
 
@@ -135,6 +137,7 @@ def insert_run(
     run_id: UUID,
     conversation_id: UUID,
     trigger_id: UUID | None,
+    trigger_wording: UUID | None,
     agent_id: UUID | None,
     owner: UUID,
     lease_seconds: float,
@@ -147,6 +150,7 @@ def insert_run(
             "run_id": run_id,
             "conversation_id": conversation_id,
             "trigger_id": trigger_id,
+            "wording": trigger_wording,
             "agent_id": agent_id,
             "owner": owner,
             "lease_seconds": lease_seconds,
@@ -156,12 +160,11 @@ def insert_run(
     return inserted.first() is not None
 
 
-def take_over(connection: Connection, run_id: UUID, owner: UUID, lease_seconds: float) -> int | None:
-    """Give a run to `owner` under a new epoch; the epoch. The lease has expired, or was `owner`'s own.
-
-    None if another process was quicker.
-    """
-    parameters = {"run_id": run_id, "new_owner": owner, "lease_seconds": lease_seconds}
+def take_over(
+    connection: Connection, run_id: UUID, owner: UUID, lease_seconds: float, wording: UUID | None
+) -> int | None:
+    """Give a run whose lease has expired, or was `owner`'s own, to `owner`; its new epoch. None: it was too late."""
+    parameters = {"run_id": run_id, "new_owner": owner, "lease_seconds": lease_seconds, "wording": wording}
     return connection.execute(_TAKE_OVER, parameters).scalar_one_or_none()
 
 

@@ -103,7 +103,13 @@ messages = Table(
     Column("position", BigInteger, nullable=False),
     Column("reply_to", Uuid),
     Column("status", Text, nullable=False, server_default=text("'completed'")),
+    # when it was superseded; all that were superseded together have the same time, and no others of the conversation
     Column("superseded_at", Moment),
+    # the position of the message that they followed; 0: they were the first ones; null while they are live, and where
+    # an older version rewound (`storage/restore.py` finds it out)
+    Column("superseded_after", BigInteger),
+    # the revision that `edited_content` holds
+    Column("wording", Uuid),
     # Of answers, as far as they are known. `model` answered; `reasoning` is its thinking, which nobody searches; the
     # duration is that of the run that stored the answer, from its beginning in that process.
     Column("input_tokens", Integer),
@@ -118,12 +124,26 @@ messages = Table(
 
 Index("uq_chat_messages_conversation_id_position", messages.c.conversation_id, messages.c.position, unique=True)
 
+# What messages were edited to, each wording once, the present ones included. The first wording is the message's own.
+revisions = Table(
+    "chat_message_revisions",
+    metadata,
+    Column("id", Uuid, primary_key=True),
+    Column("message_id", Uuid, ForeignKey("chat_messages.id", ondelete="CASCADE"), nullable=False),
+    Column("content", Text, nullable=False),
+    Column("edited_at", Moment, nullable=False),
+)
+
+Index("ix_chat_message_revisions_message_id", revisions.c.message_id)
+
 runs = Table(
     "chat_runs",
     metadata,
     Column("id", Uuid, primary_key=True),
     Column("conversation_id", Uuid, ForeignKey("chat_conversations.id", ondelete="CASCADE"), nullable=False),
     Column("trigger_message_id", Uuid),
+    # the revision of the trigger that is answered; null: its first wording
+    Column("trigger_wording", Uuid),
     Column("agent_id", Uuid),
     # active     being generated under the lease
     # completed  its answer is stored          kept     stopped; what was shown is stored
@@ -189,6 +209,8 @@ Index(
     unique=True,
     postgresql_where=text("status = 'active'"),
 )
+# For what concerns all runs of a conversation: restoring, erasing.
+Index("ix_chat_runs_conversation_id", runs.c.conversation_id)
 # For a run that is named by its id. It is written so that no partial index seems to fit: if hardly any run was active
 # when PostgreSQL last gathered its statistics, it would rather read all active ones than look the id up.
 IS_ACTIVE = runs.c.status.concat(literal_column("''")) == literal_column("'active'")

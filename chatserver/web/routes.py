@@ -56,8 +56,9 @@ ROUTES: tuple[Route, ...] = (
             ),
             "DELETE": Operation(
                 "deleteConversation",
-                "Delete a conversation; it can be restored",
+                "Delete a conversation; it can be restored, unless it is erased",
                 status=204,
+                query=queries.DeleteConversation,
                 description="Its answer is stopped, and from then on every path below it is 404.",
             ),
         },
@@ -138,7 +139,17 @@ ROUTES: tuple[Route, ...] = (
     Route(
         "/api/conversations/{id}/messages/{messageId}",
         messages.MessageHandler,
-        {"PUT": Operation("editMessage", "Edit a message; the original is kept", schemas.EditMessage, ChatMessage)},
+        {
+            "PUT": Operation("editMessage", "Edit a message; the original is kept", schemas.EditMessage, ChatMessage),
+            "DELETE": Operation(
+                "eraseMessage",
+                "Erase a message and the answers to it, for good",
+                status=204,
+                description="Superseded ones, too. Their texts are nowhere any more; a title that was taken from the "
+                "message is taken anew, from the first user message that is left. All else stays as it is.",
+                refusals={409: "Its answer is being generated."},
+            ),
+        },
     ),
     Route(
         "/api/conversations/{id}/messages/{messageId}/rewind",
@@ -149,6 +160,20 @@ ROUTES: tuple[Route, ...] = (
                 "Supersede all that follows a message",
                 response=schemas.Superseded,
                 description="What is superseded is kept, out of the list unless it is asked for, and unseen by models.",
+                refusals={409: "An answer is being generated in this conversation."},
+            )
+        },
+    ),
+    Route(
+        "/api/conversations/{id}/messages/{messageId}/restore",
+        messages.RestoreHandler,
+        {
+            "POST": Operation(
+                "restoreMessages",
+                "Make a superseded message live again, with its continuation",
+                response=schemas.Restored,
+                description="What stands in its place now, and all that follows, is superseded, and can be restored in "
+                "turn. The answer to an edited question brings back the wording that it answered.",
                 refusals={409: "An answer is being generated in this conversation."},
             )
         },

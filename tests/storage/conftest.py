@@ -10,11 +10,12 @@ from uuid import UUID, uuid4
 
 import psycopg
 import pytest
-from sqlalchemy import Connection, Engine, Row, func, insert
+from sqlalchemy import Connection, Engine, Row, func, insert, select
 
 from chatserver.ids import uuid7
 from chatserver.storage import conversations, messages
 from chatserver.storage.postgres.connections import make_engine
+from chatserver.storage.tables import messages as message_table
 from chatserver.storage.tables import runs
 from tests.conftest import with_database
 
@@ -104,7 +105,8 @@ class Chat:
         return run_id
 
     def answer(self, conversation_id: UUID, question: Row[Any], content: str, status: str = "completed") -> Row[Any]:
-        """Add an answer and its run."""
+        """Add an answer to the present wording of a question, and its run."""
+        wording = select(message_table.c.wording).where(message_table.c.id == question.id)
         row = self.say(
             conversation_id,
             content,
@@ -119,6 +121,7 @@ class Chat:
             conversation_id,
             status,
             trigger_message_id=question.id,
+            trigger_wording=self.connection.execute(wording).scalar_one(),
             answer_message_id=row.id,
         )
         return row

@@ -10,7 +10,7 @@ import pytest
 from sqlalchemy import Engine, text
 
 from chatserver.errors import ValidationError
-from chatserver.storage import conversations, messages
+from chatserver.storage import conversations, messages, revisions
 from chatserver.storage.keyset import Slice
 from tests.storage.conftest import Chat
 
@@ -91,7 +91,7 @@ def test_message_in_an_unknown_conversation_is_refused(chat: Chat, gone: str) ->
         chat.connection, companies=companies, conversation_id=named, role="user", content="x"
     )
     assert added is None
-    assert messages.edit(chat.connection, companies, named, said.id, "x") is None
+    assert revisions.edit(chat.connection, companies, named, said.id, "x") is None
     assert messages.list_page(chat.connection, companies, named, limit=1) is None
     rows = chat.connection.execute(
         text("SELECT content, edited_content FROM chat_messages WHERE conversation_id = :id"), {"id": conversation}
@@ -102,14 +102,14 @@ def test_message_in_an_unknown_conversation_is_refused(chat: Chat, gone: str) ->
 def test_edit_keeps_the_original_and_moves_the_conversation(chat: Chat) -> None:
     conversation = chat.conversation()
     said, other = chat.say(conversation, "teh", agent_id=uuid4()), chat.say(conversation, "other")
-    edited = messages.edit(chat.connection, None, conversation, said.id, "the")
+    edited = revisions.edit(chat.connection, None, conversation, said.id, "the")
     assert edited is not None
     assert (edited.content, edited.edited_content, edited.agent_id) == ("teh", "the", said.agent_id)
     assert edited.edited_at > said.created_at
     row = conversations.find(chat.connection, None, conversation)
     assert row is not None
     assert row.updated_at == edited.edited_at
-    again = messages.edit(chat.connection, None, conversation, said.id, "The")
+    again = revisions.edit(chat.connection, None, conversation, said.id, "The")
     assert again is not None
     assert (again.content, again.edited_content) == ("teh", "The")
     assert again.edited_at > edited.edited_at
@@ -120,8 +120,8 @@ def test_message_of_another_conversation_cannot_be_edited(chat: Chat) -> None:
     here, there = chat.conversation(), chat.conversation()
     said = chat.say(here, "x")
     before = conversations.find(chat.connection, None, there)
-    assert messages.edit(chat.connection, None, there, said.id, "y") is None
-    assert messages.edit(chat.connection, None, here, uuid4(), "y") is None
+    assert revisions.edit(chat.connection, None, there, said.id, "y") is None
+    assert revisions.edit(chat.connection, None, here, uuid4(), "y") is None
     assert conversations.find(chat.connection, None, there) == before
 
 

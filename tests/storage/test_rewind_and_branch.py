@@ -12,7 +12,7 @@ from sqlalchemy import Connection, select, update
 
 from chatserver.errors import ConflictError, NotFoundError, UnprocessableError
 from chatserver.storage import branch as branching
-from chatserver.storage import conversations, messages
+from chatserver.storage import conversations, messages, revisions
 from chatserver.storage.branch import branch as make_branch
 from chatserver.storage.rewind import rewind as rewind_to
 from chatserver.storage.tables import messages as message_table
@@ -188,7 +188,7 @@ def test_branch_copies_all_messages_up_to_its_message(chat: Chat, branch: Any, r
     answer = chat.answer(conversation, first, "a1", status="kept")
     second = chat.say(conversation, "q2")
     chat.say(conversation, "q3")
-    messages.edit(chat.connection, None, conversation, first.id, "q1 edited")
+    revisions.edit(chat.connection, None, conversation, first.id, "q1 edited")
     source = conversations.find(chat.connection, None, conversation)
     before = all_messages(chat, conversation)
 
@@ -204,7 +204,7 @@ def test_branch_copies_all_messages_up_to_its_message(chat: Chat, branch: Any, r
     assert row.last_position == 3
     originals = [each for each in before if each.superseded_at is None][:3]
     assert [each.id for each in originals] == [first.id, answer.id, second.id]
-    changed = {"id", "conversation_id", "position", "reply_to"}
+    changed = {"id", "conversation_id", "position", "reply_to", "wording"}
     for copy, original in zip(copies, originals, strict=True):
         kept = set(copy._mapping) - changed
         assert {name: copy._mapping[name] for name in kept} == {name: original._mapping[name] for name in kept}
@@ -290,7 +290,7 @@ def test_branch_copies_entries_of_the_search(
     first = chat.say(conversation, "gone")
     chat.answer(conversation, first, "gone")
     rewind(conversation, first.id)
-    messages.edit(chat.connection, None, conversation, first.id, "the red fox")
+    revisions.edit(chat.connection, None, conversation, first.id, "the red fox")
     last = first
     for number in range(5):
         last = chat.say(conversation, f"fox {number}")
@@ -321,7 +321,7 @@ def test_nobody_waits_for_a_branch_that_is_being_made(chat: Chat, transaction: T
     with transaction() as connection:
         make_branch(connection, None, conversation, question.id)
         chat.answer(conversation, question, "a")  # fails after 10 s if it waits
-        messages.edit(chat.connection, None, conversation, question.id, "edited")
+        revisions.edit(chat.connection, None, conversation, question.id, "edited")
     assert live(chat, conversation) == ["edited", "a"]
 
 
@@ -332,7 +332,7 @@ def test_too_large_branch_is_refused(
     monkeypatch.setattr(branching, bound, value)
     conversation = chat.conversation()
     first, second, third, fourth = (chat.say(conversation, content) for content in ("äö", "1234", "12", "x"))
-    messages.edit(chat.connection, None, conversation, second.id, "1")
+    revisions.edit(chat.connection, None, conversation, second.id, "1")
     assert live(chat, branch(conversation, third.id)) == ["äö", "1", "12"]
     with pytest.raises(UnprocessableError, match="Too much to copy"):
         branch(conversation, fourth.id)

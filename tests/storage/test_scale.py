@@ -21,7 +21,7 @@ from chatserver.providers.echo import EchoProvider
 from chatserver.services.answer_store import PostgresAnswerStore
 from chatserver.services.idempotent_send import IdempotencyKey, send
 from chatserver.services.provider_choice import ProviderChoice
-from chatserver.storage import bookmarks, conversations, export, keyset, leases, messages, questions, runs
+from chatserver.storage import bookmarks, conversations, export, keyset, leases, messages, questions, revisions, runs
 from chatserver.storage.branch import branch
 from chatserver.storage.history import read_before
 from chatserver.storage.rewind import rewind
@@ -143,7 +143,7 @@ def hold(connection: Connection) -> None:
     assert leases.request_stop(connection, CONVERSATION, keep=False) == run.run_id
     asyncio.run(answers.store.set_continues(run.run_id))
     asyncio.run(answers.store.release(run.run_id))
-    assert runs.take_over(connection, run.run_id, uuid7(), 10) == run.epoch + 1
+    assert runs.take_over(connection, run.run_id, uuid7(), 10, None) == run.epoch + 1
     asyncio.run(answers.store.end(run.run_id, run.epoch, "dropped"))
 
 
@@ -180,7 +180,7 @@ CALLS: dict[str, Callable[[Connection], object]] = {
     "history for a model": lambda c: read_before(c, CONVERSATION, MESSAGE, max_chars=1_000),
     "add": add,
     "add under a key": lambda c: add(c, IdempotencyKey("messages", "key")),
-    "edit": lambda c: messages.edit(c, [COMPANY], CONVERSATION, MESSAGE, "edited"),
+    "edit": lambda c: revisions.edit(c, [COMPANY], CONVERSATION, MESSAGE, "edited"),
     "rewind": lambda c: rewind(c, [COMPANY], CONVERSATION, MESSAGE),
     "branch": lambda c: branch(c, [COMPANY], CONVERSATION, MESSAGE),
     "newest question": lambda c: questions.find_question(c, [COMPANY], LONG_CONVERSATION, None, newest=True),

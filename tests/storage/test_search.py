@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from sqlalchemy import Connection, delete, func, select, text, update
 
 from chatserver.errors import ValidationError
-from chatserver.storage import conversations, keyset, message_rows, messages
+from chatserver.storage import conversations, keyset, message_rows, revisions
 from chatserver.storage.branch import branch
 from chatserver.storage.rewind import rewind
 from chatserver.storage.search import hits
@@ -172,7 +172,7 @@ def test_query_does_not_find_message(searching: Searching, content: str, query: 
 def test_edited_message_is_found_by_its_effective_content(searching: Searching) -> None:
     conversation = searching.conversation("named")
     message = searching.say(conversation, "first wording")
-    messages.edit(searching.connection, None, conversation, message.id, "second thoughts")
+    revisions.edit(searching.connection, None, conversation, message.id, "second thoughts")
     assert searching.found("wording") == []
     assert searching.found("thoughts") == ["second thoughts"]
 
@@ -244,7 +244,7 @@ def test_title_from_a_message_is_not_found_beside_the_message(searching: Searchi
     searching.say(conversation, "something else")
     assert searching.found("fox") == ["how to tame a fox"]
     # It stays the title of the conversation even if the message would not be found by it any more.
-    messages.edit(searching.connection, None, conversation, message.id, "how to tame a cat")
+    revisions.edit(searching.connection, None, conversation, message.id, "how to tame a cat")
     assert searching.found("fox") == ["<how to tame a fox>"]
 
 

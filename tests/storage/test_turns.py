@@ -24,7 +24,7 @@ from chatserver.services.answer_store import PostgresAnswerStore
 from chatserver.services.conversations import ConversationService
 from chatserver.services.provider_choice import ProviderChoice
 from chatserver.services.turns import Turns
-from chatserver.storage import agents, conversations, messages
+from chatserver.storage import agents, conversations, revisions
 from chatserver.storage.postgres.database import Database
 from chatserver.storage.questions import lock_conversation
 from chatserver.storage.rewind import rewind
@@ -515,7 +515,7 @@ def _ask(_: Connection, chat: Chat, conversation: UUID) -> None:
 
 
 def _edit(connection: Connection, chat: Chat, conversation: UUID) -> None:
-    assert messages.edit(connection, None, conversation, chat.newest.id, "changed")  # type: ignore[attr-defined]
+    assert revisions.edit(connection, None, conversation, chat.newest.id, "changed")  # type: ignore[attr-defined]
 
 
 def _claim_elsewhere(_: Connection, chat: Chat, conversation: UUID) -> None:

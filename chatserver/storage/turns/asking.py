@@ -23,7 +23,7 @@ WITH asked AS (
     ) AS asked (conversation_id, companies, message_id, content, agent_id, first_line, run_id, continues)
 ), found AS MATERIALIZED (
     SELECT asked.run_id, asked.continues, asked.first_line, c.id AS conversation_id, c.company_id, c.ctid AS version,
-        asked.message_id AS trigger_id, asked.content, asked.agent_id AS named_agent_id,
+        asked.message_id AS trigger_id, NULL::uuid AS wording, asked.content, asked.agent_id AS named_agent_id,
         coalesce(asked.agent_id, c.agent_id) AS agent_id
     FROM asked
     JOIN chat_conversations AS c ON c.id = asked.conversation_id AND c.deleted_at IS NULL AND {IN_SCOPE}

@@ -50,9 +50,10 @@ answerable AS MATERIALIZED (
     ) AS c
 ), claimed AS (
     INSERT INTO chat_runs (
-        id, conversation_id, trigger_message_id, agent_id, status, owner, epoch, lease_until, continues, started_at
+        id, conversation_id, trigger_message_id, trigger_wording, agent_id, status, owner, epoch, lease_until,
+        continues, started_at
     )
-    SELECT run_id, conversation_id, trigger_id, agent_id, 'active', %(owner)s, {FIRST_EPOCH},
+    SELECT run_id, conversation_id, trigger_id, wording, agent_id, 'active', %(owner)s, {FIRST_EPOCH},
         clock_timestamp() + %(lease_seconds)s * interval '1 second', continues, clock_timestamp()
     FROM locked WHERE unchanged
     ON CONFLICT DO NOTHING
@@ -61,9 +62,9 @@ answerable AS MATERIALIZED (
 """  # noqa: S608 (only constants are put in)
 """Claims the questions in `found`: those that can be answered, in conversations that nobody else works on.
 
-`found` has `run_id continues conversation_id company_id version trigger_id content agent_id`; `version` is the `ctid`
-of the conversation. `locked` then has these and `adapter_type adapter_config unchanged untitled`, and `claimed` has the
-`id` of each run that was claimed.
+`found` has `run_id continues conversation_id company_id version trigger_id wording content agent_id`; `version` is the
+`ctid` of the conversation, `wording` that of the question. `locked` then has these and `adapter_type adapter_config
+unchanged untitled`, and `claimed` has the `id` of each run that was claimed.
 """
 
 # asked -> found -> answerable -> locked -> claimed (the runs)
@@ -74,14 +75,15 @@ WITH asked AS (
     ) AS asked (conversation_id, companies, trigger_id, run_id, continues)
 ), found AS MATERIALIZED (
     SELECT asked.run_id, asked.continues, c.id AS conversation_id, c.company_id, c.ctid AS version,
-        question.id AS trigger_id, question.content, coalesce(question.agent_id, c.agent_id) AS agent_id
+        question.id AS trigger_id, question.wording, question.content,
+        coalesce(question.agent_id, c.agent_id) AS agent_id
     FROM asked
     JOIN chat_conversations AS c ON c.id = asked.conversation_id AND c.deleted_at IS NULL AND {IN_SCOPE}
     CROSS JOIN LATERAL (
-        SELECT m.id, m.agent_id, coalesce(m.edited_content, m.content) AS content FROM chat_messages AS m
+        SELECT m.id, m.agent_id, m.wording, coalesce(m.edited_content, m.content) AS content FROM chat_messages AS m
         WHERE m.id = asked.trigger_id AND m.conversation_id = c.id AND m.role = 'user' AND m.superseded_at IS NULL
         UNION ALL (
-            SELECT m.id, m.agent_id, coalesce(m.edited_content, m.content) FROM chat_messages AS m
+            SELECT m.id, m.agent_id, m.wording, coalesce(m.edited_content, m.content) FROM chat_messages AS m
             WHERE asked.trigger_id IS NULL
                 AND m.conversation_id = c.id AND m.role = 'user' AND m.superseded_at IS NULL
             ORDER BY m.position DESC LIMIT 1

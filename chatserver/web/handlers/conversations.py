@@ -15,7 +15,7 @@ from chatserver.web.http.base_handler import ApiHandler
 from chatserver.web.http.list_handler import ListHandler
 from chatserver.web.http.long_request_handler import LongRequestHandler
 from chatserver.web.http.parsing import parse_id
-from chatserver.web.openapi.queries import ListConversations
+from chatserver.web.openapi.queries import DeleteConversation, ListConversations
 
 
 class ConversationsHandler(ListHandler):
@@ -45,7 +45,11 @@ class ConversationHandler(ApiHandler):
         self.write_json(await self.context.conversations.update_conversation(self.actor, conversation, body))
 
     async def delete(self, conversation_id: str) -> None:
-        await self.context.conversations.soft_delete_conversation(self.actor, parse_id(conversation_id))
+        conversation, query = parse_id(conversation_id), self.query(DeleteConversation)
+        if query.erase == "true":
+            await self.context.conversations.erase_conversation(self.actor, conversation)
+        else:
+            await self.context.conversations.soft_delete_conversation(self.actor, conversation)
         self.write_nothing()
 
 

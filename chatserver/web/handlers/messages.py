@@ -7,7 +7,7 @@ from uuid import UUID
 
 from pydantic import RootModel
 
-from chatserver.schemas import CreateMessage, EditMessage, Page, Superseded
+from chatserver.schemas import CreateMessage, EditMessage, Page, Restored, Superseded
 from chatserver.services.access import Actor
 from chatserver.services.conversations import MessagePage
 from chatserver.services.paging import in_pages
@@ -65,9 +65,21 @@ class MessageHandler(ApiHandler):
         body = self.message_body(EditMessage)
         self.write_json(await self.context.conversations.edit_message(self.actor, conversation, message, body.content))
 
+    async def delete(self, conversation_id: str, message_id: str) -> None:
+        conversation, message = parse_id(conversation_id), parse_id(message_id)
+        await self.context.conversations.erase_message(self.actor, conversation, message)
+        self.write_nothing()
+
 
 class RewindHandler(ApiHandler):
     async def post(self, conversation_id: str, message_id: str) -> None:
         conversation, message = parse_id(conversation_id), parse_id(message_id)
         superseded = await self.context.conversations.rewind_messages(self.actor, conversation, message)
         self.write_json(Superseded(superseded=superseded))
+
+
+class RestoreHandler(ApiHandler):
+    async def post(self, conversation_id: str, message_id: str) -> None:
+        conversation, message = parse_id(conversation_id), parse_id(message_id)
+        restored = await self.context.conversations.restore_messages(self.actor, conversation, message)
+        self.write_json(Restored(restored=restored.restored, superseded=restored.superseded))

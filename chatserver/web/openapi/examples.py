@@ -105,6 +105,7 @@ EXAMPLES: Mapping[str, Any] = {
     "RenderedMessagePage": {**_messages, "items": [_rendered]},
     "MessageList": _messages,
     "Superseded": {"superseded": 1},
+    "Restored": {"restored": 2, "superseded": 1},
     "Bookmark": _bookmark,
     "BookmarkPage": {"items": [_bookmark], "hasMore": False, "nextCursor": None},
     "SearchHit": _hit,

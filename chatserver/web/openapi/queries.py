@@ -31,6 +31,15 @@ class ListConversations(Wire):
     ] = None
 
 
+class DeleteConversation(Wire):
+    """Query of DELETE …/conversations/{id}."""
+
+    erase: Annotated[
+        Literal["false", "true"],
+        Field(description="`true`: for good, deleted before or not; `false`: until it is restored."),
+    ] = "false"
+
+
 class ListMessages(Wire):
     """Query of GET …/messages."""
 

@@ -213,6 +213,10 @@ declare namespace Api {
 	interface ResetEvent {
 		type: "reset";
 	}
+	interface Restored {
+		restored: number;
+		superseded: number;
+	}
 	interface SearchHit {
 		message: ChatMessage | null;
 		conversation: Conversation;
@@ -283,6 +287,9 @@ declare namespace Api {
 		archived?: "false" | "true" | "all";
 		agentId?: string;
 		q?: string;
+	}
+	interface DeleteConversationQuery {
+		erase?: "false" | "true";
 	}
 	interface ListMessagesQuery {
 		limit?: number;
