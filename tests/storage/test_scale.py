@@ -21,9 +21,21 @@ from chatserver.providers.echo import EchoProvider
 from chatserver.services.answer_store import PostgresAnswerStore
 from chatserver.services.idempotent_send import IdempotencyKey, send
 from chatserver.services.provider_choice import ProviderChoice
-from chatserver.storage import bookmarks, conversations, export, keyset, leases, messages, questions, revisions, runs
+from chatserver.storage import (
+    bookmarks,
+    conversations,
+    erase,
+    export,
+    keyset,
+    leases,
+    messages,
+    questions,
+    revisions,
+    runs,
+)
 from chatserver.storage.branch import branch
 from chatserver.storage.history import read_before
+from chatserver.storage.restore import restore
 from chatserver.storage.rewind import rewind
 from chatserver.storage.search import hits
 from chatserver.storage.search.terms import parse_terms
@@ -158,6 +170,17 @@ def bookmark(connection: Connection) -> None:
     assert bookmarks.remove(connection, [COMPANY], CONVERSATION, MESSAGE)
 
 
+def rewind_and_restore(connection: Connection) -> None:
+    newest = list_messages(connection, order="desc").rows[0].id
+    assert rewind(connection, [COMPANY], CONVERSATION, MESSAGE)
+    assert restore(connection, [COMPANY], CONVERSATION, newest).restored
+
+
+def erase_conversation(connection: Connection) -> None:
+    erase.hide_conversation(connection, [COMPANY], CONVERSATION)
+    erase.erase_conversation(connection, [COMPANY], CONVERSATION)
+
+
 CALLS: dict[str, Callable[[Connection], object]] = {
     "list": list_conversations,
     "list in the middle": list_in_the_middle,
@@ -182,6 +205,9 @@ CALLS: dict[str, Callable[[Connection], object]] = {
     "add under a key": lambda c: add(c, IdempotencyKey("messages", "key")),
     "edit": lambda c: revisions.edit(c, [COMPANY], CONVERSATION, MESSAGE, "edited"),
     "rewind": lambda c: rewind(c, [COMPANY], CONVERSATION, MESSAGE),
+    "restore": rewind_and_restore,
+    "erase a message": lambda c: erase.erase_message(c, [COMPANY], CONVERSATION, MESSAGE),
+    "erase a conversation": erase_conversation,
     "branch": lambda c: branch(c, [COMPANY], CONVERSATION, MESSAGE),
     "newest question": lambda c: questions.find_question(c, [COMPANY], LONG_CONVERSATION, None, newest=True),
     "claim": lambda c: Answers(c).claim(),

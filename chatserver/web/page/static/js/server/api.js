@@ -132,6 +132,8 @@ export const createApi = (onSignedOut) => {
 		updateConversation: (id, body) => json("PATCH", `/conversations/${id}`, { body }),
 		/** @type {(id: string) => Promise<void>} */
 		deleteConversation: (id) => done("DELETE", `/conversations/${id}`),
+		/** For good, deleted before or not. @type {(id: string) => Promise<void>} */
+		eraseConversation: (id) => done("DELETE", `/conversations/${id}`, { query: { erase: "true" } }),
 		/**
 		 * @type {(id: string, action: "archive" | "unarchive" | "pin" | "unpin" | "restore") => Promise<Api.Conversation>}
 		 */
@@ -161,6 +163,14 @@ export const createApi = (onSignedOut) => {
 		editMessage: (id, message, content) => json("PUT", `/conversations/${id}/messages/${message}`, { body: { content } }),
 		/** @type {(id: string, message: string) => Promise<void>} */
 		rewind: (id, message) => done("POST", `/conversations/${id}/messages/${message}/rewind`),
+		/**
+		 * Makes a superseded message live again, with its continuation; what stands in its place is superseded.
+		 *
+		 * @type {(id: string, messageId: string) => Promise<Api.Restored>}
+		 */
+		restore: (id, messageId) => json("POST", `/conversations/${id}/messages/${messageId}/restore`),
+		/** Erases a message and the answers to it, for good. @type {(id: string, messageId: string) => Promise<void>} */
+		eraseMessage: (id, messageId) => done("DELETE", `/conversations/${id}/messages/${messageId}`),
 		/** @type {(id: string, messageId: string) => Promise<Api.Conversation>} */
 		branch: (id, messageId) => json("POST", `/conversations/${id}/branch`, { body: { messageId } }),
 		/**
