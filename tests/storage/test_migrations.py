@@ -246,6 +246,41 @@ def test_old_texts_are_found_by_their_folded_words(make_empty_database: MakeData
     assert lexemes == words | {f"@{company}"}
 
 
+def test_old_edits_become_revisions_and_old_runs_name_what_they_answered(make_empty_database: MakeDatabase) -> None:
+    url = make_empty_database()
+    alembic(command.upgrade, url, "0006")
+    conversation, edited, plain = uuid4(), uuid4(), uuid4()
+    with psycopg.connect(url) as connection:
+        connection.execute(
+            "INSERT INTO chat_conversations (id, company_id, created_at, updated_at) VALUES (%s, %s, now(), now())",
+            [conversation, uuid4()],
+        )
+        for position, message, content in ((1, edited, "second"), (2, plain, None)):
+            connection.execute(
+                "INSERT INTO chat_messages"
+                " (id, conversation_id, role, content, edited_content, edited_at, created_at, position)"
+                " VALUES (%s, %s, 'user', 'first', %s, '2026-01-02', '2026-01-01', %s)",
+                [message, conversation, content, position],
+            )
+        for message, day in ((edited, 1), (edited, 3), (plain, 3)):
+            connection.execute(
+                "INSERT INTO chat_runs (id, conversation_id, trigger_message_id, status, owner, epoch, lease_until,"
+                " started_at) VALUES (%(id)s, %(in)s, %(of)s, 'failed', %(id)s, 1, now(), %(at)s)",
+                {"id": uuid4(), "in": conversation, "of": message, "at": f"2026-01-0{day}"},
+            )
+    upgrade(url)
+    with psycopg.connect(url) as connection:
+        revisions = connection.execute(
+            "SELECT message_id, r.content, r.edited_at = m.edited_at, r.id = m.wording"
+            " FROM chat_message_revisions AS r JOIN chat_messages AS m ON m.id = message_id"
+        ).fetchall()
+        assert revisions == [(edited, "second", True, True)]
+        answered = connection.execute(
+            "SELECT trigger_message_id, extract(day FROM started_at)::int, trigger_wording IS NOT NULL FROM chat_runs"
+        ).fetchall()
+        assert set(answered) == {(edited, 1, False), (edited, 3, True), (plain, 3, False)}
+
+
 def test_dump_with_folded_titles_is_restored(make_empty_database: MakeDatabase) -> None:
     """While a dump is restored, the search path is empty: the function that folds titles must not need it."""
     url = make_empty_database()
