@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Connection, Row, any_, bindparam, delete, func, or_, select, text, update
+from sqlalchemy import BigInteger, Connection, Row, any_, bindparam, delete, func, or_, select, text, update
 from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.types import Uuid
 
@@ -16,7 +16,7 @@ from chatserver.errors import NotFoundError
 from chatserver.storage import leases
 from chatserver.storage.conversations import named, visible
 from chatserver.storage.messages import effective_content, live
-from chatserver.storage.restore import find_places
+from chatserver.storage.restore import STANDS_AT, find_places
 from chatserver.storage.rewind import require_idle
 from chatserver.storage.scope import Companies, companies_parameter
 from chatserver.storage.tables import conversations, messages, revisions, runs, sent_keys
@@ -34,7 +34,7 @@ _LOCK = update(conversations).where(visible()).values(updated_at=conversations.c
 _TARGET = select(messages.c.role, messages.c.content).where(
     messages.c.conversation_id == _conversation_id, messages.c.id == _message_id
 )
-_WITH_ANSWERS = select(messages.c.id).where(
+_WITH_ANSWERS = select(messages.c.id, messages.c.position).where(
     messages.c.conversation_id == _conversation_id,
     or_(messages.c.id == _message_id, messages.c.reply_to == _message_id),
 )
@@ -43,28 +43,27 @@ _ACTIVE = select(runs.c.id).where(
 )
 
 # What followed an erased message follows the one before it. An erased answer stood directly after the message.
-_MOVE_PLACES = text(
-    """
-WITH all_messages AS MATERIALIZED (
-    SELECT m.id, m.position, m.superseded_at, m.superseded_after,
-        coalesce((SELECT asked.position FROM chat_messages AS asked WHERE asked.id = m.reply_to), m.position)
-            AS stands_at
-    FROM chat_messages AS m WHERE m.conversation_id = :conversation
-), before AS (
-    SELECT coalesce((
-        SELECT other.position FROM all_messages AS other
-        WHERE other.superseded_at IS NOT DISTINCT FROM target.superseded_at
-            AND (other.stands_at, other.position) < (target.stands_at, target.position)
-        ORDER BY other.stands_at DESC, other.position DESC LIMIT 1
-    ), target.superseded_after, 0) AS position
-    FROM all_messages AS target WHERE target.id = :message
+_BEFORE = text(
+    f"""
+WITH target AS (
+    SELECT m.superseded_at, m.superseded_after, m.position, {STANDS_AT} AS stands_at
+    FROM chat_messages AS m WHERE m.id = :message
 )
-UPDATE chat_messages AS m SET superseded_after = before.position
-FROM before WHERE m.conversation_id = :conversation
-    AND m.superseded_after IN (SELECT position FROM all_messages WHERE id = ANY (:erased))
-"""
-).bindparams(
-    bindparam("conversation", type_=Uuid()), bindparam("message", type_=Uuid()), bindparam("erased", type_=ARRAY(Uuid))
+SELECT coalesce((
+    SELECT m.position FROM chat_messages AS m
+    WHERE m.conversation_id = :conversation AND m.superseded_at IS NOT DISTINCT FROM target.superseded_at
+        AND ({STANDS_AT}, m.position) < (target.stands_at, target.position)
+    ORDER BY {STANDS_AT} DESC, m.position DESC LIMIT 1
+), target.superseded_after, 0) FROM target
+"""  # noqa: S608 (only constants are put in)
+).bindparams(bindparam("conversation", type_=Uuid()), bindparam("message", type_=Uuid()))
+_MOVE_PLACES = (
+    update(messages)
+    .where(
+        messages.c.conversation_id == _conversation_id,
+        messages.c.superseded_after == any_(bindparam("places", type_=ARRAY(BigInteger))),
+    )
+    .values(superseded_after=bindparam("before", type_=BigInteger))
 )
 
 _WORDINGS = select(revisions.c.content).where(revisions.c.message_id == _message_id)
@@ -114,8 +113,11 @@ def erase_message(connection: Connection, companies: Companies, conversation_id:
         require_idle(connection, conversation_id)
     retitle = _named_it(connection, conversation.title, target, given)
     find_places(connection, conversation_id)
-    erased = {**given, "erased": list(connection.execute(_WITH_ANSWERS, given).scalars())}
-    connection.execute(_MOVE_PLACES, erased)
+    before = connection.execute(_BEFORE, given).scalar_one()
+    rows = connection.execute(_WITH_ANSWERS, given).all()
+    places = {"conversation": conversation_id, "places": [row.position for row in rows], "before": before}
+    connection.execute(_MOVE_PLACES, places)
+    erased = {"conversation": conversation_id, "erased": [row.id for row in rows]}
     connection.execute(_DELETE_RUNS, erased)
     connection.execute(_BLANK_KEYS, erased)
     connection.execute(_DELETE_MESSAGES, erased)

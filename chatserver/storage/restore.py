@@ -8,16 +8,18 @@ becomes a group there. So nothing is lost, and all can be restored again.
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import NamedTuple
 from uuid import UUID
 
-from sqlalchemy import Connection, Uuid, bindparam, case, literal_column, select, text, update
+from sqlalchemy import BigInteger, Connection, Uuid, bindparam, case, literal_column, select, text, update
+from sqlalchemy.dialects.postgresql import ARRAY
 
 from chatserver.errors import NotFoundError
 from chatserver.storage.revisions import bring_back
-from chatserver.storage.rewind import end_runs, lock, require_idle
+from chatserver.storage.rewind import end_runs, lock, require_idle, supersede
 from chatserver.storage.scope import Companies
-from chatserver.storage.tables import Moment, messages, runs
+from chatserver.storage.tables import Moment, conversations, messages, runs
 
 _FIND_TARGET = select(messages.c.id).where(
     messages.c.conversation_id == bindparam("conversation"),
@@ -27,54 +29,56 @@ _FIND_TARGET = select(messages.c.id).where(
 
 # Where a message stands in the reading order of whatever version it belongs to: an answer is there where its question
 # is. `storage/reading_order.py` has the order of live messages.
-_STANDS_AT = """
+STANDS_AT = """
 coalesce((SELECT asked.position FROM chat_messages AS asked WHERE asked.id = m.reply_to), m.position)
 """
 
-# all -> chain (the groups from that of the message outwards) -> root (the place that is live) -> changes -> changed
+# The groups from that of the message outwards. `place…` is the message that the group follows, NULL if it follows none.
+_CHAIN = text(
+    f"""
+WITH RECURSIVE chain AS (
+    SELECT 1 AS level, m.superseded_at, m.superseded_after AS place FROM chat_messages AS m WHERE m.id = :message
+    UNION ALL
+    SELECT level + 1, outer_place.superseded_at, outer_place.superseded_after
+    FROM chain JOIN chat_messages AS outer_place
+        ON outer_place.conversation_id = :conversation AND outer_place.position = chain.place
+    WHERE outer_place.superseded_at IS NOT NULL
+)
+SELECT chain.superseded_at, m.id AS place_id, m.position AS place_position, {STANDS_AT} AS place_stands_at
+FROM chain LEFT JOIN chat_messages AS m ON m.conversation_id = :conversation AND m.position = chain.place
+ORDER BY level
+"""  # noqa: S608 (only constants are put in)
+).bindparams(bindparam("conversation", type_=Uuid()), bindparam("message", type_=Uuid()))
+
+# A group is live again up to its cut. The rest of it has its place there, and a time of its own.
 _RESTORE = text(
     f"""
-WITH RECURSIVE all_messages AS MATERIALIZED (
-    SELECT m.id, m.position, {_STANDS_AT} AS stands_at, m.reply_to, m.superseded_at, m.superseded_after
-    FROM chat_messages AS m WHERE m.conversation_id = :conversation
-), chain AS (
-    SELECT 1 AS level, superseded_at, superseded_after AS place, NULL::bigint AS cut_at, NULL::bigint AS cut_position
-    FROM all_messages WHERE id = :message AND superseded_at IS NOT NULL
-    UNION ALL
-    SELECT level + 1, outer_place.superseded_at, outer_place.superseded_after, outer_place.stands_at,
-        outer_place.position
-    FROM chain JOIN all_messages AS outer_place ON outer_place.position = chain.place
-    WHERE outer_place.superseded_at IS NOT NULL
-), root AS (
-    SELECT level, place, coalesce(stands_at, 0) AS cut_at, coalesce(position, 0) AS cut_position
-    FROM chain LEFT JOIN all_messages ON position = place
-    ORDER BY level DESC LIMIT 1
-), changes AS (
-    -- A group is restored up to its cut; the rest of it has its place there.
-    SELECT m.id, m.reply_to, level - 1 AS level, chain.place AS follows, chain.cut_position AS place,
-        chain.cut_position IS NULL OR (m.stands_at, m.position) <= (chain.cut_at, chain.cut_position) AS restored
-    FROM chain JOIN all_messages AS m ON m.superseded_at = chain.superseded_at
-    UNION ALL
-    SELECT m.id, m.reply_to, root.level, NULL, root.place, false
-    FROM root JOIN all_messages AS m ON m.superseded_at IS NULL
-        AND (m.stands_at, m.position) > (root.cut_at, root.cut_position)
-), changed AS (
-    UPDATE chat_messages AS m SET
-        superseded_after = CASE WHEN changes.restored THEN NULL ELSE changes.place END,
-        -- Each group has a time of its own.
-        superseded_at = CASE WHEN changes.restored THEN NULL
-            ELSE :at + (root.level - changes.level) * interval '1 ms' END
-    FROM changes CROSS JOIN root WHERE m.id = changes.id
+WITH changed AS (
+    UPDATE chat_messages AS m SET (superseded_at, superseded_after) = (
+        SELECT CASE WHEN restored THEN NULL ELSE chain.rest_at END, CASE WHEN restored THEN NULL ELSE chain.cut END
+        FROM (SELECT chain.cut IS NULL OR ({STANDS_AT}, m.position) <= (chain.cut_stands_at, chain.cut) AS restored)
+    )
+    FROM unnest(:times, :places, :cuts, :cuts_stand_at, :rests_at)
+        AS chain (superseded_at, place_id, cut, cut_stands_at, rest_at)
+    WHERE m.conversation_id = :conversation AND m.superseded_at = chain.superseded_at
+    RETURNING m.id, m.superseded_at IS NULL AS restored, m.reply_to = chain.place_id AS answers_place
 )
-SELECT count(*) FILTER (WHERE restored) AS restored,
-    count(*) FILTER (WHERE NOT restored AND changes.level = root.level) AS superseded,
-    (max(root.level) - 1) * interval '1 ms' AS later,
-    array_agg(changes.id) FILTER (WHERE restored AND changes.reply_to = place.id) AS answers
-FROM changes CROSS JOIN root LEFT JOIN all_messages AS place ON place.position = changes.follows
+SELECT count(*) AS restored, array_agg(id) FILTER (WHERE answers_place) AS answers FROM changed WHERE restored
 """  # noqa: S608 (only constants are put in)
-).bindparams(bindparam("conversation", type_=Uuid()), bindparam("message", type_=Uuid()), bindparam("at", type_=Moment))
+).bindparams(
+    bindparam("conversation", type_=Uuid()),
+    bindparam("times", type_=ARRAY(Moment)),
+    bindparam("places", type_=ARRAY(Uuid)),
+    bindparam("cuts", type_=ARRAY(BigInteger)),
+    bindparam("cuts_stand_at", type_=ARRAY(BigInteger)),
+    bindparam("rests_at", type_=ARRAY(Moment)),
+)
 
-_MOVE = text("UPDATE chat_conversations SET updated_at = :at + :later WHERE id = :conversation")
+_MOVE = (
+    update(conversations)
+    .where(conversations.c.id == bindparam("conversation", type_=Uuid()))
+    .values(updated_at=bindparam("at", type_=Moment))
+)
 
 _REVIVE_RUNS = (
     update(runs)
@@ -92,23 +96,31 @@ _REVIVE_RUNS = (
 # Rewinds of older versions gave each message a time of its own, and no place. Nothing was said while one of them went
 # on, so what was superseded after the same newest message belongs together: it was live together, whether one rewind
 # superseded it or several. It followed the last message that stayed live.
+_UNPLACED = (
+    select(messages.c.id)
+    .where(
+        messages.c.conversation_id == bindparam("conversation"),
+        messages.c.superseded_at.is_not(None),
+        messages.c.superseded_after.is_(None),
+    )
+    .limit(1)
+)
 _FIND_PLACES = text(
     f"""
 WITH all_messages AS MATERIALIZED (
-    SELECT m.id, m.position, {_STANDS_AT} AS stands_at, m.created_at, m.superseded_at,
+    SELECT m.id, m.position, {STANDS_AT} AS stands_at, m.created_at, m.superseded_at,
         m.superseded_at IS NOT NULL AND m.superseded_after IS NULL AS unplaced
     FROM chat_messages AS m WHERE m.conversation_id = :conversation
 ), events AS (
-    SELECT id, position, created_at AS at, false AS superseded FROM all_messages
+    SELECT id, position, stands_at, created_at AS at, false AS superseded FROM all_messages
     UNION ALL
-    SELECT id, 0, superseded_at, true FROM all_messages WHERE unplaced
+    SELECT id, position, stands_at, superseded_at, true FROM all_messages WHERE unplaced
 ), dated AS (
-    SELECT id, superseded, max(position) OVER (ORDER BY at, superseded) AS newest FROM events
-), grouped AS (
-    SELECT m.*, dated.newest FROM dated JOIN all_messages AS m USING (id) WHERE dated.superseded
+    SELECT *, max(CASE WHEN NOT superseded THEN position END) OVER (ORDER BY at, superseded) AS newest FROM events
+), grouped AS MATERIALIZED (
+    SELECT * FROM dated WHERE superseded
 ), groups AS (
-    SELECT newest, max(superseded_at) AS superseded_at, min((stands_at, position)) AS begins
-    FROM grouped GROUP BY newest
+    SELECT newest, max(at) AS superseded_at, min((stands_at, position)) AS begins FROM grouped GROUP BY newest
 )
 UPDATE chat_messages AS m SET superseded_at = groups.superseded_at, superseded_after = coalesce((
     SELECT before.position FROM all_messages AS before
@@ -140,15 +152,29 @@ def restore(connection: Connection, companies: Companies, conversation_id: UUID,
         raise NotFoundError("Message not found")
     require_idle(connection, conversation_id)
     find_places(connection, conversation_id)
-    row = connection.execute(_RESTORE, {**named, "message": message_id, "at": at}).one()
-    if row.later:
-        connection.execute(_MOVE, {**named, "at": at, "later": row.later})
+    chain = connection.execute(_CHAIN, {**named, "message": message_id}).all()
+    times = [at + number * timedelta(milliseconds=1) for number in range(len(chain))]
+    root = {"target_stands_at": chain[-1].place_stands_at or 0, "target_position": chain[-1].place_position or 0}
+    superseded = supersede(connection, conversation_id, root, times[0])
+    groups = {
+        "times": [group.superseded_at for group in chain],
+        "places": [group.place_id for group in chain],
+        # Each group is cut at the place of the one within; that of the message is restored whole.
+        "cuts": [None, *(group.place_position for group in chain[:-1])],
+        "cuts_stand_at": [None, *(group.place_stands_at for group in chain[:-1])],
+        "rests_at": times,
+    }
+    row = connection.execute(_RESTORE, {**named, **groups}).one()
+    if len(times) > 1:
+        connection.execute(_MOVE, {**named, "at": times[-1]})
     end_runs(connection, conversation_id)
     connection.execute(_REVIVE_RUNS, named)
     bring_back(connection, conversation_id, row.answers or [])
-    return Restored(row.restored, row.superseded)
+    return Restored(row.restored, superseded)
 
 
 def find_places(connection: Connection, conversation_id: UUID) -> None:
     """Find out what older versions superseded together, and where it was; the conversation must be locked."""
-    connection.execute(_FIND_PLACES, {"conversation": conversation_id})
+    named = {"conversation": conversation_id}
+    if connection.execute(_UNPLACED, named).first() is not None:
+        connection.execute(_FIND_PLACES, named)

@@ -6,7 +6,9 @@ What is superseded together has the same `superseded_at`, which no other message
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import datetime
+from typing import Any
 from uuid import UUID
 
 from sqlalchemy import Connection, Uuid, bindparam, exists, func, literal_column, select, update
@@ -77,6 +79,11 @@ def end_runs(connection: Connection, conversation_id: UUID) -> None:
     connection.execute(_END_RUNS, {"conversation": conversation_id})
 
 
+def supersede(connection: Connection, conversation_id: UUID, target: Mapping[str, Any], at: datetime) -> int:
+    """Supersede the live messages that are read after the target, all at the time `at`; how many they are."""
+    return connection.execute(_SUPERSEDE, {"conversation": conversation_id, "at": at, **target}).rowcount
+
+
 def rewind(connection: Connection, companies: Companies, conversation_id: UUID, message_id: UUID) -> int:
     """Supersede all messages that follow the message, and the runs of their answers; the number of messages.
 
@@ -86,6 +93,6 @@ def rewind(connection: Connection, companies: Companies, conversation_id: UUID, 
     at = lock(connection, companies, conversation_id)
     target = place_of_target(connection, conversation_id, message_id)
     require_idle(connection, conversation_id)
-    superseded = connection.execute(_SUPERSEDE, {"conversation": conversation_id, "at": at, **target}).rowcount
+    superseded = supersede(connection, conversation_id, target, at)
     end_runs(connection, conversation_id)
     return superseded
