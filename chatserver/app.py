@@ -21,7 +21,7 @@ from chatserver.services.answer_store import PostgresAnswerStore
 from chatserver.services.bookmarks import BookmarkService
 from chatserver.services.conversations import ConversationService
 from chatserver.services.export import ExportService
-from chatserver.services.provider_choice import ProviderChoice
+from chatserver.services.provider_choice import ProviderChoice, list_providers
 from chatserver.services.rendering import RenderingService
 from chatserver.services.search import SearchService
 from chatserver.services.turns import Turns
@@ -67,7 +67,7 @@ class App:
         self.providers = ProviderChoice(
             {name: make_provider(name, provider, environment, share) for name, provider in settings.providers.items()},
             EchoProvider(share=share),
-            settings.default_provider,
+            settings.answering_provider,
         )
         owner = uuid7()
         self.batches = _database(settings, url, self.metrics, MAX_UNDER_WAY, heavy=0, session_settings=SESSION_SETTINGS)
@@ -96,6 +96,7 @@ class App:
             export=ExportService(self.database, self.texts),
             bookmarks=BookmarkService(self.database),
             agents=AgentService(self.database, settings.providers),
+            providers=list_providers(settings),
             answers=self.answers,
             streams=self.streams,
             requests=self.requests,

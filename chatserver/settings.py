@@ -216,7 +216,8 @@ class Settings(BaseModel):
     default_provider: str | None = Field(
         default=None,
         examples=["main"],
-        description="The provider for conversations whose agent is not registered; none: the built-in echo.",
+        description="The provider for conversations whose agent is not registered; none: the only provider if there is "
+        "exactly one, else the built-in echo.",
     )
     allowed_hosts: HostNames = Field(
         default=("localhost", "127.0.0.1", "::1"),
@@ -255,3 +256,10 @@ class Settings(BaseModel):
         if name is not None and name not in info.data.get("providers", {name}):
             raise ValueError("names no provider")
         return name
+
+    @property
+    def answering_provider(self) -> str | None:
+        """The provider for conversations whose agent is not registered; None: the built-in echo."""
+        if self.default_provider is None and len(self.providers) == 1:
+            return next(iter(self.providers))
+        return self.default_provider

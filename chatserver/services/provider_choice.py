@@ -7,8 +7,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from chatserver.errors import UnavailableError
+from chatserver.provider_schemas import Providers, ProviderSummary
 from chatserver.providers.base import Prompt, Provider, Turn
 from chatserver.schemas import LlmConfig
+from chatserver.settings import Settings
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,3 +79,14 @@ class ProviderChoice:
         self._echo.provider.close()
         for provider in self._providers.values():
             provider.close()
+
+
+def list_providers(settings: Settings) -> Providers:
+    """What clients may know of the configured providers, in the order of the configuration."""
+    return Providers(
+        items=[
+            ProviderSummary(name=name, kind=provider.kind, model=None if provider.kind == "echo" else provider.model)
+            for name, provider in settings.providers.items()
+        ],
+        default=settings.answering_provider,
+    )

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from chatserver.live.answers import Answers
 from chatserver.metrics import Metrics
+from chatserver.provider_schemas import Providers
 from chatserver.services.access import Authenticator
 from chatserver.services.agents import AgentService
 from chatserver.services.bookmarks import BookmarkService
@@ -36,6 +37,7 @@ class HandlerContext:
     export: ExportService
     bookmarks: BookmarkService
     agents: AgentService
+    providers: Providers
     answers: Answers
     streams: OpenStreams
     requests: OpenRequests

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from chatserver import schemas
 from chatserver.message_schemas import ChatMessage
+from chatserver.provider_schemas import Providers
 from chatserver.services.agents import AgentPage
 from chatserver.services.bookmarks import BookmarkPage
 from chatserver.services.conversations import ConversationPage, ConversationService
@@ -18,6 +19,7 @@ from chatserver.web.handlers import (
     messages,
     openapi,
     page,
+    providers,
     search,
     session,
 )
@@ -293,6 +295,18 @@ ROUTES: tuple[Route, ...] = (
                 status=204,
                 description="The default adapter serves its conversations from then on.",
             ),
+        },
+    ),
+    Route(
+        "/api/providers",
+        providers.ProvidersHandler,
+        {
+            "GET": Operation(
+                "listProviders",
+                "List the providers that agents may name",
+                response=Providers,
+                description="Those of the server's configuration. URLs and keys are never told.",
+            )
         },
     ),
     Route(

@@ -25,6 +25,7 @@ GROUND = frozenset(
         "loop_share",
         "metrics",
         "message_schemas",
+        "provider_schemas",
         "schema_types",
         "schemas",
         "settings",

@@ -116,6 +116,14 @@ def test_provider_example_of_the_contract_is_valid(config: Path) -> None:
     assert settings.providers["slow"].pace_ms == 50
 
 
+def test_the_only_provider_answers_by_default() -> None:
+    two = {"main": MAIN, "slow": {"kind": "echo"}}
+    assert Settings().answering_provider is None
+    assert Settings(providers={"main": MAIN}).answering_provider == "main"
+    assert Settings(providers=two).answering_provider is None
+    assert Settings(providers=two, default_provider="slow").answering_provider == "slow"
+
+
 @pytest.mark.parametrize("text", ["a.example,B.example", '["a.example", "b.example"]', " a.example , b.example, "])
 def test_a_list_in_the_environment(text: str) -> None:
     assert load({"CHATSERVER_ALLOWED_HOSTS": text}).allowed_hosts == ("a.example", "b.example")

@@ -61,6 +61,7 @@ _agent = {
     "createdAt": "2024-07-28T09:14:59.009Z",
     "updatedAt": "2024-07-28T09:14:59.009Z",
 }
+_provider = {"name": "main", "kind": "openai", "model": "llama3.2"}
 _answer = {
     **_question,
     "id": _ANSWER,
@@ -134,6 +135,8 @@ EXAMPLES: Mapping[str, Any] = {
     "UpdateAgent": {"name": "Guide"},
     "Agent": _agent,
     "AgentPage": {"items": [_agent], "hasMore": False, "nextCursor": None},
+    "ProviderSummary": _provider,
+    "Providers": {"items": [_provider], "default": "main"},
     "SignIn": {"token": "a-token-of-43-letters-digits-and-hyphens-or"},
     "Session": {"mode": "local_trusted", "actor": {"name": "board"}, "companies": [{"id": _COMPANY}]},
     "OpenApiDocument": {"openapi": "3.1.0", "info": {"title": "chatserver", "version": "0.1.0"}, "paths": {}},

@@ -180,6 +180,15 @@ declare namespace Api {
 	}
 	type MessageList = ChatMessagePage | RenderedMessagePage;
 	type OpenApiDocument = Record<string, unknown>;
+	interface ProviderSummary {
+		name: string;
+		kind: "openai" | "anthropic" | "echo";
+		model: string | null;
+	}
+	interface Providers {
+		items: ProviderSummary[];
+		default: string | null;
+	}
 	interface ReasoningEvent {
 		type: "reasoning";
 		content: string;

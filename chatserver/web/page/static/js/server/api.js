@@ -192,6 +192,9 @@ export const createApi = (onSignedOut) => {
 		/** @type {(company: string, query: OrNull<Api.ListAgentsQuery>) => Promise<Api.AgentPage>} */
 		listAgents: (company, query) => json("GET", `/companies/${company}/agents`, { query }),
 
+		/** @type {() => Promise<Api.Providers>} */
+		listProviders: () => json("GET", "/providers"),
+
 		/**
 		 * The address of an answer's event stream, from after `lastEventId` on. The answer is generated to its end even if
 		 * nobody reads it, so it is there for people who looked elsewhere meanwhile. It waits while another is generated.
