@@ -21,6 +21,7 @@ import pydantic
 
 from chatserver import logs
 from chatserver.errors import ChatServerError, ConfigurationError, ValidationError
+from chatserver.quick_provider import VARIABLES, with_quick_provider
 from chatserver.schema_types import parse_uuid
 from chatserver.settings import Settings
 from chatserver.settings_reading import load_settings, option_name
@@ -101,6 +102,7 @@ def _cannot_start(error: Exception) -> int:
 
 
 def _serve(settings: Settings, arguments: argparse.Namespace) -> int:
+    settings = _with_provider(settings, arguments)
     # On again when the server is ready: see serving.py.
     gc.disable()
     try:
@@ -109,6 +111,14 @@ def _serve(settings: Settings, arguments: argparse.Namespace) -> int:
         return serve(settings, reuse_port=arguments.reuse_port, local_model=arguments.local_model)
     finally:
         gc.enable()
+
+
+def _with_provider(settings: Settings, arguments: argparse.Namespace) -> Settings:
+    if arguments.provider is not None:
+        return with_quick_provider(settings, arguments.provider, arguments.model, os.environ)
+    if arguments.model is not None:
+        raise ConfigurationError("--model: is of use with --provider only")
+    return settings
 
 
 def _migrate(settings: Settings, _arguments: argparse.Namespace) -> int:
@@ -215,8 +225,15 @@ def _parser() -> _Parser:
     _add_settings(serve, SERVE_SETTINGS)
     serve.add_argument("--reuse-port", action="store_true", help="let several processes share the port")
     serve.add_argument(
-        "--local-model", action="store_true", help="run a small model on this machine, and an agent for it"
+        "--local-model", action="store_true", help="run a small model on this machine, which answers by default"
     )
+    serve.add_argument(
+        "--provider",
+        choices=tuple(VARIABLES),
+        help="who answers by default, without a file: OpenAI (its key in OPENAI_API_KEY), Anthropic "
+        "(ANTHROPIC_API_KEY), or Ollama (OLLAMA_HOST; default: this machine)",
+    )
+    serve.add_argument("--model", help="of --provider (default: one that suits most; Ollama's newest one)")
 
     _command(commands, "migrate", _migrate, "bring the database to this version's schema")
 

@@ -185,7 +185,10 @@ async def _database(settings: Settings, stop: asyncio.Event) -> AsyncIterator[Pr
 
 @asynccontextmanager
 async def _with_local_model(settings: Settings) -> AsyncIterator[Settings]:
-    """The settings, with a provider for a small model that runs beside the server until the end."""
+    """The settings, with a provider for a small model that runs beside the server until the end.
+
+    It answers by default, unless the settings name another provider.
+    """
     from chatserver.local_model import start_local_model
 
     if LOCAL_PROVIDER in settings.providers:
@@ -193,7 +196,9 @@ async def _with_local_model(settings: Settings) -> AsyncIterator[Settings]:
     model = await start_local_model()
     try:
         provider = ProviderSettings(kind="openai", base_url=model.base_url, model=model.model)
-        yield settings.model_copy(update={"providers": {**settings.providers, LOCAL_PROVIDER: provider}})
+        providers = {**settings.providers, LOCAL_PROVIDER: provider}
+        default = settings.default_provider or LOCAL_PROVIDER
+        yield settings.model_copy(update={"providers": providers, "default_provider": default})
     finally:
         await model.stop()
 

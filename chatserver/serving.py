@@ -14,6 +14,7 @@ from typing import Any
 from chatserver import logs, systemd
 from chatserver.app import App
 from chatserver.errors import ConfigurationError, DatabaseUnavailableError
+from chatserver.hints import next_steps
 from chatserver.schemas import CreateAgent, LlmConfig
 from chatserver.services.access import local_actor
 from chatserver.services.database_watch import DatabaseWatch
@@ -55,7 +56,7 @@ async def serve(
         app.start()
         if not stop.is_set():
             server.add_sockets(sockets)
-            _say_ready(sockets, settings)
+            _say_ready(sockets, app)
             await _until(stop)
         await _drain(app, server)
 
@@ -77,16 +78,19 @@ async def _register_agent(app: App, provider: str) -> None:
         raise ConfigurationError(error.message) from error
 
 
-def _say_ready(sockets: Sequence[socket.socket], settings: Settings) -> None:
+def _say_ready(sockets: Sequence[socket.socket], app: App) -> None:
     # Nearly all that a start makes stays, so the collector was off, and need never look at it. About 0.7 MB of it are
     # cycles that nobody needs. To collect them would delay the start by 50 to 90 ms.
     gc.freeze()
     gc.enable()
     logs.release(background=True)
+    settings = app.settings
     port = sockets[0].getsockname()[1] if sockets[0].family != socket.AF_UNIX else settings.port
     host = f"[{settings.host}]" if ":" in settings.host else settings.host
-    print(f"chatserver ready at http://{host}:{port}", flush=True)
+    url = f"http://{host}:{port}"
+    print(f"chatserver ready at {url}", flush=True)
     systemd.notify(systemd.READY)
+    logs.tell_terminal(next_steps(url, app.context.providers, os.environ))
 
 
 async def _until(stop: asyncio.Event) -> None:

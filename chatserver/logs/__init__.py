@@ -10,6 +10,7 @@ from __future__ import annotations
 import logging
 import sys
 import threading
+from collections.abc import Iterable
 from typing import Literal
 
 from chatserver.logs.lines import LINE_BYTES, JsonFormatter, TextFormatter, printable, request_id, without_request
@@ -32,6 +33,7 @@ __all__ = [
     "release",
     "request_id",
     "scrub",
+    "tell_terminal",
     "without_request",
 ]
 
@@ -72,6 +74,14 @@ def release(*, background: bool = False) -> None:
 def holding() -> bool:
     """Whether lines are held back: the start is not over."""
     return any(output.holding for output in _outputs())
+
+
+def tell_terminal(lines: Iterable[str]) -> None:
+    """Write lines for a person who watches, as they are, if standard error is a terminal."""
+    if sys.stderr.isatty():
+        for output in _outputs():
+            for line in lines:
+                output.put_text(line)
 
 
 def close() -> None:

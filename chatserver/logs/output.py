@@ -48,6 +48,14 @@ class Output(logging.Handler):
         self._writer.put(line, line.size)
         return True
 
+    def put_text(self, line: str) -> None:
+        """Have a line written as it is, in its order among the others."""
+        self.acquire()
+        try:
+            self._put(line)
+        finally:
+            self.release()
+
     def release_held(self, *, background: bool) -> None:
         """Write what was held back. From now on lines are written at once, or in the background if that is possible."""
         self.acquire()

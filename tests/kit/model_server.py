@@ -50,7 +50,10 @@ def refusal(status: int, *headers: str, body: bytes = b"{}") -> bytes:
 
 
 class Call:
-    """The model's end of one connection; `head` and `request` are those of the HTTP request, the latter as JSON."""
+    """The model's end of one connection; `head` and `request` are those of the HTTP request, the latter as JSON.
+
+    `request` is None if the HTTP request has no body.
+    """
 
     def __init__(self, sock: socket.socket) -> None:
         self.sock = sock
@@ -67,14 +70,13 @@ class Call:
             if not more:
                 return False
         self.head, _, rest = data.partition(b"\r\n\r\n")
-        length = next(
-            int(line.split(b":")[1]) for line in self.head.split(b"\r\n") if line.lower().startswith(b"content-length:")
-        )
+        lengths = (line for line in self.head.split(b"\r\n") if line.lower().startswith(b"content-length:"))
+        length = int(next(lengths, b":0").split(b":")[1])
         while len(rest) < length:
             rest += (more := await self._loop.sock_recv(self.sock, 65_536))
             if not more:
                 return False
-        self.request = json.loads(rest)
+        self.request = json.loads(rest) if rest else None
         return True
 
     # --- what the model says --------------------------------------------------------------------------------

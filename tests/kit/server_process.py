@@ -57,13 +57,15 @@ class ServerProcess(Client):
         return self.process.stdout
 
 
-async def launch(*arguments: str, log: Path | None = None, **environment: str) -> asyncio.subprocess.Process:
+async def launch(*arguments: str, log: Path | int | None = None, **environment: str) -> asyncio.subprocess.Process:
     """`chatserver serve` with these arguments, and these CHATSERVER_ settings in its environment.
 
-    `log`: a file for standard error; None: a pipe, which the test reads.
+    `log`: a file or a descriptor for standard error; None: a pipe, which the test reads.
     """
     with contextlib.ExitStack() as stack:
-        stderr = subprocess.PIPE if log is None else stack.enter_context(log.open("wb")).fileno()
+        stderr = subprocess.PIPE if log is None else log
+        if isinstance(stderr, Path):
+            stderr = stack.enter_context(stderr.open("wb")).fileno()
         return await _launch(arguments, stderr, environment)
 
 
@@ -95,7 +97,7 @@ async def ready(process: asyncio.subprocess.Process) -> ServerProcess:
 
 
 @asynccontextmanager
-async def started(*arguments: str, log: Path | None = None, **environment: str) -> AsyncIterator[ServerProcess]:
+async def started(*arguments: str, log: Path | int | None = None, **environment: str) -> AsyncIterator[ServerProcess]:
     """A server that accepts requests; at the end it is killed if it still runs."""
     process = await launch(*arguments, log=log, **environment)
     server = None

@@ -22,7 +22,7 @@ Captured = pytest.CaptureFixture[str]
 
 @pytest.fixture(autouse=True)
 def _process_as_before(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    for name in [name for name in os.environ if name.startswith("CHATSERVER_")]:
+    for name in [name for name in os.environ if name.startswith(("CHATSERVER_", "OPENAI_"))]:
         monkeypatch.delenv(name)
     root, ours = logging.getLogger(), logging.getLogger("chatserver")
     before = root.handlers[:], root.level, ours.level
@@ -83,6 +83,15 @@ def test_serve_needs_no_option(server: Served) -> None:
     assert server.options == {"reuse_port": False, "local_model": False}
 
 
+def test_serve_with_a_provider_needs_no_file(server: Served, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-secret")
+    assert cli.main(["serve", "--provider", "openai", "--model", "m-1"]) == 0
+    assert server.settings is not None
+    assert server.settings.answering_provider == "openai"
+    assert server.settings.providers["openai"].model == "m-1"
+    assert "sk-secret" not in repr(server.settings)
+
+
 def test_exit_status_is_that_of_the_server(server: Served) -> None:
     server.behave = lambda: 5
     assert cli.main(["serve"]) == 5
@@ -113,6 +122,10 @@ def test_environment_is_read(server: Served, monkeypatch: pytest.MonkeyPatch) ->
         "serve --host 192.0.2.1",
         "serve --config /no/such/file.toml",
         "serve --database-url mysql://db/chat",
+        "serve --provider mistral",
+        "serve --provider openai",
+        "serve --model m",
+        "migrate --provider ollama",
         "migrate --port 80",
         "migrate --data-dir=",
         "agent",
@@ -240,7 +253,16 @@ def shown(capsys: Captured, *argv: str) -> str:
 
 def test_help_shows_options_and_defaults(capsys: Captured) -> None:
     text = shown(capsys, "serve", "--help")
-    for option in ("--config", "--host", "--port", "--data-dir", "--database-url", "--reuse-port", "--local-model"):
+    for option in (
+        "--config",
+        "--host",
+        "--port",
+        "--data-dir",
+        "--database-url",
+        "--reuse-port",
+        "--local-model",
+        "--provider",
+    ):
         assert option in text
     assert "(default: 127.0.0.1)" in text
     assert "(default: 8000)" in text

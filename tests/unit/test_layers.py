@@ -36,7 +36,9 @@ GROUND = frozenset(
         "version",
     }
 )
-TOP = frozenset({"__main__", "app", "cli", "doctor", "local_model", "server", "serving"})
+TOP = frozenset(
+    {"__main__", "app", "cli", "doctor", "hints", "local_model", "model_list", "quick_provider", "server", "serving"}
+)
 
 # The names that the modules of each floor may import. A name means the module or package, and all modules in it.
 MAY_IMPORT: dict[str, frozenset[str]] = {
