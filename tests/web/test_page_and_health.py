@@ -38,6 +38,7 @@ def folder(tmp_path: Path) -> Path:
     (page / "index.html").write_text(
         '<!doctype html><title>é</title><script type="module" src="/static/js/app.js"></script>', encoding="utf-8"
     )
+    (page / "help.html").write_text('<link rel="stylesheet" href="/static/style.css">' * 9, encoding="utf-8")
     (page / "js" / "app.js").write_text("export {};", encoding="utf-8")
     (page / "style.css").write_text("body { margin: 0 }\n" * 20, encoding="utf-8")
     (page / "icon.svg").write_text("<svg/>", encoding="utf-8")
@@ -69,6 +70,19 @@ async def test_page_is_served(api: Api, folder: Path, path: str) -> None:
     assert answer.headers["Link"] == f"</static/{version}/js/app.js>; rel=modulepreload"
     assert answer.headers["X-Request-Id"]
     assert "Server" not in answer.headers
+
+
+async def test_help_is_served_as_the_page_is(api: Api, folder: Path) -> None:
+    answer = await api.get("/help")
+    version = load_files(folder).version
+    assert answer.status == 200
+    assert answer.body == (folder / "help.html").read_bytes().replace(b"/static/", f"/static/{version}/".encode())
+    assert answer.headers["Content-Type"] == "text/html; charset=utf-8"
+    assert answer.headers["Content-Security-Policy"] == POLICY
+    assert answer.headers["Cache-Control"] == "no-cache"
+    again = await api.get("/help", If_None_Match=answer.headers["Etag"])
+    assert (again.status, again.body) == (304, b"")
+    assert (await api.get("/help/x")).error == (404, "Not found")
 
 
 @pytest.mark.parametrize(
@@ -125,7 +139,7 @@ def test_version_changes_with_each_file(folder: Path) -> None:
 DECOMPRESS = {"br": brotli.decompress, "gzip": gzip.decompress}
 
 
-@pytest.mark.parametrize("path", ["/", "/static/style.css", "/static/{version}/style.css"])
+@pytest.mark.parametrize("path", ["/", "/help", "/static/style.css", "/static/{version}/style.css"])
 @pytest.mark.parametrize("coding", ["br", "gzip"])
 async def test_page_is_sent_compressed(api: Api, folder: Path, coding: str, path: str) -> None:
     (folder / "index.html").write_text("<p>The same.</p>\n" * 100, encoding="utf-8")
@@ -216,7 +230,7 @@ async def test_file_name_that_is_not_utf_8_is_malformed(api: Api) -> None:
 
 
 def test_package_has_a_page() -> None:
-    assert "index.html" in load_files(PAGE_FOLDER).by_name
+    assert {"index.html", "help.html"} <= set(load_files(PAGE_FOLDER).by_name)
 
 
 def test_page_preloads_imports_of_its_scripts(tmp_path: Path) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from chatserver.errors import NotFoundError
 from chatserver.web.http.base_handler import Handler
 from chatserver.web.page.codings import IDENTITY, preferred_coding
-from chatserver.web.page.page_files import PAGE, StaticFile
+from chatserver.web.page.page_files import HELP, PAGE, StaticFile
 
 _POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self' data:; "
@@ -57,3 +57,13 @@ class PageHandler(FileHandler):
         if files.links:
             self.set_header("Link", files.links)
         self.write_file(files.by_name[PAGE], _ASK_AGAIN)
+
+
+class HelpHandler(FileHandler):
+    """The page that tells how a model is connected."""
+
+    async def get(self) -> None:
+        files = await self.context.page.files()
+        if HELP not in files.by_name:
+            raise NotFoundError
+        self.write_file(files.by_name[HELP], _ASK_AGAIN)

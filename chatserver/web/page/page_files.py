@@ -20,6 +20,7 @@ from chatserver.web.page.codings import IDENTITY, compressed
 
 PAGE_FOLDER = Path(__file__).resolve().parent / "static"
 PAGE = "index.html"
+HELP = "help.html"
 STATIC_PREFIX = "/static/"
 
 _VERSION_DIGITS = 12
@@ -118,8 +119,8 @@ def load_files(folder: Path) -> PageFiles:
     version = version[:_VERSION_DIGITS]
     prefix = f"{STATIC_PREFIX}{version}/"
     links = ", ".join(f"<{prefix}{name}>; rel=modulepreload" for name in _modules(contents))
-    if PAGE in contents:
-        contents[PAGE] = contents[PAGE].replace(b'"' + STATIC_PREFIX.encode(), b'"' + prefix.encode())
+    for name in contents.keys() & {PAGE, HELP}:
+        contents[name] = contents[name].replace(b'"' + STATIC_PREFIX.encode(), b'"' + prefix.encode())
     return PageFiles({name: _file(name, content) for name, content in contents.items()}, version, links)
 
 
