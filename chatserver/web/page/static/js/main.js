@@ -15,6 +15,7 @@ import { addressOf, createRouter } from "./base/router.js";
 import { recall } from "./base/storage.js";
 import { createAgents } from "./company/agents.js";
 import { createBookmarks } from "./company/bookmarks.js";
+import { createProviders } from "./company/providers.js";
 import { createSidebar } from "./lists/sidebar.js";
 import { ApiError, createApi, isAbort } from "./server/api.js";
 import { createAgentSelect } from "./thread/agent-select.js";
@@ -36,6 +37,7 @@ function run(parts, api, companyId) {
 	const { title, greeting, options } = parts;
 	const tabs = createBrowserTabs();
 	const agents = createAgents();
+	const providers = createProviders(api);
 	const closeDrawer = createDrawer(parts);
 	const announce = createAnnouncer(parts.announcer);
 	const notices = createNotices(parts.notices, announce, { uncover: closeDrawer, refocus: () => composer.focus() });
@@ -124,6 +126,7 @@ function run(parts, api, companyId) {
 		transcript,
 		composer,
 		agents,
+		providers,
 		agentSelect,
 		bookmarks,
 		announce,
@@ -171,7 +174,7 @@ function run(parts, api, companyId) {
 	});
 
 	const loadAgents = coalesce(async () => {
-		await agents.load(api, companyId);
+		await Promise.all([agents.load(api, companyId), providers.load()]);
 		agentSelect.show(agentSelect.chosen());
 		thread?.repaint();
 	});

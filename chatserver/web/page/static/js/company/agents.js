@@ -16,6 +16,8 @@ export const createAgents = () => {
 	return {
 		/** Pairs of id and name. */
 		all: () => [...names],
+		/** The name of an agent that can be chosen. @param {string} agentId */
+		find: (agentId) => names.get(agentId) ?? null,
 		/** Conversations may name agents that are not registered. @param {string} agentId */
 		nameOf: (agentId) => names.get(agentId) ?? `Agent ${agentId.slice(0, 8)}`,
 		/** @param {ApiClient} api @param {string} companyId */

@@ -8,7 +8,8 @@
  *
  * @typedef {Parameters<typeof createConversationSync>[0] & Parameters<typeof createMessageActions>[0]
  *   & Parameters<typeof createMessageViews>[0] & Parameters<typeof createOutbox>[0]
- *   & Parameters<typeof createAgentSetting>[0] & Parameters<typeof createPendingAnswers>[0]} PageContext
+ *   & Parameters<typeof createAgentSetting>[0] & Parameters<typeof createPendingAnswers>[0]
+ *   & Parameters<typeof createEchoNote>[0]} PageContext
  *   What the parts of a thread work with. It outlives the thread.
  */
 
@@ -16,6 +17,7 @@ import { ApiError, isAbort } from "../server/api.js";
 import { describe, problem } from "../ui/feedback.js";
 import { createAgentSetting } from "./agent-setting.js";
 import { createConversationSync } from "./conversation-sync.js";
+import { createEchoNote } from "./echo-note.js";
 import { createMessageActions } from "./message-actions.js";
 import { createMessageStore } from "./message-store.js";
 import { createMessageViews } from "./message-views.js";
@@ -133,6 +135,7 @@ export const createThread = (context, conversationId, position, handlers) => {
 	// What is shown
 
 	const views = createMessageViews(context, actions, giveBack);
+	const echoNote = createEchoNote(context);
 
 	const repaint = () => {
 		if (signal.aborted) return;
@@ -144,10 +147,12 @@ export const createThread = (context, conversationId, position, handlers) => {
 		if (last?.role === "user" && isQuiet) {
 			answers.noteUnanswered(last.conversationId, last.id, "There is no answer to this.");
 		}
+		const firstAnswer = known.olderCursor() ? null : ordered.find(({ role }) => role === "assistant");
 		const elements = ordered.flatMap((message) => {
 			const isNewest = message === last && isQuiet;
 			const canRegenerate = isNewest && message.role === "assistant" && Boolean(known.questionOf(message));
-			return [views.update(message, { isNewest, canRegenerate }), answers.elementFor(message.id) ?? []].flat();
+			const note = message === firstAnswer ? echoNote.under(message) : [];
+			return [views.update(message, { isNewest, canRegenerate }), ...note, answers.elementFor(message.id) ?? []].flat();
 		});
 		const ids = new Set(ordered.map((message) => message.id));
 		transcript.show([...elements, ...outbox.elements(), ...answers.elementsBut(ids)]);
