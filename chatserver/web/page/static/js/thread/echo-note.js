@@ -1,5 +1,5 @@
 /**
- * A line under the first answer of a conversation if nobody but the echo gave it, so that it is not taken for a model's.
+ * A line under the first answer of a conversation if nobody but the echo gave it, so that nobody believes it is a model.
  *
  * @import { Agents } from "../company/agents.js"
  * @import { Providers } from "../company/providers.js"
