@@ -1,5 +1,5 @@
 /**
- * A line under the first answer of a conversation if nobody but the echo gave it, so that nobody believes it is a model.
+ * A line under the first answer of a conversation if nobody but the echo gave it: nobody shall take it for a model.
  *
  * @import { Agents } from "../company/agents.js"
  * @import { Providers } from "../company/providers.js"
