@@ -15,6 +15,7 @@ from chatserver.services.access import Actor
 from chatserver.services.snippets import make_snippet
 from chatserver.services.to_wire import to_conversation, to_message
 from chatserver.storage import message_rows
+from chatserver.storage.conversations import Archived
 from chatserver.storage.page_bytes import PAGE_BYTES
 from chatserver.storage.postgres.database import Database
 from chatserver.storage.postgres.heavy import HeavyCalls
@@ -31,7 +32,14 @@ class SearchService:
         self._texts = texts
 
     async def search(
-        self, actor: Actor, company_id: UUID, query: str, *, limit: int = 30, cursor: str | None = None
+        self,
+        actor: Actor,
+        company_id: UUID,
+        query: str,
+        *,
+        archived: Archived = "all",
+        limit: int = 30,
+        cursor: str | None = None,
     ) -> AsyncGenerator[Page[SearchHit]]:
         """The messages and titles of a company that match, best first, at most `limit`.
 
@@ -43,7 +51,13 @@ class SearchService:
         terms = parse_terms(query)
         heavy = self._database.heavy(company_id)
         found = await heavy.transaction(
-            find_hits, company_id=company_id, query=query, terms=terms, limit=limit, cursor=cursor
+            find_hits,
+            company_id=company_id,
+            query=query,
+            terms=terms,
+            archived=archived,
+            limit=limit,
+            cursor=cursor,
         )
         for hits, next_cursor in _batches(found):
             yield SearchPage(

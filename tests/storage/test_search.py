@@ -17,6 +17,7 @@ from sqlalchemy import Connection, delete, func, select, text, update
 from chatserver.errors import ValidationError
 from chatserver.storage import conversations, keyset, message_rows, revisions
 from chatserver.storage.branch import branch
+from chatserver.storage.conversations import Archived
 from chatserver.storage.rewind import rewind
 from chatserver.storage.search import hits
 from chatserver.storage.search.folding import fold
@@ -36,7 +37,13 @@ class Searching(Chat):
         self.transaction = transaction
 
     def page(
-        self, query: str, *, limit: int = 100, cursor: str | None = None, company: UUID | None = None
+        self,
+        query: str,
+        *,
+        limit: int = 100,
+        cursor: str | None = None,
+        company: UUID | None = None,
+        archived: Archived = "all",
     ) -> keyset.Slice:
         with self.transaction() as connection:
             found = hits.find_hits(
@@ -44,6 +51,7 @@ class Searching(Chat):
                 company_id=company or self.company,
                 query=query,
                 terms=parse_terms(query),
+                archived=archived,
                 limit=limit,
                 cursor=cursor,
             )
@@ -52,11 +60,11 @@ class Searching(Chat):
             assert [row.entry for row in rows] == ids
             return keyset.Slice(rows, found.next_cursor)
 
-    def found(self, query: str, *, limit: int = 100) -> list[str]:
+    def found(self, query: str, *, limit: int = 100, archived: Archived = "all") -> list[str]:
         """The contents of the messages on all pages, in order; titles in angle brackets."""
         contents, cursor = [], None
         while True:
-            page = self.page(query, limit=limit, cursor=cursor)
+            page = self.page(query, limit=limit, cursor=cursor, archived=archived)
             assert len(page.rows) <= limit
             for row in page.rows:
                 title = message_rows.conversation_of(row).title
@@ -284,7 +292,7 @@ def test_newest_of_equal_hits_come_first(searching: Searching) -> None:
 def small_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
     """Makes blocks of a few entries, so that tests need not add thousands."""
     monkeypatch.setattr(hits, "BLOCK", 5)
-    monkeypatch.setattr(hits, "_PAGE", hits._page())
+    monkeypatch.setattr(hits, "_PAGES", {"all": hits._page("all"), "true": hits._page("true")})
 
 
 @pytest.mark.parametrize("limit", [1, 2, 3, 7, 100])
@@ -331,6 +339,15 @@ def test_hits_behind_many_deleted_hits_are_found(searching: Searching) -> None:
     assert first.rows == []
     assert first.next_cursor is not None
     assert searching.found("fox") == ["the first fox"]
+
+
+def test_archived_hits_behind_many_active_ones_are_found(searching: Searching, small_blocks: None) -> None:
+    archived = searching.conversation("named")
+    searching.say(archived, "fox in the archive")
+    conversations.archive(searching.connection, None, archived)
+    for number in range(5 * hits.BLOCK * hits.BLOCKS_AT_ONCE):
+        searching.say(searching.conversation("named"), f"fox {number}")
+    assert searching.found("fox", archived="true") == ["fox in the archive"]
 
 
 def test_cursor_of_another_query_or_company_is_refused(searching: Searching) -> None:

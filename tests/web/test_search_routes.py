@@ -70,6 +70,26 @@ async def test_search_pages_through_hits(api: Api) -> None:
     assert (await api.get(path(api, f"q=den&limit=2{cursor}"))).wrong == ["cursor"]
 
 
+async def test_search_is_limited_to_the_archive_or_to_active_conversations(api: Api) -> None:
+    for title in ("Put away", "At hand"):
+        conversation = await api.conversation(title=title)
+        await api.say(conversation, f"the fox is {title}")
+        if title == "Put away":
+            await api.post(f"{conversation}/archive")
+
+    async def found(query: str) -> list[str]:
+        return [item["conversation"]["title"] for item in (await api.get(path(api, f"q=fox{query}"))).json["items"]]
+
+    assert await found("") == ["At hand", "Put away"]
+    assert await found("&archived=all") == ["At hand", "Put away"]
+    assert await found("&archived=true") == ["Put away"]
+    assert await found("&archived=false") == ["At hand"]
+
+    cursor = (await api.get(path(api, "q=fox&limit=1"))).json["nextCursor"]
+    assert await found(f"&archived=all&cursor={cursor}") == ["Put away"]
+    assert (await api.get(path(api, f"q=fox&archived=true&cursor={cursor}"))).wrong == ["cursor"]
+
+
 @pytest.mark.parametrize(
     ("query", "wrong"),
     [
@@ -80,6 +100,8 @@ async def test_search_pages_through_hits(api: Api) -> None:
         ("q=fox&limit=0", "limit"),
         ("q=fox&limit=101", "limit"),
         ("q=fox&limit=x", "limit"),
+        ("q=fox&archived=", "archived"),
+        ("q=fox&archived=yes", "archived"),
         ("q=fox&cursor=", "cursor"),
         ("q=fox&cursor=e30", "cursor"),
     ],

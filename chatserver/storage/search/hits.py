@@ -37,7 +37,7 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import ARRAY, REGCONFIG, TSQUERY
 
 from chatserver.storage import keyset, message_rows
-from chatserver.storage.conversations import with_active_run
+from chatserver.storage.conversations import Archived, with_active_run
 from chatserver.storage.messages import TEXTS, live
 from chatserver.storage.page_bytes import text_bytes
 from chatserver.storage.search.terms import Terms
@@ -47,7 +47,7 @@ from chatserver.storage.tables import conversations, messages, search_entries
 BLOCK = 1_000
 # The normalization of ts_rank: divided by 1 + the logarithm of the number of different words.
 FEWER_OTHER_WORDS = 16
-# A block may be empty because its conversations were deleted. After so many blocks a page may be short.
+# A block may be empty because its conversations were deleted, or are not in the archive that is searched. After so many blocks a page may be short.
 BLOCKS_AT_ONCE = 5
 
 # A cursor holds the first entry of a block, and the last hit that was given from the block.
@@ -76,6 +76,11 @@ _PLAN = select(
 )
 
 _entries = search_entries.c
+_BY_ARCHIVE: dict[Archived, tuple[ColumnElement[bool], ...]] = {
+    "false": (conversations.c.archived_at.is_(None),),
+    "true": (conversations.c.archived_at.is_not(None),),
+    "all": (),
+}
 
 
 def _parsed(name: str) -> ColumnElement[Any]:
@@ -103,7 +108,7 @@ def _block() -> Select[Any]:
     return select(newest, place.label("place"))
 
 
-def _page() -> Select[Any]:
+def _page(archived: Archived) -> Select[Any]:
     """The best entries of a block after `after`, with the start of the block and of the next one.
 
     No row: nothing matches. One row without a hit (`entry_id` is null): none of the block is left.
@@ -144,6 +149,7 @@ def _page() -> Select[Any]:
         .where(
             block.c.place <= BLOCK,
             conversations.c.deleted_at.is_(None),
+            *_BY_ARCHIVE[archived],
             or_(block.c.of_title == false(), ~named_by_a_hit),
         )
         .cte("hits")
@@ -188,7 +194,7 @@ def _read() -> Select[Any]:
     )
 
 
-_PAGE = _page()
+_PAGES = {archived: _page(archived) for archived in _BY_ARCHIVE}
 _READ = _read()
 
 # --- functions --------------------------------------------------------------------------------------------
@@ -212,13 +218,21 @@ class Found:
 
 
 def find_hits(
-    connection: Connection, *, company_id: UUID, query: str, terms: Terms, limit: int, cursor: str | None = None
+    connection: Connection,
+    *,
+    company_id: UUID,
+    query: str,
+    terms: Terms,
+    archived: Archived = "all",
+    limit: int,
+    cursor: str | None = None,
 ) -> Found:
     """A page of hits in a company; `terms` is the parsed `query`. Needs a transaction.
 
+    `archived`: "false" searches active conversations only, "true" archived ones only, "all" both.
     Raises ValidationError for a cursor of another list.
     """
-    filters = (company_id, query)
+    filters = (company_id, query) if archived == "all" else (company_id, query, archived)
     start, after = _BEGINNING, (_MAX_RANK, *_BEGINNING)
     if cursor is not None:
         start_at, start_id, *rest = keyset.decode("search", filters, cursor, (*_NEWEST_FIRST.types, *_BEST_FIRST.types))
@@ -228,7 +242,7 @@ def find_hits(
     connection.execute(_PLAN)
     rows: list[Row[Any]] = []
     for _ in range(BLOCKS_AT_ONCE):
-        found = connection.execute(_PAGE, _values(company_id, terms, start, after, limit + 1)).all()
+        found = connection.execute(_PAGES[archived], _values(company_id, terms, start, after, limit + 1)).all()
         rows += (row for row in found if row.entry_id is not None)
         if len(rows) > limit:
             hits = _hits(rows[:limit], filters)

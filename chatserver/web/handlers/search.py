@@ -10,5 +10,7 @@ from chatserver.web.openapi.queries import Search
 class SearchHandler(ListHandler):
     async def get(self, company_id: str) -> None:
         company, query = parse_id(company_id), self.query(Search)
-        pages = self.context.search.search(self.actor, company, query.q, limit=query.limit, cursor=query.cursor)
+        pages = self.context.search.search(
+            self.actor, company, query.q, archived=query.archived, limit=query.limit, cursor=query.cursor
+        )
         await self.write_list(pages, company)

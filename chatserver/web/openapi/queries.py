@@ -75,6 +75,10 @@ class Search(Wire):
             "word. Matches have all of them."
         ),
     ]
+    archived: Annotated[
+        Literal["false", "true", "all"],
+        Field(description="Searches in `false`: active conversations; `true`: archived ones; `all`: both."),
+    ] = "all"
     limit: Annotated[int, Field(ge=1, le=100, description=_LIMIT), WHOLE_NUMBER] = 30
     cursor: Cursor | None = None
 

@@ -313,6 +313,7 @@ declare namespace Api {
 	}
 	interface SearchQuery {
 		q: string;
+		archived?: "false" | "true" | "all";
 		limit?: number;
 		cursor?: string;
 	}
