@@ -176,7 +176,8 @@ def test_bookmark_list_has_no_axe_violations(screen: Page, server: Server) -> No
     if chat.button("Conversations").is_visible():
         chat.button("Conversations").click()
     chat.button("Bookmarks").click()
-    expect(chat.link(title)).to_have_count(2)
+    expect(chat.sidebar.get_by_role("heading", name=title).get_by_role("link")).to_have_count(1)
+    expect(chat.link("one")).to_be_visible()
     assert violations(screen) == []
 
 
@@ -189,3 +190,30 @@ def test_search_results_have_no_axe_violations(screen: Page, server: Server) -> 
     chat.sidebar.get_by_role("searchbox", name="Search").fill(word)
     expect(chat.sidebar.locator("mark").first).to_be_visible()
     assert violations(screen) == []
+    chat.button("Archived").click()
+    chat.sidebar.get_by_role("searchbox", name="Search").fill(word)
+    expect(chat.button("Search all conversations")).to_be_visible()
+    assert violations(screen) == []
+
+
+def test_marked_conversations_have_no_axe_violations(screen: Page, server: Server) -> None:
+    slow = server.create_agent("Slow", "slow")
+    parent = server.create_conversation(unique("Parent"), "one", "two")
+    message_id = server.messages(parent)[1]["id"]
+    branch = server.call("POST", f"/conversations/{parent}/branch", {"messageId": message_id})["id"]
+    busy, unseen = unique("Busy"), unique("Unseen")
+    Chat(screen).open(server.create_conversation(busy, agent_id=slow)).ask(words(300))
+    screen.evaluate(
+        "(id) => localStorage.setItem('chatserver unseen', id)", server.create_conversation(unseen, "one", "two")
+    )
+    chat = Chat(screen).open(branch)
+    expect(screen.get_by_role("link", name="Branched from “Parent")).to_be_visible()
+    if chat.button("Conversations").is_visible():
+        chat.button("Conversations").click()
+    expect(chat.link(busy)).to_have_accessible_description("Answering")
+    expect(chat.link(unseen)).to_have_accessible_description("New answer")
+    assert violations(screen) == []
+    if chat.button("Hide the sidebar").is_visible():
+        chat.button("Hide the sidebar").click()
+        expect(chat.link(busy)).to_be_hidden()
+        assert violations(screen) == []

@@ -300,7 +300,7 @@ def test_answer_continues_while_another_conversation_is_open(
     chat = Chat(page).open(slow_conversation).ask(words(150))
     chat.button("New conversation").click()
     chat.ask("quick").until_answered()
-    expect(chat.row(title)).to_contain_text("Answering")
+    expect(chat.link(title)).to_have_accessible_description("Answering")
     chat.link(title).click()
     expect(chat.answers).to_contain_text("word149", timeout=30_000)
     chat.until_answered()

@@ -47,7 +47,8 @@ from chatserver.storage.tables import conversations, messages, search_entries
 BLOCK = 1_000
 # The normalization of ts_rank: divided by 1 + the logarithm of the number of different words.
 FEWER_OTHER_WORDS = 16
-# A block may be empty because its conversations were deleted, or are not in the archive that is searched. After so many blocks a page may be short.
+# A block may be empty because its conversations were deleted, or are not in the archive that is searched. After so many
+# blocks a page may be short.
 BLOCKS_AT_ONCE = 5
 
 # A cursor holds the first entry of a block, and the last hit that was given from the block.

@@ -5,6 +5,8 @@ interface PageParts {
 	drawerOpen: HTMLButtonElement;
 	drawerClose: HTMLButtonElement;
 	backdrop: HTMLElement;
+	/** The handle that changes the sidebar's width. */
+	sidebarEdge: HTMLElement;
 	newConversation: HTMLButtonElement;
 	search: HTMLInputElement;
 	conversations: HTMLElement;
@@ -16,6 +18,8 @@ interface PageParts {
 	signOut: HTMLButtonElement;
 	thread: HTMLElement;
 	title: HTMLElement;
+	/** From which conversation this one was branched off. */
+	origin: HTMLElement;
 	connection: HTMLElement;
 	options: HTMLButtonElement;
 	notices: HTMLElement;

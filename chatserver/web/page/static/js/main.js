@@ -8,16 +8,21 @@
  */
 
 import { createSignIn } from "./account/sign-in.js";
+import { createAttention } from "./attention/attention.js";
 import { createBrowserTabs } from "./base/browser-tabs.js";
 import { coalesce } from "./base/coalesce.js";
+import { t } from "./base/language.js";
 import { repeatWhileVisible } from "./base/repeat-while-visible.js";
 import { addressOf, createRouter } from "./base/router.js";
 import { recall } from "./base/storage.js";
 import { createAgents } from "./company/agents.js";
 import { createBookmarks } from "./company/bookmarks.js";
 import { createProviders } from "./company/providers.js";
+import { createOrigin } from "./lists/origin.js";
+import { createParents } from "./lists/parents.js";
 import { createSidebar } from "./lists/sidebar.js";
 import { ApiError, createApi, isAbort } from "./server/api.js";
+import { titleOf } from "./server/resources.js";
 import { createAgentSelect } from "./thread/agent-select.js";
 import { createComposer } from "./thread/composer.js";
 import { createThread } from "./thread/thread.js";
@@ -26,6 +31,7 @@ import { createDrawer } from "./ui/drawer.js";
 import { createAnnouncer, createConnectionStatus, createNotices, describe, problem, report } from "./ui/feedback.js";
 import { icon } from "./ui/icons.js";
 import { loadAllOnFirstInput, onDemand } from "./ui/on-demand.js";
+import { createTabTitle } from "./ui/tab-title.js";
 
 const loadMenu = onDemand(() => import("./lists/conversation-menu.js"));
 
@@ -36,6 +42,9 @@ const POLL_SECONDS = 2;
 function run(parts, api, companyId) {
 	const { title, greeting, options } = parts;
 	const tabs = createBrowserTabs();
+	const tabTitle = createTabTitle();
+	const parents = createParents(api);
+	const showOrigin = createOrigin(parts.origin, parents);
 	const agents = createAgents();
 	const providers = createProviders(api);
 	const closeDrawer = createDrawer(parts);
@@ -99,7 +108,15 @@ function run(parts, api, companyId) {
 	options.append(icon("more"));
 	options.addEventListener("click", () => shown && openMenu(options, shown));
 
+	const attention = createAttention(api, tabs, {
+		onChange: () => list.render(),
+		onMissed: tabTitle.setCount,
+		onOpen: (id) => router.go(addressOf(id)),
+	});
+
 	const { list, onBookmarks } = createSidebar(parts, api, companyId, {
+		parents,
+		unseen: attention.unseen,
 		onOptions: openMenu,
 		onNew() {
 			router.go(addressOf(null));
@@ -111,9 +128,10 @@ function run(parts, api, companyId) {
 	/** @param {Api.Conversation | null} conversation */
 	const show = (conversation) => {
 		shown = conversation;
-		const name = conversation?.title ?? "New conversation";
-		if (title.textContent !== name) title.textContent = name;
-		document.title = conversation ? `${name} · chatserver` : "chatserver";
+		const name = conversation ? titleOf(conversation) : t("New conversation");
+		if (title.textContent !== name) title.textContent = title.title = name;
+		tabTitle.setName(conversation ? name : "");
+		showOrigin(conversation);
 		options.hidden = conversation === null;
 		agentSelect.show(conversation?.agentId ?? null);
 		if (conversation) list.update(conversation);
@@ -121,7 +139,13 @@ function run(parts, api, companyId) {
 
 	/** @type {PageContext} */
 	const context = {
-		api,
+		api: {
+			...api,
+			startAnswer(id, trigger) {
+				attention.awaits(id, trigger);
+				api.startAnswer(id, trigger);
+			},
+		},
 		tabs,
 		transcript,
 		composer,
@@ -142,6 +166,7 @@ function run(parts, api, companyId) {
 		agentSelect.clearOnce();
 		composer.open(conversationId);
 		list.setCurrent(conversationId);
+		attention.setOpen(conversationId);
 		greeting.hidden = conversationId !== null;
 		show(null);
 		if (conversationId) title.textContent = "";
@@ -150,6 +175,7 @@ function run(parts, api, companyId) {
 			onCreated({ id }) {
 				router.record(addressOf(id));
 				list.setCurrent(id);
+				attention.setOpen(id);
 			},
 			onBranched({ id }) {
 				router.go(addressOf(id));
@@ -157,10 +183,11 @@ function run(parts, api, companyId) {
 			},
 			onGone() {
 				show(null);
-				title.textContent = "Not found";
+				title.textContent = t("Not found");
 			},
 			onBack: () => openThread(conversationId),
 			onActivity: () => void poll(),
+			onFollowing: attention.follows,
 		});
 		opening = thread.open();
 	};
@@ -169,6 +196,7 @@ function run(parts, api, companyId) {
 		closeDrawer();
 		const isOpen = thread && conversationId && conversationId === thread.id();
 		const goesBack = !isOpen && isReturn && positions.has(conversationId);
+		if (!isOpen) notices.leave();
 		if (!isOpen) openThread(conversationId, goesBack ? positions.get(conversationId) : null);
 		if (messageId && !goesBack) void thread?.reveal(messageId);
 	});
@@ -198,6 +226,7 @@ function run(parts, api, companyId) {
 	});
 	loadAllOnFirstInput();
 	router.start();
+	attention.start();
 	// Bookmarks come with all of their messages, so the messages of the first view are loaded before.
 	void opening.then(() => load(loadBookmarks));
 	if (matchMedia("(hover: hover)").matches) composer.focus();

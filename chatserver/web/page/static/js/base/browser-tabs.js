@@ -40,6 +40,15 @@ export const createBrowserTabs = () => {
 		await reading;
 	};
 
+	/** @param {string} name @param {AbortSignal} signal ends the wait @param {() => Promise<void>} task */
+	const alone = async (name, signal, task) => {
+		try {
+			await navigator.locks.request(`${NAME} ${name}`, { signal }, task);
+		} catch (error) {
+			if (!signal.aborted) throw error;
+		}
+	};
+
 	return {
 		/** Whether one tab can read for all. Browsers offer Web Locks over HTTPS and on loopback only. */
 		canShare: "locks" in navigator,
@@ -58,12 +67,34 @@ export const createBrowserTabs = () => {
 		 * @param {() => Promise<void>} read
 		 */
 		async whenLeading(answer, signal, read) {
-			if (!this.canShare) return read();
-			try {
-				await navigator.locks.request(`${NAME} answer ${answer}`, { signal }, () => inSlot(signal, read));
-			} catch (error) {
-				if (!signal.aborted) throw error;
-			}
+			return this.canShare ? alone(`answer ${answer}`, signal, () => inSlot(signal, read)) : read();
+		},
+		/**
+		 * Runs `task` once no other tab runs one of this name. If tabs cannot share, it runs at once.
+		 *
+		 * @param {string} name
+		 * @param {AbortSignal} signal ends the wait, not `task`
+		 * @param {() => Promise<void>} task
+		 */
+		async whenAlone(name, signal, task) {
+			return this.canShare ? alone(name, signal, task) : task();
+		},
+		/**
+		 * Lets the other tabs know that this one does something.
+		 *
+		 * @param {string} what
+		 * @param {AbortSignal} signal this tab does it no more
+		 */
+		hold(what, signal) {
+			if (!this.canShare || signal.aborted) return;
+			const end = new Promise((resolve) => signal.addEventListener("abort", resolve));
+			navigator.locks.request(`${NAME} ${what}`, { mode: "shared", signal }, () => end).catch(() => {});
+		},
+		/** Whether a tab does that, this one included. If tabs cannot share, nothing is known. @param {string} what */
+		async isHeld(what) {
+			if (!this.canShare) return false;
+			const { held = [] } = await navigator.locks.query();
+			return held.some(({ name }) => name === `${NAME} ${what}`);
 		},
 	};
 };

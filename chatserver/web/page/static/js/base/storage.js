@@ -35,6 +35,18 @@ export function remember(key, value, where = forAll) {
 	}
 }
 
+/**
+ * Calls `listener` after another tab has changed a value that all tabs share.
+ *
+ * @param {string} key
+ * @param {() => void} listener
+ */
+export function onStored(key, listener) {
+	addEventListener("storage", (event) => {
+		if (event.key === null || event.key === `chatserver ${key}`) listener();
+	});
+}
+
 /** Removes everything that this page stored, except what other tabs store for themselves. */
 export function forgetAll() {
 	for (const where of [forAll, forThisTab]) {

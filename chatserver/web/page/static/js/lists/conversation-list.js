@@ -1,46 +1,59 @@
 /**
- * The list of conversations: pinned ones first, then the newest.
+ * The list of conversations: pinned ones first, then the newest, by the day of their last change.
  *
  * @import { ApiClient } from "../server/api.js"
+ * @import { Parents } from "./parents.js"
  *
  * @typedef {ReturnType<typeof createConversationList>} ConversationList
  * @typedef {(button: HTMLElement, conversation: Api.Conversation) => void} OnOptions
  */
 
-import { addressOf } from "../base/router.js";
-import { titleOf } from "../server/resources.js";
-import { element, placeInOrder } from "../ui/dom.js";
-import { iconButton } from "../ui/icons.js";
+import { t } from "../base/language.js";
+import { repeatWhileVisible } from "../base/repeat-while-visible.js";
+import { element, keepFocus, placeInOrder } from "../ui/dom.js";
+import { createRow } from "./conversation-row.js";
+import { groupByDate } from "./dates.js";
+
+/** How late a new day may be noticed while nothing else happens. */
+const DAY_CHECK_SECONDS = 30;
+
+/** @param {string} a @param {string} b */
+const later = (a, b) => (a < b ? 1 : a > b ? -1 : 0);
 
 /** The server's order. @param {Api.Conversation} a @param {Api.Conversation} b */
 function compare(a, b) {
 	const byPin = Number(b.pinnedAt !== null) - Number(a.pinnedAt !== null);
-	return byPin || b.updatedAt.localeCompare(a.updatedAt) || b.id.localeCompare(a.id);
+	return byPin || later(a.updatedAt, b.updatedAt) || later(a.id, b.id);
 }
 
-/** @param {string} id @param {(button: HTMLElement) => void} onOptions */
-function createRow(id, onOptions) {
-	const link = element("a", { class: "conversation-link", dir: "auto", id: `conversation-${id}`, href: addressOf(id) });
-	const dot = element("span", { class: "dot" }, element("span", { class: "visually-hidden" }, "Answering"));
-	const options = iconButton("Options", "more", () => onOptions(options));
-	options.setAttribute("aria-describedby", link.id);
-	options.setAttribute("aria-haspopup", "menu");
-	return { element: element("li", { class: "conversation" }, link, dot, options), link, dot };
+/** @param {"h2" | "h3"} level */
+function createGroup(level) {
+	const title = element(level);
+	const list = element("ul");
+	return { element: element("section", {}, title, list), title, list };
 }
 
-/** @param {HTMLElement} container @param {ApiClient} api @param {string} companyId @param {OnOptions} onOptions */
-export const createConversationList = (container, api, companyId, onOptions) => {
-	const pinnedTitle = element("h2", {}, "Pinned");
-	const pinned = element("ul");
-	const recentTitle = element("h2");
-	const recent = element("ul");
+/**
+ * @param {HTMLElement} container
+ * @param {ApiClient} api
+ * @param {string} companyId
+ * @param {object} context
+ * @param {Parents} context.parents
+ * @param {() => ReadonlySet<string>} context.unseen ids of conversations with an answer that nobody has seen
+ * @param {OnOptions} context.onOptions
+ */
+export const createConversationList = (container, api, companyId, { parents, unseen, onOptions }) => {
+	const archiveTitle = element("h2", {}, t("Archived"));
+	const groupsBox = element("div");
 	const note = element("p", { class: "list-note" });
 	const end = element("div", { class: "edge" });
-	container.replaceChildren(pinnedTitle, pinned, recentTitle, recent, note, end);
+	container.replaceChildren(archiveTitle, groupsBox, note, end);
 	/** @type {Map<string, Api.Conversation>} */
 	const known = new Map();
 	/** @type {Map<string, ReturnType<typeof createRow>>} */
 	const rows = new Map();
+	/** By their names. @type {Map<string, ReturnType<typeof createGroup>>} */
+	const groups = new Map();
 	/** @type {string | null} */
 	let cursor = null;
 	let isLoaded = false;
@@ -49,32 +62,49 @@ export const createConversationList = (container, api, companyId, onOptions) => 
 	/** @type {string | null} */
 	let currentId = null;
 	let abort = new AbortController();
+	/** The day for which the groups were made. */
+	let day = "";
 
-	/** @param {Api.Conversation} conversation */
-	const rowOf = (conversation) => {
+	/** @param {Api.Conversation} conversation @param {ReadonlySet<string>} marked */
+	const rowOf = (conversation, marked) => {
 		const { id } = conversation;
-		const row = rows.get(id) ?? createRow(id, (button) => onOptions(button, known.get(id) ?? conversation));
+		const row = rows.get(id) ?? createRow(conversation, parents, (button) => onOptions(button, known.get(id) ?? conversation));
 		rows.set(id, row);
-		const title = titleOf(conversation);
-		if (row.link.textContent !== title) row.link.textContent = row.link.title = title;
-		row.dot.hidden = conversation.activeRun === null;
-		if (id === currentId) row.link.setAttribute("aria-current", "page");
-		else row.link.removeAttribute("aria-current");
+		row.update(conversation, { isOpen: id === currentId, isUnseen: marked.has(id) });
 		return row.element;
 	};
 
+	/** @param {{ name: string, items: Api.Conversation[] }} group @param {ReadonlySet<string>} marked */
+	const groupOf = ({ name, items }, marked) => {
+		const key = `${isArchive} ${name}`;
+		const group = groups.get(key) ?? createGroup(isArchive ? "h3" : "h2");
+		groups.set(key, group);
+		group.title.textContent = name;
+		placeInOrder(group.list, items.map((item) => rowOf(item, marked)));
+		return group.element;
+	};
+
 	const render = () => {
+		const now = new Date();
+		const marked = unseen();
 		const ordered = [...known.values()].sort(compare);
 		const count = ordered.filter(({ pinnedAt }) => pinnedAt !== null).length;
-		placeInOrder(pinned, ordered.slice(0, count).map(rowOf));
-		placeInOrder(recent, ordered.slice(count).map(rowOf));
-		pinnedTitle.hidden = count === 0;
-		recentTitle.hidden = count === ordered.length || (count === 0 && !isArchive);
-		recentTitle.textContent = isArchive ? "Archived" : "Recent";
+		const dated = groupByDate(ordered.slice(count), ({ updatedAt }) => updatedAt, now);
+		const all = count ? [{ name: t("Pinned"), items: ordered.slice(0, count) }, ...dated] : dated;
+		day = now.toDateString();
+		// A row may go from one group to another.
+		keepFocus(container, () => placeInOrder(groupsBox, all.map((group) => groupOf(group, marked))));
+		archiveTitle.hidden = !isArchive;
 		note.hidden = !isLoaded || ordered.length > 0;
-		note.textContent = isArchive ? "Nothing is archived." : "Nothing here yet.";
+		note.textContent = isArchive ? t("Nothing is archived.") : t("Nothing here yet.");
 		near.unobserve(end);
 		near.observe(end);
+	};
+
+	/** @param {Api.Conversation} conversation */
+	const take = (conversation) => {
+		known.set(conversation.id, conversation);
+		parents.note(conversation);
 	};
 
 	/** @param {string | null} from a cursor */
@@ -88,7 +118,7 @@ export const createConversationList = (container, api, companyId, onOptions) => 
 		try {
 			const page = await fetchPage(from);
 			if (cursor !== from) return;
-			for (const conversation of page.items) known.set(conversation.id, conversation);
+			page.items.forEach(take);
 			cursor = page.nextCursor;
 			render();
 		} catch {
@@ -118,12 +148,18 @@ export const createConversationList = (container, api, companyId, onOptions) => 
 		}
 		if (known.size === 0) cursor = page.nextCursor;
 		isLoaded = true;
-		for (const conversation of page.items) known.set(conversation.id, conversation);
+		page.items.forEach(take);
 		render();
 	};
 
+	repeatWhileVisible(DAY_CHECK_SECONDS, async () => {
+		if (day && day !== new Date().toDateString()) render();
+	});
+
 	return {
 		refresh,
+		/** Shows the marks anew. */
+		render,
 		/** @param {boolean} archived shows the archived conversations, or the others */
 		show(archived) {
 			isArchive = archived;
@@ -137,7 +173,7 @@ export const createConversationList = (container, api, companyId, onOptions) => 
 		/** Shows a changed conversation, if it is listed. @param {Api.Conversation} conversation */
 		update(conversation) {
 			if (!known.has(conversation.id)) return;
-			if ((conversation.archivedAt !== null) === isArchive) known.set(conversation.id, conversation);
+			if ((conversation.archivedAt !== null) === isArchive) take(conversation);
 			else known.delete(conversation.id);
 			render();
 		},

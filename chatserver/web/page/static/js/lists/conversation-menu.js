@@ -6,6 +6,7 @@
  * @import { OnOptions } from "./conversation-list.js"
  */
 
+import { t } from "../base/language.js";
 import { titleOf } from "../server/resources.js";
 import { askTitle } from "../ui/dialogs.js";
 import { element } from "../ui/dom.js";
@@ -25,7 +26,7 @@ const MARGIN_PIXELS = 8;
  * @returns {OnOptions}
  */
 export const createConversationMenu = (api, notices, { onChanged, onDeleted, onRestored }) => {
-	const menu = element("div", { class: "menu", role: "menu", popover: "auto", "aria-label": "Options" });
+	const menu = element("div", { class: "menu", role: "menu", popover: "auto", "aria-label": t("Options") });
 	/** @type {HTMLElement | null} */
 	let opener = null;
 
@@ -35,13 +36,13 @@ export const createConversationMenu = (api, notices, { onChanged, onDeleted, onR
 		await task().catch((error) => notices.warn(describe(error)));
 	};
 
-	/** @param {string} name @param {() => Promise<void>} task */
-	const item = (name, task) => {
+	/** @param {string} name @param {() => Promise<void>} task @param {string} [style] */
+	const item = (name, task, style) => {
 		const click = () => {
 			menu.hidePopover(); // First, so that a dialog gives the focus back to the button.
 			void attempt(task);
 		};
-		return element("button", { type: "button", role: "menuitem", tabindex: -1, click }, name);
+		return element("button", { type: "button", role: "menuitem", tabindex: -1, class: style, click }, name);
 	};
 
 	/** @param {string} name @param {string} href */
@@ -50,7 +51,8 @@ export const createConversationMenu = (api, notices, { onChanged, onDeleted, onR
 	/** @param {Api.Conversation} conversation @param {boolean} away */
 	const archive = async (conversation, away) => {
 		onChanged(await api.act(conversation.id, away ? "archive" : "unarchive"));
-		notices.offerUndo(`“${titleOf(conversation)}” ${away ? "archived" : "is back"}`, () =>
+		const title = titleOf(conversation);
+		notices.offerUndo(away ? t("“{title}” archived", { title }) : t("“{title}” is back", { title }), () =>
 			attempt(async () => onChanged(await api.act(conversation.id, away ? "unarchive" : "archive"))),
 		);
 	};
@@ -59,7 +61,7 @@ export const createConversationMenu = (api, notices, { onChanged, onDeleted, onR
 	const remove = async (conversation) => {
 		await api.deleteConversation(conversation.id);
 		const wasOpen = onDeleted(conversation);
-		notices.offerUndo(`“${titleOf(conversation)}” deleted`, () =>
+		notices.offerUndo(t("“{title}” deleted", { title: titleOf(conversation) }), () =>
 			attempt(async () => onRestored(await api.act(conversation.id, "restore"), wasOpen)),
 		);
 	};
@@ -73,7 +75,8 @@ export const createConversationMenu = (api, notices, { onChanged, onDeleted, onR
 	/** @param {DOMRect} near */
 	const place = (near) => {
 		const { width, height } = menu.getBoundingClientRect();
-		const left = Math.min(near.left, innerWidth - width - MARGIN_PIXELS);
+		const wanted = getComputedStyle(menu).direction === "rtl" ? near.right - width : near.left;
+		const left = Math.min(wanted, innerWidth - width - MARGIN_PIXELS);
 		const top = near.bottom + height + MARGIN_PIXELS > innerHeight ? near.top - height : near.bottom;
 		menu.style.left = `${Math.max(left, MARGIN_PIXELS)}px`;
 		menu.style.top = `${Math.max(top, MARGIN_PIXELS)}px`;
@@ -84,7 +87,7 @@ export const createConversationMenu = (api, notices, { onChanged, onDeleted, onR
 		opener?.setAttribute("aria-expanded", `${/** @type {ToggleEvent} */ (event).newState === "open"}`);
 	});
 	menu.addEventListener("keydown", (event) => {
-		const items = /** @type {HTMLElement[]} */ ([...menu.children]);
+		const items = /** @type {HTMLElement[]} */ ([...menu.querySelectorAll("[role=menuitem]")]);
 		const index = items.findIndex((one) => one === document.activeElement);
 		const next = { ArrowDown: index + 1, ArrowUp: index - 1, Home: 0, End: -1 }[event.key];
 		if (next !== undefined) items.at(next % items.length)?.focus();
@@ -95,12 +98,13 @@ export const createConversationMenu = (api, notices, { onChanged, onDeleted, onR
 	return (button, conversation) => {
 		const { id, pinnedAt, archivedAt } = conversation;
 		menu.replaceChildren(
-			item("Rename", () => rename(conversation)),
-			item(pinnedAt ? "Unpin" : "Pin", async () => onChanged(await api.act(id, pinnedAt ? "unpin" : "pin"))),
-			item(archivedAt ? "Unarchive" : "Archive", () => archive(conversation, !archivedAt)),
-			download("Export as Markdown", api.exportUrl(id, "markdown")),
-			download("Export as JSON", api.exportUrl(id, "json")),
-			item("Delete", () => remove(conversation)),
+			item(t("Rename"), () => rename(conversation)),
+			item(pinnedAt ? t("Unpin") : t("Pin"), async () => onChanged(await api.act(id, pinnedAt ? "unpin" : "pin"))),
+			item(archivedAt ? t("Unarchive") : t("Archive"), () => archive(conversation, !archivedAt)),
+			download(t("Export as Markdown"), api.exportUrl(id, "markdown")),
+			download(t("Export as JSON"), api.exportUrl(id, "json")),
+			element("hr"),
+			item(t("Delete"), () => remove(conversation), "danger"),
 		);
 		// The toggle event of the menu that was open comes later, when `opener` is another button.
 		opener?.setAttribute("aria-expanded", "false");

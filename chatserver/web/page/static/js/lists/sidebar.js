@@ -3,13 +3,17 @@
  *
  * @import { ApiClient } from "../server/api.js"
  * @import { OnOptions } from "./conversation-list.js"
+ * @import { Parents } from "./parents.js"
  * @import { ResultSource, createResultList } from "./result-list.js"
  */
 
+import { language, plural, t } from "../base/language.js";
 import { effectiveContent } from "../server/resources.js";
+import { button } from "../ui/dom.js";
 import { icon } from "../ui/icons.js";
 import { onDemand } from "../ui/on-demand.js";
 import { createConversationList } from "./conversation-list.js";
+import { createSidebarWidth } from "./sidebar-width.js";
 
 const loadResultList = onDemand(() => import("./result-list.js"));
 
@@ -20,35 +24,73 @@ const SNIPPET_CHARACTERS = 200;
 /** @param {HTMLElement} toggle */
 const isPressed = (toggle) => toggle.getAttribute("aria-pressed") === "true";
 
+/** @param {number} count of conversations */
+const inConversations = (count) =>
+	plural(count, { one: "in {count} conversation", other: "in {count} conversations" });
+
+/** @param {number} count @param {boolean} isAll */
+const orMore = (count, isAll) => `${new Intl.NumberFormat(language()).format(count)}${isAll ? "" : "+"}`;
+
 /**
  * @param {PageParts} parts
  * @param {ApiClient} api
  * @param {string} companyId
- * @param {{ onOptions: OnOptions, onNew: () => void, onError: (error: unknown) => void }} handlers
+ * @param {object} context
+ * @param {Parents} context.parents
+ * @param {() => ReadonlySet<string>} context.unseen ids of conversations with an answer that nobody has seen
+ * @param {OnOptions} context.onOptions
+ * @param {() => void} context.onNew
+ * @param {(error: unknown) => void} context.onError
  */
-export const createSidebar = (parts, api, companyId, { onOptions, onNew, onError }) => {
+export const createSidebar = (parts, api, companyId, { onNew, onError, ...context }) => {
 	const { conversations, found, search, archived, bookmarked, newConversation } = parts;
-	const list = createConversationList(conversations, api, companyId, onOptions);
+	const list = createConversationList(conversations, api, companyId, context);
 	/** @type {ReturnType<typeof createResultList> | undefined} */
 	let showResults;
 	let timer = 0;
 
-	/** @type {ResultSource} */
-	const fromSearch = (cursor, signal) => api.search(companyId, { q: search.value.trim(), cursor }, signal);
+	/** @param {boolean} inArchive @returns {ResultSource} */
+	const searchOf = (inArchive) => {
+		const q = search.value.trim();
+		return {
+			name: inArchive ? t("Found in the archive") : t("Found"),
+			fetch: (cursor, signal) =>
+				api.search(companyId, { q, cursor, archived: inArchive ? "true" : "all" }, signal),
+			count: (hits, isAll, conversations) =>
+				plural(hits, { one: "{count} hit {where}", other: "{count} hits {where}" }, {
+					count: orMore(hits, isAll),
+					where: inConversations(conversations),
+				}),
+			nothing() {
+				if (!inArchive) return [t("“{query}” is in no conversation, archived ones included.", { query: q })];
+				const everywhere = button(t("Search all conversations"), () => showResults?.(searchOf(false)), "quiet-button");
+				return [t("“{query}” is in no archived conversation. The others were not searched.", { query: q }), everywhere];
+			},
+		};
+	};
 
 	/** @type {ResultSource} */
-	const fromBookmarks = async (cursor, signal) => {
-		const page = await api.listBookmarks(companyId, { cursor }, signal);
-		const items = page.items.map(({ message, conversation }) => {
-			const text = effectiveContent(message).slice(0, SNIPPET_CHARACTERS);
-			return { message, conversation, snippet: [{ text, hit: false }] };
-		});
-		return { ...page, items };
+	const bookmarks = {
+		name: t("Bookmarks"),
+		async fetch(cursor, signal) {
+			const page = await api.listBookmarks(companyId, { cursor }, signal);
+			const items = page.items.map(({ message, conversation }) => {
+				const text = effectiveContent(message).slice(0, SNIPPET_CHARACTERS);
+				return { message, conversation, snippet: [{ text, hit: false }] };
+			});
+			return { ...page, items };
+		},
+		count: (hits, isAll, conversations) =>
+			plural(hits, { one: "{count} message {where}", other: "{count} messages {where}" }, {
+				count: orMore(hits, isAll),
+				where: inConversations(conversations),
+			}),
+		nothing: () => [t("Bookmarks of messages are listed here. Each message has a button for it.")],
 	};
 
 	const source = () => {
-		if (search.value.trim()) return fromSearch;
-		return isPressed(bookmarked) ? fromBookmarks : null;
+		if (search.value.trim()) return searchOf(isPressed(archived));
+		return isPressed(bookmarked) ? bookmarks : null;
 	};
 
 	const show = async () => {
@@ -57,8 +99,9 @@ export const createSidebar = (parts, api, companyId, { onOptions, onNew, onError
 			const { createResultList } = await loadResultList();
 			showResults ??= createResultList(found);
 		}
-		conversations.hidden = source() !== null;
-		showResults?.(source());
+		const now = source();
+		conversations.hidden = now !== null;
+		showResults?.(now);
 	};
 
 	const tryShow = () => void show().catch(onError);
@@ -68,10 +111,12 @@ export const createSidebar = (parts, api, companyId, { onOptions, onNew, onError
 		toggle.setAttribute("aria-pressed", `${!isPressed(toggle)}`);
 		other.setAttribute("aria-pressed", "false");
 		search.value = "";
+		search.placeholder = isPressed(archived) ? t("Search the archive") : t("Search");
 		tryShow();
 		list.show(isPressed(archived)).catch(onError);
 	};
 
+	createSidebarWidth(parts);
 	newConversation.prepend(icon("plus"));
 	newConversation.addEventListener("click", onNew);
 	search.addEventListener("input", () => {

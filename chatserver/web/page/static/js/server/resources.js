@@ -5,6 +5,8 @@
  *   null or missing, the text is shown.
  */
 
+import { t } from "../base/language.js";
+
 /** The wording that models and people see. @param {Message} message */
 export function effectiveContent(message) {
 	return message.editedContent ?? message.content;
@@ -12,5 +14,5 @@ export function effectiveContent(message) {
 
 /** @param {Api.Conversation} conversation */
 export function titleOf(conversation) {
-	return conversation.title ?? "Untitled";
+	return conversation.title ?? t("New conversation");
 }

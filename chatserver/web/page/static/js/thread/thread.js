@@ -38,6 +38,8 @@ const EARLY_STOP_MILLISECONDS = 10_000;
  * @param {() => void} handlers.onGone the conversation does not exist, or was deleted
  * @param {() => void} handlers.onBack a deleted conversation was restored
  * @param {() => void} handlers.onActivity lists may have changed
+ * @param {(id: string, triggers: (string | null)[]) => void} handlers.onFollowing these answers are shown as they grow,
+ *   and no others
  */
 export const createThread = (context, conversationId, position, handlers) => {
 	const { api, tabs, transcript, composer, agentSelect, companyId } = context;
@@ -157,6 +159,7 @@ export const createThread = (context, conversationId, position, handlers) => {
 		const ids = new Set(ordered.map((message) => message.id));
 		transcript.show([...elements, ...outbox.elements(), ...answers.elementsBut(ids)]);
 		composer.setAnswering(answers.isAnswering());
+		if (id) handlers.onFollowing(id, answers.triggers());
 		views.keepOnly(ids);
 	};
 

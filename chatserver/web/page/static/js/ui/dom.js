@@ -45,6 +45,20 @@ export function fitHeight(box) {
 }
 
 /**
+ * Changes what is in `container`. If the focused element is moved within it, it keeps the focus.
+ *
+ * @param {Element} container
+ * @param {() => void} change
+ */
+export function keepFocus(container, change) {
+	const focused = document.activeElement;
+	change();
+	if (focused instanceof HTMLElement && focused !== document.activeElement && container.contains(focused)) {
+		focused.focus({ preventScroll: true });
+	}
+}
+
+/**
  * Makes `nodes` the children of `parent`, in this order. Only nodes at another position are moved: the others keep
  * their selection and scroll position. The focus goes back to where it was.
  *
@@ -52,15 +66,13 @@ export function fitHeight(box) {
  * @param {readonly Element[]} nodes
  */
 export function placeInOrder(parent, nodes) {
-	const focused = document.activeElement;
 	const wanted = new Set(nodes);
-	for (const child of [...parent.children]) if (!wanted.has(child)) child.remove();
-	let next = parent.firstElementChild;
-	for (const node of nodes) {
-		if (node === next) next = next.nextElementSibling;
-		else parent.insertBefore(node, next);
-	}
-	if (focused instanceof HTMLElement && focused !== document.activeElement && parent.contains(focused)) {
-		focused.focus({ preventScroll: true });
-	}
+	keepFocus(parent, () => {
+		for (const child of [...parent.children]) if (!wanted.has(child)) child.remove();
+		let next = parent.firstElementChild;
+		for (const node of nodes) {
+			if (node === next) next = next.nextElementSibling;
+			else parent.insertBefore(node, next);
+		}
+	});
 }

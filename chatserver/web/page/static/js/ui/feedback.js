@@ -6,6 +6,7 @@
  * @typedef {ReturnType<typeof createAnnouncer>} Announce
  */
 
+import { t } from "../base/language.js";
 import { ApiError, isAbort } from "../server/api.js";
 import { button, element } from "./dom.js";
 import { iconButton } from "./icons.js";
@@ -25,7 +26,7 @@ export function report(error) {
 /** Returns the text of an error for people. @param {unknown} error */
 export function describe(error) {
 	report(error);
-	return error instanceof ApiError ? error.message : "Something on this page went wrong";
+	return error instanceof ApiError ? error.message : t("Something on this page went wrong");
 }
 
 /**
@@ -36,12 +37,15 @@ export function describe(error) {
  */
 export function problem(text, retry) {
 	const alert = element("div", { role: "alert", class: "box alert" }, element("p", { dir: "auto" }, text));
-	if (retry) alert.append(button("Retry", retry));
+	if (retry) alert.append(button(t("Retry"), retry));
 	return alert;
 }
 
+/** An offer to undo goes away by itself after so long, and starts anew after somebody was at it. */
+const UNDO_SECONDS = 10;
+
 /**
- * Shows one notice at a time about what was just done. It stays until it is used or closed, so nobody has to be quick.
+ * Shows one notice at a time about what was just done. Errors stay until they are closed.
  *
  * @param {HTMLElement} container
  * @param {Announce} announce
@@ -50,34 +54,59 @@ export function problem(text, retry) {
  * @param {() => void} handlers.refocus the element that had the focus is gone
  */
 export const createNotices = (container, announce, { uncover, refocus }) => {
+	let timer = 0;
+	let isOffer = false;
+
+	/** @param {...Node} nodes */
+	const put = (...nodes) => {
+		clearTimeout(timer);
+		isOffer = false;
+		container.replaceChildren(...nodes);
+	};
 	const clear = () => {
 		const hadFocus = container.contains(document.activeElement);
-		container.replaceChildren();
+		put();
 		if (hadFocus) refocus();
 	};
-	const dismiss = () => iconButton("Dismiss", "close", clear);
+	const leave = () => isOffer && clear();
+	const leaveLater = () => {
+		clearTimeout(timer);
+		// The focus that was put here after a click does not tell that somebody wants to read on.
+		const isUsed = container.matches(":hover") || container.querySelector(":focus-visible");
+		if (isOffer && !isUsed) timer = setTimeout(leave, UNDO_SECONDS * 1000);
+	};
+	const dismiss = () => iconButton(t("Dismiss"), "close", clear);
+	for (const event of ["pointerenter", "pointerleave", "focusin", "focusout"]) {
+		// After the event, when it is known where the pointer and the focus are.
+		container.addEventListener(event, () => queueMicrotask(leaveLater));
+	}
+
 	return {
 		clear,
+		/** Somebody goes on to something else: an offer to undo is over, an error is not. */
+		leave,
 		/** @param {string} text */
 		warn(text) {
 			uncover();
 			const box = problem(text);
 			box.append(dismiss());
-			container.replaceChildren(box);
+			put(box);
 		},
 		/** @param {string} text what was done @param {() => void} undo */
 		offerUndo(text, undo) {
 			uncover();
-			const undoButton = button("Undo", () => {
+			const undoButton = button(t("Undo"), () => {
 				clear();
 				undo();
 			});
 			const line = element("p", { dir: "auto" }, text);
-			container.replaceChildren(element("div", { class: "box notice" }, line, undoButton, dismiss()));
+			put(element("div", { class: "box notice" }, line, undoButton, dismiss()));
+			isOffer = true;
 			announce(text);
 			// Only if the focus was lost by what was done: somebody who types must not press the button by accident.
 			const focused = document.activeElement;
 			if (focused === document.body || !focused?.checkVisibility()) undoButton.focus({ preventScroll: true });
+			leaveLater();
 		},
 	};
 };
@@ -93,7 +122,7 @@ export const createConnectionStatus = (line) => {
 	return (what, connected) => {
 		if (connected) lost.delete(what);
 		else lost.add(what);
-		if (lost.size) timer ||= setTimeout(() => (line.textContent = "Reconnecting …"), SILENT_MILLISECONDS);
+		if (lost.size) timer ||= setTimeout(() => (line.textContent = t("Reconnecting …")), SILENT_MILLISECONDS);
 		else {
 			clearTimeout(timer);
 			timer = 0;
