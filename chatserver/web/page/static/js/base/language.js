@@ -2,8 +2,8 @@
  * The page's texts in its reader's language. An English text is the key of its translations, so that code reads as the
  * page does.
  *
- * @typedef {Record<string, string | Partial<Record<Intl.LDMLPluralRule, string>>>} Catalogue Texts by their English ones.
- *   A text that depends on a count has one form for each plural category of the language.
+ * @typedef {Record<string, string | Partial<Record<Intl.LDMLPluralRule, string>>>} Catalogue Texts by their English
+ *   ones. A text that depends on a count has one form for each plural category of the language.
  */
 
 /** @type {Catalogue} */

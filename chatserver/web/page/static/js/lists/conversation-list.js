@@ -68,7 +68,9 @@ export const createConversationList = (container, api, companyId, { parents, uns
 	/** @param {Api.Conversation} conversation @param {ReadonlySet<string>} marked */
 	const rowOf = (conversation, marked) => {
 		const { id } = conversation;
-		const row = rows.get(id) ?? createRow(conversation, parents, (button) => onOptions(button, known.get(id) ?? conversation));
+		/** @param {HTMLElement} button */
+		const openMenu = (button) => onOptions(button, known.get(id) ?? conversation);
+		const row = rows.get(id) ?? createRow(conversation, parents, openMenu);
 		rows.set(id, row);
 		row.update(conversation, { isOpen: id === currentId, isUnseen: marked.has(id) });
 		return row.element;

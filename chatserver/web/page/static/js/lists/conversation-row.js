@@ -7,12 +7,14 @@
 import { t } from "../base/language.js";
 import { addressOf } from "../base/router.js";
 import { titleOf } from "../server/resources.js";
-import { element, placeInOrder } from "../ui/dom.js";
+import { element } from "../ui/dom.js";
 import { icon, iconButton } from "../ui/icons.js";
 
-/** @param {string} style @param {string} name */
-const createDot = (style, name) =>
-	element("span", { class: `dot ${style}`, role: "img", "aria-label": name, title: name });
+/** @param {"answering" | "unseen"} state */
+function createDot(state) {
+	const name = state === "answering" ? t("Answering") : t("New answer");
+	return element("span", { class: `dot ${state}`, role: "img", "aria-label": name, title: name });
+}
 
 /** @param {Api.Conversation} conversation @param {Parents} parents */
 function createBranchMark({ parentConversationId }, parents) {
@@ -41,21 +43,25 @@ export function createRow(conversation, parents, onOptions) {
 		href: addressOf(id),
 		"aria-describedby": `marks-${id}`,
 	});
-	const answering = createDot("answering", t("Answering"));
-	const unseen = createDot("unseen", t("New answer"));
 	const marks = element("span", { class: "marks", id: `marks-${id}` });
 	const options = iconButton(t("Options"), "more", () => onOptions(options));
 	options.setAttribute("aria-describedby", link.id);
 	options.setAttribute("aria-haspopup", "menu");
 	const row = element("li", { class: "conversation" }, link, marks, options);
-	/** @type {HTMLElement | null} */
-	let branch = null;
+	/** @type {HTMLElement[]} */
+	const branchMarks = [];
 	if (conversation.parentConversationId) {
 		const { mark, load } = createBranchMark(conversation, parents);
-		branch = mark;
+		branchMarks.push(mark);
 		// Only for rows that somebody is at: thousands of requests would be too many.
 		for (const event of ["pointerenter", "focusin"]) row.addEventListener(event, load, { once: true });
 	}
+
+	/** What the row shows. Thousands of them are updated every other second: only what has changed is touched. */
+	let title = "";
+	let isCurrent = false;
+	/** @type {"answering" | "unseen" | null | undefined} */
+	let state;
 
 	return {
 		element: row,
@@ -64,12 +70,16 @@ export function createRow(conversation, parents, onOptions) {
 		 * @param {{ isOpen: boolean, isUnseen: boolean }} state
 		 */
 		update(now, { isOpen, isUnseen }) {
-			const title = titleOf(now);
-			if (link.textContent !== title) link.textContent = link.title = title;
-			const dot = now.activeRun ? answering : isUnseen ? unseen : null;
-			// Screen readers read a description also if it is hidden, so what does not hold is not there.
-			placeInOrder(marks, [branch, dot].filter((mark) => mark !== null));
-			row.classList.toggle("unseen", dot === unseen);
+			if (title !== titleOf(now)) title = link.textContent = link.title = titleOf(now);
+			const wanted = now.activeRun ? "answering" : isUnseen ? "unseen" : null;
+			if (wanted !== state) {
+				state = wanted;
+				// Screen readers read a description also if it is hidden, so what does not hold is not there.
+				marks.replaceChildren(...branchMarks, ...(state ? [createDot(state)] : []));
+				row.classList.toggle("unseen", state === "unseen");
+			}
+			if (isOpen === isCurrent) return;
+			isCurrent = isOpen;
 			if (isOpen) link.setAttribute("aria-current", "page");
 			else link.removeAttribute("aria-current");
 		},

@@ -1,6 +1,6 @@
 /**
- * Shows and hides the sidebar. On narrow screens it is a drawer over the thread; on wide ones it can be collapsed, which
- * the browser remembers. The same button of the header brings it back on both.
+ * Shows and hides the sidebar. On narrow screens it is a drawer over the thread; on wide ones it can be collapsed, and
+ * the browser remembers that. The same button of the header brings it back on both.
  */
 
 import { t } from "../base/language.js";

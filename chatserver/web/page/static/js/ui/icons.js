@@ -6,7 +6,7 @@ const SVG = "http://www.w3.org/2000/svg";
 const PATHS = {
 	plus: "M12 5v14M5 12h14",
 	close: "M6 6l12 12M18 6L6 18",
-	sidebar: "M4 6a1.5 1.5 0 0 1 1.5-1.5h13A1.5 1.5 0 0 1 20 6v12a1.5 1.5 0 0 1-1.5 1.5h-13A1.5 1.5 0 0 1 4 18zM9.5 4.5v15",
+	sidebar: "M6 4.5h12a2 2 0 0 1 2 2v11a2 2 0 0 1-2 2H6a2 2 0 0 1-2-2v-11a2 2 0 0 1 2-2zM9.5 4.5v15",
 	menu: "M4 7h16M4 12h16M4 17h10",
 	more: "M5 11.5h1v1H5zM11.5 11.5h1v1h-1zM18 11.5h1v1h-1z",
 	send: "M12 19V6M6.5 11.5L12 6l5.5 5.5",
