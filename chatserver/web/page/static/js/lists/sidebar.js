@@ -63,7 +63,7 @@ export const createSidebar = (parts, api, companyId, { onNew, onError, ...contex
 				}),
 			nothing() {
 				if (!inArchive) return [t("“{query}” is in no conversation, archived ones included.", { query: q })];
-				const everywhere = button(t("Search all conversations"), () => showResults?.(searchOf(false)), "quiet-button");
+				const everywhere = button(t("Search all conversations"), () => showResults?.(searchOf(false)));
 				return [t("“{query}” is in no archived conversation. The others were not searched.", { query: q }), everywhere];
 			},
 		};
