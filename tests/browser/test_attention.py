@@ -9,7 +9,7 @@ from playwright.sync_api import BrowserContext, Page, expect
 
 from tests.browser.chat import Chat, hide, unique, words
 from tests.browser.conftest import Server
-from tests.browser.held import until
+from tests.browser.held import Held, until
 
 pytestmark = pytest.mark.browser
 
@@ -72,6 +72,21 @@ def test_answer_finished_while_no_tab_was_open_is_marked_at_the_next_visit(
     page = context.new_page()
     until(page, lambda: len(server.messages(asked)) == 2)
     chat = Chat(page).open()
+    expect(chat.link(title)).to_have_accessible_description("New answer")
+
+
+def test_answer_that_failed_unseen_is_marked(context: BrowserContext, server: Server) -> None:
+    away = server.create_agent("Away", "away")
+    title, beside = unique("Fails"), unique("Beside")
+    asked = server.create_conversation(title, agent_id=away)
+    server.create_conversation(beside, "a", "b")
+    chat = Chat(context.new_page()).open(asked)
+    held = Held(chat.page, "**/messages", "POST", arrives=True)
+    chat.box.fill("anybody?")
+    chat.button("Send").click()
+    held.until(1)
+    chat.link(beside).click()
+    held.let_go()
     expect(chat.link(title)).to_have_accessible_description("New answer")
 
 

@@ -27,7 +27,7 @@ const pause = () => new Promise((resolve) => setTimeout(resolve, PAUSE_SECONDS *
  * @param {BrowserTabs} tabs
  * @param {object} handlers
  * @param {(conversationId: string) => Promise<boolean>} handlers.isSeen whether a tab shows the conversation
- * @param {(conversation: Api.Conversation, answer: Message) => void} handlers.onFinished
+ * @param {(conversation: Api.Conversation, answer: Message | null) => void} handlers.onFinished null: it failed
  */
 export const createAnswerWatch = (api, tabs, { isSeen, onFinished }) => {
 	/** "conversation/trigger" */
@@ -53,12 +53,13 @@ export const createAnswerWatch = (api, tabs, { isSeen, onFinished }) => {
 				}
 				const { items } = await api.listMessages(id, { limit: NEWEST_MESSAGES });
 				const found = items.find(({ replyTo }) => replyTo === trigger);
+				const failure = items.find((message) => message.id === trigger)?.failure;
 				const isLost = hasBegun || Date.now() - since > PATIENCE_MILLISECONDS;
-				if (!found && (conversation.activeRun || !isLost)) continue;
+				if (!found && !failure && (conversation.activeRun || !isLost)) continue;
 				// It may have been opened meanwhile.
 				if (!awaited.has(answer)) return;
 				awaited.remove(answer);
-				if (found) onFinished(conversation, found);
+				if (found || failure) onFinished(conversation, found ?? null);
 			} catch (error) {
 				// The server is away, or the session has ended: there is another time.
 				if (error instanceof ApiError && error.status === 404) awaited.remove(answer);

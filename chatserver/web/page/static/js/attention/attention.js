@@ -6,6 +6,7 @@
  * @import { ApiClient } from "../server/api.js"
  */
 
+import { t } from "../base/language.js";
 import { notify } from "../base/notifications.js";
 import { createStoredSet } from "../base/stored-set.js";
 import { effectiveContent, titleOf } from "../server/resources.js";
@@ -72,7 +73,7 @@ export const createAttention = (api, tabs, { onChange, onMissed, onOpen }) => {
 			unseen.add(id);
 			if (!document.hidden || (await tabs.isHeld(VISIBLE))) return;
 			notify(titleOf(conversation), {
-				body: effectiveContent(answer).slice(0, NOTIFIED_CHARACTERS),
+				body: answer ? effectiveContent(answer).slice(0, NOTIFIED_CHARACTERS) : t("The answer failed."),
 				about: id,
 				icon: import.meta.resolve("../../icon.svg"),
 				onClick: () => onOpen(id),
