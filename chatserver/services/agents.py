@@ -13,6 +13,7 @@ from chatserver.schemas import Agent, CreateAgent, LlmConfig, Page, UpdateAgent
 from chatserver.services.access import Actor
 from chatserver.services.to_wire import to_agent
 from chatserver.storage import agents
+from chatserver.storage.agents import AgentStatusFilter
 from chatserver.storage.postgres.database import Database
 from chatserver.storage.scope import Companies
 
@@ -28,16 +29,27 @@ class AgentService:
         self._providers = frozenset(providers)
 
     async def list_agents(
-        self, actor: Actor, company_id: UUID, *, limit: int = 30, cursor: str | None = None, heavy: bool = False
+        self,
+        actor: Actor,
+        company_id: UUID,
+        *,
+        status: AgentStatusFilter = "active",
+        limit: int = 30,
+        cursor: str | None = None,
+        heavy: bool = False,
     ) -> Page[Agent]:
-        """A page of a company's agents, the oldest first, bounded in bytes. `heavy`: by the lane of heavy calls.
+        """A page of a company's agents, the oldest first, bounded in bytes.
+
+        `status`: "all" lists those that were deleted, too. `heavy`: by the lane of heavy calls.
 
         Raises ForbiddenError for another company, ValidationError for a cursor of another list, and UnavailableError if
         too many heavy calls wait.
         """
         actor.require_company(company_id)
         calls = self._database.heavy(company_id) if heavy else self._database
-        page = await calls.autocommit(agents.list_page, company_id=company_id, limit=limit, cursor=cursor)
+        page = await calls.autocommit(
+            agents.list_page, company_id=company_id, status=status, limit=limit, cursor=cursor
+        )
         items = [to_agent(row) for row in page.rows]
         return AgentPage(items=items, has_more=page.next_cursor is not None, next_cursor=page.next_cursor)
 

@@ -99,7 +99,7 @@ class MarkdownWriter:
 
 def _author(row: Row[Any]) -> str:
     if row.role == "assistant":
-        return "Assistant" if row.agent_name is None else _inline(row.agent_name)
+        return "Agent" if row.agent_name is None else _inline(row.agent_name)
     return str(row.role).capitalize()
 
 

@@ -95,7 +95,7 @@ def to_agent(row: Row[Any]) -> Agent:
         name=row.name,
         adapter_type=row.adapter_type,
         adapter_config=row.adapter_config,
-        status=row.status,
+        status=row.status if row.deleted_at is None else "removed",
         created_at=row.created_at,
         updated_at=row.updated_at,
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from datetime import datetime
 from functools import cache
-from typing import Any
+from typing import Any, Literal
 from uuid import UUID
 
 from sqlalchemy import ColumnElement, Connection, Row, Select, Text, bindparam, cast, func, insert, select, update
@@ -15,6 +15,8 @@ from chatserver.storage import keyset
 from chatserver.storage.page_bytes import text_bytes, with_places, within_bytes
 from chatserver.storage.scope import Companies, companies_parameter, in_scope
 from chatserver.storage.tables import agents
+
+AgentStatusFilter = Literal["active", "all"]
 
 _ORDER = keyset.ListOrder("agents", created_at=datetime, id=UUID)
 
@@ -56,14 +58,16 @@ _SOFT_DELETE = update(agents).where(_visible()).values(deleted_at=func.clock_tim
 
 
 @cache
-def _page(*, resumed: bool) -> Select[Any]:
+def _page(status: AgentStatusFilter, *, resumed: bool) -> Select[Any]:
     key = (agents.c.created_at, agents.c.id)
     rows = (
         select(agents)
-        .where(agents.c.company_id == bindparam("company"), agents.c.deleted_at.is_(None))
+        .where(agents.c.company_id == bindparam("company"))
         .order_by(*_ORDER.by(*key))
         .limit(bindparam("rows"))
     )
+    if status == "active":
+        rows = rows.where(agents.c.deleted_at.is_(None))
     if resumed:
         rows = rows.where(_ORDER.after(*key))
     size = text_bytes(cast(agents.c.adapter_config, Text))
@@ -117,14 +121,21 @@ def soft_delete(connection: Connection, companies: Companies, agent_id: UUID) ->
     return connection.execute(_SOFT_DELETE, _named(companies, agent_id)).one_or_none() is not None
 
 
-def list_page(connection: Connection, *, company_id: UUID, limit: int, cursor: str | None = None) -> keyset.Slice:
-    """A page of a company's agents, oldest first, bounded in bytes.
+def list_page(
+    connection: Connection,
+    *,
+    company_id: UUID,
+    status: AgentStatusFilter = "active",
+    limit: int,
+    cursor: str | None = None,
+) -> keyset.Slice:
+    """A page of a company's agents, oldest first, bounded in bytes. `status`: "all" has the deleted ones, too.
 
     Raises ValidationError for a cursor of another list.
     """
-    filters = (company_id,)
+    filters = (company_id, status)
     values = {"company": company_id, "rows": limit, **_ORDER.resume(filters, cursor)}
-    rows = connection.execute(_page(resumed=cursor is not None), values).all()
+    rows = connection.execute(_page(status, resumed=cursor is not None), values).all()
     return _ORDER.slice(rows, filters, followed=bool(rows) and rows[-1].followed)
 
 

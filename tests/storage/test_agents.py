@@ -47,6 +47,8 @@ def test_deleted_agent_is_not_found_but_its_row_stays(connection: Connection, co
     assert agents.find(connection, company, row.id) is None
     assert agents.change(connection, None, row.id, name="b", adapter_type="echo", adapter_config={}) is None
     assert agents.list_page(connection, company_id=company, limit=10).rows == []
+    everything = agents.list_page(connection, company_id=company, status="all", limit=10).rows
+    assert [(one.id, one.name) for one in everything] == [(row.id, "a")]
     named = connection.execute(text("SELECT name FROM agents WHERE id = :id"), {"id": row.id}).scalar_one()
     assert named == "a"
 

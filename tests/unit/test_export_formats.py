@@ -110,7 +110,7 @@ That.
 
 New wording
 
-## Assistant
+## Agent
 
 *2026-03-04 12:00:00 UTC*
 

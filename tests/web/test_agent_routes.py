@@ -131,6 +131,18 @@ async def test_deleted_agent_is_not_found(api: Api) -> None:
     assert (await api.get(f"/api/agents/{uuid4()}")).error == (404, "Agent not found")
 
 
+async def test_list_has_removed_agents_if_asked(api: Api) -> None:
+    removed, kept = await create(api, name="Old"), await create(api, name="New")
+    assert (await api.delete(f"/api/agents/{removed['id']}")).status == 204
+    assert (await api.get(api.agents)).json["items"] == [kept]
+    everything = (await api.get(f"{api.agents}?status=all")).json["items"]
+    assert everything == [removed | {"status": "removed"}, kept]
+    first = (await api.get(f"{api.agents}?status=all&limit=1")).json["nextCursor"]
+    assert (await api.get(f"{api.agents}?status=all&cursor={first}")).json["items"] == [kept]
+    for query in (f"cursor={first}", "status=removed", "status="):
+        assert (await api.get(f"{api.agents}?{query}")).status == 400
+
+
 async def test_list_pages_through_agents_oldest_first(api: Api) -> None:
     made = [(await create(api, name=str(number)))["id"] for number in range(5)]
     seen, cursor = [], ""

@@ -15,7 +15,7 @@ from chatserver.web.openapi.queries import ListAgents
 class AgentsHandler(ListHandler):
     async def get(self, company_id: str) -> None:
         company, query = parse_id(company_id), self.query(ListAgents)
-        read = partial(self.context.agents.list_agents, self.actor, company)
+        read = partial(self.context.agents.list_agents, self.actor, company, status=query.status)
         await self.write_list(in_pages(read, query.limit, query.cursor), company)
 
     async def post(self, company_id: str) -> None:

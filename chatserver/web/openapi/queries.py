@@ -93,5 +93,9 @@ class ListBookmarks(Wire):
 class ListAgents(Wire):
     """Query of GET …/agents."""
 
+    status: Annotated[
+        Literal["active", "all"],
+        Field(description="`all`: those that were deleted, too. Answers that they gave keep their names."),
+    ] = "active"
     limit: Annotated[int, Field(ge=1, le=100, description=_LIMIT), WHOLE_NUMBER] = 30
     cursor: Cursor | None = None

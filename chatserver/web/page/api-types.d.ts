@@ -11,7 +11,7 @@ declare namespace Api {
 		name: string;
 		adapterType: "echo" | "llm";
 		adapterConfig: Record<string, unknown>;
-		status: "active";
+		status: "active" | "removed";
 		createdAt: string;
 		updatedAt: string;
 	}
@@ -331,6 +331,7 @@ declare namespace Api {
 		onDisconnect?: "cancel" | "continue";
 	}
 	interface ListAgentsQuery {
+		status?: "active" | "all";
 		limit?: number;
 		cursor?: string;
 	}
