@@ -67,6 +67,18 @@ class Chat:
         expect(self.button("Send")).to_be_visible()
         return self
 
+    def choose_agent(self, name: str, *, once: bool = False) -> Chat:
+        """Choose the agent with exactly this name, for the conversation or for the next message only."""
+        self.agent.click()
+        chooser = self.page.get_by_role("dialog", name="Choose an agent")
+        scope = "Only the next message" if once else "From now on"
+        chooser.get_by_role("radio", name=scope, exact=True).check()
+        named = self.page.get_by_text(name, exact=True)
+        chooser.get_by_role("option").filter(has=named).click()
+        expect(chooser).to_be_hidden()
+        expect(self.agent).to_have_text(name)
+        return self
+
     def choose(self, title: str, action: str) -> Chat:
         """Choose an action from the menu of a conversation."""
         self.row(title).hover()

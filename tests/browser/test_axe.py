@@ -88,8 +88,9 @@ def screen(request: pytest.FixtureRequest, open_context: OpenContext) -> Page:
 
 
 def test_new_conversation_has_no_axe_violations(screen: Page, server: Server) -> None:
-    away = server.create_agent("Away", "away")
-    slow = server.create_agent("Slow", "slow")
+    away, slow = unique("Away"), unique("Slow")
+    server.create_agent(away, "away")
+    server.create_agent(slow, "slow")
     pinned = server.create_conversation("Pinned", "a", "b")
     server.call("POST", f"/conversations/{pinned}/pin")
     chat = Chat(screen).open()
@@ -97,13 +98,13 @@ def test_new_conversation_has_no_axe_violations(screen: Page, server: Server) ->
     assert violations(screen) == []
 
     chat.open(server.create_conversation("Full", "question", "answer"))
-    chat.agent.select_option(away)
+    chat.choose_agent(away)
     chat.box.fill("anybody?")
     chat.button("Send").click()
     expect(chat.alert).to_be_visible()
     assert violations(screen) == []
 
-    chat.agent.select_option(slow)
+    chat.choose_agent(slow)
     chat.ask(words(300))
     assert violations(screen) == []
     chat.button("Stop").click()
@@ -217,3 +218,41 @@ def test_marked_conversations_have_no_axe_violations(screen: Page, server: Serve
         chat.button("Hide the sidebar").click()
         expect(chat.link(busy)).to_be_hidden()
         assert violations(screen) == []
+
+
+def test_agents_have_no_axe_violations(screen: Page, server: Server, complaints: Complaints) -> None:
+    name = unique("Slow")
+    for agent in (name, *(unique("Other") for _ in range(8))):
+        server.create_agent(agent, "slow")
+    chat = Chat(screen).open()
+    expect(chat.main.get_by_role("group", name="Agents")).to_be_visible()
+    assert violations(screen) == []
+    chat.agent.click()
+    expect(screen.get_by_role("option").first).to_be_visible()
+    assert violations(screen) == []
+    screen.keyboard.press("Escape")
+    chat.choose_agent(name, once=True)
+    assert violations(screen) == []
+
+    chat.agent.click()
+    chat.button("Manage agents…").click()
+    dialog = screen.get_by_role("dialog")
+    expect(dialog.get_by_role("listitem").first).to_be_visible()
+    assert violations(screen) == []
+    dialog.get_by_role("button").filter(has=screen.get_by_text(name, exact=True)).click()
+    assert violations(screen) == []
+    dialog.get_by_label("Temperature").fill("9")
+    dialog.get_by_label("Try it").fill(words(300))
+    chat.button("Save and try").click()
+    expect(dialog.get_by_label("Temperature")).to_have_attribute("aria-invalid", "true")
+    assert violations(screen) == []
+    complaints.forgive()
+    dialog.get_by_label("Temperature").fill("1")
+    chat.button("Save and try").click()
+    expect(dialog.get_by_role("region", name="Answer")).to_contain_text("word3")
+    assert violations(screen) == []
+    dialog.get_by_label("Temperature").fill("2")
+    chat.button("Close").click()
+    expect(dialog.get_by_role("alert")).to_be_visible()
+    assert violations(screen) == []
+    chat.button("Discard").click()

@@ -244,28 +244,28 @@ def test_failed_send_is_repeated_and_stored_once(
 def test_agent_can_be_chosen_for_the_conversation_or_one_message(page: Page, server: Server) -> None:
     slow, other = server.create_agent("Tortoise", "slow"), server.create_agent("Hare", "slow")
     chat = Chat(page).open()
-    chat.agent.select_option(label="Tortoise")
+    chat.choose_agent("Tortoise")
     chat.ask("first").until_answered()
     expect(chat.messages.last).to_contain_text("Tortoise")
-    chat.agent.select_option(label="Hare, just once")
+    chat.choose_agent("Hare", once=True)
     chat.ask("second").until_answered()
     expect(chat.messages.last).to_contain_text("Hare")
-    expect(chat.agent).to_have_value(slow)
+    expect(chat.agent).to_have_attribute("value", slow)
     chat.ask("third").until_answered()
     stored = server.messages(chat.conversation_id)
     assert [message["agentId"] for message in stored if message["role"] == "assistant"] == [slow, other, slow]
 
     with page.expect_response(lambda response: response.request.method == "PATCH"):
-        chat.agent.select_option(label="Hare")
+        chat.choose_agent("Hare")
     page.reload()
-    expect(chat.agent).to_have_value(other)
+    expect(chat.agent).to_have_attribute("value", other)
 
 
 def test_agent_that_is_not_registered_is_shown_by_id(page: Page, server: Server) -> None:
     stranger = "01234567-89ab-4cde-8f01-23456789abcd"
     chat = Chat(page).open(server.create_conversation("Stranger", agent_id=stranger)).ask("Who are you?")
     chat.until_answered()
-    expect(chat.agent).to_have_value(stranger)
+    expect(chat.agent).to_have_attribute("value", stranger)
     expect(chat.messages.last).to_contain_text("Agent 01234567")
 
 

@@ -72,6 +72,14 @@ async def test_agent_beyond_its_bounds_is_refused(api: Api, body: Any, wrong: li
     assert (await api.get(api.agents)).json["items"] == []
 
 
+@pytest.mark.parametrize(
+    ("name", "message"), [("", "must not be empty"), ("x" * 201, "must have at most 200 characters")]
+)
+async def test_message_about_a_name_speaks_of_characters(api: Api, name: str, message: str) -> None:
+    answer = await api.post(api.agents, {"name": name, "adapterType": "echo"})
+    assert answer.json["details"] == [{"path": "name", "message": message}]
+
+
 async def test_llm_agent_without_config_is_refused(api: Api) -> None:
     answer = await api.post(api.agents, {"name": "a", "adapterType": "llm"})
     assert answer.status == 400

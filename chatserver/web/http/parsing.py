@@ -11,7 +11,7 @@ from uuid import UUID
 
 import pydantic
 from pydantic import BaseModel, BeforeValidator, Field, StringConstraints
-from pydantic_core import from_json
+from pydantic_core import ErrorDetails, from_json
 
 from chatserver.errors import MalformedError, Problem, UnsupportedMediaTypeError, ValidationError
 from chatserver.schema_types import Text, parse_uuid
@@ -94,12 +94,18 @@ def validate(model: type[M], data: object) -> M:
     try:
         return model.model_validate(data, by_alias=True, by_name=False)
     except pydantic.ValidationError as error:
-        details = error.errors(include_url=False, include_context=False, include_input=False)
-        raise ValidationError([_problem(detail["loc"], detail["msg"]) for detail in details]) from None
+        details = error.errors(include_url=False, include_input=False)
+        raise ValidationError([_problem(detail) for detail in details]) from None
 
 
-def _problem(location: tuple[int | str, ...], message: str) -> Problem:
-    return Problem(".".join(map(str, location)), message.removeprefix("Value error, "))
+def _problem(detail: ErrorDetails) -> Problem:
+    message = detail["msg"].removeprefix("Value error, ")
+    # pydantic takes a text with a validator of ours for a list of items.
+    if detail["type"] == "too_short":
+        message = "must not be empty"
+    elif detail["type"] == "too_long":
+        message = f"must have at most {detail['ctx']['max_length']} characters"
+    return Problem(".".join(map(str, detail["loc"])), message)
 
 
 # --- queries ----------------------------------------------------------------------------------------------

@@ -14,6 +14,7 @@ interface PageParts {
 	found: HTMLElement;
 	bookmarked: HTMLButtonElement;
 	archived: HTMLButtonElement;
+	manageAgents: HTMLButtonElement;
 	company: HTMLElement;
 	signOut: HTMLButtonElement;
 	thread: HTMLElement;
@@ -25,6 +26,8 @@ interface PageParts {
 	notices: HTMLElement;
 	scroller: HTMLElement;
 	greeting: HTMLElement;
+	/** Below the greeting: who will answer, agents, first questions. */
+	offers: HTMLElement;
 	/** Above the messages. Older ones are loaded when it comes near the view. */
 	older: HTMLElement;
 	messages: HTMLElement;
@@ -32,7 +35,7 @@ interface PageParts {
 	problem: HTMLElement;
 	composer: HTMLFormElement;
 	message: HTMLTextAreaElement;
-	agent: HTMLSelectElement;
+	agent: HTMLButtonElement;
 	send: HTMLButtonElement;
 	stop: HTMLButtonElement;
 	announcer: HTMLElement;

@@ -5,6 +5,7 @@
  * @import { PageContext, Thread } from "./thread/thread.js"
  * @import { ApiClient } from "./server/api.js"
  * @import { OnOptions } from "./lists/conversation-list.js"
+ * @import { createAgentsDialog } from "./agents/agents-dialog.js"
  */
 
 import { createSignIn } from "./account/sign-in.js";
@@ -15,6 +16,8 @@ import { t } from "./base/language.js";
 import { repeatWhileVisible } from "./base/repeat-while-visible.js";
 import { addressOf, createRouter } from "./base/router.js";
 import { recall } from "./base/storage.js";
+import { createAgentSelect } from "./agents/agent-select.js";
+import { createGreeting } from "./agents/greeting.js";
 import { createAgents } from "./company/agents.js";
 import { createBookmarks } from "./company/bookmarks.js";
 import { createProviders } from "./company/providers.js";
@@ -23,7 +26,6 @@ import { createParents } from "./lists/parents.js";
 import { createSidebar } from "./lists/sidebar.js";
 import { ApiError, createApi, isAbort } from "./server/api.js";
 import { titleOf } from "./server/resources.js";
-import { createAgentSelect } from "./thread/agent-select.js";
 import { createComposer } from "./thread/composer.js";
 import { createThread } from "./thread/thread.js";
 import { createTranscript } from "./thread/transcript.js";
@@ -34,6 +36,7 @@ import { loadAllOnFirstInput, onDemand } from "./ui/on-demand.js";
 import { createTabTitle } from "./ui/tab-title.js";
 
 const loadMenu = onDemand(() => import("./lists/conversation-menu.js"));
+const loadAgentsDialog = onDemand(() => import("./agents/agents-dialog.js"));
 
 /** Changes by other people are seen within three seconds, the time of the requests included. */
 const POLL_SECONDS = 2;
@@ -45,8 +48,12 @@ function run(parts, api, companyId) {
 	const tabTitle = createTabTitle();
 	const parents = createParents(api);
 	const showOrigin = createOrigin(parts.origin, parents);
-	const agents = createAgents();
 	const providers = createProviders(api);
+	const agents = createAgents({ api, tabs, providers }, companyId, () => {
+		agentSelect.show(agentSelect.chosen());
+		dialog?.refresh();
+		thread?.repaint();
+	});
 	const closeDrawer = createDrawer(parts);
 	const announce = createAnnouncer(parts.announcer);
 	const notices = createNotices(parts.notices, announce, { uncover: closeDrawer, refocus: () => composer.focus() });
@@ -65,7 +72,23 @@ function run(parts, api, companyId) {
 		onStop: () => void thread?.stop(),
 	});
 	const transcript = createTranscript(parts, () => void thread?.loadOlder());
-	const agentSelect = createAgentSelect(parts.agent, agents, (id) => thread?.setAgent(id));
+	/** @type {ReturnType<typeof createAgentsDialog> | undefined} */
+	let dialog;
+	/** @param {"list" | "new"} [what] */
+	const manageAgents = async (what) => {
+		const { createAgentsDialog } = await loadAgentsDialog();
+		(dialog ??= createAgentsDialog({ api, companyId, agents, providers, announce })).open(what);
+		load(loadAgents);
+	};
+	const agentSelect = createAgentSelect(parts.agent, { agents, announce }, {
+		onChange: (id) => thread?.setAgent(id),
+		onShow: () => showGreeting(),
+		onOpen: () => load(loadAgents),
+		onManage: () => void manageAgents().catch(warn),
+		onError: (error) => warn(error),
+	});
+	const showGreeting = createGreeting(parts, { agents, providers, agentSelect }, () => void manageAgents("new").catch(warn));
+	parts.manageAgents.addEventListener("click", () => void manageAgents().catch(warn));
 	const bookmarks = createBookmarks(api, companyId, tabs, () => {
 		thread?.repaint();
 		onBookmarks();
@@ -201,11 +224,7 @@ function run(parts, api, companyId) {
 		if (messageId && !goesBack) void thread?.reveal(messageId);
 	});
 
-	const loadAgents = coalesce(async () => {
-		await Promise.all([agents.load(api, companyId), providers.load()]);
-		agentSelect.show(agentSelect.chosen());
-		thread?.repaint();
-	});
+	const loadAgents = coalesce(() => agents.load());
 	const loadBookmarks = coalesce(bookmarks.load);
 	/** After a failure each poll tries again. @param {typeof loadAgents} list */
 	const load = (list) => void list.request().catch(report);
@@ -216,8 +235,10 @@ function run(parts, api, companyId) {
 		setConnection("poll", !errors.some((error) => error instanceof ApiError && error.status === 0));
 		errors.filter(Boolean).forEach(report);
 		[loadAgents, loadBookmarks].filter((list) => list.isDue()).forEach(load);
+		if (agents.isOld()) load(loadAgents);
 	});
 	tabs.listen((news) => news.kind === "changed" && void poll());
+	tabs.listen((news) => news.kind === "agents" && load(loadAgents));
 
 	load(loadAgents);
 	parts.skip.addEventListener("click", (event) => {

@@ -8,7 +8,8 @@
  *
  * @typedef {{ content: string, reasoning: string, lastEventId: string | null }} Progress How far an answer has come.
  *
- * @typedef { { kind: "bookmark", messageId: string, isSet: boolean }
+ * @typedef { { kind: "agents" }
+ *   | { kind: "bookmark", messageId: string, isSet: boolean }
  *   | { kind: "changed", conversationId: string | null }
  *   | { kind: "answering", answer: string, conversationId: string, trigger: string | null }
  *   | { kind: "asked", answer: string }

@@ -11,6 +11,7 @@
  * @property {object} [body] sent as JSON
  * @property {Record<string, string>} [headers]
  * @property {AbortSignal} [signal]
+ * @property {boolean} [keepalive] the request goes on when the page is left
  */
 
 /**
@@ -28,11 +29,13 @@ export class ApiError extends Error {
 	 * @param {string} message for people
 	 * @param {number} [status] of the HTTP response; 0 if there was none
 	 * @param {number} [retryAfterSeconds] 0 if the server did not say
+	 * @param {Api.Detail[]} [details] what is wrong with which field
 	 */
-	constructor(message, status = 0, retryAfterSeconds = 0) {
+	constructor(message, status = 0, retryAfterSeconds = 0, details = []) {
 		super(message);
 		this.status = status;
 		this.retryAfterSeconds = retryAfterSeconds;
+		this.details = details;
 	}
 }
 
@@ -63,17 +66,18 @@ function withQuery(path, query) {
 /** @param {Response} response */
 async function refusal(response) {
 	const { error, details } = await response.json().catch(() => ({}));
-	const more = Array.isArray(details) ? details.map(({ message }) => message) : [];
-	const message = [error ?? `The server answered ${response.status}`, ...more].join(". ");
-	return new ApiError(message, response.status, Number(response.headers.get("Retry-After")) || 0);
+	const faults = Array.isArray(details) ? details : [];
+	const message = [error ?? `The server answered ${response.status}`, ...faults.map(({ message }) => message)].join(". ");
+	return new ApiError(message, response.status, Number(response.headers.get("Retry-After")) || 0, faults);
 }
 
 /** @param {() => void} onSignedOut called for each 401, except the one that refuses a sign-in */
 export const createApi = (onSignedOut) => {
 	/** @param {string} method @param {string} path @param {RequestOptions} [options] */
-	const send = async (method, path, { query = {}, body, headers, signal } = {}) => {
+	const send = async (method, path, { query = {}, body, headers, signal, keepalive } = {}) => {
 		const response = await fetch(withQuery(`/api${path}`, query), {
 			method,
+			keepalive,
 			signal: AbortSignal.any([AbortSignal.timeout(TIMEOUT_MILLISECONDS), ...(signal ? [signal] : [])]),
 			headers: body ? { ...headers, "Content-Type": "application/json" } : headers,
 			body: body && JSON.stringify(body),
@@ -132,8 +136,8 @@ export const createApi = (onSignedOut) => {
 		updateConversation: (id, body) => json("PATCH", `/conversations/${id}`, { body }),
 		/** @type {(id: string) => Promise<void>} */
 		deleteConversation: (id) => done("DELETE", `/conversations/${id}`),
-		/** For good, deleted before or not. @type {(id: string) => Promise<void>} */
-		eraseConversation: (id) => done("DELETE", `/conversations/${id}`, { query: { erase: "true" } }),
+		/** For good, deleted before or not; also while the page is being left. @type {(id: string) => Promise<void>} */
+		eraseConversation: (id) => done("DELETE", `/conversations/${id}`, { query: { erase: "true" }, keepalive: true }),
 		/**
 		 * @type {(id: string, action: "archive" | "unarchive" | "pin" | "unpin" | "restore") => Promise<Api.Conversation>}
 		 */
@@ -191,6 +195,12 @@ export const createApi = (onSignedOut) => {
 		search: (company, query, signal) => json("GET", `/companies/${company}/search`, { query, signal }),
 		/** @type {(company: string, query: OrNull<Api.ListAgentsQuery>) => Promise<Api.AgentPage>} */
 		listAgents: (company, query) => json("GET", `/companies/${company}/agents`, { query }),
+		/** @type {(company: string, body: Api.CreateAgent) => Promise<Api.Agent>} */
+		createAgent: (company, body) => json("POST", `/companies/${company}/agents`, { body }),
+		/** @type {(id: string, body: Api.UpdateAgent) => Promise<Api.Agent>} */
+		updateAgent: (id, body) => json("PATCH", `/agents/${id}`, { body }),
+		/** @type {(id: string) => Promise<void>} */
+		deleteAgent: (id) => done("DELETE", `/agents/${id}`),
 
 		/** @type {() => Promise<Api.Providers>} */
 		listProviders: () => json("GET", "/providers"),

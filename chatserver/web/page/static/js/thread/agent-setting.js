@@ -2,7 +2,7 @@
  * Saves the agent that was chosen for a conversation. The last choice wins, even if requests are slow or fail.
  *
  * @import { ApiClient } from "../server/api.js"
- * @import { AgentSelect } from "./agent-select.js"
+ * @import { AgentSelect } from "../agents/agent-select.js"
  * @import { Composer } from "./composer.js"
  */
 

@@ -8,6 +8,7 @@
  * @import { Announce } from "../ui/feedback.js"
  */
 
+import { t } from "../base/language.js";
 import { createMessageView } from "../message/message-view.js";
 import { effectiveContent } from "../server/resources.js";
 
@@ -24,7 +25,7 @@ export const createMessageViews = ({ agents, bookmarks, announce }, actions, onU
 	const authorName = (role, agentId) => {
 		if (role === "user") return "You";
 		if (role === "system") return "System";
-		return agentId ? agents.nameOf(agentId) : "Assistant";
+		return agentId ? agents.nameOf(agentId) : t("Agent");
 	};
 
 	/** @param {Api.ChatMessage["role"]} role @param {string | null} agentId */

@@ -11,6 +11,8 @@ const PATHS = {
 	more: "M5 11.5h1v1H5zM11.5 11.5h1v1h-1zM18 11.5h1v1h-1z",
 	send: "M12 19V6M6.5 11.5L12 6l5.5 5.5",
 	stop: "M7 7h10v10H7z",
+	chevron: "M7 10l5 5 5-5",
+	back: "M14 6l-6 6 6 6",
 	down: "M12 5v13M6.5 12.5L12 18l5.5-5.5",
 	copy: "M9 9h10v10H9zM15 9V5H5v10h4",
 	check: "M5 12.5l4.5 4.5L19 7.5",
