@@ -182,9 +182,7 @@ class Agent(Wire):
     name: str
     adapter_type: AdapterType
     adapter_config: Annotated[dict[str, Any], Field(description="The given keys of LlmConfig; empty for an `echo`.")]
-    status: Annotated[
-        Literal["active", "removed"], Field(description="`removed`: deleted, and listed with `status=all` only.")
-    ]
+    status: Annotated[Literal["active", "removed"], Field(description="`removed`: listed with `status=all` only.")]
     created_at: Time
     updated_at: Time
 

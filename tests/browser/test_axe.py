@@ -252,7 +252,7 @@ def test_agents_have_no_axe_violations(screen: Page, server: Server, complaints:
     expect(dialog.get_by_role("region", name="Answer")).to_contain_text("word3")
     assert violations(screen) == []
     dialog.get_by_label("Temperature").fill("2")
-    chat.button("Close").click()
+    dialog.get_by_role("button", name="Close", exact=True).click()
     expect(dialog.get_by_role("alert")).to_be_visible()
     assert violations(screen) == []
     chat.button("Discard").click()

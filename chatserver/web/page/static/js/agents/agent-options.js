@@ -92,7 +92,7 @@ export const createAgentOptions = (box, agents, { current, onChoose, onManage })
 	const choices = () => {
 		const { agentId } = current();
 		/** @type {(string | null)[]} */
-		const all = agents.all().map(({ id }) => id);
+		const all = agents.all().map(([id]) => id);
 		if (agentId && !agents.find(agentId)) all.unshift(agentId);
 		// A single message cannot ask for nobody: then the conversation's agent answers it.
 		if (!isOnce || agentId === null) all.unshift(null);

@@ -52,13 +52,14 @@ export const createAgentsDialog = (context) => {
 		body.replaceChildren(...content);
 	};
 
-	/** @param {Api.Agent} agent */
-	const row = (agent) => {
-		const name = element("span", { class: "agent-name", dir: "auto" }, agent.name);
-		const note = element("span", { class: "agent-note", dir: "auto" }, agents.noteOn(agent.id));
-		const open = element("button", { type: "button", class: "agent-row", click: () => showForm(agent) }, name, " ", note);
+	/** @param {string[]} agent its id and name */
+	const row = ([id, agentName]) => {
+		const name = element("span", { class: "agent-name", dir: "auto" }, agentName);
+		const note = element("span", { class: "agent-note", dir: "auto" }, agents.noteOn(id));
+		const click = () => showForm(agents.find(id));
+		const open = element("button", { type: "button", class: "agent-row", click }, name, " ", note);
 		open.append(icon("edit"));
-		open.value = agent.id;
+		open.value = id;
 		return element("li", {}, open);
 	};
 

@@ -68,7 +68,7 @@ export const createGreeting = ({ offers, message: box }, { agents, providers, ag
 	};
 
 	const cards = () => {
-		const all = [null, ...agents.all().map(({ id }) => id)];
+		const all = [null, ...agents.all().map(([id]) => id)];
 		if (all.length === 1) return [];
 		const chosen = agentSelect.chosen();
 		const few = all.slice(0, MOST_CARDS);
@@ -91,7 +91,7 @@ export const createGreeting = ({ offers, message: box }, { agents, providers, ag
 
 	return () => {
 		if (!agents.isLoaded()) return;
-		const everyone = agents.all().map(({ id }) => [id, agents.nameOf(id), agents.noteOn(id)]);
+		const everyone = agents.all().map(([id, name]) => [id, name, agents.noteOn(id)]);
 		const now = JSON.stringify([everyone, agents.nameOf(null), agentSelect.chosen(), agentSelect.next()]);
 		if (now === shown) return;
 		shown = now;

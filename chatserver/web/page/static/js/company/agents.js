@@ -89,8 +89,8 @@ export const createAgents = ({ api, tabs, providers }, companyId, onChange) => {
 	return {
 		/** Whether it is known who can be chosen. */
 		isLoaded: () => loadedAt > 0,
-		/** Those that can be chosen, the oldest first. */
-		all: () => [...known.values()].filter(({ status }) => status === "active"),
+		/** Pairs of id and name of those that can be chosen, the oldest first. */
+		all: () => [...known.values()].flatMap(({ id, name, status }) => (status === "active" ? [[id, name]] : [])),
 		find,
 		/**
 		 * The name of who answers or answered. Conversations may name agents that are not registered.

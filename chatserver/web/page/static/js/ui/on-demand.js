@@ -5,13 +5,16 @@ import { element } from "./dom.js";
 
 /** @type {(() => Promise<unknown>)[]} */
 const all = [];
-const SHEETS = ["on-demand", "agents-dialog"].map((name) => import.meta.resolve(`../../css/${name}.css`));
+const SHEETS = ["on-demand", "agent-options", "agents-dialog"];
 /** Of all these modules. @type {Promise<unknown> | null} */
 let styles = null;
 
-/** @param {string} href */
-const loadSheet = (href) =>
-	new Promise((load, error) => document.head.append(element("link", { rel: "stylesheet", href, load, error })));
+/** @param {string} name */
+const loadSheet = (name) =>
+	new Promise((load, error) => {
+		const href = import.meta.resolve(`../../css/${name}.css`);
+		document.head.append(element("link", { rel: "stylesheet", href, load, error }));
+	});
 
 const loadStyles = () =>
 	(styles ??= Promise.all(SHEETS.map(loadSheet)).catch((error) => {
