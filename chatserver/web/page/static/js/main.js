@@ -87,7 +87,8 @@ function run(parts, api, companyId) {
 		onManage: () => void manageAgents().catch(warn),
 		onError: (error) => warn(error),
 	});
-	const showGreeting = createGreeting(parts, { agents, providers, agentSelect }, () => void manageAgents("new").catch(warn));
+	const makeAgent = () => void manageAgents("new").catch(warn);
+	const showGreeting = createGreeting(parts, { agents, providers, agentSelect }, makeAgent);
 	parts.manageAgents.addEventListener("click", () => void manageAgents().catch(warn));
 	const bookmarks = createBookmarks(api, companyId, tabs, () => {
 		thread?.repaint();

@@ -41,10 +41,10 @@ export const createAgentForm = (context, agent, { onLeave, onSaved, onRemoved, o
 	if (given && !names.includes(given)) names.push(given);
 	const nameInput = element("input", { maxlength: 200, autocomplete: "off", dir: "auto", value: agent?.name ?? "" });
 	const providerInput = element("select", {}, ...names.map((name) => element("option", { value: name }, labelOf(name))));
-	const modelInput = element("input", { maxlength: 200, autocomplete: "off", spellcheck: "false", value: config.model ?? "" });
+	const modelInput = element("input", { maxlength: 200, autocomplete: "off", spellcheck: "false", value: config.model });
 	const promptInput = element("textarea", { rows: 4, dir: "auto" });
-	const temperatureInput = element("input", { inputmode: "decimal", autocomplete: "off", value: config.temperature ?? "" });
-	const longestInput = element("input", { inputmode: "numeric", autocomplete: "off", value: config.maxTokens ?? "" });
+	const temperatureInput = element("input", { inputmode: "decimal", autocomplete: "off", value: config.temperature });
+	const longestInput = element("input", { inputmode: "numeric", autocomplete: "off", value: config.maxTokens });
 	providerInput.append(element("option", { value: "" }, t("Echo (repeats what you write)")));
 	providerInput.value = given;
 	promptInput.value = config.systemPrompt ?? "";
@@ -214,9 +214,12 @@ export const createAgentForm = (context, agent, { onLeave, onSaved, onRemoved, o
 			},
 			"button danger",
 		);
-		const values = { name: removed.name, other: agents.nameOf(null) };
-		const text = t("Remove {name}? Its conversations stay; from now on {other} answers them. Old answers keep its name.", values);
-		ask(text, t("Keep it"), yes);
+		const text = [
+			t("Remove {name}?", { name: removed.name }),
+			t("Its conversations stay; from now on {name} answers them.", { name: agents.nameOf(null) }),
+			t("Old answers keep its name."),
+		];
+		ask(text.join(" "), t("Keep it"), yes);
 	};
 
 	form.addEventListener("submit", async (event) => {

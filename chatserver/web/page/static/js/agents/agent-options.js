@@ -102,10 +102,9 @@ export const createAgentOptions = (box, agents, { current, onChoose, onManage })
 	/** @param {string | null} id @param {number} index */
 	const option = (id, index) => {
 		const isChosen = id === chosen();
-		const attributes = { role: "option", class: "agent-option", id: `agent-option-${index}`, "aria-selected": `${isChosen}` };
 		const node = element(
 			"div",
-			attributes,
+			{ id: `agent-option-${index}`, class: "agent-option", role: "option", "aria-selected": `${isChosen}` },
 			element("span", { class: "agent-name", dir: "auto" }, agents.nameOf(id)),
 			" ",
 			element("span", { class: "agent-note", dir: "auto" }, agents.noteOn(id)),

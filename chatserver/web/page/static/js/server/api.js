@@ -67,8 +67,8 @@ function withQuery(path, query) {
 async function refusal(response) {
 	const { error, details } = await response.json().catch(() => ({}));
 	const faults = Array.isArray(details) ? details : [];
-	const message = [error ?? `The server answered ${response.status}`, ...faults.map(({ message }) => message)].join(". ");
-	return new ApiError(message, response.status, Number(response.headers.get("Retry-After")) || 0, faults);
+	const parts = [error ?? `The server answered ${response.status}`, ...faults.map(({ message }) => message)];
+	return new ApiError(parts.join(". "), response.status, Number(response.headers.get("Retry-After")) || 0, faults);
 }
 
 /** @param {() => void} onSignedOut called for each 401, except the one that refuses a sign-in */
