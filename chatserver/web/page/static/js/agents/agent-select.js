@@ -65,12 +65,17 @@ export const createAgentSelect = (box, { agents, announce }, { onChange, onShow,
 		announce(onceId ? t("{name} answers the next message only", values) : t("{name} answers", values));
 	};
 
-	/** @param {string} [typed] the key that opened the list */
-	const open = async (typed) => {
-		onOpen();
+	const load = async () => {
 		const { createAgentOptions } = await loadOptions();
-		options ??= createAgentOptions(box, agents, { current: () => ({ agentId, onceId }), onChoose: choose, onManage });
-		options.open(typed);
+		const current = () => ({ agentId, onceId });
+		return (options ??= createAgentOptions(box, agents, { current, onChoose: choose, onManage }));
+	};
+
+	/** Once loaded, it opens at once: the next key is meant for the list. @param {string} [typed] the key that opens it */
+	const open = (typed) => {
+		onOpen();
+		if (options) options.open(typed);
+		else load().then((loaded) => loaded.open(typed)).catch(onError);
 	};
 
 	// A press beside the list closes it, also one on the box; the click that follows must not open it again.
@@ -78,7 +83,7 @@ export const createAgentSelect = (box, { agents, announce }, { onChange, onShow,
 	box.addEventListener("pointerdown", () => (wasOpen = Boolean(options?.isOpen())));
 	box.addEventListener("click", () => {
 		if (wasOpen) options?.close();
-		else open().catch(onError);
+		else open();
 		wasOpen = false;
 	});
 	box.addEventListener("keydown", (event) => {
@@ -86,7 +91,7 @@ export const createAgentSelect = (box, { agents, announce }, { onChange, onShow,
 		const isLetter = key.length === 1 && key !== " " && !ctrlKey && !metaKey && !altKey;
 		if (!isLetter && key !== "ArrowDown" && key !== "ArrowUp") return;
 		event.preventDefault();
-		open(isLetter ? key : "").catch(onError);
+		open(isLetter ? key : "");
 	});
 
 	return {
@@ -97,7 +102,7 @@ export const createAgentSelect = (box, { agents, announce }, { onChange, onShow,
 			paint();
 		},
 		choose,
-		open: () => open().catch(onError),
+		open: () => open(),
 		/** The agent that was chosen for the next message only. */
 		once: () => onceId,
 		/** The agent that was chosen for the conversation. */
