@@ -23,21 +23,23 @@ MAY_IMPORT: dict[str, set[str]] = {
     "server": {"base"},
     "ui": {"base", "server"},
     "stream": {"server"},
-    "company": set(),
+    "company": {"base", "server"},
     "account": {"base", "ui"},
     "attention": {"base", "server"},
+    "agents": {"base", "server", "ui", "stream", "company", "message"},
     "message": {"server", "ui"},
     "help": {"base", "server", "ui"},
     "lists": {"base", "server", "ui"},
     "thread": {"base", "server", "ui", "message"},
-    ".": {"base", "server", "ui", "company", "attention", "lists", "thread", "account"},
+    ".": {"base", "server", "ui", "company", "attention", "agents", "lists", "thread", "account"},
 }
 # Modules that are imported by a call when they are needed first.
 MAY_IMPORT_LATER: dict[str, set[str]] = {
     "account": {"ui"},
+    "agents": {"agents", "stream"},
     "lists": {"lists"},
     "thread": {"message", "stream"},
-    ".": {"account", "lists"},
+    ".": {"account", "agents", "lists"},
 }
 STATIC_IMPORT = re.compile(r'^import [^;]*?"(\.[^"]+)";', re.MULTILINE)
 IMPORT_CALL = re.compile(r'\bimport\("(\.[^"]+)"\)')
