@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import OrderedDict
+from collections.abc import Sequence
 
 # The size of an entry besides its HTML, in characters.
 ENTRY_CHARS = 300
@@ -36,9 +37,10 @@ class RenderedTexts:
         return self._html_chars + ENTRY_CHARS * len(self)
 
     @staticmethod
-    def key(text: str) -> Key:
-        """The key of a text."""
-        return hashlib.sha256(text.encode()).digest()
+    def key(text: str, headings: Sequence[int] | None = None) -> Key:
+        """The key of a text as HTML, or, with `headings`, of its blocks below headings of these levels."""
+        form = b"" if headings is None else bytes([0, *headings])  # no text has the character 0
+        return hashlib.sha256(text.encode() + form).digest()
 
     def look_up(self, key: Key) -> str | None:
         """The HTML of a text; None: it could not be rendered. Raises KeyError if it was not tried."""

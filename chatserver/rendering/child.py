@@ -12,7 +12,7 @@ import sys
 from collections.abc import Sequence
 
 from chatserver.children import NOTE, confine
-from chatserver.rendering.markdown import render_or_tell, warm_up
+from chatserver.rendering.markdown import render_blocks_or_tell, render_or_tell, warm_up
 
 # The address space that the process may use, Python itself included.
 _MEMORY_BYTES = 2**29
@@ -21,9 +21,10 @@ _MEMORY_BYTES = 2**29
 def main(arguments: Sequence[str]) -> None:
     """Render for the parent, whose process id is the only argument, until standard input ends.
 
-    The first line of output is `"ready"`. After that, each line of input, `[number, text]` in JSON, is answered by one
-    line of output, `[number, html]`; the HTML is null if there is none. Both are UTF-8. Notes for the log go to
-    standard error.
+    The first line of output is `"ready"`. After that, each line of input, `[number, text, headings]` in JSON, is
+    answered by one line of output, `[number, result]`: the HTML of the text if `headings` is null, else its blocks, as
+    JSON in a string, below headings of these levels. The result is null if there is none. Both are UTF-8. Notes for the
+    log go to standard error.
     """
     confine(int(arguments[0]))
     os.nice(5)  # the server goes first
@@ -32,15 +33,15 @@ def main(arguments: Sequence[str]) -> None:
     warm_up()
     _say("ready")
     for line in sys.stdin.buffer:
-        number, text = json.loads(line)
-        html: str | None = None
+        number, text, headings = json.loads(line)
+        result: str | None = None
         try:
-            html, problem = render_or_tell(text)
+            result, problem = render_or_tell(text) if headings is None else render_blocks_or_tell(text, headings)
         except Exception as error:  # MemoryError above all
             problem = type(error).__name__
         if problem is not None:
             print(f"{NOTE}a text of {len(text)} characters: {problem}", file=sys.stderr, flush=True)
-        _say([number, html])
+        _say([number, result])
 
 
 def _say(word: object) -> None:

@@ -61,9 +61,11 @@ class Renderer:
         """The process id of the child, if there is one."""
         return self._child.pid if self._child else None
 
-    async def render(self, text: str) -> str | None:
+    async def render(self, text: str, headings: Sequence[int] | None = None) -> str | None:
         """The HTML of a text; None: it cannot be rendered, or not in time. Such a text is not to be asked for again.
 
+        With `headings`, the levels of the headings above the text, it is the blocks of the text as JSON, see
+        `markdown.render_blocks_or_tell`.
         Raises UnavailableError if the child does not start.
         """
         # The child may have been killed long before. If that happens twice in a row, the text is the cause.
@@ -71,7 +73,7 @@ class Renderer:
             child = await self._running()
             try:
                 async with asyncio.timeout(self.text_seconds):
-                    return await self._exchange(child, text)
+                    return await self._exchange(child, text, headings)
             except TimeoutError:
                 logger.warning("a text of %d characters takes too long to render", len(text))
                 return None
@@ -92,16 +94,16 @@ class Renderer:
             await self._child.end()
             self._child = None
 
-    async def _exchange(self, child: children.Child, text: str) -> str | None:
+    async def _exchange(self, child: children.Child, text: str, headings: Sequence[int] | None) -> str | None:
         """Raises ConnectionError or EOFError if the child is gone, ValueError or TypeError for a wrong reply."""
         self._requests += 1
         try:
-            child.stdin.write(json.dumps([self._requests, text], ensure_ascii=False).encode() + b"\n")
+            child.stdin.write(_line([self._requests, text, headings]))
             await child.stdin.drain()
             line = await child.stdout.readline()
             if not line.endswith(b"\n"):
                 raise EOFError
-            number, html = json.loads(line)
+            number, result = json.loads(line)
             if number != self._requests:
                 raise ValueError("the reply to another request")
         except (ConnectionError, EOFError):
@@ -113,7 +115,7 @@ class Renderer:
             child.kill()
             await child.end()
             raise
-        return None if html is None else str(html)
+        return None if result is None else str(result)
 
     async def _running(self) -> children.Child:
         if self._child is None:
@@ -145,3 +147,7 @@ class Renderer:
             raise
         status = await child.end()
         raise OSError(f"it ended with status {status}" + (f": {child.last_words}" if child.last_words else ""))
+
+
+def _line(request: object) -> bytes:
+    return json.dumps(request, ensure_ascii=False).encode() + b"\n"

@@ -29,7 +29,8 @@ def definition(state: StateBlock, start: int, end: int, silent: bool) -> bool:
     if silent:
         return True
     state.env.setdefault("footnotes", set()).add(found[1])
-    state.push("footnote_open", "", 1).meta["label"] = found[1]
+    opening = state.push("footnote_open", "", 1)
+    opening.meta["label"], opening.map = found[1], [start, start]
     before = state.bMarks[start], state.tShift[start], state.sCount[start], state.blkIndent, state.parentType
     state.blkIndent += _INDENT
     state.bMarks[start], state.tShift[start], state.sCount[start] = found.end(), 0, state.blkIndent
@@ -60,28 +61,29 @@ def settle(state: StateCore) -> None:
         if token.type == "footnote":
             token.content = f"[{numbers.setdefault(token.meta['note'], len(numbers) + 1)}]"
     notes: dict[str, list[Token]] = {}
-    open_notes: list[tuple[str, list[Token]]] = [("", [])]
+    open_notes: list[tuple[Token | None, list[Token]]] = [(None, [])]
     for token in state.tokens:
         if token.type == "footnote_open":
-            open_notes.append((token.meta["label"], []))
+            open_notes.append((token, []))
         elif token.type == "footnote_close":
-            label, tokens = open_notes.pop()
+            opening, tokens = open_notes.pop()
+            label = opening.meta["label"] if opening else ""
             if label in numbers and label not in notes:
                 notes[label] = tokens
             else:
-                open_notes[-1][1].extend(_labelled(label, tokens))
+                open_notes[-1][1].extend(_labelled(label, tokens, opening.map if opening else None))
         else:
             open_notes[-1][1].append(token)
     state.tokens = open_notes[0][1] + (_listed(sorted(notes, key=numbers.__getitem__), notes) if notes else [])
 
 
-def _labelled(label: str, tokens: list[Token]) -> list[Token]:
+def _labelled(label: str, tokens: list[Token], lines: list[int] | None) -> list[Token]:
     words = Token("text", "", 0, content=f"[^{label}]: ")
     if tokens and tokens[0].type == "paragraph_open":
         tokens[1].children = [words, *(tokens[1].children or ())]
         return tokens
     return [
-        Token("paragraph_open", "p", 1, block=True),
+        Token("paragraph_open", "p", 1, block=True, map=lines),
         Token("inline", "", 0, block=True, children=[words]),
         Token("paragraph_close", "p", -1, block=True),
         *tokens,

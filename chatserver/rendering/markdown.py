@@ -6,8 +6,9 @@ text, the result loads nothing, and malformed Markdown is shown as text, never d
 
 from __future__ import annotations
 
+import json
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import cache
 
 import nh3
@@ -17,7 +18,7 @@ from markdown_it.renderer import RendererHTML
 from markdown_it.token import Token
 from markdown_it.utils import EnvType, OptionsDict
 
-from chatserver.rendering import controls, formulas, highlighting, links, mathml, rules
+from chatserver.rendering import blocks, controls, formulas, highlighting, links, mathml, rules
 from chatserver.rendering.emphasis import CjkParserInline
 
 # How deep blocks may be nested; a list takes two levels. The time for hostile brackets grows with it.
@@ -46,18 +47,58 @@ def render(text: str) -> str:
 def render_or_tell(text: str) -> tuple[str, str | None]:
     """The HTML of a text, and, if it shows the text as it was written, why; else None."""
     try:
-        html = _parser().render(text)
-        _check(html)
-        return _clean(html), None
+        return "".join(html for html, _ in _rendered(text, ())).rstrip("\n"), None
     except rules.AsWrittenError as reason:
-        lines = escapeHtml(text.strip()).split("\n")
-        return _clean("<p>" + "<br>\n".join(lines) + "</p>"), f"shown as it was written: {reason}"
+        return _as_written(text), f"shown as it was written: {reason}"
+
+
+def render_blocks_or_tell(text: str, headings: Sequence[int]) -> tuple[str, str | None]:
+    """The top-level blocks of a text that may go on, as JSON, and, if it is shown as it was written, why; else None.
+
+    Each is `{"html", "chars", "headings"}`. What follows the text leaves all of them but the last as they are, apart
+    from links by reference and footnotes. `chars`: how much of the text it covers, in UTF-16 code units. `headings`:
+    the levels of the headings above what follows it; as an argument, of those above the text. The HTML of all blocks of
+    a text, joined, is what `render` gives for it.
+    """
+    problem = None
+    try:
+        found = [
+            {"html": html, "chars": _code_units(block.text), "headings": block.headings}
+            for html, block in _rendered(text, headings, goes_on=True)
+        ]
+        if found:
+            found[-1]["html"] = str(found[-1]["html"]).rstrip("\n")
+    except rules.AsWrittenError as reason:
+        found = [{"html": _as_written(text), "chars": _code_units(text), "headings": headings}]
+        problem = f"shown as it was written: {reason}"
+    return json.dumps(found, ensure_ascii=False, separators=(",", ":")), problem
 
 
 def warm_up() -> None:
     """Build what the first `render` would have to build."""
     _parser(), _cleaner()
     mathml.warm_up()
+
+
+def _rendered(text: str, headings: Sequence[int], *, goes_on: bool = False) -> Iterator[tuple[str, blocks.Block]]:
+    """The HTML of each block of a text. Raises AsWrittenError before the first."""
+    parser = _parser()
+    env = {"headings": headings}
+    found = blocks.split(parser.parse(text, env), text, headings)
+    if goes_on:
+        found = blocks.with_open_formula_last(found)
+    written = [parser.renderer.render(block.tokens, parser.options, env) for block in found]
+    _check("".join(written))
+    return ((_cleaner().clean(html), block) for html, block in zip(written, found, strict=True))
+
+
+def _as_written(text: str) -> str:
+    lines = escapeHtml(text.strip()).split("\n")
+    return _cleaner().clean("<p>" + "<br>\n".join(lines) + "</p>")
+
+
+def _code_units(text: str) -> int:
+    return len(text.encode("utf-16-le")) // 2
 
 
 # --- Markdown ---------------------------------------------------------------------------------------------
@@ -162,10 +203,6 @@ def _check(html: str) -> None:
             depth += -1 if end else 1
             if depth > _MAX_DEPTH:
                 raise rules.AsWrittenError("nested too deeply")
-
-
-def _clean(html: str) -> str:
-    return _cleaner().clean(html).rstrip("\n")
 
 
 def _filter_attribute(tag: str, name: str, value: str) -> str | None:

@@ -18,9 +18,10 @@ logger = logging.getLogger(__name__)
 class _Job:
     """A text that is being rendered, or waits for its turn. `companies`: those in whose turn it may be rendered."""
 
-    def __init__(self, key: Key, text: str) -> None:
+    def __init__(self, key: Key, text: str, headings: Sequence[int] | None) -> None:
         self.key = key
         self.text = text
+        self.headings = headings
         self.begun = False
         self.waiting = 0
         self.companies: set[Company] = set()
@@ -45,9 +46,14 @@ class RenderQueue:
         self._workers: dict[Renderer, asyncio.Task[None]] = {}
         self._closed = False
 
-    async def render(self, text: str, deadline: float, company: Company = None) -> str | None:
-        """The HTML of a text; None: it could not be rendered, or not before `deadline` (the loop's clock)."""
-        key = self._texts.key(text)
+    async def render(
+        self, text: str, deadline: float, company: Company = None, headings: Sequence[int] | None = None
+    ) -> str | None:
+        """The HTML of a text; None: it could not be rendered, or not before `deadline` (the loop's clock).
+
+        With `headings` it is the blocks of the text as JSON, as `Renderer.render` gives them.
+        """
+        key = self._texts.key(text, headings)
         try:
             return self._texts.look_up(key)
         except KeyError:
@@ -55,7 +61,7 @@ class RenderQueue:
         seconds_left = deadline - asyncio.get_running_loop().time()
         if seconds_left <= 0 or self._closed:
             return None
-        job = self._jobs.get(key) or _Job(key, text)
+        job = self._jobs.get(key) or _Job(key, text, headings)
         job.waiting += 1
         self._enqueue(job, company)
         try:
@@ -131,7 +137,7 @@ class RenderQueue:
 
     async def _outcome(self, renderer: Renderer, job: _Job) -> str | None:
         try:
-            html = await renderer.render(job.text)
+            html = await renderer.render(job.text, job.headings)
         except UnavailableError:
             return None
         except Exception:

@@ -110,30 +110,36 @@ def _show_unused_definitions(state: StateCore) -> None:
         elif token.meta["id"] in used:
             used.remove(token.meta["id"])  # the first definition of a label counts
         else:
-            tokens += _shown_definition(token.meta["label"], token.meta["url"], token.meta["title"])
+            tokens += _shown_definition(token)
     state.tokens = tokens
 
 
-def _shown_definition(label: str, url: str, title: str) -> list[Token]:
+def _shown_definition(definition: Token) -> list[Token]:
+    label, url, title = (definition.meta[name] for name in ("label", "url", "title"))
     words = [_text(f"[{label}]: "), *_link(url, "", url), _text(f' "{title}"' if title else "")]
     return [
-        Token("paragraph_open", "p", 1, block=True),
+        Token("paragraph_open", "p", 1, block=True, map=definition.map),
         Token("inline", "", 0, block=True, children=words),
         Token("paragraph_close", "p", -1, block=True),
     ]
 
 
 def _renumber_headings(state: StateCore) -> None:
-    """Begin headings at h2, because the page has the h1, and skip no level: screen readers navigate by them."""
-    above: list[tuple[int, int]] = []  # levels as written and as shown, of the headings above the next one
+    """Begin headings at h2, because the page has the h1, and skip no level: screen readers navigate by them.
+
+    The text may be the continuation of another one: `headings` in the environment are the levels, as written, of the
+    headings above it. Each heading notes in `above` which ones are above what follows it, itself included.
+    """
+    above: list[int] = list(state.env.get("headings", ()))
     for token in state.tokens:
         if token.type == "heading_open":
             written = int(token.tag[1])
-            while above and above[-1][0] >= written:
+            while above and above[-1] >= written:
                 above.pop()
-            above.append((written, min(6, above[-1][1] + 1 if above else 2)))
+            above.append(written)
+            token.meta["above"] = tuple(above)
         if token.type in ("heading_open", "heading_close"):
-            token.tag = f"h{above[-1][1]}"
+            token.tag = f"h{min(6, 1 + len(above))}"
 
 
 def _align_cells(state: StateCore) -> None:

@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from typing import Annotated
 from uuid import UUID
+
+from pydantic import Field, StringConstraints
 
 from chatserver.message_schemas import ChatMessage, RenderedMessage
 from chatserver.rendering.client import Renderer
 from chatserver.rendering.queue import RenderQueue
+from chatserver.schema_types import WHOLE, Text, Wire
 from chatserver.schemas import Page
+from chatserver.services.access import Actor
 
 RenderedPage = Page[RenderedMessage]
 
@@ -20,6 +25,39 @@ REQUEST_SECONDS = 1.0
 # The most characters of HTML in a piece of a list that is read at once, and held for a client that reads slowly.
 MAX_PAGE_CHARS = 4_000_000
 CACHE_CHARS = 32_000_000
+
+
+HeadingLevels = Annotated[list[Annotated[int, Field(ge=1, le=6), WHOLE]], Field(max_length=6)]
+
+
+class RenderText(Wire):
+    """Body of POST …/render: a Markdown text, or the continuation of one."""
+
+    text: Annotated[Text, StringConstraints(max_length=MAX_TEXT_CHARS)]
+    headings: HeadingLevels = Field(
+        default=[],
+        description="The levels of the headings above the text: `headings` of the last block before it.",
+    )
+
+
+class RenderedBlock(Wire):
+    """A top-level block of a text. What follows it may change it only if it is the last one."""
+
+    html: Annotated[str, Field(description="Its HTML, as safe as that of messages; empty if nothing of it is shown.")]
+    chars: Annotated[
+        int,
+        Field(description="How much of the text it covers, blank lines behind it included, in UTF-16 code units."),
+    ]
+    headings: Annotated[HeadingLevels, Field(description="The levels of the headings above what follows it.")]
+
+
+class RenderedBlocks(Wire):
+    """The blocks of a text, in order. They cover all of it."""
+
+    blocks: Annotated[
+        list[RenderedBlock] | None,
+        Field(description="Null if the text could not be rendered in time: then show the text."),
+    ]
 
 
 class RenderingService:
@@ -61,6 +99,16 @@ class RenderingService:
             room -= len(html or "")  # stops at the first text that exceeds the budget
             rendered.append(html if room >= 0 else None)
         return rendered
+
+    async def render_blocks(self, actor: Actor, company: UUID, text: RenderText) -> str | None:
+        """The top-level blocks of a text as JSON, see `RenderedBlocks`; None: not rendered, or not in time.
+
+        It is JSON already because the loop has better things to do than to take so many blocks apart.
+        Raises ForbiddenError for another company.
+        """
+        actor.require_company(company)
+        deadline = asyncio.get_running_loop().time() + self.request_seconds
+        return await self._queue.render(text.text, deadline, company, text.headings)
 
     async def close(self) -> None:
         """End the renderers. From then on nothing is rendered. May be called again."""

@@ -8,6 +8,7 @@ from chatserver.provider_schemas import Providers
 from chatserver.services.agents import AgentPage
 from chatserver.services.bookmarks import BookmarkPage
 from chatserver.services.conversations import ConversationPage, ConversationService
+from chatserver.services.rendering import RenderedBlocks, RenderText
 from chatserver.services.search import SearchPage
 from chatserver.web.handlers import (
     agents,
@@ -20,6 +21,7 @@ from chatserver.web.handlers import (
     openapi,
     page,
     providers,
+    render,
     search,
     session,
 )
@@ -217,6 +219,20 @@ ROUTES: tuple[Route, ...] = (
                 query=queries.Search,
                 description="Looks into the effective content of live messages and the titles of their conversations. "
                 "Where hits are equally good the newer one comes first.",
+            )
+        },
+    ),
+    Route(
+        "/api/companies/{companyId}/render",
+        render.RenderHandler,
+        {
+            "POST": Operation(
+                "renderText",
+                "Render a Markdown text as HTML, block by block",
+                RenderText,
+                RenderedBlocks,
+                description="For texts that still grow: all blocks but the last are as they will stay, apart from "
+                "links by reference and footnotes. Send what follows them with the next request. Nothing is stored.",
             )
         },
     ),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import logging
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from typing import Any, cast
@@ -18,7 +18,8 @@ from chatserver.message_schemas import ChatMessage
 from chatserver.rendering.queue import RenderQueue
 from chatserver.schemas import Page
 from chatserver.services import rendering
-from chatserver.services.rendering import MAX_TEXT_CHARS, RenderingService
+from chatserver.services.access import local_actor
+from chatserver.services.rendering import MAX_TEXT_CHARS, RenderingService, RenderText
 from tests.kit.virtual_time import in_virtual_time, now
 
 pytestmark = pytest.mark.usefixtures("no_error_is_logged")
@@ -37,8 +38,8 @@ class Renderer:
         self._now = 0
         self._outcomes: asyncio.Queue[str | BaseException | None] = asyncio.Queue()
 
-    async def render(self, text: str) -> str | None:
-        self.asked.append(text)
+    async def render(self, text: str, headings: Sequence[int] | None = None) -> str | None:
+        self.asked.append(text if headings is None else f"{text} below {headings}")
         self._now += 1
         self.most = max(self.most, self._now)
         try:
@@ -323,3 +324,13 @@ async def test_page_has_html_for_answers_only() -> None:
     assert [each.html for each in page.items] == [None, "<p>a</p>", None, None, "<p>a</p>"]
     assert [ChatMessage(**dict(each)) for each in page.items] == items
     assert (page.has_more, page.next_cursor) == (True, "next")
+
+
+async def test_blocks_are_not_taken_for_html_nor_for_blocks_below_other_headings() -> None:
+    async with service() as (texts, renderer):
+        renderer.go_on("html", "none", "one", "two")
+        assert await texts.render(["a"]) == ["html"]
+        for levels, outcome in (([], "none"), ([1], "one"), ([1, 2], "two")):
+            for _ in range(2):
+                assert await texts.render_blocks(local_actor(), ONE, RenderText(text="a", headings=levels)) == outcome
+        assert renderer.asked == ["a", "a below []", "a below [1]", "a below [1, 2]"]

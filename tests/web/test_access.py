@@ -24,7 +24,7 @@ from tests.web.conftest import Api
 OTHER_SITE = "https://app.example.org"
 OPERATIONS = [(method, route.path) for route in ROUTES for method in route.operations]
 NOBODYS = ("/api/session", "/api/openapi.json", "/api/providers")
-BODY = {"role": "user", "content": "x", "messageId": str(uuid4()), "name": "a", "adapterType": "echo"}
+BODY = {"role": "user", "content": "x", "messageId": str(uuid4()), "name": "a", "adapterType": "echo", "text": "x"}
 
 
 @pytest.fixture

@@ -45,6 +45,7 @@ KEYWORDS = {
     "format",
     "if",
     "items",
+    "maxItems",
     "maxLength",
     "maximum",
     "minLength",

@@ -15,7 +15,7 @@ import pytest
 from chatserver.errors import DatabaseUnavailableError
 from chatserver.storage import messages
 from chatserver.web.http import large_lists
-from chatserver.web.http.list_handler import SMALL_PAGE_BYTES
+from chatserver.web.http.large_body_handler import SMALL_BODY_BYTES
 from tests.kit.http_client import COMPANY, Client
 from tests.kit.http_connection import Connection, dechunk
 from tests.kit.served_app import serving
@@ -287,7 +287,7 @@ async def test_small_page_has_a_length(database_url: str) -> None:
         conversation = await client.conversation()
         say(database_url, conversation, 2, "x" * LONG)
         response = await client.request("GET", f"/api/conversations/{conversation}/messages")
-        assert int(response.headers["Content-Length"]) == len(response.body) < SMALL_PAGE_BYTES
+        assert int(response.headers["Content-Length"]) == len(response.body) < SMALL_BODY_BYTES
 
 
 async def test_stalled_page_makes_room_for_another(database_url: str, monkeypatch: pytest.MonkeyPatch) -> None:

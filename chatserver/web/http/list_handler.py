@@ -10,17 +10,15 @@ from uuid import UUID
 
 from chatserver.schema_types import to_json
 from chatserver.schemas import Page
-from chatserver.web.http.long_request_handler import LongRequestHandler
+from chatserver.web.http.large_body_handler import SMALL_BODY_BYTES, LargeBodyHandler
 
 # A page ends at about 8 MiB: it goes on with what the database reads at once, unless it has so many bytes already.
 MAX_PAGE_BYTES = 15 << 19
-# A page of up to so many bytes is written at once: it waits in the buffers of this process and of the system.
-SMALL_PAGE_BYTES = 256 * 1024
 # Yield to the loop after this many bytes of a response: they take about a millisecond.
 BYTES_A_TURN = 256 * 1024
 
 
-class ListHandler(LongRequestHandler):
+class ListHandler(LargeBodyHandler):
     async def write_list(self, pages: AsyncGenerator[Page[Any]], company: UUID | Callable[[], UUID]) -> None:
         """End the response with one page of a list.
 
@@ -35,24 +33,7 @@ class ListHandler(LongRequestHandler):
                 self.finish(begun)
                 return
             company_id = company if isinstance(company, UUID) else company()
-            with self.context.large_lists.admitted(company_id, self):
-                self.begin_body()
-                if self.request.method == "HEAD":
-                    await self.flush()
-                    self.finish()
-                else:
-                    self.timed = False  # its duration depends on the client
-                    await self.send_all(body.rest(begun), "a list")
-
-    async def send(self, data: bytes) -> None:
-        await super().send(data)
-        self.context.large_lists.went_on(self)
-
-    def evict(self) -> None:
-        """Make room for the list of another client."""
-        self.gone = True
-        self.reset()
-        self.wake()
+            await self.send_large(company_id, body.rest(begun), "a list")
 
 
 class _Body:
@@ -71,7 +52,7 @@ class _Body:
         """The beginning of the body, or all of it if it is small."""
         self._last = await anext(self._pages)
         pieces = [b'{"items":[', *await self._encoded(self._last)]
-        if self._bytes <= SMALL_PAGE_BYTES:
+        if self._bytes <= SMALL_BODY_BYTES:
             self._following = await anext(self._pages, None)
             self.complete = self._following is None
             if self.complete:

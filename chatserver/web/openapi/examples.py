@@ -90,6 +90,7 @@ _hit = {
         {"text": " Tower?", "hit": False},
     ],
 }
+_height = {"html": "<h3>Height</h3>\n", "chars": 11, "headings": [1, 2]}
 _token = {"type": "token", "content": "330"}
 
 EXAMPLES: Mapping[str, Any] = {
@@ -105,6 +106,11 @@ EXAMPLES: Mapping[str, Any] = {
     "RenderedMessage": _rendered,
     "RenderedMessagePage": {**_messages, "items": [_rendered]},
     "MessageList": _messages,
+    "RenderText": {"text": "## Height\n\n330 *metres*, with", "headings": [1]},
+    "RenderedBlock": _height,
+    "RenderedBlocks": {
+        "blocks": [_height, {"html": "<p>330 <em>metres</em>, with</p>", "chars": 18, "headings": [1, 2]}]
+    },
     "Superseded": {"superseded": 1},
     "Restored": {"restored": 2, "superseded": 1},
     "Bookmark": _bookmark,

@@ -193,6 +193,18 @@ declare namespace Api {
 		type: "reasoning";
 		content: string;
 	}
+	interface RenderText {
+		text: string;
+		headings?: number[];
+	}
+	interface RenderedBlock {
+		html: string;
+		chars: number;
+		headings: number[];
+	}
+	interface RenderedBlocks {
+		blocks: RenderedBlock[] | null;
+	}
 	interface RenderedMessage {
 		id: string;
 		conversationId: string;
