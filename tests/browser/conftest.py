@@ -31,7 +31,8 @@ CHROMIUM_ARGUMENTS = (
 TIMEOUT_MILLISECONDS = 15_000
 # How often rendered messages are asked for; the server takes up to a second to answer without HTML.
 RENDERING_ATTEMPTS = 30
-# `slow` leaves time to act during an answer; nobody listens at the address of `away`; `thinking` sends reasoning.
+# `slow` leaves time to act during an answer; nobody listens at the address of `away`; `thinking` sends reasoning;
+# `dictated` says what a test tells it to.
 CONFIGURATION = """
 allowed_hosts = ["{lan_host}"]
 
@@ -47,6 +48,11 @@ model = "none"
 [providers.thinking]
 kind = "openai"
 base_url = "{thinking_url}"
+model = "none"
+
+[providers.dictated]
+kind = "openai"
+base_url = "{dictated_url}"
 model = "none"
 """
 
@@ -65,6 +71,13 @@ def thinking_url() -> Iterator[str]:
     """The base URL of a model that sends reasoning before its answer."""
     with in_thread(lambda: ModelServer(think)) as model:
         yield model.part.base_url
+
+
+@pytest.fixture(scope="session")
+def dictated_model() -> Iterator[InThread[ModelServer]]:
+    """A model that says what a test tells it to, when it is told."""
+    with in_thread(ModelServer) as model:
+        yield model
 
 
 class Server:
@@ -111,11 +124,15 @@ class Server:
 
 @pytest.fixture(scope="module")
 def server(
-    make_database: DatabaseMaker, tmp_path_factory: pytest.TempPathFactory, thinking_url: str
+    make_database: DatabaseMaker,
+    tmp_path_factory: pytest.TempPathFactory,
+    thinking_url: str,
+    dictated_model: InThread[ModelServer],
 ) -> Iterator[Server]:
     folder = tmp_path_factory.mktemp("server")
     configuration = folder / "chatserver.toml"
-    configuration.write_text(CONFIGURATION.format(thinking_url=thinking_url, lan_host=LAN_HOST))
+    urls = {"thinking_url": thinking_url, "dictated_url": dictated_model.part.base_url}
+    configuration.write_text(CONFIGURATION.format(lan_host=LAN_HOST, **urls))
     with make_database() as database_url:
         arguments = ("--config", str(configuration), "--data-dir", str(folder / "data"), "--database-url", database_url)
         with in_thread(lambda: started(*arguments, log=folder / "log")) as process:

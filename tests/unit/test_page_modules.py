@@ -26,8 +26,8 @@ MAY_IMPORT: dict[str, set[str]] = {
     "company": {"base", "server"},
     "account": {"base", "ui"},
     "attention": {"base", "server"},
+    "message": {"base", "server", "ui"},
     "agents": {"base", "server", "ui", "stream", "company", "message"},
-    "message": {"server", "ui"},
     "help": {"base", "server", "ui"},
     "lists": {"base", "server", "ui"},
     "thread": {"base", "server", "ui", "message"},
@@ -38,6 +38,7 @@ MAY_IMPORT_LATER: dict[str, set[str]] = {
     "account": {"ui"},
     "agents": {"agents", "stream"},
     "lists": {"lists"},
+    "message": {"message"},
     "thread": {"message", "stream"},
     ".": {"account", "agents", "lists"},
 }

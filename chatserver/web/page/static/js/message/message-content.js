@@ -1,11 +1,26 @@
 /**
- * The content of one message: text while it grows, and the server's HTML once it is finished.
+ * The content of one message: text as it was written, Markdown that grows, or the server's HTML.
  *
  * @import { Announce } from "../ui/feedback.js"
+ *
+ * @typedef {(text: string, headings: number[], signal: AbortSignal) => Promise<Rendered>} RenderBlocks renders
+ *   the continuation of a text, below headings of these levels; null: the server has no time for it
+ *
+ * @typedef {Api.RenderedBlock[] | null} Rendered
+ *
+ * @typedef {object} GrowingMarkdown
+ * @property {() => string} text what is shown
+ * @property {(longer: string) => void} grow shows a text that begins with what is shown
+ * @property {() => void} stop
+ * @property {(whole: readonly Element[]) => void} [finish] shows the HTML of the whole text
  */
 
-import { copyButton } from "../ui/clipboard.js";
+import { t } from "../base/language.js";
 import { element } from "../ui/dom.js";
+import { onDemand } from "../ui/on-demand.js";
+import { createDecorate, elementsOf, MOST_CHARACTERS } from "./rendered-html.js";
+
+const loadGrowing = onDemand(() => import("./growing-markdown.js"));
 
 /** A part of a growing text ends at the first line break after so many characters. */
 const PART_CHARACTERS = 500;
@@ -40,48 +55,77 @@ export const growingText = (container) => {
 };
 
 /**
- * Puts a box around an element that may be wider than the screen, so that it scrolls by itself.
+ * Shows Markdown as text, if what renders it could not be loaded.
  *
- * @param {HTMLElement} box
- * @param {HTMLElement} wide
+ * @param {HTMLElement} content
+ * @returns {GrowingMarkdown}
  */
-function wrap(box, wide) {
-	wide.replaceWith(box);
-	box.append(wide);
-}
-
-/** @param {Announce} announce */
-export const createMessageContent = (announce) => {
-	const content = element("div", { class: "content", dir: "auto" });
+const plainly = (content) => {
 	const setText = growingText(content);
-	let shownHtml = "";
+	let shown = "";
+	return { text: () => shown, grow: (text) => setText((shown = text), true), stop() {} };
+};
 
-	/** @param {HTMLElement} pre */
-	const frame = (pre) => {
-		const language = pre.firstElementChild?.className.replace("language-", "") ?? "";
-		const copy = copyButton("Copy code", () => pre.textContent ?? "", announce);
-		wrap(element("div", { class: "code" }, element("div", { class: "code-head" }, language, copy)), pre);
-		pre.tabIndex = 0; // so that it can be scrolled by keyboard
+/** @param {{ announce: Announce, render: RenderBlocks }} context */
+export const createMessageContent = ({ announce, render }) => {
+	const content = element("div", { class: "content", dir: "auto" });
+	const decorate = createDecorate(announce);
+	/** What is shown: a text, the server's HTML, or neither while an answer grows. */
+	let shown = { text: "", html: "" };
+	/** @type {GrowingMarkdown | null} */
+	let growing = null;
+	/** Shown once what it takes is loaded. @type {string | null} */
+	let waiting = null;
+
+	/** @param {boolean} isRendered @param {typeof shown} now */
+	const become = (isRendered, now = { text: "", html: "" }) => {
+		growing?.stop();
+		growing = null;
+		waiting = null;
+		shown = now;
+		content.classList.toggle("rendered", isRendered);
+		content.removeAttribute("data-note");
+	};
+
+	const begin = async () => {
+		const loaded = await loadGrowing().catch(() => null);
+		if (waiting === null) return; // Something else is shown by now.
+		const text = waiting;
+		become(Boolean(loaded));
+		content.replaceChildren();
+		if (loaded) growing = loaded.createGrowingMarkdown(content, render, decorate);
+		else growing = plainly(content);
+		growing.grow(text);
 	};
 
 	return {
 		element: content,
-		/** @param {string} text @param {boolean} [grows] more of it will come */
-		showText(text, grows) {
-			shownHtml = "";
-			content.classList.remove("rendered");
-			setText(text, grows);
+		/** Shows a text as it was written. An answer that has grown stays as it is. @param {string} text */
+		showText(text) {
+			const isLong = text.length > MOST_CHARACTERS;
+			if (shown.text === text || (growing?.text() === text && !isLong)) return;
+			become(false, { text, html: "" });
+			content.replaceChildren(text);
+			// Not in the content: it would be copied with it.
+			if (isLong) content.dataset.note = t("Shown as plain text, because it is so long.");
+		},
+		/** Shows Markdown; more of it may come. @param {string} text */
+		showProgress(text) {
+			if (growing && text.startsWith(growing.text())) return growing.grow(text);
+			const isLoading = waiting !== null;
+			waiting = text;
+			if (!isLoading) void begin();
 		},
 		/** @param {string} html as the server rendered it */
 		showHtml(html) {
-			if (html === shownHtml) return;
-			shownHtml = html;
-			setText("");
-			content.classList.add("rendered");
-			// The only markup that this page inserts. The server has cleaned it.
-			content.innerHTML = html;
-			for (const pre of content.querySelectorAll("pre")) frame(pre);
-			for (const table of content.querySelectorAll("table")) wrap(element("div", { class: "wide", tabindex: 0 }), table);
+			if (html === shown.html) return;
+			const elements = elementsOf(html);
+			if (growing?.finish) growing.finish(elements);
+			else {
+				const parts = elements.flatMap((each) => ["\n", decorate(each)]).slice(1);
+				content.replaceChildren(...parts);
+			}
+			become(true, { text: "", html });
 		},
 	};
 };

@@ -4,12 +4,14 @@
  * @import { Progress } from "../base/browser-tabs.js"
  * @import { Message } from "../server/resources.js"
  * @import { Announce } from "../ui/feedback.js"
+ * @import { RenderBlocks } from "./message-content.js"
  * @import { editMessage } from "./message-editor.js"
  *
  * @typedef {ReturnType<typeof createMessageView>} MessageView
  *
  * @typedef {object} MessageActions
  * @property {Announce} announce
+ * @property {RenderBlocks} render
  * @property {(message: Message, open: (edit: typeof editMessage) => void) => void} onEdit loads the editor for `open`
  * @property {(message: Message, text: string) => Promise<void>} onSave fails with an error that the editor shows
  * @property {(text: string) => void} onLost the editor was closed while it saved, and saving failed
@@ -34,7 +36,7 @@ import { createMessageContent, growingText } from "./message-content.js";
 /** @param {Api.ChatMessage["role"]} role @param {string} author @param {MessageActions} actions */
 export const createMessageView = (role, author, actions) => {
 	const name = element("p", { class: "author", dir: "auto" }, author);
-	const content = createMessageContent(actions.announce);
+	const content = createMessageContent(actions);
 	const reasoning = element("div", { class: "reasoning-text", dir: "auto" });
 	const thinking = element("details", { class: "reasoning" }, element("summary", {}, "Thinking"), reasoning);
 	const marks = element("span", { class: "marks" });
@@ -52,7 +54,7 @@ export const createMessageView = (role, author, actions) => {
 
 	const paint = () => {
 		// The text that was shown before a reset stays until there is new text.
-		if (waiting?.content) content.showText(waiting.content, true);
+		if (waiting?.content) content.showProgress(waiting.content);
 		if (waiting?.reasoning) {
 			setReasoning(waiting.reasoning, true);
 			if (!thinking.parentNode) name.after(thinking);
@@ -135,6 +137,7 @@ export const createMessageView = (role, author, actions) => {
 			article.setAttribute("aria-label", `${state.author}, ${shortTime(message.createdAt)}`);
 			name.textContent = state.author;
 			if (message.html) content.showHtml(message.html);
+			else if (role === "assistant" && message.html === undefined) content.showProgress(effectiveContent(message));
 			else content.showText(effectiveContent(message));
 			showMarks(message);
 			showButtons(message, state);

@@ -184,6 +184,8 @@ export const createApi = (onSignedOut) => {
 		/** @type {(id: string, message: string, isSet: boolean) => Promise<void>} */
 		setBookmark: (id, message, isSet) =>
 			done(isSet ? "PUT" : "DELETE", `/conversations/${id}/messages/${message}/bookmark`),
+		/** @type {(company: string, body: Api.RenderText, signal?: AbortSignal) => Promise<Api.RenderedBlocks>} */
+		render: (company, body, signal) => json("POST", `/companies/${company}/render`, { body, signal }),
 		/**
 		 * Stops the answer that is being generated and keeps what was shown of it.
 		 *

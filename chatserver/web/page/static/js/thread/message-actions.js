@@ -18,6 +18,7 @@ const loadEditor = onDemand(() => import("../message/message-editor.js"));
 /**
  * @param {object} context
  * @param {ApiClient} context.api
+ * @param {string} context.companyId
  * @param {Transcript} context.transcript
  * @param {Composer} context.composer
  * @param {Bookmarks} context.bookmarks
@@ -32,8 +33,9 @@ const loadEditor = onDemand(() => import("../message/message-editor.js"));
  * @param {(branch: Api.Conversation) => void} thread.onBranched
  * @returns {MessageActions}
  */
-export const createMessageActions = ({ api, transcript, composer, bookmarks, announce }, known, thread) => ({
+export const createMessageActions = ({ api, companyId, transcript, composer, bookmarks, announce }, known, thread) => ({
 	announce,
+	render: async (text, headings, signal) => (await api.render(companyId, { text, headings }, signal)).blocks,
 	onEdit: (message, open) =>
 		thread.attempt(`edit ${message.id}`, async () => open((await loadEditor()).editMessage)),
 	async onSave({ id, conversationId }, text) {

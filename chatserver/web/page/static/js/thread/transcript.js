@@ -17,9 +17,10 @@ export const createTranscript = ({ scroller, messages, older, toEnd }, onOlder) 
 	let isAtEnd = true;
 	let lastTop = 0;
 	/**
-	 * The message that stays where it is while others grow or shrink. Null at the end.
+	 * The message that stays where it is while others grow or shrink, and the block of it that does while its own ones do.
+	 * Null at the end.
 	 *
-	 * @type {{message: Element, offset: number} | null}
+	 * @type {{message: Element, offset: number, block: Element, blockOffset: number} | null}
 	 */
 	let reading = null;
 
@@ -28,9 +29,8 @@ export const createTranscript = ({ scroller, messages, older, toEnd }, onOlder) 
 	/** How far below the upper edge the message begins. @param {Element} message */
 	const offsetOf = (message) => message.getBoundingClientRect().top - scroller.getBoundingClientRect().top;
 
-	/** The first message that begins in view, or the one that fills the whole view. */
-	const firstInView = () => {
-		const all = messages.children;
+	/** The first element that begins in view, or the one that fills the whole view. @param {HTMLCollection} all */
+	const firstInView = (all) => {
 		let [low, high] = [0, all.length];
 		while (low < high) {
 			const middle = (low + high) >> 1;
@@ -40,10 +40,18 @@ export const createTranscript = ({ scroller, messages, older, toEnd }, onOlder) 
 		return low > 0 && (low === all.length || offsetOf(all[low]) > scroller.clientHeight) ? all[low - 1] : all[low];
 	};
 
+	/** @param {Element} message @param {number} offset */
+	const keep = (message, offset) => {
+		const content = message.querySelector(".content");
+		const block = (content && firstInView(content.children)) ?? message;
+		reading = { message, offset, block, blockOffset: offset + offsetOf(block) - offsetOf(message) };
+	};
+
 	const remember = () => {
 		lastTop = scroller.scrollTop;
-		const message = isAtEnd ? null : firstInView();
-		reading = message && { message, offset: offsetOf(message) };
+		const message = isAtEnd ? null : firstInView(messages.children);
+		if (message) keep(message, offsetOf(message));
+		else reading = null;
 		toEnd.hidden = isAtEnd || rest() < NEAR_PIXELS;
 	};
 
@@ -63,7 +71,8 @@ export const createTranscript = ({ scroller, messages, older, toEnd }, onOlder) 
 
 	const keepPosition = () => {
 		if (isAtEnd) return goToEnd();
-		if (reading?.message.isConnected) scroller.scrollTop += offsetOf(reading.message) - reading.offset;
+		if (reading?.block.isConnected) scroller.scrollTop += offsetOf(reading.block) - reading.blockOffset;
+		else if (reading?.message.isConnected) scroller.scrollTop += offsetOf(reading.message) - reading.offset;
 		remember();
 	};
 
@@ -103,7 +112,7 @@ export const createTranscript = ({ scroller, messages, older, toEnd }, onOlder) 
 			const message = document.getElementById(id);
 			if (!message) return goToEnd();
 			isAtEnd = false;
-			reading = { message, offset };
+			keep(message, offset);
 			keepPosition();
 		},
 		/** Looks again whether older messages are needed. */

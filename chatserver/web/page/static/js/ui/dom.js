@@ -1,5 +1,5 @@
 /**
- * Small helpers for the DOM. Text is inserted as text; only message-content.js inserts markup.
+ * Small helpers for the DOM. Text is inserted as text; only rendered-html.js inserts markup.
  *
  * @typedef {string | number | boolean | null | undefined | ((event: any) => void)} Attribute
  */
