@@ -8,8 +8,6 @@ from chatserver.provider_schemas import Providers
 from chatserver.services.agents import AgentPage
 from chatserver.services.bookmarks import BookmarkPage
 from chatserver.services.conversations import ConversationPage, ConversationService
-from chatserver.services.rendering import RenderedBlocks, RenderText
-from chatserver.services.search import SearchPage
 from chatserver.web.handlers import (
     agents,
     answer_stream,
@@ -21,14 +19,13 @@ from chatserver.web.handlers import (
     openapi,
     page,
     providers,
-    render,
-    search,
     session,
 )
 from chatserver.web.http.base_handler import Handler
 from chatserver.web.openapi import events, headers, queries
 from chatserver.web.openapi.operations import Operation, Route
 from chatserver.web.page.page_files import STATIC_PREFIX
+from chatserver.web.text_routes import TEXT_ROUTES
 
 ROUTES: tuple[Route, ...] = (
     Route(
@@ -208,34 +205,7 @@ ROUTES: tuple[Route, ...] = (
             )
         },
     ),
-    Route(
-        "/api/companies/{companyId}/search",
-        search.SearchHandler,
-        {
-            "GET": Operation(
-                "search",
-                "Search messages and titles, the best first",
-                response=SearchPage,
-                query=queries.Search,
-                description="Looks into the effective content of live messages and the titles of their conversations. "
-                "Where hits are equally good the newer one comes first.",
-            )
-        },
-    ),
-    Route(
-        "/api/companies/{companyId}/render",
-        render.RenderHandler,
-        {
-            "POST": Operation(
-                "renderText",
-                "Render a Markdown text as HTML, block by block",
-                RenderText,
-                RenderedBlocks,
-                description="For texts that still grow: all blocks but the last are as they will stay, apart from "
-                "links by reference and footnotes. Send what follows them with the next request. Nothing is stored.",
-            )
-        },
-    ),
+    *TEXT_ROUTES,
     Route(
         "/api/conversations/{id}/export",
         export.ExportHandler,

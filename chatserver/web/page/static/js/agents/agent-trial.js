@@ -32,7 +32,10 @@ export const createTrial = ({ api, companyId, announce }, save) => {
 		status.textContent = t("Stopped");
 	});
 	const status = element("p", { class: "agent-note", role: "status" });
-	const content = createMessageContent(announce);
+	const content = createMessageContent({
+		announce,
+		render: async (text, headings, signal) => (await api.render(companyId, { text, headings }, signal)).blocks,
+	});
 	const answer = element("div", { class: "trial-answer", role: "region", "aria-label": t("Answer"), tabindex: 0 });
 	answer.append(content.element);
 	const trouble = element("div");
@@ -91,7 +94,7 @@ export const createTrial = ({ api, companyId, announce }, save) => {
 			isDue = false;
 			if (signal.aborted || !said) return;
 			answer.hidden = false;
-			content.showText(said, true);
+			content.showProgress(said);
 			answer.scrollTop = answer.scrollHeight;
 			answer.scrollIntoView({ block: "nearest" });
 		};
