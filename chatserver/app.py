@@ -110,7 +110,7 @@ class App:
             large_lists=LargeLists(MAX_LARGE_LISTS),
             rates=RateLimiter(settings.requests_per_minute),
             draining=lambda: self.draining,
-            page=Page(),
+            page=Page(max_message_chars=settings.max_message_chars),
         )
         self.web = make_application(self.context)
 

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, Playwright, expect, sync_playwright
 
+from tests.browser.patient import PatientModel, patient_model
 from tests.conftest import DatabaseMaker
 from tests.kit.http_client import COMPANY
 from tests.kit.in_thread import InThread, in_thread
@@ -32,7 +33,7 @@ TIMEOUT_MILLISECONDS = 15_000
 # How often rendered messages are asked for; the server takes up to a second to answer without HTML.
 RENDERING_ATTEMPTS = 30
 # `slow` leaves time to act during an answer; nobody listens at the address of `away`; `thinking` sends reasoning;
-# `dictated` says what a test tells it to.
+# `dictated` says what a test tells it to; `patient` is a PatientModel.
 CONFIGURATION = """
 allowed_hosts = ["{lan_host}"]
 
@@ -54,6 +55,12 @@ model = "none"
 kind = "openai"
 base_url = "{dictated_url}"
 model = "none"
+
+[providers.patient]
+kind = "openai"
+base_url = "{patient_url}"
+model = "none"
+retries = 0
 """
 
 
@@ -80,11 +87,18 @@ def dictated_model() -> Iterator[InThread[ModelServer]]:
         yield model
 
 
+@pytest.fixture(scope="session")
+def patient() -> Iterator[PatientModel]:
+    with patient_model() as model:
+        yield model
+
+
 class Server:
     """A running chatserver, and the calls of its API by which tests prepare data."""
 
-    def __init__(self, process: InThread[ServerProcess]) -> None:
+    def __init__(self, process: InThread[ServerProcess], database_url: str) -> None:
         self.url = process.part.url
+        self.database_url = database_url
         self._process = process
 
     def call(self, method: str, path: str, body: object = None) -> Any:
@@ -128,15 +142,20 @@ def server(
     tmp_path_factory: pytest.TempPathFactory,
     thinking_url: str,
     dictated_model: InThread[ModelServer],
+    patient: PatientModel,
 ) -> Iterator[Server]:
     folder = tmp_path_factory.mktemp("server")
     configuration = folder / "chatserver.toml"
-    urls = {"thinking_url": thinking_url, "dictated_url": dictated_model.part.base_url}
+    urls = {
+        "thinking_url": thinking_url,
+        "dictated_url": dictated_model.part.base_url,
+        "patient_url": patient.base_url,
+    }
     configuration.write_text(CONFIGURATION.format(lan_host=LAN_HOST, **urls))
     with make_database() as database_url:
         arguments = ("--config", str(configuration), "--data-dir", str(folder / "data"), "--database-url", database_url)
         with in_thread(lambda: started(*arguments, log=folder / "log")) as process:
-            server = Server(process)
+            server = Server(process, database_url)
             server.until_rendered("*The renderer is started when it is needed first.*")
             yield server
 

@@ -7,8 +7,8 @@ import re
 import pytest
 from playwright.sync_api import BrowserContext, Page, Request, expect
 
-from tests.browser.chat import ECHO, Chat
-from tests.browser.conftest import Complaints, Server
+from tests.browser.chat import ECHO, Chat, unique, unique_word
+from tests.browser.conftest import COMPANY, Complaints, Server
 from tests.browser.held import Held
 
 pytestmark = pytest.mark.browser
@@ -24,6 +24,18 @@ def note_keys(page: Page) -> list[str]:
 
     page.on("request", note)
     return keys
+
+
+def titles(server: Server, word: str) -> list[str]:
+    items = server.call("GET", f"/companies/{COMPANY}/conversations?q={word.rpartition(' ')[2]}")["items"]
+    return [conversation["title"] for conversation in items]
+
+
+def until_polled(page: Page) -> None:
+    """Wait until the page has looked twice whether its conversation has changed."""
+    for _ in range(2):
+        with page.expect_response(lambda response: re.search(r"/api/conversations/[^/]+$", response.url) is not None):
+            pass
 
 
 @pytest.mark.parametrize("stored_all_the_same", [False, True], ids=["request-lost", "answer-lost"])
@@ -68,6 +80,66 @@ def test_first_message_is_stored_once_after_a_reload_while_creating(page: Page, 
 
     chat.button("New conversation").click()
     expect(chat.messages).to_have_count(0)
+
+
+def test_first_message_is_shown_once_while_it_is_slow_and_when_it_is_refused(
+    page: Page, server: Server, complaints: Complaints
+) -> None:
+    """Also after a poll has loaded the conversation that it created, after leaving, and after a reload."""
+    chat = Chat(page).open()
+    title = unique("Shown")
+    held = Held(page, "**/messages", "POST")
+    chat.box.fill(title)
+    with page.expect_response("**/messages?*"):
+        chat.button("Send").click()
+        held.until(1)
+    until_polled(page)
+    expect(chat.questions).to_have_text([title])
+    expect(chat.alert).to_have_count(0)
+    held.lose()
+    expect(chat.alert).to_contain_text("Not sent")
+    until_polled(page)
+    expect(chat.questions).to_have_text([title])
+    expect(chat.alert).to_have_count(1)
+
+    for way in ("reload", "return"):
+        if way == "reload":
+            page.reload()
+        else:
+            chat.button("New conversation").click()
+            expect(chat.messages).to_have_count(0)
+            page.go_back()
+        expect(chat.alert).to_contain_text("Not sent")
+        until_polled(page)
+        expect(chat.questions).to_have_text([title])
+        expect(chat.alert).to_have_count(1)
+    page.unroute("**/messages")
+    chat.alert.get_by_role("button", name="Retry").click()
+    chat.until_answered()
+    expect(chat.questions).to_have_text([title])
+    expect(chat.alert).to_have_count(0)
+    assert len(server.messages(chat.conversation_id)) == 2
+    assert len(titles(server, title)) == 1
+    complaints.forgive()
+
+
+def test_messages_sent_quickly_are_stored_in_order(page: Page, server: Server) -> None:
+    """Also if the first of them creates the conversation, and is slow."""
+    chat = Chat(page).open()
+    held = Held(page, "**/conversations", "POST")
+    sent = [unique_word() for _ in range(3)]
+    for word in sent:
+        chat.box.fill(word)
+        chat.box.press("Enter")
+    held.until(1)
+    expect(chat.questions).to_have_text(sent)
+    held.let_go()
+    expect(chat.answers).to_have_text([f"{ECHO}{word}" for word in sent])
+    chat.until_answered()
+    assert [
+        message["content"] for message in server.messages(chat.conversation_id) if message["role"] == "user"
+    ] == sent
+    assert titles(server, sent[0]) == [sent[0]]
 
 
 def test_failed_message_is_sent_after_a_reload(page: Page, server: Server, complaints: Complaints) -> None:

@@ -35,6 +35,8 @@ interface PageParts {
 	problem: HTMLElement;
 	composer: HTMLFormElement;
 	message: HTMLTextAreaElement;
+	/** Tells by how much the text in the box is too long; else empty. */
+	tooLong: HTMLElement;
 	agent: HTMLButtonElement;
 	send: HTMLButtonElement;
 	stop: HTMLButtonElement;

@@ -21,6 +21,8 @@ from chatserver.web.page.codings import IDENTITY, compressed
 PAGE_FOLDER = Path(__file__).resolve().parent / "static"
 PAGE = "index.html"
 HELP = "help.html"
+# In the page, where the longest message's length belongs.
+_MOST_CHARACTERS = b"{most_characters}"
 STATIC_PREFIX = "/static/"
 
 _VERSION_DIGITS = 12
@@ -97,19 +99,25 @@ class PageFiles:
 class Page:
     """The files of a folder. They are read and compressed once, on a thread, when somebody asks first."""
 
-    def __init__(self, folder: Path = PAGE_FOLDER) -> None:
+    def __init__(self, folder: Path = PAGE_FOLDER, *, max_message_chars: int | None = None) -> None:
         self._folder = folder
+        self._max_message_chars = max_message_chars
         self._loading: asyncio.Future[PageFiles] | None = None
 
     async def files(self) -> PageFiles:
         if self._loading is None:
-            self._loading = asyncio.get_running_loop().run_in_executor(None, load_files, self._folder)
+            self._loading = asyncio.get_running_loop().run_in_executor(
+                None, load_files, self._folder, self._max_message_chars
+            )
         return await asyncio.shield(self._loading)
 
 
 @cache
-def load_files(folder: Path) -> PageFiles:
-    """Read and compress all files of a folder. Only these are ever served. It takes some hundredths of a second."""
+def load_files(folder: Path, max_message_chars: int | None = None) -> PageFiles:
+    """Read and compress all files of a folder. Only these are ever served. It takes some hundredths of a second.
+
+    The page tells its script how long a message may be, so that a longer one is not sent; None: it does not know.
+    """
     contents = {}
     for path in sorted(folder.rglob("*")):
         if path.suffix in _CONTENT_TYPES and path.is_file():
@@ -121,6 +129,9 @@ def load_files(folder: Path) -> PageFiles:
     links = ", ".join(f"<{prefix}{name}>; rel=modulepreload" for name in _modules(contents))
     for name in contents.keys() & {PAGE, HELP}:
         contents[name] = contents[name].replace(b'"' + STATIC_PREFIX.encode(), b'"' + prefix.encode())
+    if PAGE in contents:
+        most = b"" if max_message_chars is None else b"%d" % max_message_chars
+        contents[PAGE] = contents[PAGE].replace(_MOST_CHARACTERS, most)
     return PageFiles({name: _file(name, content) for name, content in contents.items()}, version, links)
 
 

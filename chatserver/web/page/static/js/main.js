@@ -68,10 +68,15 @@ function run(parts, api, companyId) {
 	const positions = new Map();
 
 	const composer = createComposer(parts, {
-		onSend: (text) => Boolean(thread?.send(text)),
+		onSend: (text) => thread?.send(text),
 		onStop: () => void thread?.stop(),
 	});
-	const transcript = createTranscript(parts, () => void thread?.loadOlder());
+	const transcript = createTranscript(parts, {
+		onOlder: () => thread?.loadOlder(),
+		onNewer: () => thread?.loadNewer(),
+		onStart: () => void thread?.goToStart(),
+		onEnd: () => thread?.leaveStart(),
+	});
 	/** @type {ReturnType<typeof createAgentsDialog> | undefined} */
 	let dialog;
 	/** @param {"list" | "new"} [what] */
@@ -167,7 +172,7 @@ function run(parts, api, companyId) {
 			...api,
 			startAnswer(id, trigger) {
 				attention.awaits(id, trigger);
-				api.startAnswer(id, trigger);
+				return api.startAnswer(id, trigger);
 			},
 		},
 		tabs,

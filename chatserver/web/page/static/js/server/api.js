@@ -91,14 +91,14 @@ export const createApi = (onSignedOut) => {
 	/** For responses without a body. @param {Parameters<typeof send>} request */
 	const done = async (...request) => void (await send(...request));
 
-	/** @param {string} id @param {string | null} triggerMessageId @param {string | null} lastEventId */
-	const streamPath = (id, triggerMessageId, lastEventId) =>
-		withQuery(`/conversations/${id}/stream`, {
-			triggerMessageId,
-			lastEventId,
-			onDisconnect: "continue",
-			whenBusy: "enqueue",
-		});
+	/**
+	 * @param {string} id of the conversation
+	 * @param {string | null} triggerMessageId
+	 * @param {string | null} lastEventId
+	 * @param {"enqueue" | "interrupt"} [whenBusy]
+	 */
+	const streamPath = (id, triggerMessageId, lastEventId, whenBusy = "enqueue") =>
+		withQuery(`/conversations/${id}/stream`, { triggerMessageId, lastEventId, onDisconnect: "continue", whenBusy });
 
 	/**
 	 * Asks for a stream only to learn the status of the response, which an EventSource does not tell: 200, or 204 if all
@@ -108,9 +108,10 @@ export const createApi = (onSignedOut) => {
 	 * @param {string | null} triggerMessageId
 	 * @param {string | null} lastEventId
 	 * @param {AbortSignal} [signal]
+	 * @param {"enqueue" | "interrupt"} [whenBusy]
 	 */
-	const probeStream = async (id, triggerMessageId, lastEventId, signal) => {
-		const response = await send("GET", streamPath(id, triggerMessageId, lastEventId), { signal });
+	const probeStream = async (id, triggerMessageId, lastEventId, signal, whenBusy) => {
+		const response = await send("GET", streamPath(id, triggerMessageId, lastEventId, whenBusy), { signal });
 		await response.body?.cancel();
 		return response.status;
 	};
@@ -146,13 +147,13 @@ export const createApi = (onSignedOut) => {
 		exportUrl: (id, format) => `/api/conversations/${id}/export?format=${format}`,
 
 		/**
-		 * The newest messages first, answers with their `html`.
+		 * The newest messages first, unless the query says otherwise; answers with their `html`.
 		 *
 		 * @type {(id: string, query: OrNull<Api.ListMessagesQuery>, signal?: AbortSignal) =>
 		 *   Promise<Api.RenderedMessagePage>}
 		 */
 		listMessages: (id, query, signal) =>
-			json("GET", `/conversations/${id}/messages`, { query: { ...query, order: "desc", render: "html" }, signal }),
+			json("GET", `/conversations/${id}/messages`, { query: { order: "desc", ...query, render: "html" }, signal }),
 		/**
 		 * Adds a user message. `key` is the same for each try to send it.
 		 *
@@ -211,11 +212,18 @@ export const createApi = (onSignedOut) => {
 		 * The address of an answer's event stream, from after `lastEventId` on. The answer is generated to its end even if
 		 * nobody reads it, so it is there for people who looked elsewhere meanwhile. It waits while another is generated.
 		 *
-		 * @param {Parameters<typeof streamPath>} answer
+		 * @type {(id: string, trigger: string | null, lastEventId: string | null) => string}
 		 */
 		streamUrl: (...answer) => `/api${streamPath(...answer)}`,
 		probeStream,
-		/** Starts an answer without reading it. @param {string} id @param {string | null} trigger */
-		startAnswer: (id, trigger) => void probeStream(id, trigger, null).catch(() => {}),
+		/**
+		 * Starts an answer without reading it, after the one that is being generated. Never fails.
+		 *
+		 * @param {string} id
+		 * @param {string | null} trigger
+		 */
+		startAnswer: (id, trigger) => probeStream(id, trigger, null).then(() => {}, () => {}),
+		/** Starts an answer without reading it, and ends the other one. @param {string} id @param {string} trigger */
+		interruptFor: (id, trigger) => probeStream(id, trigger, null, undefined, "interrupt"),
 	};
 };

@@ -16,3 +16,31 @@ export function effectiveContent(message) {
 export function titleOf(conversation) {
 	return conversation.title ?? t("New conversation");
 }
+
+/**
+ * An answer that this page has read to its end. The refresh that follows brings what else the server knows.
+ *
+ * @param {Pick<Message, "id" | "replyTo" | "content" | "status">} answer
+ * @param {string} conversationId
+ * @param {string | null} agentId
+ * @returns {Message}
+ */
+export function answerJustStored(answer, conversationId, agentId) {
+	return {
+		...answer,
+		conversationId,
+		agentId,
+		role: "assistant",
+		createdAt: new Date().toISOString(),
+		editedContent: null,
+		editedAt: null,
+		supersededAt: null,
+		usage: null,
+		model: null,
+		stopReason: null,
+		durationMs: null,
+		reasoning: null,
+		author: null,
+		failure: null,
+	};
+}

@@ -4,45 +4,82 @@
  * @typedef {ReturnType<typeof createComposer>} Composer
  */
 
+import { language, t } from "../base/language.js";
+import { sendsOnEnter } from "../base/preferences.js";
 import { drafts } from "../base/storage.js";
 import { fitHeight, isComposing } from "../ui/dom.js";
 import { icon } from "../ui/icons.js";
+import { refuseFiles } from "./refuse-files.js";
+
+/** The server counts code points; `length` counts UTF-16 code units, which are as many or more. @param {string} text */
+const countCharacters = (text) => {
+	let count = 0;
+	for (const _ of text) count += 1;
+	return count;
+};
 
 /**
  * @param {PageParts} parts
  * @param {object} handlers
- * @param {(text: string) => boolean} handlers.onSend returns whether the text was taken
+ * @param {(text: string) => void} handlers.onSend
  * @param {() => void} handlers.onStop
  */
-export const createComposer = ({ composer: form, message: box, send, stop, problem }, { onSend, onStop }) => {
+export const createComposer = (
+	{ composer: form, message: box, tooLong, send, stop, problem },
+	{ onSend, onStop },
+) => {
+	/** How long a message may be. The server wrote it into the page. */
+	const most = Number(box.dataset.mostCharacters) || Infinity;
 	/** @type {string | null} */
 	let conversationId = null;
+	let isAnswering = false;
+	/** Whether the problem that is shown is over as soon as something else is written. */
+	let isPassing = false;
+
+	/** Shows what can be done with the text in the box. */
+	const update = () => {
+		fitHeight(box);
+		const isBlank = !box.value.trim();
+		const count = box.value.length > most ? countCharacters(box.value) : 0;
+		const isTooLong = count > most;
+		const numbers = new Intl.NumberFormat(language());
+		const values = { count: numbers.format(count), most: numbers.format(most) };
+		const text = isTooLong ? t("This text has {count} characters. A message has at most {most}.", values) : "";
+		if (tooLong.textContent !== text) tooLong.textContent = text; // Screen readers read each change.
+		box.setAttribute("aria-invalid", `${isTooLong}`);
+		const focused = document.activeElement;
+		send.hidden = isAnswering && isBlank;
+		stop.hidden = !isAnswering;
+		// Not `disabled`: the button would lose the focus.
+		send.setAttribute("aria-disabled", `${isBlank || isTooLong}`);
+		if ((focused === send && send.hidden) || (focused === stop && stop.hidden)) box.focus();
+	};
 
 	/** @param {string} text */
 	const write = (text) => {
 		box.value = text;
-		fitHeight(box);
+		update();
 	};
 
 	const submit = () => {
-		const text = box.value;
+		// The server refuses text with halves of characters and NUL, and nobody wrote them on purpose.
+		const text = box.value.toWellFormed().replaceAll("\0", "");
 		box.focus();
-		if (send.hidden || !text.trim() || !onSend(text)) return;
+		if (send.ariaDisabled === "true" || !text.trim()) return;
+		onSend(text);
 		write("");
 		drafts.set(conversationId, "");
-	};
-
-	/** @param {boolean} isAnswering */
-	const setAnswering = (isAnswering) => {
-		const focused = document.activeElement;
-		send.hidden = isAnswering;
-		stop.hidden = !isAnswering;
-		if (focused === send || focused === stop) box.focus();
 	};
 
 	const focus = () => {
 		// On a touch screen the focus would bring up the keyboard.
 		if (matchMedia("(hover: hover)").matches) box.focus();
+	};
+
+	/** @param {HTMLElement} alert */
+	const showProblem = (alert) => {
+		isPassing = false;
+		problem.replaceChildren(alert);
 	};
 
 	const clearProblem = () => {
@@ -62,17 +99,30 @@ export const createComposer = ({ composer: form, message: box, send, stop, probl
 	form.addEventListener("click", ({ target }) => target === form && box.focus());
 	box.addEventListener("input", () => {
 		drafts.set(conversationId, box.value);
-		fitHeight(box);
+		if (isPassing) clearProblem();
+		isPassing = false;
+		update();
 	});
 	box.addEventListener("keydown", (event) => {
-		if (event.key !== "Enter" || event.shiftKey || isComposing(event)) return;
+		if (event.key !== "Enter" || isComposing(event)) return;
+		const isWanted = event.ctrlKey || event.metaKey || (sendsOnEnter() && !event.shiftKey);
+		if (!isWanted) return;
 		event.preventDefault();
 		submit();
 	});
 	addEventListener("resize", () => fitHeight(box));
+	refuseFiles((alert) => {
+		showProblem(alert);
+		isPassing = true;
+	});
 
 	return {
-		setAnswering,
+		/** @param {boolean} isSo */
+		setAnswering(isSo) {
+			if (isSo === isAnswering) return;
+			isAnswering = isSo;
+			update();
+		},
 		clearProblem,
 		focus,
 		/** Shows the draft of a conversation. @param {string | null} id null: a new conversation */
@@ -80,7 +130,7 @@ export const createComposer = ({ composer: form, message: box, send, stop, probl
 			conversationId = id;
 			form.hidden = false;
 			clearProblem();
-			setAnswering(false);
+			isAnswering = false;
 			write(drafts.get(id));
 		},
 		/** The new conversation was created: its draft moves along. @param {string} id */
@@ -103,8 +153,7 @@ export const createComposer = ({ composer: form, message: box, send, stop, probl
 			write(all);
 			box.focus();
 		},
-		/** @param {HTMLElement} alert */
-		showProblem: (alert) => problem.replaceChildren(alert),
+		showProblem,
 		hide() {
 			form.hidden = true;
 		},

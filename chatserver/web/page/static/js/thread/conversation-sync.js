@@ -36,6 +36,8 @@ export const createConversationSync = ({ api, transcript }, signal, known, threa
 	let tries = 0;
 	/** @type {Promise<void> | null} */
 	let loadingOlder = null;
+	/** @type {Promise<void> | null} */
+	let loadingNewer = null;
 	let isGone = false;
 
 	/** Takes the conversation from the response to another request. @param {Api.Conversation} now */
@@ -88,6 +90,15 @@ export const createConversationSync = ({ api, transcript }, signal, known, threa
 		transcript.askForOlder();
 	};
 
+	/** Loads the oldest messages of all, or those that follow them. @param {string | null} cursor */
+	const fetchFirst = async (cursor) => {
+		const id = thread.id();
+		if (!id) return;
+		known.takeFirst(await api.listMessages(id, { limit: PAGE_SIZE, cursor, order: "asc" }, signal), cursor);
+		thread.onOlder();
+		transcript.askForOlder();
+	};
+
 	/** A call during another one waits for that one. */
 	const loadOlder = async (limit = PAGE_SIZE) => {
 		await (loadingOlder ??= fetchOlder(limit).finally(() => (loadingOlder = null)));
@@ -100,6 +111,16 @@ export const createConversationSync = ({ api, transcript }, signal, known, threa
 		/** Loads the newest messages. */
 		refresh: newest.request,
 		loadOlder: () => void loadOlder().catch(() => {}), // The next scroll or poll tries again.
+		/** Loads the oldest messages, without those between them and the others. */
+		async loadFirst() {
+			await newest.running();
+			if (known.olderCursor() && !known.gap()) await fetchFirst(null);
+		},
+		/** Loads messages behind the oldest ones. */
+		loadNewer() {
+			const cursor = known.newerCursor();
+			if (cursor) loadingNewer ??= fetchFirst(cursor).catch(() => {}).finally(() => (loadingNewer = null));
+		},
 		/** Loads all messages back to this one and returns it; undefined if there is none. @param {string} messageId */
 		async loadBackTo(messageId) {
 			await newest.running();

@@ -11,12 +11,29 @@
 export const createMessageStore = () => {
 	/** Oldest first. @type {Message[]} */
 	let all = [];
+	/**
+	 * The oldest messages of all, if they were loaded while some between them and `all` were not.
+	 *
+	 * @type {Message[]}
+	 */
+	let first = [];
 	/** @type {string | null} */
 	let olderCursor = null;
+	/** Leads to the messages that follow `first`. @type {string | null} */
+	let newerCursor = null;
 	let version = 0;
 
 	/** @param {string | null} id */
-	const find = (id) => all.find((message) => message.id === id);
+	const find = (id) => [...first, ...all].find((message) => message.id === id);
+
+	/** Whether no message is missing any more between the first ones and the others. */
+	const closeGap = () => {
+		const known = new Set(all.map(({ id }) => id));
+		if (olderCursor !== null && !first.some(({ id }) => known.has(id))) return;
+		if (olderCursor !== null) all = [...first.filter(({ id }) => !known.has(id)), ...all];
+		olderCursor = null;
+		first = [];
+	};
 
 	/** @param {Message[]} messages */
 	const change = (messages) => {
@@ -25,23 +42,27 @@ export const createMessageStore = () => {
 	};
 
 	/** Each answer directly after the message that it answers. */
-	const inReadingOrder = () => {
-		const ids = new Set(all.map(({ id }) => id));
+	const inReadingOrder = (messages = [...first, ...all]) => {
+		const ids = new Set(messages.map(({ id }) => id));
 		/** @type {Map<string | null, Message[]>} */
-		const answers = Map.groupBy(all, ({ replyTo }) => (replyTo && ids.has(replyTo) ? replyTo : null));
+		const answers = Map.groupBy(messages, ({ replyTo }) => (replyTo && ids.has(replyTo) ? replyTo : null));
 		return (answers.get(null) ?? []).flatMap((message) => [message, ...(answers.get(message.id) ?? [])]);
 	};
 
 	return {
 		find,
-		inReadingOrder,
-		size: () => all.length,
+		inReadingOrder: () => inReadingOrder(),
+		/** The id of the message behind which some were not loaded; null if there are none. */
+		gap: () => inReadingOrder(first).at(-1)?.id ?? null,
+		size: () => first.length + all.length,
 		/** Counts the local changes, so that an older response of the server does not undo them. */
 		version: () => version,
 		/** Leads to older messages; null if there are none. */
 		olderCursor: () => olderCursor,
+		/** Leads to the messages behind the first ones; null if nothing is missing there. */
+		newerCursor: () => (first.length ? newerCursor : null),
 		/** @param {string | null} trigger */
-		isAnswered: (trigger) => trigger !== null && all.some(({ replyTo }) => replyTo === trigger),
+		isAnswered: (trigger) => trigger !== null && [...first, ...all].some(({ replyTo }) => replyTo === trigger),
 		/**
 		 * The message that an answer answers: the one it names, or else the last user message before it.
 		 *
@@ -66,13 +87,32 @@ export const createMessageStore = () => {
 			// If the page does not overlap the older messages, its cursor leads to them.
 			if (start < 1) olderCursor = page.nextCursor;
 			all = [...all.slice(0, Math.max(start, 0)), ...newest];
+			if (!keepsOlder) first = [];
+			closeGap();
 			return true;
 		},
 		/** @param {Page<Message>} page @param {string} cursor with which it was requested */
 		takeOlder(page, cursor) {
 			if (cursor !== olderCursor) return;
 			olderCursor = page.nextCursor;
-			all = [...page.items.toReversed().filter(({ id }) => !find(id)), ...all];
+			all = [...page.items.toReversed().filter(({ id }) => !all.some((other) => other.id === id)), ...all];
+			closeGap();
+		},
+		/**
+		 * Takes a page of the oldest messages, or of those that follow them.
+		 *
+		 * @param {Page<Message>} page oldest first
+		 * @param {string | null} cursor with which it was requested; null: the oldest
+		 */
+		takeFirst(page, cursor) {
+			if (cursor ? cursor !== newerCursor : first.length) return;
+			newerCursor = page.nextCursor;
+			first = [...first, ...page.items];
+			closeGap();
+		},
+		/** Forgets the first messages: the last ones are read. */
+		leaveFirst() {
+			first = [];
 		},
 		/** The id of the last message. */
 		newest: () => all.at(-1)?.id ?? null,
@@ -91,6 +131,11 @@ export const createMessageStore = () => {
 		add(message) {
 			if (!find(message.id)) change([...all, message]);
 		},
+		/** Removes a message that has no answer. @param {string} id */
+		remove(id) {
+			first = first.filter((message) => message.id !== id);
+			change(all.filter((message) => message.id !== id));
+		},
 		/**
 		 * Removes all messages that follow this one in reading order, and stores this one as it is now.
 		 *
@@ -99,7 +144,12 @@ export const createMessageStore = () => {
 		rewindTo(message) {
 			const ordered = inReadingOrder();
 			const kept = new Set(ordered.slice(0, ordered.findIndex(({ id }) => id === message.id) + 1));
-			change(all.filter((other) => kept.has(other)).map((other) => (other.id === message.id ? message : other)));
+			// A message among the first ones, which is the last one now, has none missing before it.
+			const isFirst = first.some(({ id }) => id === message.id);
+			const before = isFirst ? first : all;
+			if (isFirst) olderCursor = null;
+			if (isFirst) first = [];
+			change(before.filter((other) => kept.has(other)).map((other) => (other.id === message.id ? message : other)));
 		},
 	};
 };

@@ -14,6 +14,7 @@
  * @property {string | null} after the id of the last message when this one was sent
  */
 
+import { t } from "../base/language.js";
 import { forThisTab, recall, remember } from "../base/storage.js";
 import { idempotencyKey } from "../server/api.js";
 import { button } from "../ui/dom.js";
@@ -56,6 +57,8 @@ export const createOutbox = ({ api, companyId, composer, sending }, thread) => {
 	const keyOf = (id) => `unsent ${id ?? companyId}`;
 	/** @type {{ unsent: UnsentMessage, view: MessageView, isSending: boolean, alert: HTMLElement | null }[]} */
 	let entries = [];
+	/** One message is sent after the other, so that they are stored in the order of writing. */
+	let delivery = Promise.resolve();
 
 	/** @param {typeof entries[0]} entry */
 	const remove = (entry) => {
@@ -64,12 +67,18 @@ export const createOutbox = ({ api, companyId, composer, sending }, thread) => {
 	};
 
 	/** @param {typeof entries[0]} entry */
-	const deliver = async (entry) => {
-		const { content, agentId, key } = entry.unsent;
+	const deliver = (entry) => {
 		entry.isSending = true;
 		entry.alert = null;
 		thread.onChange();
-		sending.add(key);
+		sending.add(entry.unsent.key);
+		const now = () => deliverNow(entry);
+		delivery = delivery.then(now, now);
+	};
+
+	/** @param {typeof entries[0]} entry */
+	const deliverNow = async (entry) => {
+		const { content, agentId, key } = entry.unsent;
 		/** @type {Message | undefined} */
 		let message;
 		try {
@@ -77,15 +86,15 @@ export const createOutbox = ({ api, companyId, composer, sending }, thread) => {
 		} catch (error) {
 			const retry = () => {
 				composer.focus();
-				void deliver(entry);
+				deliver(entry);
 			};
-			entry.alert = problem(`Not sent. ${describe(error)}`, retry);
+			entry.alert = problem(t("Not sent. {reason}", { reason: describe(error) }), retry);
 			const takeBack = () => {
 				remove(entry);
 				composer.giveBack(content);
 				thread.onChange();
 			};
-			entry.alert.append(button("Take back", takeBack));
+			entry.alert.append(button(t("Take back"), takeBack));
 		}
 		sending.delete(key);
 		entry.isSending = false;
@@ -100,7 +109,7 @@ export const createOutbox = ({ api, companyId, composer, sending }, thread) => {
 		entry.view.showPending(unsent.content);
 		entries.push(entry);
 		exchange(keyOf(thread.id()), unsent.key, unsent);
-		void deliver(entry);
+		deliver(entry);
 	};
 
 	return {
@@ -109,8 +118,10 @@ export const createOutbox = ({ api, companyId, composer, sending }, thread) => {
 		send: (content, agentId) => add({ content, agentId, key: idempotencyKey(), after: thread.newest() }),
 		/** Sends the messages that were not stored when the conversation was left or the tab reloaded. */
 		restore() {
-			// A message for which this tab is already creating a conversation would create a second one.
-			const isFree = (/** @type {UnsentMessage} */ { key }) => thread.id() !== null || !sending.has(key);
+			// Those that this thread shows came along when their conversation was created. A message for which another
+			// thread of this tab is creating a conversation would create a second one.
+			const isFree = (/** @type {UnsentMessage} */ { key }) =>
+				!entries.some(({ unsent }) => unsent.key === key) && (thread.id() !== null || !sending.has(key));
 			unsentIn(keyOf(thread.id())).filter(isFree).forEach(add);
 		},
 		/** The conversation was created: its messages move along. */
@@ -127,7 +138,7 @@ export const createOutbox = ({ api, companyId, composer, sending }, thread) => {
 		},
 		/** Messages were loaded. A failed one that seems to be among them is sent again: its key tells for sure. */
 		reconcile() {
-			for (const entry of entries) if (!entry.isSending && thread.isStored(entry.unsent)) void deliver(entry);
+			for (const entry of entries) if (!entry.isSending && thread.isStored(entry.unsent)) deliver(entry);
 		},
 	};
 };

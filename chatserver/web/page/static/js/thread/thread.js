@@ -9,23 +9,25 @@
  * @typedef {Parameters<typeof createConversationSync>[0] & Parameters<typeof createMessageActions>[0]
  *   & Parameters<typeof createMessageViews>[0] & Parameters<typeof createOutbox>[0]
  *   & Parameters<typeof createAgentSetting>[0] & Parameters<typeof createPendingAnswers>[0]
- *   & Parameters<typeof createEchoNote>[0]} PageContext
+ *   & Parameters<typeof createWaitingMessages>[0] & Parameters<typeof createEchoNote>[0]} PageContext
  *   What the parts of a thread work with. It outlives the thread.
  */
 
 import { ApiError, isAbort } from "../server/api.js";
+import { answerJustStored } from "../server/resources.js";
 import { describe, problem } from "../ui/feedback.js";
 import { createAgentSetting } from "./agent-setting.js";
+import { createAttempt } from "./attempts.js";
 import { createConversationSync } from "./conversation-sync.js";
 import { createEchoNote } from "./echo-note.js";
+import { createEarlyStops } from "./early-stops.js";
+import { watchElsewhere } from "./elsewhere.js";
 import { createMessageActions } from "./message-actions.js";
 import { createMessageStore } from "./message-store.js";
 import { createMessageViews } from "./message-views.js";
 import { createOutbox } from "./outbox.js";
 import { createPendingAnswers } from "./pending-answers.js";
-
-/** How long the request for an answer may still be on its way when the answer is stopped. */
-const EARLY_STOP_MILLISECONDS = 10_000;
+import { createWaitingMessages } from "./waiting-messages.js";
 
 /**
  * @param {PageContext} context
@@ -46,17 +48,10 @@ export const createThread = (context, conversationId, position, handlers) => {
 	const abort = new AbortController();
 	const { signal } = abort;
 	const known = createMessageStore();
-	/** Names of the tasks under way, so that none is done twice at once. @type {Set<string>} */
-	const busy = new Set();
 	/** Shown instead of the messages if these cannot be loaded. @type {HTMLElement | null} */
 	let failure = null;
 	let isOpen = false;
-	/**
-	 * By trigger: until when an answer that was stopped before it began is stopped again.
-	 *
-	 * @type {Map<string | null, number>}
-	 */
-	const stoppedEarly = new Map();
+	const earlyStops = createEarlyStops(api);
 	let id = conversationId;
 	/** @type {Promise<string> | null} */
 	let creating = null;
@@ -71,31 +66,14 @@ export const createThread = (context, conversationId, position, handlers) => {
 
 	// What people do
 
-	/**
-	 * Runs a task, unless it is under way. If it fails, the error is shown with a Retry button.
-	 *
-	 * @param {string} name of the task
-	 * @param {(id: string) => Promise<void>} task
-	 */
-	const attempt = async (name, task) => {
-		if (!id || busy.has(name)) return;
-		busy.add(name);
-		composer.clearProblem();
-		try {
-			await task(id);
-		} catch (error) {
-			const retry = () => attempt(name, task);
-			if (!signal.aborted && !sync.isGone()) composer.showProblem(problem(describe(error), retry));
-		} finally {
-			busy.delete(name);
-		}
-	};
+	const attempt = createAttempt(composer, { id: () => id, isLeft: () => signal.aborted || sync.isGone() });
 
 	/** Asks for the answer to a message that is stored. @param {Message} message */
 	const ask = (message) => {
-		stoppedEarly.delete(message.id);
+		earlyStops.forget(message.id);
 		// The thread was left: the answer is wanted, but not read here.
-		if (signal.aborted) return api.startAnswer(message.conversationId, message.id);
+		if (signal.aborted) return void api.startAnswer(message.conversationId, message.id);
+		waiting.hold();
 		answers.follow(message.conversationId, message.id, { starts: true });
 		tellChanged();
 	};
@@ -136,29 +114,40 @@ export const createThread = (context, conversationId, position, handlers) => {
 
 	// What is shown
 
-	const views = createMessageViews(context, actions, giveBack);
+	/** @type {typeof actions} */
+	const viewActions = {
+		...actions,
+		onSave: (message, text) => waiting.without(message, () => actions.onSave(message, text)),
+	};
+	const views = createMessageViews(context, viewActions, giveBack);
 	const echoNote = createEchoNote(context);
 
 	const repaint = () => {
 		if (signal.aborted) return;
 		if (failure) return transcript.show([failure]);
+		waiting.settle(sync.conversation()?.activeRun?.triggerMessageId ?? null);
 		const ordered = known.inReadingOrder();
-		const last = ordered.at(-1);
+		const isWaiting = (/** @type {Message} */ message) => waiting.elementFor(message) !== null;
+		const last = ordered.findLast((message) => !isWaiting(message));
 		const isQuiet = !answers.isAnswering() && !outbox.isSending();
 		answers.forgetMissingBut(last?.id ?? null);
 		if (last?.role === "user" && isQuiet) {
 			answers.noteUnanswered(last.conversationId, last.id, "There is no answer to this.");
 		}
 		const firstAnswer = known.olderCursor() ? null : ordered.find(({ role }) => role === "assistant");
-		const elements = ordered.flatMap((message) => {
+		const gap = known.gap();
+		const shown = gap ? ordered.slice(0, ordered.findIndex(({ id }) => id === gap) + 1) : ordered;
+		const elements = shown.flatMap((message) => {
 			const isNewest = message === last && isQuiet;
-			const canRegenerate = isNewest && message.role === "assistant" && Boolean(known.questionOf(message));
+			const isLastOfAll = isNewest && message === ordered.at(-1);
+			const canRegenerate = isLastOfAll && message.role === "assistant" && Boolean(known.questionOf(message));
+			const below = waiting.elementFor(message) ?? answers.elementFor(message.id) ?? [];
 			const note = message === firstAnswer ? echoNote.under(message) : [];
-			return [views.update(message, { isNewest, canRegenerate }), ...note, answers.elementFor(message.id) ?? []].flat();
+			return [views.update(message, { isNewest, canRegenerate }), ...note, below].flat();
 		});
 		const ids = new Set(ordered.map((message) => message.id));
-		transcript.show([...elements, ...outbox.elements(), ...answers.elementsBut(ids)]);
-		composer.setAnswering(answers.isAnswering());
+		transcript.show([...elements, ...(gap ? [transcript.gap] : [...outbox.elements(), ...answers.elementsBut(ids)])]);
+		composer.setAnswering(answers.isAnswering() || waiting.isGoingOn());
 		if (id) handlers.onFollowing(id, answers.triggers());
 		views.keepOnly(ids);
 	};
@@ -175,12 +164,14 @@ export const createThread = (context, conversationId, position, handlers) => {
 				if (view) views.finish(message, view);
 			}
 			if (run && id && !known.isAnswered(run.triggerMessageId)) {
-				if ((stoppedEarly.get(run.triggerMessageId) ?? 0) > Date.now()) stopLate(id, run.triggerMessageId);
+				if (earlyStops.has(run.triggerMessageId)) void earlyStops.stop(id, run.triggerMessageId);
 				else answers.follow(id, run.triggerMessageId, { starts: false });
 			}
 			outbox.reconcile();
+			if (!isOpen) waiting.adopt(run?.triggerMessageId ?? null);
 			repaint();
 			if (!isOpen) void arrive();
+			waiting.next();
 		},
 		onOlder: repaint,
 		onGone() {
@@ -195,12 +186,6 @@ export const createThread = (context, conversationId, position, handlers) => {
 
 	/** If it fails, the next poll tries it again. */
 	const tryRefresh = () => sync.refresh().catch(() => {});
-
-	/** @param {string} id @param {string | null} trigger */
-	const stopLate = async (id, trigger) => {
-		const { stopped } = await api.stop(id).catch(() => ({ stopped: false })); // The next poll tries again.
-		if (stopped) stoppedEarly.delete(trigger);
-	};
 
 	/** The messages are loaded for the first time. */
 	const arrive = async () => {
@@ -236,7 +221,21 @@ export const createThread = (context, conversationId, position, handlers) => {
 		onSent(message, view) {
 			views.adopt(message, view);
 			known.add(message);
-			ask(message);
+			waiting.askInTurn(message);
+		},
+	});
+
+	const waiting = createWaitingMessages(context, known, {
+		id: () => id,
+		isLeft: () => signal.aborted,
+		isFollowing: (trigger) => answers.isFollowing(trigger),
+		isAnswering: () => answers.isAnswering() || Boolean(sync.conversation()?.activeRun),
+		attempt,
+		ask,
+		onChanged() {
+			repaint();
+			tellChanged();
+			return tryRefresh();
 		},
 	});
 
@@ -254,31 +253,14 @@ export const createThread = (context, conversationId, position, handlers) => {
 		createView: (trigger) => views.create("assistant", agentFor(trigger)),
 		onAnswer(answer, view) {
 			if (known.find(answer.id)) return repaint();
-			/** The refresh that follows brings what else the server knows. @type {Message} */
-			const message = {
-				...answer,
-				conversationId: id ?? "",
-				role: "assistant",
-				editedContent: null,
-				editedAt: null,
-				agentId: agentFor(answer.replyTo),
-				createdAt: new Date().toISOString(),
-				supersededAt: null,
-				usage: null,
-				model: null,
-				stopReason: null,
-				durationMs: null,
-				reasoning: null,
-				author: null,
-				failure: null,
-			};
+			const message = answerJustStored(answer, id ?? "", agentFor(answer.replyTo));
 			known.add(message);
 			views.finish(message, view);
 			composer.clearProblem(); // An older problem is over: there is an answer.
 			repaint();
 		},
 		onRetry(trigger) {
-			stoppedEarly.delete(trigger);
+			earlyStops.forget(trigger);
 			composer.focus();
 		},
 		onChange: repaint,
@@ -290,50 +272,57 @@ export const createThread = (context, conversationId, position, handlers) => {
 
 	// What happens elsewhere
 
-	tabs.listen(async (news) => {
-		if (document.hidden || !id || !("conversationId" in news) || news.conversationId !== id) return;
-		await tryRefresh();
-		if (news.kind !== "answering" || signal.aborted || known.isAnswered(news.trigger)) return;
-		answers.follow(id, news.trigger, { starts: false });
-	}, signal);
-
-	const onVisibilityChange = async () => {
-		if (document.hidden) return answers.suspend();
-		await tryRefresh();
-		if (id && !signal.aborted) answers.resume(id);
-	};
-	document.addEventListener("visibilitychange", onVisibilityChange, { signal });
+	watchElsewhere(tabs, signal, {
+		id: () => id,
+		refresh: tryRefresh,
+		onAnswering(trigger) {
+			if (id && !known.isAnswered(trigger)) answers.follow(id, trigger, { starts: false });
+		},
+		onHidden() {
+			answers.suspend();
+			void waiting.handOver();
+		},
+		onShown: () => id && answers.resume(id),
+	});
 
 	return {
 		open,
 		loadOlder: sync.loadOlder,
+		loadNewer: sync.loadNewer,
+		/** Shows the first messages, and nothing of what follows until that is loaded. */
+		goToStart: () => attempt("start", () => sync.loadFirst().then(transcript.goToStart)),
+		leaveStart() {
+			known.leaveFirst();
+			repaint();
+		},
 		/** Shows everything anew, because names or bookmarks have changed. */
 		repaint,
 		/** Null also if the conversation is gone. */
 		id: () => (sync.isGone() ? null : id),
-		/** Returns whether the text was taken: not while another message is being sent. @param {string} content */
+		/** @param {string} content */
 		send(content) {
-			if (outbox.isSending()) return false;
 			composer.clearProblem();
+			if (!answers.isAnswering()) waiting.release();
 			position = null; // From now on the thread is read at its end.
 			outbox.send(content, agentSelect.once());
 			agentSelect.clearOnce();
 			transcript.goToEnd();
-			return true;
 		},
-		/** Stops the answer that is being generated. What was shown of it stays. */
+		/** Stops the answer that is being generated. What was shown of it stays, and what waits behind it begins. */
 		stop: () =>
 			attempt("stop", async (id) => {
 				const { stopped } = await api.stop(id);
 				// If nothing was stopped, the answers have just ended, and the refresh brings them; or they have not begun.
 				const early = stopped ? [] : answers.triggers();
-				for (const trigger of early) stoppedEarly.set(trigger, Date.now() + EARLY_STOP_MILLISECONDS);
+				early.forEach(earlyStops.add);
 				await sync.refresh().finally(() => early.forEach(answers.settle));
 				repaint();
+				waiting.next();
 			}),
 		setAgent: agentSetting.set,
 		/** Leaves the conversation. Answers that are being generated go on without this tab. */
 		close() {
+			void waiting.handOver();
 			abort.abort();
 			views.keepOnly(new Set());
 			answers.forget();

@@ -6,14 +6,23 @@
  *   upper edge, in CSS pixels.
  */
 
-import { placeInOrder } from "../ui/dom.js";
+import { element, placeInOrder } from "../ui/dom.js";
 import { icon } from "../ui/icons.js";
 
 /** At this distance from the end the list follows what is added, in CSS pixels. */
 const NEAR_PIXELS = 48;
 
-/** @param {PageParts} parts @param {() => void} onOlder older messages are needed */
-export const createTranscript = ({ scroller, messages, older, toEnd }, onOlder) => {
+/**
+ * @param {PageParts} parts
+ * @param {object} handlers
+ * @param {() => void} handlers.onOlder older messages are needed
+ * @param {() => void} handlers.onNewer messages behind the first ones are needed
+ * @param {() => void} handlers.onStart somebody wants to read the beginning
+ * @param {() => void} handlers.onEnd the last messages are to be shown instead of the first ones
+ */
+export const createTranscript = ({ scroller, messages, older, toEnd }, { onOlder, onNewer, onStart, onEnd }) => {
+	/** Stands for all that follows, while the first messages are shown and what follows them is not loaded. */
+	const gap = element("div", { class: "edge", "aria-hidden": "true" });
 	let isAtEnd = true;
 	let lastTop = 0;
 	/**
@@ -24,7 +33,9 @@ export const createTranscript = ({ scroller, messages, older, toEnd }, onOlder) 
 	 */
 	let reading = null;
 
-	const rest = () => scroller.scrollHeight - scroller.scrollTop - scroller.clientHeight;
+	/** How much of the conversation is below the view. */
+	const rest = () =>
+		gap.isConnected ? Infinity : scroller.scrollHeight - scroller.scrollTop - scroller.clientHeight;
 
 	/** How far below the upper edge the message begins. @param {Element} message */
 	const offsetOf = (message) => message.getBoundingClientRect().top - scroller.getBoundingClientRect().top;
@@ -65,6 +76,7 @@ export const createTranscript = ({ scroller, messages, older, toEnd }, onOlder) 
 
 	const goToEnd = () => {
 		isAtEnd = true;
+		if (gap.isConnected) onEnd();
 		scroller.scrollTop = scroller.scrollHeight;
 		remember();
 	};
@@ -97,13 +109,39 @@ export const createTranscript = ({ scroller, messages, older, toEnd }, onOlder) 
 	});
 	sizes.observe(messages);
 	sizes.observe(scroller);
-	const near = new IntersectionObserver((entries) => entries.at(-1)?.isIntersecting && onOlder(), {
-		root: scroller,
-		rootMargin: "600px 0px 0px",
+	const near = new IntersectionObserver(
+		(entries) => {
+			const now = new Map(entries.map(({ target, isIntersecting }) => [target, isIntersecting]));
+			if (now.get(older) && !gap.isConnected) onOlder();
+			if (now.get(gap)) onNewer();
+		},
+		{ root: scroller, rootMargin: "600px 0px" },
+	);
+	addEventListener("keydown", (event) => {
+		const { key, target, ctrlKey, metaKey, altKey, shiftKey } = event;
+		// Macs have no keys for it.
+		const isHome = key === "Home" || (key === "ArrowUp" && metaKey);
+		const isEnd = key === "End" || (key === "ArrowDown" && metaKey);
+		if (!(isHome || isEnd) || altKey || shiftKey || event.defaultPrevented) return;
+		const field = target instanceof Element && target.closest("input, textarea, select");
+		// In a text it goes to its beginning.
+		if (field && (/** @type {HTMLInputElement} */ (field).value || !(ctrlKey || metaKey))) return;
+		const isHere = target === document.body || scroller.contains(/** @type {Node} */ (target));
+		if (!(isHere || ctrlKey || metaKey)) return;
+		event.preventDefault();
+		if (isEnd) return goToEnd();
+		isAtEnd = false; // What is loaded for the start is no reason to go to the end.
+		onStart();
 	});
 
 	return {
 		goToEnd,
+		gap,
+		goToStart() {
+			isAtEnd = false;
+			scroller.scrollTop = 0;
+			remember();
+		},
 		isAtEnd: () => isAtEnd,
 		/** Null at the end. @returns {ReadingPosition | null} */
 		position: () => (reading?.message.id ? { id: reading.message.id, offset: reading.offset } : null),
@@ -118,8 +156,10 @@ export const createTranscript = ({ scroller, messages, older, toEnd }, onOlder) 
 		/** Looks again whether older messages are needed. */
 		askForOlder() {
 			// An observer tells of changes, and of elements that it begins to observe.
-			near.unobserve(older);
-			near.observe(older);
+			for (const edge of [older, gap]) {
+				near.unobserve(edge);
+				near.observe(edge);
+			}
 		},
 		/**
 		 * Shows exactly these elements in this order, and keeps the reading position.
@@ -132,6 +172,7 @@ export const createTranscript = ({ scroller, messages, older, toEnd }, onOlder) 
 		},
 		/** Scrolls to a message and marks it for a moment. @param {HTMLElement} message */
 		reveal(message) {
+			if (!message.isConnected) onEnd();
 			isAtEnd = false;
 			message.scrollIntoView({ block: "center" });
 			remember();
