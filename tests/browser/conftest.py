@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, Playwright, expect, sync_playwright
 
+from tests.browser.acting_model import ActingModel
 from tests.browser.patient import PatientModel, patient_model
 from tests.conftest import DatabaseMaker
 from tests.kit.http_client import COMPANY
@@ -33,7 +34,7 @@ TIMEOUT_MILLISECONDS = 15_000
 # How often rendered messages are asked for; the server takes up to a second to answer without HTML.
 RENDERING_ATTEMPTS = 30
 # `slow` leaves time to act during an answer; nobody listens at the address of `away`; `thinking` sends reasoning;
-# `dictated` says what a test tells it to; `patient` is a PatientModel.
+# `dictated` says what a test tells it to; `patient` is a PatientModel, `acting` an ActingModel.
 CONFIGURATION = """
 allowed_hosts = ["{lan_host}"]
 
@@ -60,6 +61,12 @@ model = "none"
 kind = "openai"
 base_url = "{patient_url}"
 model = "none"
+retries = 0
+
+[providers.acting]
+kind = "openai"
+base_url = "{acting_url}"
+model = "stage"
 retries = 0
 """
 
@@ -90,6 +97,12 @@ def dictated_model() -> Iterator[InThread[ModelServer]]:
 @pytest.fixture(scope="session")
 def patient() -> Iterator[PatientModel]:
     with patient_model() as model:
+        yield model
+
+
+@pytest.fixture(scope="session")
+def acting_model() -> Iterator[InThread[ActingModel]]:
+    with in_thread(ActingModel) as model:
         yield model
 
 
@@ -143,6 +156,7 @@ def server(
     thinking_url: str,
     dictated_model: InThread[ModelServer],
     patient: PatientModel,
+    acting_model: InThread[ActingModel],
 ) -> Iterator[Server]:
     folder = tmp_path_factory.mktemp("server")
     configuration = folder / "chatserver.toml"
@@ -150,6 +164,7 @@ def server(
         "thinking_url": thinking_url,
         "dictated_url": dictated_model.part.base_url,
         "patient_url": patient.base_url,
+        "acting_url": acting_model.part.base_url,
     }
     configuration.write_text(CONFIGURATION.format(lan_host=LAN_HOST, **urls))
     with make_database() as database_url:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import uuid
 from pathlib import Path
 from typing import Any
@@ -9,9 +10,11 @@ from typing import Any
 import pytest
 from playwright.sync_api import Page, expect
 
+from tests.browser.acting_model import ActingModel
 from tests.browser.chat import Chat, unique, unique_word, words
 from tests.browser.conftest import Complaints, OpenContext, Server
 from tests.browser.held import Held
+from tests.kit.in_thread import InThread
 from tests.needs import NODE_FOLDER
 
 pytestmark = [pytest.mark.browser, pytest.mark.npm]
@@ -127,6 +130,37 @@ def test_new_conversation_has_no_axe_violations(screen: Page, server: Server) ->
         expect(chat.button("Close")).to_be_in_viewport()
         assert violations(screen) == []
     server.call("POST", f"/conversations/{pinned}/unpin")
+
+
+def test_ends_of_answers_have_no_axe_violations(
+    screen: Page, server: Server, acting_model: InThread[ActingModel]
+) -> None:
+    server.create_agent("Understudy", "slow")
+    chat = Chat(screen).open(server.create_conversation("Ends", agent_id=server.create_agent("Actor", "acting")))
+    chat.box.fill("think twice")
+    chat.button("Send").click()
+    expect(chat.main.get_by_text("Six times")).to_be_visible()
+    assert violations(screen) == []
+    acting_model.run(acting_model.part.let_go())
+    chat.until_answered()
+    chat.button("Edit").click()
+    screen.get_by_role("textbox", name="Edit message").fill("limit it")
+    chat.button("Save").click()
+    expect(chat.button("Continue")).to_be_visible()
+    expect(screen.get_by_role("group", name="Version 2 of 2")).to_have_count(2)
+    assert violations(screen) == []
+    screen.get_by_role("button", name=re.compile("^Details")).focus()
+    screen.keyboard.press("Enter")
+    expect(screen.get_by_text(re.compile("^Actor · stage"))).to_be_visible()
+    assert violations(screen) == []
+    for text in ("break it", "deny it"):
+        chat.box.fill(f"{text} {unique_word()}")
+        chat.button("Send").click()
+        expect(chat.alert).to_be_visible()
+        assert violations(screen) == []
+    chat.button("Answer with another agent").click()
+    expect(screen.get_by_role("menuitem", name="Understudy").first).to_be_focused()
+    assert violations(screen) == []
 
 
 def test_rich_answer_has_no_axe_violations(screen: Page, server: Server) -> None:

@@ -6,8 +6,11 @@
  * @import { Announce } from "../ui/feedback.js"
  * @import { RenderBlocks } from "./message-content.js"
  * @import { editMessage } from "./message-editor.js"
+ * @import { Version, VersionPager } from "./version-pager.js"
  *
  * @typedef {ReturnType<typeof createMessageView>} MessageView
+ *
+ * @typedef {{ answerId: string, direction: "previous" | "next", pager: VersionPager }} Leaf To another version.
  *
  * @typedef {object} MessageActions
  * @property {Announce} announce
@@ -16,6 +19,9 @@
  * @property {(message: Message, text: string) => Promise<void>} onSave fails with an error that the editor shows
  * @property {(text: string) => void} onLost the editor was closed while it saved, and saving failed
  * @property {(message: Message) => void} onRegenerate
+ * @property {(message: Message, opener: HTMLElement) => void} onOtherAgent
+ * @property {(message: Message) => void} onContinue
+ * @property {(message: Message, leaf: Leaf) => void} onLeaf
  * @property {(message: Message) => void} onBranch
  * @property {(message: Message) => void} onBookmark
  *
@@ -23,28 +29,40 @@
  * @property {string} author
  * @property {boolean} isNewest
  * @property {boolean} canRegenerate
+ * @property {boolean} hasOtherAgents
  * @property {boolean} isBookmarked
+ * @property {Version | null} version null: there is only one
  */
 
+import { t } from "../base/language.js";
 import { effectiveContent } from "../server/resources.js";
 import { copyButton } from "../ui/clipboard.js";
-import { element } from "../ui/dom.js";
+import { button, element } from "../ui/dom.js";
 import { iconButton } from "../ui/icons.js";
-import { fullTime, shortTime, timeElement } from "../ui/time.js";
-import { createMessageContent, growingText } from "./message-content.js";
+import { fullTime, shortTime } from "../ui/time.js";
+import { answerFacts } from "./answer-facts.js";
+import { createMessageContent } from "./message-content.js";
+import { createThinking } from "./thinking.js";
+import { createVersionPager } from "./version-pager.js";
 
 /** @param {Api.ChatMessage["role"]} role @param {string} author @param {MessageActions} actions */
 export const createMessageView = (role, author, actions) => {
 	const name = element("p", { class: "author", dir: "auto" }, author);
 	const content = createMessageContent(actions);
-	const reasoning = element("div", { class: "reasoning-text", dir: "auto" });
-	const thinking = element("details", { class: "reasoning" }, element("summary", {}, "Thinking"), reasoning);
+	const thinking = createThinking();
+	/** Below the content: that the answer reached its limit. */
+	const note = element("p", { class: "note", hidden: true });
 	const marks = element("span", { class: "marks" });
 	const buttons = element("span", { class: "actions" });
-	const foot = element("footer", { class: "message-foot" }, marks, buttons);
-	const article = element("article", { class: `message ${role}`, "aria-label": author }, content.element, foot);
+	/** As it is shown. @type {Message | null} */
+	let stored = null;
+	/** @type {VersionPager} */
+	const pager = createVersionPager((answerId, direction) => {
+		if (stored) actions.onLeaf(stored, { answerId, direction, pager });
+	});
+	const foot = element("footer", { class: "message-foot" }, buttons, pager.element, marks);
+	const article = element("article", { class: `message ${role}`, "aria-label": author }, content.element, note, foot);
 	if (role === "assistant") article.prepend(name);
-	const setReasoning = growingText(reasoning);
 	/** @type {ReturnType<typeof editMessage> | null} */
 	let editor = null;
 	/** The message and state that are shown, as JSON. */
@@ -52,13 +70,17 @@ export const createMessageView = (role, author, actions) => {
 	/** Shown at the next frame of the screen. @type {Progress | null} */
 	let waiting = null;
 
+	const showThinking = () => {
+		if (!thinking.element.parentNode) name.after(thinking.element);
+	};
+
 	const paint = () => {
+		if (waiting?.reasoning) {
+			thinking.show(waiting.reasoning, waiting.content !== "");
+			showThinking();
+		}
 		// The text that was shown before a reset stays until there is new text.
 		if (waiting?.content) content.showProgress(waiting.content);
-		if (waiting?.reasoning) {
-			setReasoning(waiting.reasoning, true);
-			if (!thinking.parentNode) name.after(thinking);
-		}
 		waiting = null;
 	};
 
@@ -72,7 +94,7 @@ export const createMessageView = (role, author, actions) => {
 				editor?.form.replaceWith(content.element, foot);
 				editor = null;
 				article.classList.remove("editing");
-				if (isHere) /** @type {HTMLElement | null} */ (buttons.querySelector("[aria-label=Edit]"))?.focus();
+				if (isHere) /** @type {HTMLElement | null} */ (buttons.querySelector(".edit-button"))?.focus();
 			};
 			editor = editMessage(effectiveContent(message), {
 				onSave: (text) => actions.onSave(message, text),
@@ -85,31 +107,55 @@ export const createMessageView = (role, author, actions) => {
 			editor.focus();
 		});
 
-	/** @param {Message} message */
-	const showMarks = ({ createdAt, editedAt, status }) => {
-		marks.replaceChildren(timeElement(createdAt));
-		if (editedAt) marks.append(element("span", { class: "mark", title: fullTime(editedAt) }, "edited"));
-		if (status === "stopped") marks.append(element("span", { class: "mark" }, "stopped"));
+	/** @param {string} text @param {string} [title] */
+	const mark = (text, title) => element("span", { class: "mark", title }, text);
+
+	/** @param {Message} message @param {string} author */
+	const showMarks = (message, author) => {
+		marks.replaceChildren();
+		if (message.editedAt) marks.append(mark(t("edited"), fullTime(message.editedAt)));
+		if (message.status === "stopped") marks.append(mark(t("stopped")));
+		marks.append(answerFacts(message, author));
 	};
 
 	/** @param {Message} message @param {MessageState} state */
-	const showButtons = (message, { canRegenerate, isBookmarked }) => {
+	const showNote = (message, { isNewest }) => {
+		note.hidden = message.stopReason !== "length";
+		if (note.hidden) return note.replaceChildren();
+		note.replaceChildren(t("The answer reached its limit"));
+		if (isNewest) note.append(button(t("Continue"), () => actions.onContinue(message)));
+	};
+
+	/** @param {Message} message @param {MessageState} state */
+	const showButtons = (message, { canRegenerate, hasOtherAgents, isBookmarked }) => {
 		const focused = buttons.querySelector(":focus")?.getAttribute("aria-label");
-		const bookmark = iconButton("Bookmark", "bookmark", () => actions.onBookmark(message));
+		const bookmark = iconButton(t("Bookmark"), "bookmark", () => actions.onBookmark(message));
 		bookmark.setAttribute("aria-pressed", `${isBookmarked}`);
-		const all = [
-			copyButton("Copy", () => effectiveContent(message), actions.announce),
-			role === "user" && iconButton("Edit", "edit", () => edit(message)),
-			canRegenerate && iconButton("Regenerate", "again", () => actions.onRegenerate(message)),
-			iconButton("Branch", "branch", () => actions.onBranch(message)),
-			bookmark,
-		].filter((one) => one instanceof HTMLElement);
+		const all = [copyButton(t("Copy"), () => effectiveContent(message), actions.announce)];
+		if (role === "user") {
+			all.push(iconButton(t("Edit"), "edit", () => edit(message)));
+			all[1].classList.add("edit-button");
+		}
+		if (canRegenerate) all.push(iconButton(t("Regenerate"), "again", () => actions.onRegenerate(message)));
+		if (canRegenerate && hasOtherAgents) {
+			const other = iconButton(t("Answer with another agent"), "agent", () => actions.onOtherAgent(message, other));
+			other.setAttribute("aria-haspopup", "menu");
+			all.push(other);
+		}
+		all.push(iconButton(t("Branch"), "branch", () => actions.onBranch(message)), bookmark);
 		buttons.replaceChildren(...all);
 		all.find(({ ariaLabel }) => ariaLabel === focused)?.focus();
 	};
 
+	const showFinished = () => {
+		paint();
+		article.classList.remove("running", "pending");
+		article.removeAttribute("aria-busy");
+	};
+
 	return {
 		element: article,
+		pager,
 		/** The text in the editor; null if there is no editor, or nothing to save. */
 		unsaved: () => editor?.unsaved() ?? null,
 		/** Shows a person's message on its way to the server. @param {string} text */
@@ -117,30 +163,50 @@ export const createMessageView = (role, author, actions) => {
 			article.classList.add("pending");
 			content.showText(text);
 		},
-		/** Shows how far an answer has come, at most once per frame of the screen. @param {Progress} progress */
-		showProgress(progress) {
+		/**
+		 * From now on the answer is read while it is generated.
+		 *
+		 * @param {boolean} fromBeginning whether this tab misses nothing of it
+		 */
+		showRunning(fromBeginning) {
+			thinking.time(fromBeginning);
 			article.classList.add("running");
 			article.setAttribute("aria-busy", "true");
+		},
+		/** Shows how far an answer has come, at most once per frame of the screen. @param {Progress} progress */
+		showProgress(progress) {
+			thinking.note(progress);
 			if (!waiting) requestAnimationFrame(paint);
 			waiting = progress;
+		},
+		/** The answer broke off: there will be no more of it, and it is not stored. @param {string} text what there is */
+		showBrokenOff(text) {
+			showFinished();
+			if (thinking.element.parentNode) thinking.fold();
+			article.classList.add("broken-off");
+			marks.replaceChildren(mark(t("broken off")));
+			buttons.replaceChildren(copyButton(t("Copy"), () => text, actions.announce));
 		},
 		/** Shows a stored message. @param {Message} message @param {MessageState} state */
 		update(message, state) {
 			const now = JSON.stringify([message, state]);
 			if (now === shown) return;
 			shown = now;
-			paint();
+			stored = message;
+			showFinished();
 			article.id = `m-${message.id}`;
-			article.classList.remove("running", "pending");
 			article.classList.toggle("newest", state.isNewest);
-			article.removeAttribute("aria-busy");
 			article.setAttribute("aria-label", `${state.author}, ${shortTime(message.createdAt)}`);
 			name.textContent = state.author;
 			if (message.html) content.showHtml(message.html);
 			else if (role === "assistant" && message.html === undefined) content.showProgress(effectiveContent(message));
 			else content.showText(effectiveContent(message));
-			showMarks(message);
+			if (message.reasoning) showThinking();
+			if (thinking.element.parentNode) thinking.fold(message.reasoning ?? "");
+			showNote(message, state);
+			showMarks(message, state.author);
 			showButtons(message, state);
+			pager.show(state.version);
 		},
 	};
 };

@@ -147,13 +147,16 @@ export const createApi = (onSignedOut) => {
 		exportUrl: (id, format) => `/api/conversations/${id}/export?format=${format}`,
 
 		/**
-		 * The newest messages first, unless the query says otherwise; answers with their `html`.
+		 * The newest messages first, unless the query says otherwise; superseded ones included, answers with their `html`.
 		 *
 		 * @type {(id: string, query: OrNull<Api.ListMessagesQuery>, signal?: AbortSignal) =>
 		 *   Promise<Api.RenderedMessagePage>}
 		 */
 		listMessages: (id, query, signal) =>
-			json("GET", `/conversations/${id}/messages`, { query: { order: "desc", ...query, render: "html" }, signal }),
+			json("GET", `/conversations/${id}/messages`, {
+				query: { order: "desc", ...query, superseded: "include", render: "html" },
+				signal,
+			}),
 		/**
 		 * Adds a user message. `key` is the same for each try to send it.
 		 *

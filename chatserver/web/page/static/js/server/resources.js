@@ -12,35 +12,21 @@ export function effectiveContent(message) {
 	return message.editedContent ?? message.content;
 }
 
+/**
+ * An answer that was stored just now, as far as its stream told. The next list has all that the server knows of it.
+ *
+ * @typedef {"id" | "conversationId" | "replyTo" | "content" | "status" | "agentId" | "reasoning" | "usage"
+ *   | "stopReason"} Told
+ * @param {Pick<Message, Told>} answer
+ * @returns {Message}
+ */
+export function justStored(answer) {
+	const createdAt = new Date().toISOString();
+	const unknown = { editedContent: null, editedAt: null, supersededAt: null, model: null, durationMs: null };
+	return { ...answer, ...unknown, role: "assistant", createdAt, author: null, failure: null };
+}
+
 /** @param {Api.Conversation} conversation */
 export function titleOf(conversation) {
 	return conversation.title ?? t("New conversation");
-}
-
-/**
- * An answer that this page has read to its end. The refresh that follows brings what else the server knows.
- *
- * @param {Pick<Message, "id" | "replyTo" | "content" | "status">} answer
- * @param {string} conversationId
- * @param {string | null} agentId
- * @returns {Message}
- */
-export function answerJustStored(answer, conversationId, agentId) {
-	return {
-		...answer,
-		conversationId,
-		agentId,
-		role: "assistant",
-		createdAt: new Date().toISOString(),
-		editedContent: null,
-		editedAt: null,
-		supersededAt: null,
-		usage: null,
-		model: null,
-		stopReason: null,
-		durationMs: null,
-		reasoning: null,
-		author: null,
-		failure: null,
-	};
 }

@@ -62,6 +62,22 @@ export const createConversationSync = ({ api, transcript }, signal, known, threa
 			throw error;
 		});
 
+	/**
+	 * Lists messages until there is one that is not superseded: former versions of an answer can fill a whole page.
+	 *
+	 * @param {string} id
+	 * @param {{ limit: number, cursor?: string | null, order?: "asc" | "desc" }} query
+	 */
+	const list = async (id, query) => {
+		let page = await orGone(api.listMessages(id, query, signal));
+		while (page.nextCursor && page.items.every(({ supersededAt }) => supersededAt)) {
+			const cursor = page.nextCursor;
+			const more = await orGone(api.listMessages(id, { ...query, limit: LARGEST_PAGE, cursor }, signal));
+			page = { ...more, items: [...page.items, ...more.items] };
+		}
+		return page;
+	};
+
 	const newest = coalesce(async () => {
 		const id = thread.id();
 		if (!id) return;
@@ -69,12 +85,13 @@ export const createConversationSync = ({ api, transcript }, signal, known, threa
 		// In this order, so that the messages are never older than the conversation's `updatedAt`.
 		const now = await orGone(api.getConversation(id, signal));
 		const limit = Math.min(Math.max(known.size(), PAGE_SIZE), LARGEST_PAGE);
-		const page = await orGone(api.listMessages(id, { limit }, signal));
+		const page = await list(id, { limit });
 		signal.throwIfAborted();
 		const keepsOlder = known.size() <= MOST_MESSAGES || loadingOlder !== null || !transcript.isAtEnd();
 		if (!known.takeNewest(page, asOf, keepsOlder)) return void newest.request();
 		if (listedAt !== now.updatedAt) tries = MOST_TRIES;
-		if (!page.items.some(({ role, html }) => role === "assistant" && !html)) tries = 0;
+		const isPlain = page.items.some(({ role, html, supersededAt }) => role === "assistant" && !supersededAt && !html);
+		if (!isPlain) tries = 0;
 		listedAt = now.updatedAt;
 		take(now);
 		thread.onMessages(now.activeRun);
@@ -85,7 +102,7 @@ export const createConversationSync = ({ api, transcript }, signal, known, threa
 	const fetchOlder = async (limit) => {
 		const [id, cursor] = [thread.id(), known.olderCursor()];
 		if (!id || !cursor) return;
-		known.takeOlder(await api.listMessages(id, { limit, cursor }, signal), cursor);
+		known.takeOlder(await list(id, { limit, cursor }), cursor);
 		thread.onOlder();
 		transcript.askForOlder();
 	};
@@ -94,7 +111,7 @@ export const createConversationSync = ({ api, transcript }, signal, known, threa
 	const fetchFirst = async (cursor) => {
 		const id = thread.id();
 		if (!id) return;
-		known.takeFirst(await api.listMessages(id, { limit: PAGE_SIZE, cursor, order: "asc" }, signal), cursor);
+		known.takeFirst(await list(id, { limit: PAGE_SIZE, cursor, order: "asc" }), cursor);
 		thread.onOlder();
 		transcript.askForOlder();
 	};

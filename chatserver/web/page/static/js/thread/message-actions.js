@@ -1,8 +1,10 @@
 /**
  * What people can do with one message of a conversation.
  *
+ * @import { Agents } from "../company/agents.js"
  * @import { Bookmarks } from "../company/bookmarks.js"
  * @import { MessageActions } from "../message/message-view.js"
+ * @import { VersionPager } from "../message/version-pager.js"
  * @import { ApiClient } from "../server/api.js"
  * @import { Message } from "../server/resources.js"
  * @import { Announce } from "../ui/feedback.js"
@@ -11,9 +13,18 @@
  * @import { Transcript } from "./transcript.js"
  */
 
+import { t } from "../base/language.js";
+import { ApiError } from "../server/api.js";
+import { effectiveContent } from "../server/resources.js";
 import { onDemand } from "../ui/on-demand.js";
 
 const loadEditor = onDemand(() => import("../message/message-editor.js"));
+const loadAgentMenu = onDemand(() => import("../message/agent-menu.js"));
+
+/** Another tab can have been quicker: then the message is not superseded any more. @param {unknown} error */
+const unlessDone = (error) => {
+	if (!(error instanceof ApiError && error.status === 404)) throw error;
+};
 
 /**
  * @param {object} context
@@ -21,6 +32,7 @@ const loadEditor = onDemand(() => import("../message/message-editor.js"));
  * @param {string} context.companyId
  * @param {Transcript} context.transcript
  * @param {Composer} context.composer
+ * @param {Agents} context.agents
  * @param {Bookmarks} context.bookmarks
  * @param {Announce} context.announce
  * @param {MessageStore} known
@@ -29,33 +41,95 @@ const loadEditor = onDemand(() => import("../message/message-editor.js"));
  *   unless one of that name is under way, and shows its error
  * @param {() => boolean} thread.isAnswering
  * @param {(message: Message) => void} thread.askAnew everything after the message was superseded
+ * @param {(trigger: string) => string | null} thread.agentFor the agent that answers this message
+ * @param {(agentId: string | null) => Promise<void>} thread.setAgent of the conversation
+ * @param {(content: string, agentId: string | null) => void} thread.send
+ * @param {() => Promise<void>} thread.refresh shows what this tab has changed at the server, and tells others
+ * @param {(answer: Message) => VersionPager} thread.pagerOf
  * @param {(text: string) => void} thread.onLost edited text could not be saved
  * @param {(branch: Api.Conversation) => void} thread.onBranched
- * @returns {MessageActions}
  */
-export const createMessageActions = ({ api, companyId, transcript, composer, bookmarks, announce }, known, thread) => ({
-	announce,
-	render: async (text, headings, signal) => (await api.render(companyId, { text, headings }, signal)).blocks,
-	onEdit: (message, open) =>
-		thread.attempt(`edit ${message.id}`, async () => open((await loadEditor()).editMessage)),
-	async onSave({ id, conversationId }, text) {
+export const createMessageActions = (context, known, thread) => {
+	const { api, companyId, transcript, composer, agents, bookmarks, announce } = context;
+
+	/** Has a question answered anew. @param {string} conversationId @param {Message} question */
+	const answerAnew = async (conversationId, question) => {
 		transcript.goToEnd();
-		if (thread.isAnswering()) await api.stop(conversationId);
-		const edited = await api.editMessage(conversationId, id, text);
-		await api.rewind(conversationId, id);
-		thread.askAnew(edited);
-	},
-	onLost: thread.onLost,
-	onRegenerate: (answer) =>
-		thread.attempt(`regenerate ${answer.id}`, async (id) => {
-			const question = known.questionOf(answer);
-			if (!question) return;
+		composer.focus();
+		await api.rewind(conversationId, question.id);
+		thread.askAnew(question);
+	};
+
+	/** The agents that a message can be answered by instead. @param {string | null} agentId who has answered */
+	const othersThan = (agentId) => agents.all().filter(([id]) => id !== agentId);
+
+	/** @param {Message} question @param {string} agentId */
+	const answerWith = (question, agentId) =>
+		thread.attempt(`regenerate ${question.id}`, async (id) => {
+			// A message that names its agent is answered by no other one: so it is asked once more.
+			if (question.agentId) return void thread.send(effectiveContent(question), agentId);
+			await thread.setAgent(agentId);
+			await answerAnew(id, question);
+		});
+
+	/** @param {Message} question @param {string | null} agentId who has answered @param {HTMLElement} opener */
+	const chooseAgent = (question, agentId, opener) =>
+		thread.attempt(`agents ${question.id}`, async () => {
+			const { openAgentMenu } = await loadAgentMenu();
+			openAgentMenu(opener, othersThan(agentId), (id) => answerWith(question, id));
+		});
+
+	return {
+		announce,
+		/** @type {MessageActions["render"]} */
+		render: async (text, headings, signal) => (await api.render(companyId, { text, headings }, signal)).blocks,
+		/** @type {MessageActions["onEdit"]} */
+		onEdit: (message, open) =>
+			thread.attempt(`edit ${message.id}`, async () => open((await loadEditor()).editMessage)),
+		/** @type {MessageActions["onSave"]} */
+		async onSave({ id, conversationId }, text) {
 			transcript.goToEnd();
-			composer.focus();
-			await api.rewind(id, question.id);
-			thread.askAnew(question);
-		}),
-	onBranch: (message) =>
-		thread.attempt(`branch ${message.id}`, async (id) => thread.onBranched(await api.branch(id, message.id))),
-	onBookmark: (message) => thread.attempt(`bookmark ${message.id}`, () => bookmarks.toggle(message)),
-});
+			if (thread.isAnswering()) await api.stop(conversationId);
+			const edited = await api.editMessage(conversationId, id, text);
+			await api.rewind(conversationId, id);
+			thread.askAnew(edited);
+		},
+		onLost: thread.onLost,
+		/** @type {MessageActions["onRegenerate"]} */
+		onRegenerate: (answer) =>
+			thread.attempt(`regenerate ${answer.id}`, async (id) => {
+				const question = known.questionOf(answer);
+				if (question) await answerAnew(id, question);
+			}),
+		/** @param {string | null} agentId who has answered */
+		hasOthersThan: (agentId) => othersThan(agentId).length > 0,
+		/** @type {MessageActions["onOtherAgent"]} */
+		onOtherAgent(answer, opener) {
+			const question = known.questionOf(answer);
+			if (question) void chooseAgent(question, answer.agentId, opener);
+		},
+		/** There is no answer to the message. @param {string} id @param {HTMLElement} opener */
+		onOtherAgentFor(id, opener) {
+			const question = known.find(id);
+			if (question) void chooseAgent(question, thread.agentFor(id), opener);
+		},
+		onContinue: () => void thread.send(t("Continue."), null),
+		/** @type {MessageActions["onLeaf"]} */
+		onLeaf: (message, { answerId, direction, pager }) =>
+			thread.attempt("leaf", async (id) => {
+				const hold = transcript.hold(pager.element);
+				await api.restore(id, answerId).catch(unlessDone).finally(thread.refresh);
+				const answer = known.find(answerId);
+				if (!answer) return;
+				const shown = message.role === "user" ? pager : thread.pagerOf(answer);
+				hold(shown.element);
+				shown.focus(direction);
+				announce(shown.element.ariaLabel ?? "");
+			}),
+		/** @type {MessageActions["onBranch"]} */
+		onBranch: (message) =>
+			thread.attempt(`branch ${message.id}`, async (id) => thread.onBranched(await api.branch(id, message.id))),
+		/** @type {MessageActions["onBookmark"]} */
+		onBookmark: (message) => thread.attempt(`bookmark ${message.id}`, () => bookmarks.toggle(message)),
+	};
+};

@@ -2,14 +2,19 @@
  * The messages of one conversation that were loaded, in the server's order: the order of writing, which can differ from
  * reading order. Nothing here touches the page.
  *
+ * Superseded messages are kept apart: of former answers only what is needed to leaf back to them, and nothing of others.
+ *
  * @import { Page } from "../server/api.js"
  * @import { Message } from "../server/resources.js"
  *
  * @typedef {ReturnType<typeof createMessageStore>} MessageStore
+ *
+ * @typedef {{ id: string, question: string, createdAt: string }} FormerAnswer A superseded answer to the message
+ *   `question`.
  */
 
 export const createMessageStore = () => {
-	/** Oldest first. @type {Message[]} */
+	/** The messages that are not superseded, oldest first. @type {Message[]} */
 	let all = [];
 	/**
 	 * The oldest messages of all, if they were loaded while some between them and `all` were not.
@@ -17,6 +22,10 @@ export const createMessageStore = () => {
 	 * @type {Message[]}
 	 */
 	let first = [];
+	/** By id. @type {Map<string, FormerAnswer>} */
+	const former = new Map();
+	/** Ids of user messages that had another wording at some time. @type {Set<string>} */
+	const reworded = new Set();
 	/** @type {string | null} */
 	let olderCursor = null;
 	/** Leads to the messages that follow `first`. @type {string | null} */
@@ -49,11 +58,50 @@ export const createMessageStore = () => {
 		return (answers.get(null) ?? []).flatMap((message) => [message, ...(answers.get(message.id) ?? [])]);
 	};
 
+	/**
+	 * Notes which answers are superseded, and returns the messages that are not.
+	 *
+	 * @param {readonly Message[]} messages oldest first
+	 */
+	const sift = (messages) => {
+		/** Messages that were imported do not say what they answer. @type {string | null} */
+		let asked = null;
+		return messages.filter(({ id, role, replyTo, createdAt, editedAt, supersededAt }) => {
+			if (role === "user") asked = id;
+			if (role === "user" && editedAt) reworded.add(id);
+			const question = replyTo ?? asked;
+			if (supersededAt && role === "assistant" && question) former.set(id, { id, question, createdAt });
+			else former.delete(id);
+			return !supersededAt;
+		});
+	};
+
+	/** Forgets former answers that were erased: they are not in the page that covers them. @param {Page<Message>} page */
+	const forgetErased = ({ items, nextCursor }) => {
+		const listed = new Set(items.map(({ id }) => id));
+		const since = nextCursor ? (items.at(-1)?.createdAt ?? "") : "";
+		for (const { id, createdAt } of former.values()) {
+			if (createdAt > since && !listed.has(id)) former.delete(id);
+		}
+	};
+
 	return {
 		find,
 		inReadingOrder: () => inReadingOrder(),
 		/** The id of the message behind which some were not loaded; null if there are none. */
 		gap: () => inReadingOrder(first).at(-1)?.id ?? null,
+		/** The superseded answers by the message that they answered, each list oldest first. */
+		former: () =>
+			Map.groupBy(
+				[...former.values()].sort((one, other) => (one.createdAt < other.createdAt ? -1 : 1)),
+				({ question }) => question,
+			),
+		/**
+		 * Whether a user message was edited, as far as this tab has seen: one whose first wording is back does not say so.
+		 *
+		 * @param {string} id
+		 */
+		isReworded: (id) => reworded.has(id),
 		size: () => first.length + all.length,
 		/** Counts the local changes, so that an older response of the server does not undo them. */
 		version: () => version,
@@ -76,13 +124,14 @@ export const createMessageStore = () => {
 		/**
 		 * Replaces the newest messages by the newest page, newest first. Returns false if there were local changes since.
 		 *
-		 * @param {Page<Message>} page
+		 * @param {Page<Message>} page with superseded messages; at least one other, if there is any
 		 * @param {number} asOf the version at the time of the request
 		 * @param {boolean} keepsOlder whether older messages stay, if the page overlaps them
 		 */
 		takeNewest(page, asOf, keepsOlder) {
 			if (version !== asOf) return false;
-			const newest = page.items.toReversed();
+			forgetErased(page);
+			const newest = sift(page.items.toReversed());
 			const start = keepsOlder ? all.findIndex(({ id }) => id === newest[0]?.id) : 0;
 			// If the page does not overlap the older messages, its cursor leads to them.
 			if (start < 1) olderCursor = page.nextCursor;
@@ -95,7 +144,7 @@ export const createMessageStore = () => {
 		takeOlder(page, cursor) {
 			if (cursor !== olderCursor) return;
 			olderCursor = page.nextCursor;
-			all = [...page.items.toReversed().filter(({ id }) => !all.some((other) => other.id === id)), ...all];
+			all = [...sift(page.items.toReversed()).filter(({ id }) => !all.some((other) => other.id === id)), ...all];
 			closeGap();
 		},
 		/**
@@ -107,7 +156,7 @@ export const createMessageStore = () => {
 		takeFirst(page, cursor) {
 			if (cursor ? cursor !== newerCursor : first.length) return;
 			newerCursor = page.nextCursor;
-			first = [...first, ...page.items];
+			first = [...first, ...sift(page.items)];
 			closeGap();
 		},
 		/** Forgets the first messages: the last ones are read. */
@@ -137,19 +186,23 @@ export const createMessageStore = () => {
 			change(all.filter((message) => message.id !== id));
 		},
 		/**
-		 * Removes all messages that follow this one in reading order, and stores this one as it is now.
+		 * Supersedes all messages that follow this one in reading order, and stores this one as it is now.
 		 *
 		 * @param {Message} message
 		 */
 		rewindTo(message) {
 			const ordered = inReadingOrder();
-			const kept = new Set(ordered.slice(0, ordered.findIndex(({ id }) => id === message.id) + 1));
+			const place = ordered.findIndex(({ id }) => id === message.id);
+			const supersededAt = new Date().toISOString();
+			const now = ordered.map((other) => (other.id === message.id ? message : other));
+			const rewound = now.map((other, index) => (index > place ? { ...other, supersededAt } : other));
+			const kept = new Map(sift(rewound).map((other) => [other.id, other]));
 			// A message among the first ones, which is the last one now, has none missing before it.
 			const isFirst = first.some(({ id }) => id === message.id);
 			const before = isFirst ? first : all;
 			if (isFirst) olderCursor = null;
 			if (isFirst) first = [];
-			change(before.filter((other) => kept.has(other)).map((other) => (other.id === message.id ? message : other)));
+			change(before.flatMap(({ id }) => kept.get(id) ?? []));
 		},
 	};
 };

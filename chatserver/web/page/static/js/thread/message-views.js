@@ -3,7 +3,7 @@
  *
  * @import { Agents } from "../company/agents.js"
  * @import { Bookmarks } from "../company/bookmarks.js"
- * @import { MessageActions, MessageView } from "../message/message-view.js"
+ * @import { MessageActions, MessageState, MessageView } from "../message/message-view.js"
  * @import { Message } from "../server/resources.js"
  * @import { Announce } from "../ui/feedback.js"
  */
@@ -23,8 +23,8 @@ export const createMessageViews = ({ agents, bookmarks, announce }, actions, onU
 
 	/** @param {Api.ChatMessage["role"]} role @param {string | null} agentId */
 	const authorName = (role, agentId) => {
-		if (role === "user") return "You";
-		if (role === "system") return "System";
+		if (role === "user") return t("You");
+		if (role === "system") return t("System");
 		return agentId ? agents.nameOf(agentId) : t("Agent");
 	};
 
@@ -55,7 +55,7 @@ export const createMessageViews = ({ agents, bookmarks, announce }, actions, onU
 		 * Returns the element that shows the message.
 		 *
 		 * @param {Message} message
-		 * @param {{ isNewest: boolean, canRegenerate: boolean }} state
+		 * @param {Omit<MessageState, "author" | "isBookmarked">} state
 		 */
 		update(message, state) {
 			const view = viewOf(message);

@@ -1,6 +1,6 @@
 /**
- * The answers of one conversation that are being generated, and notices in place of answers that failed. Each is found
- * by its trigger, the id of the message that it answers (null: there is no such message).
+ * The answers of one conversation that are being generated, and what stands in place of answers that failed. Each is
+ * found by its trigger, the id of the message that it answers (null: there is no such message).
  *
  * @import { BrowserTabs, Progress } from "../base/browser-tabs.js"
  * @import { MessageView } from "../message/message-view.js"
@@ -8,8 +8,10 @@
  * @import { Message } from "../server/resources.js"
  * @import { followAnswer } from "../stream/answer-follower.js"
  * @import { ConnectionStatus } from "../ui/feedback.js"
+ * @import { PlacedMessage } from "./message-states.js"
+ * @import { Beginning, Failure } from "./missing-answers.js"
  *
- * @typedef {Pick<Message, "id" | "replyTo" | "content" | "status">} StoredAnswer
+ * @typedef {Pick<Message, "id" | "replyTo" | "content" | "status" | "reasoning" | "usage" | "stopReason">} StoredAnswer
  *
  * @typedef {object} Run
  * @property {MessageView} view
@@ -18,19 +20,23 @@
  * @property {Progress | null} progress
  */
 
-import { button, element } from "../ui/dom.js";
-import { describe, problem } from "../ui/feedback.js";
+import { t } from "../base/language.js";
+import { describe } from "../ui/feedback.js";
 import { onDemand } from "../ui/on-demand.js";
+import { createMissingAnswers } from "./missing-answers.js";
 
 const loadFollower = onDemand(() => import("../stream/answer-follower.js"));
 
 /**
  * @param {{ api: ApiClient, tabs: BrowserTabs, setConnection: ConnectionStatus }} context
  * @param {object} handlers
+ * @param {() => string | null} handlers.id of the conversation
  * @param {(trigger: string | null) => MessageView} handlers.createView for the answer while it is generated
  * @param {(answer: StoredAnswer, view: MessageView) => void} handlers.onAnswer the answer is stored; `view` showed it
  *   while it was generated
  * @param {(trigger: string | null) => void} handlers.onRetry
+ * @param {(trigger: string, opener: HTMLElement) => void} handlers.onOtherAgent
+ * @param {(trigger: string) => boolean} handlers.hasOtherAgents
  * @param {() => void} handlers.onChange something else is to be shown
  * @param {() => void} handlers.onStale the server knows more than this tab
  */
@@ -38,8 +44,6 @@ export const createPendingAnswers = (context, handlers) => {
 	const { api, setConnection } = context;
 	/** @type {Map<string | null, Run>} */
 	const runs = new Map();
-	/** Notices in place of answers. @type {Map<string | null, HTMLElement>} */
-	const missing = new Map();
 
 	/** The answer is not generated any more. Returns the view that showed it. @param {string | null} trigger */
 	const settle = (trigger) => {
@@ -51,19 +55,12 @@ export const createPendingAnswers = (context, handlers) => {
 		return run.view;
 	};
 
-	/** @param {string} conversationId @param {string | null} trigger @param {string} text why there is no answer */
-	const noteUnanswered = (conversationId, trigger, text) => {
-		if (missing.has(trigger)) return;
-		const again = button("Retry", () => retry(conversationId, trigger));
-		missing.set(trigger, element("div", { class: "box unanswered" }, element("p", {}, text), again));
-	};
-
 	/** @param {string} conversationId @param {string | null} trigger @param {Run} run */
 	const open = async (conversationId, trigger, run) => {
-		/** @param {string} text */
-		const fail = (text) => {
+		/** @param {Failure} failure @param {Beginning} [beginning] */
+		const fail = (failure, beginning) => {
 			settle(trigger);
-			missing.set(trigger, problem(text, () => retry(conversationId, trigger)));
+			missing.noteBrokenOff(trigger, failure, beginning ?? null, run.view);
 			handlers.onChange();
 		};
 		const onGone = () => {
@@ -76,6 +73,7 @@ export const createPendingAnswers = (context, handlers) => {
 			if (runs.get(trigger) !== run || run.follower) return;
 			const { view, starts, progress } = run;
 			run.starts = false;
+			view.showRunning(starts);
 			if (document.hidden) return starts ? api.startAnswer(conversationId, trigger) : undefined;
 			run.follower = followAnswer(context, { conversationId, trigger, starts, progress }, {
 				onProgress: view.showProgress,
@@ -83,24 +81,26 @@ export const createPendingAnswers = (context, handlers) => {
 				onGone,
 				onRefused(error) {
 					if (error.status === 404) return onGone();
-					fail(error.message);
+					fail({ error: error.message, retryable: true });
 					handlers.onStale();
 				},
-				onEnd(end, { content }) {
+				onEnd(end, { content, reasoning }) {
 					settle(trigger);
-					if (end.type === "error") fail(end.error);
+					if (end.type === "error") fail(end, { content, reasoning });
 					else if (end.messageId) {
+						const stored = { id: end.messageId, replyTo: trigger, content, reasoning: reasoning || null };
+						const { usage, stopReason } = end.type === "done" ? end : { usage: null, stopReason: null };
 						const status = end.type === "done" ? "completed" : "stopped";
-						handlers.onAnswer({ id: end.messageId, replyTo: trigger, content, status }, view);
+						handlers.onAnswer({ ...stored, status, usage, stopReason }, view);
 					} else {
-						noteUnanswered(conversationId, trigger, "Stopped before there was an answer.");
+						missing.noteNone(trigger, t("Stopped before there was an answer."));
 						handlers.onChange();
 					}
 					handlers.onStale();
 				},
 			});
 		} catch (error) {
-			if (runs.get(trigger) === run) fail(describe(error));
+			if (runs.get(trigger) === run) fail({ error: describe(error), retryable: true });
 		}
 	};
 
@@ -115,29 +115,53 @@ export const createPendingAnswers = (context, handlers) => {
 		let run = runs.get(trigger);
 		if (!run) {
 			run = { view: handlers.createView(trigger), starts, follower: null, progress: null };
-			run.view.showProgress({ content: "", reasoning: "", lastEventId: null });
+			run.view.showRunning(starts);
 			runs.set(trigger, run);
-			missing.delete(trigger);
+			missing.forget(trigger);
 			handlers.onChange();
 		}
 		run.starts ||= starts;
 		if (!run.follower) void open(conversationId, trigger, run);
 	};
 
-	/** @param {string} conversationId @param {string | null} trigger */
-	const retry = (conversationId, trigger) => {
-		handlers.onRetry(trigger);
-		follow(conversationId, trigger, { starts: true });
-	};
+	const missing = createMissingAnswers({
+		...handlers,
+		onRetry(trigger) {
+			const conversationId = handlers.id();
+			handlers.onRetry(trigger);
+			if (conversationId) follow(conversationId, trigger, { starts: true });
+		},
+	});
 
 	/** @param {string | null} trigger */
-	const elementFor = (trigger) => runs.get(trigger)?.view.element ?? missing.get(trigger);
+	const elementsFor = (trigger) => {
+		const run = runs.get(trigger);
+		return run ? [run.view.element] : (missing.elementsFor(trigger) ?? []);
+	};
 
 	return {
 		follow,
 		settle,
-		elementFor,
-		noteUnanswered,
+		elementsFor,
+		/**
+		 * Says at each message without an answer why there is none.
+		 *
+		 * @param {readonly PlacedMessage[]} placed all messages
+		 * @param {boolean} isQuiet whether nothing is under way
+		 */
+		noteUnanswered(placed, isQuiet) {
+			const unanswered = placed.filter(({ isUnanswered }) => isUnanswered);
+			/** @type {Set<string | null>} */
+			const ids = new Set(placed.length ? unanswered.map(({ message }) => message.id) : [null]);
+			for (const trigger of missing.triggers()) if (!ids.has(trigger)) missing.forget(trigger);
+			for (const { message, isLast } of unanswered) {
+				const { id, failure } = message;
+				if (runs.has(id) || (isLast && !isQuiet)) continue;
+				if (failure) missing.noteFailure(id, failure, isLast);
+				else if (isLast) missing.noteNone(id, t("There is no answer to this."));
+				else missing.forget(id);
+			}
+		},
 		isAnswering: () => runs.size > 0,
 		/** @param {string | null} trigger */
 		isFollowing: (trigger) => runs.has(trigger),
@@ -159,12 +183,8 @@ export const createPendingAnswers = (context, handlers) => {
 		triggers: () => [...runs.keys()],
 		/** Stops following all answers; they go on without this tab. */
 		forget: () => [...runs.keys()].forEach(settle),
-		/** Removes all notices except this message's. @param {string | null} trigger */
-		forgetMissingBut(trigger) {
-			for (const key of missing.keys()) if (key !== trigger) missing.delete(key);
-		},
 		/** The elements that belong to none of these messages. @param {ReadonlySet<string | null>} known */
 		elementsBut: (known) =>
-			[...runs.keys(), ...missing.keys()].flatMap((trigger) => (!known.has(trigger) && elementFor(trigger)) || []),
+			[...runs.keys(), ...missing.triggers()].flatMap((trigger) => (known.has(trigger) ? [] : elementsFor(trigger))),
 	};
 };

@@ -13,8 +13,9 @@
  *   What the parts of a thread work with. It outlives the thread.
  */
 
+import { t } from "../base/language.js";
 import { ApiError, isAbort } from "../server/api.js";
-import { answerJustStored } from "../server/resources.js";
+import { justStored } from "../server/resources.js";
 import { describe, problem } from "../ui/feedback.js";
 import { createAgentSetting } from "./agent-setting.js";
 import { createAttempt } from "./attempts.js";
@@ -23,6 +24,7 @@ import { createEchoNote } from "./echo-note.js";
 import { createEarlyStops } from "./early-stops.js";
 import { watchElsewhere } from "./elsewhere.js";
 import { createMessageActions } from "./message-actions.js";
+import { placeMessages } from "./message-states.js";
 import { createMessageStore } from "./message-store.js";
 import { createMessageViews } from "./message-views.js";
 import { createOutbox } from "./outbox.js";
@@ -81,8 +83,18 @@ export const createThread = (context, conversationId, position, handlers) => {
 	/** Puts unsaved text of an editor that is gone into the text box. @param {string} unsaved */
 	const giveBack = (unsaved) => {
 		composer.giveBack(unsaved, id);
-		const text = "The message that you were editing is not here any more. Your words are below.";
+		const text = t("The message that you were editing is not here any more. Your words are below.");
 		if (!signal.aborted) composer.showProblem(problem(text));
+	};
+
+	/** @param {string} content @param {string | null} agentId */
+	const send = (content, agentId) => {
+		composer.clearProblem();
+		if (!answers.isAnswering()) waiting.release();
+		position = null; // From now on the thread is read at its end.
+		outbox.send(content, agentId);
+		agentSelect.clearOnce();
+		transcript.goToEnd();
 	};
 
 	const create = async () => {
@@ -106,6 +118,11 @@ export const createThread = (context, conversationId, position, handlers) => {
 			known.rewindTo(message);
 			ask(message);
 		},
+		agentFor,
+		setAgent: (agentId) => (agentSetting.set(agentId), agentSetting.saved()),
+		send,
+		refresh: () => sync.refresh().then(tellChanged),
+		pagerOf: (answer) => views.viewOf(answer).pager,
 		onLost: giveBack,
 		onBranched(branch) {
 			if (!signal.aborted) handlers.onBranched(branch);
@@ -126,26 +143,20 @@ export const createThread = (context, conversationId, position, handlers) => {
 		if (signal.aborted) return;
 		if (failure) return transcript.show([failure]);
 		waiting.settle(sync.conversation()?.activeRun?.triggerMessageId ?? null);
-		const ordered = known.inReadingOrder();
-		const isWaiting = (/** @type {Message} */ message) => waiting.elementFor(message) !== null;
-		const last = ordered.findLast((message) => !isWaiting(message));
 		const isQuiet = !answers.isAnswering() && !outbox.isSending();
-		answers.forgetMissingBut(last?.id ?? null);
-		if (last?.role === "user" && isQuiet) {
-			answers.noteUnanswered(last.conversationId, last.id, "There is no answer to this.");
-		}
-		const firstAnswer = known.olderCursor() ? null : ordered.find(({ role }) => role === "assistant");
+		const placed = placeMessages(known, { isQuiet, isWaiting: (message) => waiting.elementFor(message) !== null });
+		const ids = new Set(placed.map(({ message }) => message.id));
+		answers.noteUnanswered(placed, isQuiet);
+		const firstAnswer = known.olderCursor() ? null : placed.find(({ message }) => message.role === "assistant")?.message;
 		const gap = known.gap();
-		const shown = gap ? ordered.slice(0, ordered.findIndex(({ id }) => id === gap) + 1) : ordered;
-		const elements = shown.flatMap((message) => {
-			const isNewest = message === last && isQuiet;
-			const isLastOfAll = isNewest && message === ordered.at(-1);
-			const canRegenerate = isLastOfAll && message.role === "assistant" && Boolean(known.questionOf(message));
-			const below = waiting.elementFor(message) ?? answers.elementFor(message.id) ?? [];
+		const shown = gap ? placed.slice(0, placed.findIndex(({ message }) => message.id === gap) + 1) : placed;
+		const elements = shown.flatMap(({ message, isLast, canRegenerate, version }) => {
+			const hasOtherAgents = canRegenerate && actions.hasOthersThan(message.agentId);
+			const state = { isNewest: isLast && isQuiet, canRegenerate, hasOtherAgents, version };
+			const below = waiting.elementFor(message) ?? answers.elementsFor(message.id);
 			const note = message === firstAnswer ? echoNote.under(message) : [];
-			return [views.update(message, { isNewest, canRegenerate }), ...note, below].flat();
+			return [views.update(message, state), ...note, below].flat();
 		});
-		const ids = new Set(ordered.map((message) => message.id));
 		transcript.show([...elements, ...(gap ? [transcript.gap] : [...outbox.elements(), ...answers.elementsBut(ids)])]);
 		composer.setAnswering(answers.isAnswering() || waiting.isGoingOn());
 		if (id) handlers.onFollowing(id, answers.triggers());
@@ -163,7 +174,9 @@ export const createThread = (context, conversationId, position, handlers) => {
 				const view = message.replyTo && answers.settle(message.replyTo);
 				if (view) views.finish(message, view);
 			}
-			if (run && id && !known.isAnswered(run.triggerMessageId)) {
+			// The messages are newer than the conversation: by their time the run can have ended.
+			const isOver = run && (known.isAnswered(run.triggerMessageId) || known.find(run.triggerMessageId)?.failure);
+			if (run && id && !isOver) {
 				if (earlyStops.has(run.triggerMessageId)) void earlyStops.stop(id, run.triggerMessageId);
 				else answers.follow(id, run.triggerMessageId, { starts: false });
 			}
@@ -250,10 +263,11 @@ export const createThread = (context, conversationId, position, handlers) => {
 	});
 
 	const answers = createPendingAnswers(context, {
+		id: () => id,
 		createView: (trigger) => views.create("assistant", agentFor(trigger)),
 		onAnswer(answer, view) {
 			if (known.find(answer.id)) return repaint();
-			const message = answerJustStored(answer, id ?? "", agentFor(answer.replyTo));
+			const message = justStored({ ...answer, conversationId: id ?? "", agentId: agentFor(answer.replyTo) });
 			known.add(message);
 			views.finish(message, view);
 			composer.clearProblem(); // An older problem is over: there is an answer.
@@ -263,6 +277,8 @@ export const createThread = (context, conversationId, position, handlers) => {
 			earlyStops.forget(trigger);
 			composer.focus();
 		},
+		onOtherAgent: actions.onOtherAgentFor,
+		hasOtherAgents: (trigger) => actions.hasOthersThan(agentFor(trigger)),
 		onChange: repaint,
 		onStale() {
 			handlers.onActivity();
@@ -300,14 +316,7 @@ export const createThread = (context, conversationId, position, handlers) => {
 		/** Null also if the conversation is gone. */
 		id: () => (sync.isGone() ? null : id),
 		/** @param {string} content */
-		send(content) {
-			composer.clearProblem();
-			if (!answers.isAnswering()) waiting.release();
-			position = null; // From now on the thread is read at its end.
-			outbox.send(content, agentSelect.once());
-			agentSelect.clearOnce();
-			transcript.goToEnd();
-		},
+		send: (content) => send(content, agentSelect.once()),
 		/** Stops the answer that is being generated. What was shown of it stays, and what waits behind it begins. */
 		stop: () =>
 			attempt("stop", async (id) => {

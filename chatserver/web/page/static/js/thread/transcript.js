@@ -170,6 +170,24 @@ export const createTranscript = ({ scroller, messages, older, toEnd }, { onOlder
 			placeInOrder(messages, elements);
 			keepPosition();
 		},
+		/**
+		 * Returns a function that puts an element where this one is now in the view, whatever changed in between.
+		 *
+		 * @param {HTMLElement} place
+		 */
+		hold(place) {
+			const offset = offsetOf(place);
+			return (/** @type {HTMLElement} */ element) => {
+				isAtEnd = false;
+				reading = { message: element, offset, block: element, blockOffset: offset };
+				// As high as it will be: messages that come into view have no height of their own yet.
+				element.closest("article")?.style.setProperty("content-visibility", "visible");
+				scroller.scrollTop += offsetOf(element) - offset;
+				// What follows may be too short as yet: `reading` stays until the sizes are known.
+				lastTop = scroller.scrollTop;
+				toEnd.hidden = rest() < NEAR_PIXELS;
+			};
+		},
 		/** Scrolls to a message and marks it for a moment. @param {HTMLElement} message */
 		reveal(message) {
 			if (!message.isConnected) onEnd();

@@ -1,0 +1,52 @@
+/** The model's thinking above its answer: open while the model thinks, folded away afterwards. */
+
+import { language, t } from "../base/language.js";
+import { element } from "../ui/dom.js";
+import { growingText } from "./message-content.js";
+
+export const createThinking = () => {
+	const text = element("div", { class: "reasoning-text", dir: "auto" });
+	const summary = element("summary");
+	const details = element("details", { class: "reasoning" }, summary, text);
+	const setText = growingText(text);
+	/** Whether a person opened or closed it: then it stays as it is. */
+	let isChosen = false;
+	/** Whether this tab reads the answer from its beginning on. Otherwise it cannot know how long the model thought. */
+	let isTimed = false;
+	let beganAt = 0;
+	let seconds = 0;
+
+	summary.addEventListener("click", () => (isChosen = true));
+
+	/** @param {boolean} isOpen */
+	const fold = (isOpen) => {
+		if (!isChosen) details.open = isOpen;
+	};
+
+	return {
+		element: details,
+		/** From now on the answer is read as it is made, from its beginning on, or not. @param {boolean} fromBeginning */
+		time(fromBeginning) {
+			isTimed = fromBeginning;
+		},
+		/** More of the thinking or of the answer was received. @param {{ content: string, reasoning: string }} progress */
+		note({ content, reasoning }) {
+			if (reasoning) beganAt ||= performance.now();
+			if (beganAt && content) seconds ||= (performance.now() - beganAt) / 1000;
+		},
+		/** Shows the thinking of an answer that grows. @param {string} reasoning @param {boolean} isOver */
+		show(reasoning, isOver) {
+			setText(reasoning, true);
+			if (isOver) return this.fold();
+			summary.textContent = t("Thinking");
+			fold(true);
+		},
+		/** The thinking is over. @param {string} [reasoning] all of it */
+		fold(reasoning) {
+			if (reasoning) setText(reasoning);
+			const whole = new Intl.NumberFormat(language()).format(Math.max(1, Math.round(seconds)));
+			summary.textContent = isTimed && seconds ? t("Thought for {seconds} s", { seconds: whole }) : t("Thought");
+			fold(false);
+		},
+	};
+};
