@@ -27,7 +27,7 @@ def server_without_models(make_database: DatabaseMaker, tmp_path: Path) -> Itera
     with make_database() as database_url:
         arguments = ("--data-dir", str(tmp_path / "data"), "--database-url", database_url)
         with in_thread(lambda: started(*arguments, log=tmp_path / "log")) as process:
-            yield Server(process)
+            yield Server(process, database_url)
 
 
 def notes(chat: Chat) -> list[str]:

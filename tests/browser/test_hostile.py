@@ -6,7 +6,7 @@ import pytest
 from playwright.sync_api import Dialog, Page, expect
 
 from tests.browser.chat import ECHO, Chat, words
-from tests.browser.conftest import Complaints, Server
+from tests.browser.conftest import Server
 
 pytestmark = pytest.mark.browser
 
@@ -66,18 +66,6 @@ def test_line_of_100_kilobytes_does_not_widen_the_page(page: Page, server: Serve
     assert scroller.evaluate("(node) => node.scrollWidth <= node.clientWidth")
     assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
     expect(chat.button("Regenerate")).to_be_in_viewport()
-
-
-def test_message_that_is_too_long_shows_the_refusal(page: Page, server: Server, complaints: Complaints) -> None:
-    chat = Chat(page).open(server.create_conversation("Too much"))
-    chat.box.fill("y" * 100_001)
-    chat.button("Send").click()
-    expect(chat.alert).to_contain_text("100000")
-    chat.button("Take back").click()
-    assert chat.box.input_value() == "y" * 100_001
-    expect(chat.alert).to_have_count(0)
-    expect(chat.messages).to_have_count(0)
-    complaints.forgive()
 
 
 def test_right_to_left_title_does_not_turn_the_page_around(page: Page, server: Server) -> None:

@@ -1,6 +1,6 @@
 /**
- * Answers that somebody stopped before they had begun. Their requests may still be on the way: such an answer is stopped
- * again when it begins.
+ * Answers that somebody stopped before they had begun. Their requests may still be on the way: such an answer is
+ * stopped again when it begins.
  *
  * @import { ApiClient } from "../server/api.js"
  */
