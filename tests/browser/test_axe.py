@@ -290,3 +290,35 @@ def test_agents_have_no_axe_violations(screen: Page, server: Server, complaints:
     expect(dialog.get_by_role("alert")).to_be_visible()
     assert violations(screen) == []
     chat.button("Discard").click()
+
+
+def test_dialogs_of_the_page_have_no_axe_violations(screen: Page, server: Server) -> None:
+    title = unique("Found")
+    chat = Chat(screen).open(server.create_conversation(title, "one", "two"))
+    screen.keyboard.press("Control+k")
+    expect(screen.get_by_role("option").filter(has_text=title)).to_be_visible()
+    assert violations(screen) == []
+    screen.keyboard.type(unique_word())
+    expect(screen.get_by_text("Nothing has this name.")).to_be_visible()
+    assert violations(screen) == []
+    screen.keyboard.press("Escape")
+
+    if chat.button("Conversations").is_visible():
+        chat.button("Conversations").click()
+    chat.button("Settings").click()
+    expect(screen.get_by_role("dialog", name="Settings")).to_be_visible()
+    assert violations(screen) == []
+    chat.button("Keyboard shortcuts").click()
+    expect(screen.get_by_role("dialog", name="Keyboard shortcuts")).to_be_visible()
+    assert violations(screen) == []
+
+
+@pytest.mark.parametrize("locale", ["de-DE", "ar-EG"])
+def test_page_in_other_languages_has_no_axe_violations(open_context: OpenContext, server: Server, locale: str) -> None:
+    page = open_context(reduced_motion="reduce", locale=locale).new_page()
+    page.goto(f"/c/{server.create_conversation(unique('Here'), 'one', 'two')}")
+    expect(page.get_by_role("article")).to_have_count(2)
+    assert violations(page) == []
+    page.locator("#settings").click()
+    expect(page.get_by_role("dialog")).to_be_visible()
+    assert violations(page) == []

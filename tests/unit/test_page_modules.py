@@ -20,6 +20,7 @@ MODULES = sorted(path.relative_to(SCRIPTS).as_posix() for path in SCRIPTS.rglob(
 # For each folder: the other folders whose modules it may import. "." holds main.js.
 MAY_IMPORT: dict[str, set[str]] = {
     "base": set(),
+    "languages": set(),
     "server": {"base"},
     "ui": {"base", "server"},
     "stream": {"server"},
@@ -27,11 +28,13 @@ MAY_IMPORT: dict[str, set[str]] = {
     "account": {"base", "ui"},
     "attention": {"base", "server"},
     "message": {"base", "server", "ui"},
-    "agents": {"base", "server", "ui", "stream", "company", "message"},
     "help": {"base", "server", "ui"},
+    "agents": {"base", "server", "ui", "stream", "company", "message"},
+    "settings": {"base", "ui"},
+    "commands": {"base", "server", "ui"},
     "lists": {"base", "server", "ui"},
     "thread": {"base", "server", "ui", "message"},
-    ".": {"base", "server", "ui", "company", "attention", "agents", "lists", "thread", "account"},
+    ".": {"base", "server", "ui", "company", "attention", "agents", "commands", "lists", "thread", "account"},
 }
 # Modules that are imported by a call when they are needed first.
 MAY_IMPORT_LATER: dict[str, set[str]] = {
@@ -40,6 +43,7 @@ MAY_IMPORT_LATER: dict[str, set[str]] = {
     "lists": {"lists"},
     "message": {"message"},
     "thread": {"message", "stream"},
+    "commands": {"commands", "settings"},
     ".": {"account", "agents", "lists"},
 }
 STATIC_IMPORT = re.compile(r'^import [^;]*?"(\.[^"]+)";', re.MULTILINE)

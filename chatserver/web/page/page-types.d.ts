@@ -15,6 +15,7 @@ interface PageParts {
 	bookmarked: HTMLButtonElement;
 	archived: HTMLButtonElement;
 	manageAgents: HTMLButtonElement;
+	settings: HTMLButtonElement;
 	company: HTMLElement;
 	signOut: HTMLButtonElement;
 	thread: HTMLElement;

@@ -5,19 +5,21 @@
  * @import { PageContext, Thread } from "./thread/thread.js"
  * @import { ApiClient } from "./server/api.js"
  * @import { OnOptions } from "./lists/conversation-list.js"
+ * @import { ConversationMenu } from "./lists/conversation-menu.js"
  * @import { createAgentsDialog } from "./agents/agents-dialog.js"
  */
 
 import { createSignIn } from "./account/sign-in.js";
+import { createAgentSelect } from "./agents/agent-select.js";
+import { createGreeting } from "./agents/greeting.js";
 import { createAttention } from "./attention/attention.js";
 import { createBrowserTabs } from "./base/browser-tabs.js";
 import { coalesce } from "./base/coalesce.js";
-import { t } from "./base/language.js";
+import { loadLanguage, t } from "./base/language.js";
 import { repeatWhileVisible } from "./base/repeat-while-visible.js";
 import { addressOf, createRouter } from "./base/router.js";
 import { recall } from "./base/storage.js";
-import { createAgentSelect } from "./agents/agent-select.js";
-import { createGreeting } from "./agents/greeting.js";
+import { createCommands } from "./commands/create-commands.js";
 import { createAgents } from "./company/agents.js";
 import { createBookmarks } from "./company/bookmarks.js";
 import { createProviders } from "./company/providers.js";
@@ -44,6 +46,8 @@ const POLL_SECONDS = 2;
 /** @param {PageParts} parts @param {ApiClient} api @param {string} companyId */
 function run(parts, api, companyId) {
 	const { title, greeting, options } = parts;
+	/** On other screens the focus in a text box would bring up a keyboard. */
+	const canHover = matchMedia("(hover: hover)").matches;
 	const tabs = createBrowserTabs();
 	const tabTitle = createTabTitle();
 	const parents = createParents(api);
@@ -109,7 +113,7 @@ function run(parts, api, companyId) {
 	/** @param {unknown} error */
 	const warn = (error) => void (isAbort(error) || notices.warn(describe(error)));
 
-	/** @type {OnOptions | undefined} */
+	/** @type {ConversationMenu | undefined} */
 	let menu;
 	const menuOf = async () => {
 		const { createConversationMenu } = await loadMenu();
@@ -133,7 +137,7 @@ function run(parts, api, companyId) {
 		}));
 	};
 	/** @type {OnOptions} */
-	const openMenu = (button, conversation) => void menuOf().then((open) => open(button, conversation)).catch(warn);
+	const openMenu = (button, conversation) => void menuOf().then((menu) => menu.open(button, conversation)).catch(warn);
 	options.append(icon("more"));
 	options.addEventListener("click", () => shown && openMenu(options, shown));
 
@@ -251,12 +255,27 @@ function run(parts, api, companyId) {
 		event.preventDefault();
 		parts.message.focus();
 	});
+	createCommands(parts, {
+		api,
+		companyId,
+		agents: () => [null, ...agents.all().map(([id]) => id)].map((id) => ({
+			name: agents.nameOf(id),
+			note: agents.noteOn(id),
+			run: () => agentSelect.choose(id, false),
+		})),
+		actions: async () => (shown ? (await menuOf()).actionsOn(shown) : []),
+		go(address) {
+			router.go(address);
+			if (canHover) composer.focus();
+		},
+		onError: warn,
+	});
 	loadAllOnFirstInput();
 	router.start();
 	attention.start();
 	// Bookmarks come with all of their messages, so the messages of the first view are loaded before.
 	void opening.then(() => load(loadBookmarks));
-	if (matchMedia("(hover: hover)").matches) composer.focus();
+	if (canHover) composer.focus();
 }
 
 async function start() {
@@ -264,9 +283,10 @@ async function start() {
 	const parts = Object.fromEntries(Array.from(document.querySelectorAll("[id]"), (node) => [node.id, node]));
 	const askToken = createSignIn(() => api);
 	const api = createApi(askToken);
+	await loadLanguage();
 	try {
 		const session = await api.session();
-		if (session.companies.length === 0) throw new ApiError("Sign in first", 401);
+		if (session.companies.length === 0) throw new ApiError(t("Sign in first"), 401);
 		const ids = session.companies.map(({ id }) => id);
 		const companyId = ids.includes(recall("company")) ? recall("company") : ids[0];
 		if (ids.length > 1 || session.mode === "authenticated") {

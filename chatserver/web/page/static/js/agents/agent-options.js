@@ -6,6 +6,7 @@
  * @typedef {ReturnType<typeof createAgentOptions>} AgentOptions
  */
 
+import { fold } from "../base/fold.js";
 import { t } from "../base/language.js";
 import { button, element, isComposing } from "../ui/dom.js";
 import { icon } from "../ui/icons.js";
@@ -15,9 +16,6 @@ const FEWEST_TO_SEARCH = 8;
 const MARGIN_PIXELS = 8;
 /** Letters that follow each other faster are one word. */
 const WORD_MILLISECONDS = 700;
-
-/** A text without case and accents. @param {string} text */
-const fold = (text) => text.normalize("NFKD").replace(/\p{M}/gu, "").toLowerCase();
 
 /**
  * @param {HTMLButtonElement} box the combo box

@@ -4,6 +4,8 @@
  * @import { ApiClient } from "../server/api.js"
  * @import { Notices } from "../ui/feedback.js"
  * @import { OnOptions } from "./conversation-list.js"
+ *
+ * @typedef {ReturnType<typeof createConversationMenu>} ConversationMenu
  */
 
 import { t } from "../base/language.js";
@@ -15,7 +17,7 @@ import { describe } from "../ui/feedback.js";
 const MARGIN_PIXELS = 8;
 
 /**
- * Returns a function that opens the menu of a conversation below a button.
+ * The menu of conversations, which opens below a button.
  *
  * @param {ApiClient} api
  * @param {Notices} notices
@@ -23,7 +25,6 @@ const MARGIN_PIXELS = 8;
  * @param {(conversation: Api.Conversation) => void} handlers.onChanged
  * @param {(conversation: Api.Conversation) => boolean} handlers.onDeleted returns whether it was open
  * @param {(conversation: Api.Conversation, wasOpen: boolean) => void} handlers.onRestored
- * @returns {OnOptions}
  */
 export const createConversationMenu = (api, notices, { onChanged, onDeleted, onRestored }) => {
 	const menu = element("div", { class: "menu", role: "menu", popover: "auto", "aria-label": t("Options") });
@@ -95,12 +96,22 @@ export const createConversationMenu = (api, notices, { onChanged, onDeleted, onR
 		else return;
 		event.preventDefault();
 	});
-	return (button, conversation) => {
+	/** What can be done with a conversation, in the order of the menu. @param {Api.Conversation} conversation */
+	const actionsOn = (conversation) => {
 		const { id, pinnedAt, archivedAt } = conversation;
+		const togglePin = async () => onChanged(await api.act(id, pinnedAt ? "unpin" : "pin"));
+		return [
+			{ name: t("Rename"), task: () => rename(conversation) },
+			{ name: pinnedAt ? t("Unpin") : t("Pin"), task: togglePin },
+			{ name: archivedAt ? t("Unarchive") : t("Archive"), task: () => archive(conversation, !archivedAt) },
+		];
+	};
+
+	/** @type {OnOptions} */
+	const open = (button, conversation) => {
+		const { id } = conversation;
 		menu.replaceChildren(
-			item(t("Rename"), () => rename(conversation)),
-			item(pinnedAt ? t("Unpin") : t("Pin"), async () => onChanged(await api.act(id, pinnedAt ? "unpin" : "pin"))),
-			item(archivedAt ? t("Unarchive") : t("Archive"), () => archive(conversation, !archivedAt)),
+			...actionsOn(conversation).map(({ name, task }) => item(name, task)),
 			download(t("Export as Markdown"), api.exportUrl(id, "markdown")),
 			download(t("Export as JSON"), api.exportUrl(id, "json")),
 			element("hr"),
@@ -113,5 +124,15 @@ export const createConversationMenu = (api, notices, { onChanged, onDeleted, onR
 		menu.showPopover();
 		place(button.getBoundingClientRect());
 		/** @type {HTMLElement} */ (menu.firstElementChild).focus();
+	};
+
+	return {
+		open,
+		/** What the palette offers: the menu without exports. @param {Api.Conversation} conversation */
+		actionsOn: (conversation) =>
+			[
+				...actionsOn(conversation),
+				{ name: t("Delete"), task: () => remove(conversation) },
+			].map(({ name, task }) => ({ name: t("This conversation: {action}", { action: name }), run: () => void attempt(task) })),
 	};
 };

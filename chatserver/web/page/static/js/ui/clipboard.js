@@ -4,6 +4,7 @@
  * @import { Announce } from "./feedback.js"
  */
 
+import { t } from "../base/language.js";
 import { element } from "./dom.js";
 import { icon, iconButton } from "./icons.js";
 
@@ -29,7 +30,7 @@ async function copyText(text) {
 export function copyButton(name, text, announce) {
 	const button = iconButton(name, "copy", async () => {
 		const copied = await copyText(text());
-		announce(copied ? "Copied" : "The browser did not allow it to be copied");
+		announce(copied ? t("Copied") : t("The browser did not allow it to be copied"));
 		if (!copied) return;
 		button.replaceChildren(icon("check"));
 		setTimeout(() => button.replaceChildren(icon("copy")), COPIED_SECONDS * 1000);

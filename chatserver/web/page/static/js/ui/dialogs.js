@@ -1,5 +1,6 @@
 /** Modal dialogs. */
 
+import { t } from "../base/language.js";
 import { button, element } from "./dom.js";
 import { describe, problem } from "./feedback.js";
 
@@ -21,8 +22,8 @@ const createSubmit = (name) => element("button", { class: "button primary" }, na
 /** @param {string} title the current one @param {(title: string) => void} onTitle */
 export function askTitle(title, onTitle) {
 	const input = element("input", { id: "dialog-input", maxlength: 200, autocomplete: "off", dir: "auto", value: title });
-	const cancel = button("Cancel", () => dialog.close());
-	const { dialog, form } = createDialog("Rename", createLabel("Title"), input, cancel, createSubmit("Save"));
+	const cancel = button(t("Cancel"), () => dialog.close());
+	const { dialog, form } = createDialog(t("Rename"), createLabel(t("Title")), input, cancel, createSubmit(t("Save")));
 	form.addEventListener("submit", (event) => {
 		event.preventDefault();
 		dialog.close();
@@ -41,8 +42,8 @@ export function askTitle(title, onTitle) {
 export function askToken(signIn) {
 	const attributes = { id: "dialog-input", type: "password", autocomplete: "current-password", required: true };
 	const input = element("input", attributes);
-	const submit = createSubmit("Sign in");
-	const { dialog, form, trouble } = createDialog("Sign in", createLabel("Token"), input, submit);
+	const submit = createSubmit(t("Sign in"));
+	const { dialog, form, trouble } = createDialog(t("Sign in"), createLabel(t("Token")), input, submit);
 	dialog.addEventListener("cancel", (event) => event.preventDefault());
 	form.addEventListener("submit", async (event) => {
 		event.preventDefault();

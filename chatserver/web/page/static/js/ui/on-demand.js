@@ -1,11 +1,12 @@
 /** Loads modules, and their styles, when they are needed first. So the page itself is there sooner. */
 
+import { t } from "../base/language.js";
 import { ApiError } from "../server/api.js";
 import { element } from "./dom.js";
 
 /** @type {(() => Promise<unknown>)[]} */
 const all = [];
-const SHEETS = ["on-demand", "agent-options", "agents-dialog"];
+const SHEETS = ["on-demand", "agent-options", "agents-dialog", "frame"];
 /** Of all these modules. @type {Promise<unknown> | null} */
 let styles = null;
 
@@ -24,7 +25,7 @@ const loadStyles = () =>
 
 /** Browsers do not keep a failure: the next call fetches the module again. @param {unknown} error @returns {never} */
 const fail = (error) => {
-	throw error instanceof SyntaxError ? error : new ApiError("A part of this page could not be loaded");
+	throw error instanceof SyntaxError ? error : new ApiError(t("A part of this page could not be loaded"));
 };
 
 /**

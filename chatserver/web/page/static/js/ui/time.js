@@ -1,24 +1,34 @@
-/** Times in the reader's own language and time zone. */
+/** Times in the page's language and the reader's time zone. */
 
+import { language } from "../base/language.js";
 import { element } from "./dom.js";
 
-/** @param {Intl.DateTimeFormatOptions} options */
-const format = (options) => new Intl.DateTimeFormat(undefined, options);
-const CLOCK = format({ timeStyle: "short" });
-const SAME_YEAR = format({ day: "numeric", month: "short", hour: "numeric", minute: "2-digit" });
-const ANY = format({ dateStyle: "medium", timeStyle: "short" });
-const FULL = format({ dateStyle: "full", timeStyle: "medium" });
+/** @type {Record<string, Intl.DateTimeFormatOptions>} */
+const STYLES = {
+	clock: { timeStyle: "short" },
+	sameYear: { day: "numeric", month: "short", hour: "numeric", minute: "2-digit" },
+	any: { dateStyle: "medium", timeStyle: "short" },
+	full: { dateStyle: "full", timeStyle: "medium" },
+};
+/** Making a format takes longer than using it. @type {Partial<Record<string, Intl.DateTimeFormat>>} */
+const formats = {};
+
+/** @param {keyof typeof STYLES} style @param {Date} when */
+const format = (style, when) => {
+	formats[style] ??= new Intl.DateTimeFormat(language(), STYLES[style]);
+	return formats[style].format(when);
+};
 
 /** The time of day, with the date if it is not today. @param {string} time RFC 3339 */
 export function shortTime(time, now = new Date()) {
 	const when = new Date(time);
-	if (when.toDateString() === now.toDateString()) return CLOCK.format(when);
-	return (when.getFullYear() === now.getFullYear() ? SAME_YEAR : ANY).format(when);
+	if (when.toDateString() === now.toDateString()) return format("clock", when);
+	return format(when.getFullYear() === now.getFullYear() ? "sameYear" : "any", when);
 }
 
 /** @param {string} time RFC 3339 */
 export function fullTime(time) {
-	return FULL.format(new Date(time));
+	return format("full", new Date(time));
 }
 
 /** @param {string} time RFC 3339 */
