@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Page, Response, Route, expect
 
-from chatserver.web.page.page_files import load_files, without_comments
+from chatserver.web.page.page_files import load_files, slimmed
 from tests.browser.chat import Chat
 from tests.browser.conftest import Server
 from tests.browser.held import until
@@ -90,11 +90,11 @@ def test_second_visit_asks_for_one_file(page: Page, server: Server) -> None:
 
 
 @pytest.mark.npm
-def test_modules_without_comments_compile_to_the_same_code(tmp_path: Path) -> None:
-    """Comments are removed by a regular expression; a compiler that knows the language removes the same."""
+def test_modules_compile_to_the_same_code_as_they_are_written_and_sent(tmp_path: Path) -> None:
+    """Comments and indents are removed by regular expressions; a compiler that knows the language removes the same."""
     scripts = PAGE / "static" / "js"
     written = {str(path.relative_to(scripts)): path.read_bytes() for path in scripts.rglob("*.js")}
-    sent = {name: without_comments(text, ".js") for name, text in written.items()}
+    sent = {name: slimmed(text, ".js") for name, text in written.items()}
     assert sum(map(len, sent.values())) < 0.9 * sum(map(len, written.values()))
     assert compiled(tmp_path / "written", written) == compiled(tmp_path / "sent", sent)
 

@@ -18,7 +18,7 @@ from chatserver.app import App
 from chatserver.services import health
 from chatserver.web.assembly import make_application
 from chatserver.web.page.codings import preferred_coding
-from chatserver.web.page.page_files import PAGE_FOLDER, Page, load_files, without_comments
+from chatserver.web.page.page_files import PAGE_FOLDER, Page, load_files, slimmed
 from tests.kit.http_client import Client
 from tests.web.conftest import Api
 
@@ -257,18 +257,20 @@ def test_page_preloads_imports_of_its_scripts(tmp_path: Path) -> None:
     ("suffix", "source", "sent"),
     [
         (".js", "/** What. */\nlet a;\n", "let a;\n"),
-        (".js", "\t/**\n\t * @param {X} x\n\t **/\n\tlet a;\n", "\tlet a;\n"),
+        (".js", "\t/**\n\t * @param {X} x\n\t **/\n\tlet a;\n", "let a;\n"),
         (".js", "// one\n\t// two\nlet a; // three\n", "let a; // three\n"),
         (".js", "/** @type {X} */ (a).b(); /* c */\n", "/** @type {X} */ (a).b(); /* c */\n"),
         (".js", '"/*";\nlet a;\n"*/";\n', '"/*";\nlet a;\n"*/";\n'),
         (".js", "let a;\n\n \t\nlet b;\n", "let a;\nlet b;\n"),
+        (".js", "if (a) {\n\t\tb('\tc');\n\t}\n", "if (a) {\nb('\tc');\n}\n"),
         (".css", "/* a */\nb {}\n// c\n", "b {}\n// c\n"),
         (".css", "a {}\n\n/* b */\n\nb {}\n", "a {}\nb {}\n"),
+        (".css", "@media x {\n\ta {}\n}\n", "@media x {\na {}\n}\n"),
         (".html", "<!-- a -->\n/* b */\n", "<!-- a -->\n/* b */\n"),
     ],
 )
-def test_comments_are_not_sent(suffix: str, source: str, sent: str) -> None:
-    assert without_comments(source.encode(), suffix).decode() == sent
+def test_comments_and_indents_are_not_sent(suffix: str, source: str, sent: str) -> None:
+    assert slimmed(source.encode(), suffix).decode() == sent
 
 
 # --- health -----------------------------------------------------------------------------------------------

@@ -9,8 +9,9 @@ from collections.abc import Iterable, Iterator
 IDENTITY = "identity"
 """The coding that changes nothing."""
 
-# The best one, 11, saves 7 % more, and takes a quarter of a second for the whole page instead of a hundredth.
-_BROTLI_QUALITY = 5
+# The page is compressed once, on a thread, in a third of a second. 9 makes it 5 % larger; 11 makes it 2 % smaller, and
+# takes twice as long.
+_BROTLI_QUALITY = 10
 
 _ITEM = re.compile(
     r"[ \t]*(?P<coding>[!#$%&'*+.^_`|~0-9A-Za-z-]+)[ \t]*"

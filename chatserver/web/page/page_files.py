@@ -1,4 +1,4 @@
-"""The files of the chat page as they are sent: read once, without comments, compressed, and under a versioned address.
+"""The files of the chat page as they are sent: read once, without comments and indents, compressed, and under a versioned address.
 
 The version is a hash of all files, and a folder of their address: `/static/<version>/js/main.js`. Modules import each
 other by relative paths, so they stay within the version that the page itself names. What such an address holds never
@@ -46,10 +46,11 @@ _CONTENT_TYPES = {
 _BLOCK_COMMENT = rb"^[ \t]*/\*(?:[^*]|\*(?!/))*\*/[ \t]*\n"
 _LINE_COMMENT = rb"^[ \t]*//.*\n"
 _EMPTY_LINE = rb"^[ \t]*\n"
+_INDENT = rb"^[ \t]+"
 # Only comments on lines of their own: beside code, only a parser can tell a comment from a string.
-_COMMENTS = {
-    ".css": re.compile(b"|".join((_BLOCK_COMMENT, _EMPTY_LINE)), re.MULTILINE),
-    ".js": re.compile(b"|".join((_BLOCK_COMMENT, _LINE_COMMENT, _EMPTY_LINE)), re.MULTILINE),
+_NOT_SENT = {
+    ".css": re.compile(b"|".join((_BLOCK_COMMENT, _EMPTY_LINE, _INDENT)), re.MULTILINE),
+    ".js": re.compile(b"|".join((_BLOCK_COMMENT, _LINE_COMMENT, _EMPTY_LINE, _INDENT)), re.MULTILINE),
 }
 _MODULE_SCRIPT = re.compile(rb'<script type="module" src="' + STATIC_PREFIX.encode() + rb'([^"]+)">')
 _STATIC_IMPORT = re.compile(rb'^(?:import|export)\b(?!\()[^;]*?"(\.[^"]+)";', re.MULTILINE)
@@ -114,7 +115,7 @@ class Page:
 
 @cache
 def load_files(folder: Path, max_message_chars: int | None = None) -> PageFiles:
-    """Read and compress all files of a folder. Only these are ever served. It takes some hundredths of a second.
+    """Read and compress all files of a folder. Only these are ever served. It takes a third of a second.
 
     The page tells its script how long a message may be, so that a longer one is not sent; None: it does not know.
     """
@@ -122,7 +123,7 @@ def load_files(folder: Path, max_message_chars: int | None = None) -> PageFiles:
     for path in sorted(folder.rglob("*")):
         if path.suffix in _CONTENT_TYPES and path.is_file():
             name = path.relative_to(folder).as_posix()
-            contents[name] = without_comments(path.read_bytes(), path.suffix)
+            contents[name] = slimmed(path.read_bytes(), path.suffix)
     version = _digest(b"".join(b"%b\0%d\0%b" % (name.encode(), len(text), text) for name, text in contents.items()))
     version = version[:_VERSION_DIGITS]
     prefix = f"{STATIC_PREFIX}{version}/"
@@ -144,10 +145,10 @@ def _digest(content: bytes) -> str:
     return sha256(content).hexdigest()[:32]
 
 
-def without_comments(source: bytes, suffix: str) -> bytes:
-    """The file without empty lines, and without comments that have lines of their own: a third of the page's code."""
-    comments = _COMMENTS.get(suffix)
-    return comments.sub(b"", source) if comments else source
+def slimmed(source: bytes, suffix: str) -> bytes:
+    """The file without indents, empty lines, and comments that have lines of their own: a third of the page's code."""
+    not_sent = _NOT_SENT.get(suffix)
+    return not_sent.sub(b"", source) if not_sent else source
 
 
 def _modules(contents: Mapping[str, bytes]) -> list[str]:

@@ -129,7 +129,6 @@ export default {
 	stopped: "موقوفة",
 	"broken off": "انقطعت",
 	Edit: "تعديل",
-	"Edit message": "تعديل الرسالة",
 	Regenerate: "إجابة من جديد",
 	Branch: "تفريع",
 	Bookmark: "علامة",

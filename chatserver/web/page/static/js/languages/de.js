@@ -102,7 +102,6 @@ export default {
 	stopped: "angehalten",
 	"broken off": "abgebrochen",
 	Edit: "Bearbeiten",
-	"Edit message": "Nachricht bearbeiten",
 	Regenerate: "Neu beantworten",
 	Branch: "Abzweigen",
 	Bookmark: "Lesezeichen",
