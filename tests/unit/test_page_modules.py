@@ -23,7 +23,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "languages": set(),
     "server": {"base"},
     "ui": {"base", "server"},
-    "stream": {"server"},
+    "stream": {"base", "server"},
     "company": {"base", "server"},
     "account": {"base", "ui"},
     "attention": {"base", "server"},

@@ -12,9 +12,11 @@
 import { t } from "../base/language.js";
 import { createMessageContent } from "../message/message-content.js";
 import { idempotencyKey } from "../server/api.js";
+import { failureText } from "../server/explanations.js";
 import { openStream } from "../stream/answer-stream.js";
-import { button, element, fitHeight, isComposing } from "../ui/dom.js";
+import { button, element, fitHeight } from "../ui/dom.js";
 import { describe, problem } from "../ui/feedback.js";
+import { isSendKey } from "../ui/send-key.js";
 
 /**
  * @param {TrialContext} context
@@ -122,7 +124,7 @@ export const createTrial = ({ api, companyId, announce }, save) => {
 				answer.scrollIntoView({ block: "nearest" });
 				if (!signal.aborted) announce(`${agent.name}: ${said}`);
 				if (!said) status.textContent = t("The answer is empty.");
-			} else if (event.type === "error") trouble.replaceChildren(problem(event.error));
+			} else if (event.type === "error") trouble.replaceChildren(problem(failureText(event)));
 			finish();
 		};
 
@@ -172,7 +174,7 @@ export const createTrial = ({ api, companyId, announce }, save) => {
 	});
 	box.addEventListener("input", () => fitHeight(box));
 	box.addEventListener("keydown", (event) => {
-		if (event.key !== "Enter" || event.shiftKey || isComposing(event)) return;
+		if (!isSendKey(event)) return;
 		event.preventDefault();
 		form.requestSubmit();
 	});

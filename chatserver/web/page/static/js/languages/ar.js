@@ -55,6 +55,19 @@ export default {
 	"The server is busy. Try again in a moment": "الخادم مشغول. تُعاد المحاولة بعد لحظات",
 	"The server answered {status}": "أجاب الخادم بالرمز {status}",
 
+	"The model has too much to do": "النموذج مشغول الآن",
+	"The model does not accept the key": "لا يقبل النموذج المفتاح",
+	"The model cannot be reached": "تعذّر الوصول إلى النموذج",
+	"The model took too long": "استغرق النموذج وقتًا أطول من اللازم",
+	"The answer was interrupted": "انقطعت الإجابة",
+	"The model’s answer cannot be read": "تعذّرت قراءة إجابة النموذج",
+	"The model does not accept the request": "لا يقبل النموذج الطلب",
+	"The conversation is too long for the model": "المحادثة أطول مما يقبله النموذج",
+	"The answer became too long": "أصبحت الإجابة أطول من اللازم",
+	"Something went wrong on the server": "حدث خطأ في الخادم",
+	"The answer does not come through": "لا تصل الإجابة",
+	"That message is not here any more": "لم تعد هذه الرسالة هنا",
+
 	// Lists of conversations
 	Pinned: "المثبّتة",
 	Today: "اليوم",
@@ -129,6 +142,8 @@ export default {
 	stopped: "موقوفة",
 	"broken off": "انقطعت",
 	Edit: "تعديل",
+	"Edit message": "تعديل الرسالة",
+	"All that follows is answered anew.": "تُعاد الإجابة عن كل ما يليها.",
 	Regenerate: "إجابة من جديد",
 	Branch: "تفريع",
 	Bookmark: "علامة",

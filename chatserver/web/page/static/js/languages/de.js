@@ -55,6 +55,19 @@ export default {
 	"The server is busy. Try again in a moment": "Der Server ist ausgelastet. Gleich noch einmal versuchen",
 	"The server answered {status}": "Der Server hat mit {status} geantwortet",
 
+	"The model has too much to do": "Das Modell ist ausgelastet",
+	"The model does not accept the key": "Das Modell nimmt den Schlüssel nicht an",
+	"The model cannot be reached": "Das Modell ist nicht erreichbar",
+	"The model took too long": "Das Modell hat zu lange gebraucht",
+	"The answer was interrupted": "Die Antwort wurde unterbrochen",
+	"The model’s answer cannot be read": "Die Antwort des Modells ist nicht lesbar",
+	"The model does not accept the request": "Das Modell nimmt die Anfrage nicht an",
+	"The conversation is too long for the model": "Die Unterhaltung ist zu lang für das Modell",
+	"The answer became too long": "Die Antwort wurde zu lang",
+	"Something went wrong on the server": "Auf dem Server ist etwas schiefgegangen",
+	"The answer does not come through": "Die Antwort kommt nicht durch",
+	"That message is not here any more": "Diese Nachricht ist nicht mehr da",
+
 	// Lists of conversations
 	Pinned: "Angeheftet",
 	Today: "Heute",
@@ -102,6 +115,8 @@ export default {
 	stopped: "angehalten",
 	"broken off": "abgebrochen",
 	Edit: "Bearbeiten",
+	"Edit message": "Nachricht bearbeiten",
+	"All that follows is answered anew.": "Alles danach wird neu beantwortet.",
 	Regenerate: "Neu beantworten",
 	Branch: "Abzweigen",
 	Bookmark: "Lesezeichen",

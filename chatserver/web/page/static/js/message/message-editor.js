@@ -1,7 +1,9 @@
 /** The form in which a message is edited. */
 
+import { t } from "../base/language.js";
 import { button, element, fitHeight, isComposing } from "../ui/dom.js";
 import { describe, problem } from "../ui/feedback.js";
+import { isSendKey } from "../ui/send-key.js";
 
 /**
  * @param {string} content to begin with
@@ -11,13 +13,13 @@ import { describe, problem } from "../ui/feedback.js";
  * @param {(text: string) => void} handlers.onLost the editor was closed while it saved, and saving failed
  */
 export const editMessage = (content, { onSave, onClose, onLost }) => {
-	const box = element("textarea", { "aria-label": "Edit message", dir: "auto", rows: 1 });
+	const box = element("textarea", { "aria-label": t("Edit message"), dir: "auto", rows: 1 });
 	box.value = content;
-	const save = element("button", { class: "button primary" }, "Save");
-	const hint = element("span", { class: "hint" }, "All that follows is answered anew.");
+	const save = element("button", { class: "button primary" }, t("Save"));
+	const hint = element("span", { class: "hint" }, t("All that follows is answered anew."));
 	const trouble = element("div");
 
-	const cancel = button("Cancel", onClose);
+	const cancel = button(t("Cancel"), onClose);
 
 	const submit = async () => {
 		if (!box.value.trim() || save.disabled) return box.focus();
@@ -50,7 +52,7 @@ export const editMessage = (content, { onSave, onClose, onLost }) => {
 	box.addEventListener("keydown", (event) => {
 		if (isComposing(event)) return;
 		if (event.key === "Escape") cancel.click();
-		if (event.key !== "Enter" || event.shiftKey) return;
+		if (!isSendKey(event)) return;
 		event.preventDefault();
 		void submit();
 	});

@@ -24,7 +24,8 @@
  * @typedef {{ items: T[], hasMore: boolean, nextCursor: string | null }} Page
  */
 
-import { isEnglish, t } from "../base/language.js";
+import { t } from "../base/language.js";
+import { refusalText } from "./explanations.js";
 
 export class ApiError extends Error {
 	/**
@@ -65,24 +66,11 @@ function withQuery(path, query) {
 	return given.length ? `${path}?${new URLSearchParams(given)}` : path;
 }
 
-/** What a refusal means, where the server's own words, which are English, do not help. @param {number} status */
-function meaning(status) {
-	if (status === 401) return t("Sign in first");
-	if (status === 403) return t("This is not allowed");
-	if (status === 404) return t("This does not exist, or was deleted");
-	if (status === 409) return t("This does not fit what has happened meanwhile");
-	if (status === 413) return t("This is too long");
-	if (status === 422) return t("The server does not accept this");
-	if (status === 429) return t("Too much at once. Try again in a moment");
-	if (status === 503) return t("The server is busy. Try again in a moment");
-	return t("The server answered {status}", { status: `${status}` });
-}
-
 /** @param {Response} response */
 async function refusal(response) {
 	const { error, details } = await response.json().catch(() => ({}));
 	const faults = Array.isArray(details) ? details : [];
-	const parts = [isEnglish() && error ? error : meaning(response.status), ...faults.map(({ message }) => message)];
+	const parts = [refusalText(response.status, error), ...faults.map(({ message }) => message)];
 	return new ApiError(parts.join(". "), response.status, Number(response.headers.get("Retry-After")) || 0, faults);
 }
 

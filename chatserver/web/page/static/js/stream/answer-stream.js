@@ -15,6 +15,7 @@
  * @property {(error: ApiError) => void} onRefused the same request would be refused again
  */
 
+import { t } from "../base/language.js";
 import { ApiError } from "../server/api.js";
 
 const LONGEST_WAIT_SECONDS = 10;
@@ -68,7 +69,7 @@ export const openStream = (api, { conversationId, trigger }, lastEventId, handle
 		try {
 			const status = await api.probeStream(conversationId, trigger, lastEventId, abort.signal);
 			if (status === 204) return handlers.onGone();
-			if (tries > MOST_TRIES) return handlers.onRefused(new ApiError("The answer does not come through", status));
+			if (tries > MOST_TRIES) return handlers.onRefused(new ApiError(t("The answer does not come through"), status));
 		} catch (error) {
 			if (!(error instanceof ApiError)) return; // The stream was closed meanwhile.
 			const patient = NO_SERVER.has(error.status) || (NOT_NOW.has(error.status) && tries <= MOST_TRIES);

@@ -5,10 +5,10 @@
  */
 
 import { language, t } from "../base/language.js";
-import { sendsOnEnter } from "../base/preferences.js";
 import { drafts } from "../base/storage.js";
-import { fitHeight, isComposing } from "../ui/dom.js";
+import { fitHeight } from "../ui/dom.js";
 import { icon } from "../ui/icons.js";
+import { isSendKey } from "../ui/send-key.js";
 import { refuseFiles } from "./refuse-files.js";
 
 /** The server counts code points; `length` counts UTF-16 code units, which are as many or more. @param {string} text */
@@ -104,9 +104,7 @@ export const createComposer = (
 		update();
 	});
 	box.addEventListener("keydown", (event) => {
-		if (event.key !== "Enter" || isComposing(event)) return;
-		const isWanted = event.ctrlKey || event.metaKey || (sendsOnEnter() && !event.shiftKey);
-		if (!isWanted) return;
+		if (!isSendKey(event)) return;
 		event.preventDefault();
 		submit();
 	});

@@ -15,6 +15,7 @@
 
 import { t } from "../base/language.js";
 import { forThisTab, recall, remember } from "../base/storage.js";
+import { failureText } from "../server/explanations.js";
 import { button, element } from "../ui/dom.js";
 
 /** The beginning of an answer that broke off is kept over a reload, only of the last one and if it is not longer. */
@@ -113,7 +114,7 @@ export const createMissingAnswers = ({ createView, onRetry, onOtherAgent, hasOth
 			const what = JSON.stringify([failure.error, isLast, isLast && trigger && hasOtherAgents(trigger)]);
 			const before = shown.get(trigger);
 			if (before?.what === what) return;
-			const text = [failure.error, advice(failure.code)].filter(Boolean).join(". ");
+			const text = [failureText(failure), advice(failure.code)].filter(Boolean).join(". ");
 			const box = element(
 				"div",
 				{ class: isLast ? "box alert failed" : "box unanswered", role },

@@ -343,7 +343,7 @@ export const createThread = (context, conversationId, position, handlers) => {
 		reveal: (messageId) =>
 			attempt(`reveal ${messageId}`, async () => {
 				const message = await sync.loadBackTo(messageId);
-				if (!message) throw new ApiError("That message is not here any more");
+				if (!message) throw new ApiError(t("That message is not here any more"));
 				transcript.reveal(views.viewOf(message).element);
 			}),
 	};

@@ -1,4 +1,4 @@
-/** A modal dialog with a title. Escape, its button and a press beside it close it; the focus returns to where it was. */
+/** Modal dialogs with a title. Escape, a button and a press beside one close it; the focus returns to where it was. */
 
 import { t } from "../base/language.js";
 import { element } from "./dom.js";
