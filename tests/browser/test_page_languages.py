@@ -43,7 +43,11 @@ def expect_german(page: Page, known: re.Pattern[str]) -> None:
 
 
 def test_german_page_has_no_english_text(open_context: OpenContext, server: Server) -> None:
-    german = [form for entry in translations("de").values() for form in ([entry] if isinstance(entry, str) else entry.values())]
+    german = [
+        form
+        for entry in translations("de").values()
+        for form in ([entry] if isinstance(entry, str) else entry.values())
+    ]
     # Numbers and separators belong to no language; "none" is the model of this server's providers.
     known = re.compile("|".join([*map(pattern, german), r"[\d.,:%\s\u2009/·+–-]*", "none"]))
     word = unique_word()

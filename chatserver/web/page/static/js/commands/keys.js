@@ -13,7 +13,7 @@ export const modName = () => (isApple ? "⌘" : t("Ctrl"));
 /** The names of the keys, as they are on the keyboard. @param {string} keys @returns {string[]} */
 export function keyNames(keys) {
 	/** @type {Record<string, string>} */
-	const names = { Mod: modName(), Shift: t("Shift"), Escape: t("Esc"), Enter: t("Enter") };
+	const names = { Mod: modName(), Shift: t("Shift"), Escape: t("Esc"), Enter: t("Enter"), Home: t("Home") };
 	return keys.split("+").map((key) => names[key] ?? key);
 }
 

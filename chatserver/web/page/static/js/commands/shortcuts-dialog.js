@@ -20,15 +20,16 @@ const section = (title, rows) => {
 	return element("section", {}, element("h3", {}, title), element("dl", { class: "shortcuts" }, ...items));
 };
 
-/** The keys that fields and lists handle themselves. */
-const writing = () => [
+/** The keys that the parts of the page handle themselves. */
+const inConversation = () => [
 	{ name: t("Send the message, or save an edited one"), keys: sendsOnEnter() ? "Enter" : "Mod+Enter" },
 	{ name: t("Start a new line"), keys: sendsOnEnter() ? "Shift+Enter" : "Enter" },
+	{ name: t("Show the first message"), keys: "Mod+Home" },
 	{ name: t("Leave an editor, a menu, a dialog or the search"), keys: "Escape" },
 ];
 
 /** @param {readonly Command[]} commands */
 export function openShortcuts(commands) {
 	const rows = commands.flatMap(({ name, keys }) => (keys ? [{ name, keys }] : []));
-	openModal(t("Keyboard shortcuts"), "shortcuts-dialog", section(t("Everywhere"), rows), section(t("Writing"), writing()));
+	openModal(t("Keyboard shortcuts"), "shortcuts-dialog", section(t("Everywhere"), rows), section(t("In the conversation"), inConversation()));
 }
