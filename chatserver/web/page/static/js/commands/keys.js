@@ -21,7 +21,11 @@ export function keyNames(keys) {
 const isTextField = (target) =>
 	target instanceof HTMLElement && (target.matches("input, textarea, select") || target.isContentEditable);
 
-/** What was pressed, in the form of the table; null: it belongs to a text, or to an input method. @param {KeyboardEvent} event */
+/**
+ * What was pressed, as the table writes it; null: it belongs to a text, or to an input method.
+ *
+ * @param {KeyboardEvent} event
+ */
 export function keysOf(event) {
 	const { key, code, ctrlKey, metaKey, shiftKey, altKey, target } = event;
 	if (isComposing(event) || event.repeat || altKey) return null;

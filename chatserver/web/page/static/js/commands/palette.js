@@ -118,12 +118,13 @@ export function openPalette({ commands, agents, conversations }) {
 		try {
 			const news = await conversations(input.value.trim(), signal);
 			if (signal.aborted) return;
-			const chosen = entries[active];
+			const before = entries[active];
 			found = news;
 			isSearching = false;
 			show();
 			// What is marked stays marked once somebody has moved to it.
-			setActive(active ? Math.max(entries.findIndex(({ name, note }) => name === chosen?.name && note === chosen?.note), 0) : 0);
+			const again = entries.findIndex(({ name, note }) => name === before?.name && note === before?.note);
+			setActive(active ? Math.max(again, 0) : 0);
 		} catch (error) {
 			if (isAbort(error) || signal.aborted) return;
 			found = [];

@@ -16,7 +16,9 @@ export const keyboardKeys = (keys) =>
 
 /** @param {string} title @param {readonly { name: string, keys: string }[]} rows */
 const section = (title, rows) => {
-	const items = rows.map(({ name, keys }) => element("div", {}, element("dt", {}, name), element("dd", {}, keyboardKeys(keys))));
+	const items = rows.map(({ name, keys }) => {
+		return element("div", {}, element("dt", {}, name), element("dd", {}, keyboardKeys(keys)));
+	});
 	return element("section", {}, element("h3", {}, title), element("dl", { class: "shortcuts" }, ...items));
 };
 
@@ -31,5 +33,6 @@ const inConversation = () => [
 /** @param {readonly Command[]} commands */
 export function openShortcuts(commands) {
 	const rows = commands.flatMap(({ name, keys }) => (keys ? [{ name, keys }] : []));
-	openModal(t("Keyboard shortcuts"), "shortcuts-dialog", section(t("Everywhere"), rows), section(t("In the conversation"), inConversation()));
+	const sections = [section(t("Everywhere"), rows), section(t("In the conversation"), inConversation())];
+	openModal(t("Keyboard shortcuts"), "shortcuts-dialog", ...sections);
 }

@@ -187,7 +187,7 @@ export default {
 	"New agent": "Neuer Agent",
 	"Back to the agents": "Zurück zu den Agenten",
 	"An agent is a model with a name and instructions of its own, for example a translator or a reviewer.":
-		"Ein Agent ist ein Modell mit eigenem Namen und eigenen Anweisungen, zum Beispiel für Übersetzungen oder Korrekturen.",
+		"Ein Agent ist ein Modell mit eigenem Namen und eigenen Anweisungen, etwa für Übersetzungen oder Korrekturen.",
 	Name: "Name",
 	Model: "Modell",
 	"Answers come from": "Antworten kommen von",

@@ -129,10 +129,11 @@ export const createConversationMenu = (api, notices, { onChanged, onDeleted, onR
 	return {
 		open,
 		/** What the palette offers: the menu without exports. @param {Api.Conversation} conversation */
-		actionsOn: (conversation) =>
-			[
-				...actionsOn(conversation),
-				{ name: t("Delete"), task: () => remove(conversation) },
-			].map(({ name, task }) => ({ name: t("This conversation: {action}", { action: name }), run: () => void attempt(task) })),
+		actionsOn(conversation) {
+			const all = [...actionsOn(conversation), { name: t("Delete"), task: () => remove(conversation) }];
+			return all.map(({ name, task }) => {
+				return { name: t("This conversation: {action}", { action: name }), run: () => void attempt(task) };
+			});
+		},
 	};
 };

@@ -1,6 +1,6 @@
 /**
- * What the server's refusals and failed answers mean, in the page's language. The server's own words are English; a page
- * in English shows them, because they say more.
+ * What the server's refusals and failed answers mean, in the page's language. The server's own words are English; a
+ * page in English shows them, because they say more.
  */
 
 import { isEnglish, t } from "../base/language.js";

@@ -2,7 +2,7 @@
  * The messages of one conversation that were loaded, in the server's order: the order of writing, which can differ from
  * reading order. Nothing here touches the page.
  *
- * Superseded messages are kept apart: of former answers only what is needed to leaf back to them, of others nothing.
+ * Superseded messages are kept apart: of former answers only what leads back to them, and nothing of others.
  *
  * @import { Page } from "../server/api.js"
  * @import { Message } from "../server/resources.js"

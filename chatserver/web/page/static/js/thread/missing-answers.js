@@ -123,7 +123,7 @@ export const createMissingAnswers = ({ createView, onRetry, onOtherAgent, hasOth
 			);
 			shown.set(trigger, { what, view: before ? before.view : restored(trigger), box });
 		},
-		/** There is no answer, and no known reason; or it was stopped. @param {string | null} trigger @param {string} text */
+		/** There is no answer, nobody knows why; or it was stopped. @param {string | null} trigger @param {string} text */
 		noteNone(trigger, text) {
 			if (shown.has(trigger)) return;
 			const again = button(t("Retry"), () => onRetry(trigger));
