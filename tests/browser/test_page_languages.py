@@ -26,7 +26,7 @@ VISIBLE = """() => {
   }
   for (const name of ["aria-label", "placeholder", "title"])
     for (const node of document.querySelectorAll(`body [${name}]`))
-      if (node.checkVisibility({visibilityProperty: true}) && !node.matches("time, article, #title, .conversation-link"))
+      if (node.checkVisibility({visibilityProperty: true}) && !node.matches("time, article, #title, a"))
         found.push(node.getAttribute(name).trim());
   return found;
 }"""

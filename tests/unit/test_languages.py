@@ -1,4 +1,4 @@
-"""The page's texts and their translations: every catalogue has exactly the texts of the page, with their placeholders."""
+"""The translations of the page: each catalogue has exactly the texts of the page, with their placeholders."""
 
 from __future__ import annotations
 

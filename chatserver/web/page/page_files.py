@@ -1,4 +1,4 @@
-"""The files of the chat page as they are sent: read once, without comments and indents, compressed, and under a versioned address.
+"""The files of the chat page as they are sent: read once, slimmed, compressed, and under a versioned address.
 
 The version is a hash of all files, and a folder of their address: `/static/<version>/js/main.js`. Modules import each
 other by relative paths, so they stay within the version that the page itself names. What such an address holds never
