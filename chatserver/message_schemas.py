@@ -88,8 +88,27 @@ class ChatMessage(Wire):
         return self.content if self.edited_content is None else self.edited_content
 
 
-class RenderedMessage(ChatMessage):
-    """A message with its effective content as HTML."""
+class FormerAnswer(Wire):
+    """A superseded answer, which `restore` makes live again."""
+
+    id: Id
+    created_at: Time
+
+
+class VersionedMessage(ChatMessage):
+    """A message with what it was answered before."""
+
+    former_answers: Annotated[
+        list[FormerAnswer] | None,
+        Field(
+            description="On a user message: the superseded answers to it, oldest first; empty if there are none. "
+            "Null on other messages."
+        ),
+    ]
+
+
+class RenderedMessage(VersionedMessage):
+    """A message with its effective content as HTML, and with what it was answered before."""
 
     html: Annotated[
         str | None,

@@ -9,7 +9,7 @@ from uuid import UUID
 from sqlalchemy import Connection, Row
 
 from chatserver.errors import ConflictError, NotFoundError
-from chatserver.message_schemas import ChatMessage, Role
+from chatserver.message_schemas import ChatMessage, Role, VersionedMessage
 from chatserver.schemas import (
     Conversation,
     CreateConversation,
@@ -19,7 +19,7 @@ from chatserver.schemas import (
 )
 from chatserver.services.access import Actor
 from chatserver.services.idempotent_send import IdempotencyKey, send
-from chatserver.services.to_wire import added_message, to_conversation, to_message
+from chatserver.services.to_wire import added_message, to_conversation, to_message, to_versioned_message
 from chatserver.services.turns import Turns
 from chatserver.storage import conversations, erase, leases, messages, revisions
 from chatserver.storage.branch import branch
@@ -33,6 +33,10 @@ from chatserver.storage.scope import Companies
 ConversationPage = Page[Conversation]
 MessagePage = Page[ChatMessage]
 T = TypeVar("T")
+
+
+class VersionedPage(Page[VersionedMessage]):
+    """A page of messages that tell their former answers."""
 
 
 class Answers(Protocol):
@@ -171,12 +175,13 @@ class ConversationService:
         cursor: str | None = None,
         order: Order = "asc",
         superseded: Superseded = "exclude",
+        versions: bool = False,
         heavy: UUID | None = None,
-    ) -> tuple[Page[ChatMessage], UUID]:
+    ) -> tuple[MessagePage | VersionedPage, UUID]:
         """A page of a conversation's messages, bounded in bytes, and the conversation's company.
 
-        `heavy`: read it by the lane of heavy calls, in the turn of this company. Raises ValidationError for a cursor of
-        another list, and UnavailableError if too many heavy calls wait.
+        `versions`: it is a `VersionedPage`. `heavy`: read it by the lane of heavy calls, in the turn of this company.
+        Raises ValidationError for a cursor of another list, and UnavailableError if too many heavy calls wait.
         """
         calls = self._database if heavy is None else self._database.heavy(heavy)
         found = await calls.autocommit(
@@ -187,12 +192,16 @@ class ConversationService:
             cursor=cursor,
             order=order,
             superseded=superseded,
+            versions=versions,
         )
         if found is None:
             raise NotFoundError("Conversation not found")
         page, company_id = found
-        items = [to_message(row) for row in page.rows]
         has_more = page.next_cursor is not None
+        if versions:
+            told = [to_versioned_message(row) for row in page.rows]
+            return VersionedPage(items=told, has_more=has_more, next_cursor=page.next_cursor), company_id
+        items = [to_message(row) for row in page.rows]
         return MessagePage(items=items, has_more=has_more, next_cursor=page.next_cursor), company_id
 
     async def add_message(

@@ -9,7 +9,7 @@ from uuid import UUID
 
 from pydantic import Field, StringConstraints
 
-from chatserver.message_schemas import ChatMessage, RenderedMessage
+from chatserver.message_schemas import RenderedMessage, VersionedMessage
 from chatserver.rendering.client import Renderer
 from chatserver.rendering.queue import RenderQueue
 from chatserver.schema_types import WHOLE, Text, Wire
@@ -80,7 +80,7 @@ class RenderingService:
         self._queue = RenderQueue(renderers, cache_chars=cache_chars)
         self.request_seconds = request_seconds
 
-    async def render_page(self, page: Page[ChatMessage], company: UUID | None = None) -> RenderedPage:
+    async def render_page(self, page: Page[VersionedMessage], company: UUID | None = None) -> RenderedPage:
         """A page of messages of a company, with the HTML of the answers' effective contents."""
         answers = [message for message in page.items if message.role == "assistant"]
         rendered = await self.render([answer.effective_content for answer in answers], company)

@@ -8,7 +8,7 @@ from sqlalchemy import Row
 
 from chatserver.errors import ErrorCode
 from chatserver.live.terminal_events import FAILED, error_event
-from chatserver.message_schemas import ChatMessage, Failure, TokenUsage
+from chatserver.message_schemas import ChatMessage, Failure, FormerAnswer, TokenUsage, VersionedMessage
 from chatserver.schemas import ActiveRun, Agent, Conversation
 from chatserver.services.turns import AddedMessage
 
@@ -55,6 +55,13 @@ def to_message(row: Row[Any]) -> ChatMessage:
         author=None,
         failure=None if row.failure is None else _failure(*row.failure),
     )
+
+
+def to_versioned_message(row: Row[Any]) -> VersionedMessage:
+    """`row` is one of `storage.messages.list_page` with versions."""
+    former = zip(row.former_ids or (), row.former_times or (), strict=True)
+    answers = [FormerAnswer(id=answer_id, created_at=created_at) for answer_id, created_at in former]
+    return VersionedMessage(**dict(to_message(row)), former_answers=answers if row.role == "user" else None)
 
 
 def _failure(code: ErrorCode | None, error: str | None) -> Failure:

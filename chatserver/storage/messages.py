@@ -21,6 +21,7 @@ from sqlalchemy import (
     insert,
     literal_column,
     select,
+    true,
     update,
 )
 from sqlalchemy.dialects.postgresql import ARRAY, array
@@ -28,6 +29,7 @@ from sqlalchemy.dialects.postgresql import ARRAY, array
 from chatserver.ids import uuid7
 from chatserver.storage import keyset
 from chatserver.storage.conversations import moved, visible
+from chatserver.storage.former_answers import former_answers_of
 from chatserver.storage.page_bytes import text_bytes, with_places, within_bytes
 from chatserver.storage.scope import Companies, companies_parameter
 from chatserver.storage.tables import conversations, is_current, is_past, messages, runs
@@ -140,7 +142,7 @@ _FIND = (
 
 
 @cache
-def _page(order: Order, superseded: Superseded, *, resumed: bool) -> Select[Any]:
+def _page(order: Order, superseded: Superseded, *, resumed: bool, versions: bool) -> Select[Any]:
     """One row without a message (`id` is null) if the page is empty; no row if there is no such conversation."""
     list_order = _ORDERS[order]
     by_position = list_order.by(messages.c.position)
@@ -151,12 +153,13 @@ def _page(order: Order, superseded: Superseded, *, resumed: bool) -> Select[Any]
         rows = rows.where(live())
     size = text_bytes(*TEXTS)
     page = with_places(rows.order_by(*by_position).limit(bindparam("rows")), size, by_position).subquery("page")
-    return (
-        select(page, failure_of(page), conversations.c.company_id)
-        .select_from(conversations.outerjoin(page, within_bytes(page)))
-        .where(visible())
-        .order_by(*list_order.by(page.c.position))
-    )
+    listed = conversations.outerjoin(page, within_bytes(page))
+    columns = [*page.c, failure_of(page), conversations.c.company_id]
+    if versions:
+        former = former_answers_of(page)
+        listed = listed.outerjoin(former, true())
+        columns += former.c
+    return select(*columns).select_from(listed).where(visible()).order_by(*list_order.by(page.c.position))
 
 
 _INSERT = _insert()
@@ -244,10 +247,11 @@ def list_page(
     cursor: str | None = None,
     order: Order = "asc",
     superseded: Superseded = "exclude",
+    versions: bool = False,
 ) -> tuple[keyset.Slice, UUID] | None:
     """A page of a conversation's messages by position, bounded in bytes, and the conversation's company.
 
-    None: there is no such conversation.
+    `versions`: the rows have the columns of `former_answers_of` as well. None: there is no such conversation.
     Raises ValidationError for a cursor of another list.
     """
     list_order, filters = _ORDERS[order], (conversation_id, order, superseded)
@@ -257,7 +261,7 @@ def list_page(
         "rows": limit,
         **list_order.resume(filters, cursor),
     }
-    rows = connection.execute(_page(order, superseded, resumed=cursor is not None), values).all()
+    rows = connection.execute(_page(order, superseded, resumed=cursor is not None, versions=versions), values).all()
     if not rows:
         return None
     page = list_order.slice([row for row in rows if row.id is not None], filters, followed=bool(rows[-1].followed))

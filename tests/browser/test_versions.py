@@ -5,12 +5,13 @@ from __future__ import annotations
 import re
 
 import pytest
-from playwright.sync_api import Locator, Page, expect
+from playwright.sync_api import Locator, Page, Request, expect
 
 from tests.browser.acting_model import ActingModel
 from tests.browser.chat import Chat, listen, spoken
 from tests.browser.conftest import Complaints, OpenContext, Server
 from tests.browser.held import Held
+from tests.browser.test_beginning import long_conversation, numbers
 from tests.kit.in_thread import InThread
 
 pytestmark = pytest.mark.browser
@@ -31,6 +32,14 @@ def previous(message: Locator) -> Locator:
 
 def following(message: Locator) -> Locator:
     return message.get_by_role("button", name="Next version")
+
+
+# From now on the page notes if the message is ever not in it.
+WATCH = """(message) => {
+  window.vanished = false;
+  const look = () => (window.vanished ||= !message.isConnected);
+  new MutationObserver(look).observe(document.querySelector("main"), {childList: true, subtree: true});
+}"""
 
 
 def y_of(element: Locator) -> float:
@@ -79,6 +88,50 @@ def test_former_answer_comes_back_with_its_continuation(
         expect(pager(one.messages.nth(3), 2, 2)).to_be_visible()
     stored = [message["content"] for message in server.messages(chat.conversation_id) if message["role"] == "assistant"]
     assert len(stored) == 3
+    expect(chat.alert).to_have_count(0)
+
+
+def test_edit_of_the_first_of_many_messages_keeps_it_in_view(page: Page, server: Server) -> None:
+    count = 300
+    chat = Chat(page).open(long_conversation(server, "Edited far up", count))
+    expect(chat.message(f"turn {count}")).to_be_in_viewport()
+    page.get_by_role("region", name="Edited far up").focus()
+    page.keyboard.press("Home")
+    expect(chat.message("turn 1")).to_be_in_viewport()
+    further_pages: list[str] = []
+
+    def note(request: Request) -> None:
+        if "/messages?" in request.url and "cursor=" in request.url:
+            further_pages.append(request.url)
+
+    chat.message("turn 1").get_by_role("button", name="Edit", exact=True).click()
+    page.get_by_role("textbox", name="Edit message").fill("changed")
+    chat.messages.first.evaluate(WATCH)
+    page.on("request", note)
+    chat.button("Save").click()
+    expect(chat.questions).to_have_text(["changed"])
+    chat.until_answered()
+    first, answer = chat.messages.nth(0), chat.messages.nth(1)
+    expect(pager(answer, 2, 2)).to_be_visible()
+    expect(chat.questions).to_have_text(["changed"])
+    expect(first).to_be_in_viewport()
+    assert not page.evaluate("window.vanished")
+    page.reload()
+    expect(pager(answer, 2, 2)).to_be_visible()
+    expect(first).to_be_in_viewport()
+    # As everywhere, one list is enough: what the edit superseded is not in it.
+    assert further_pages == []
+
+    # What comes back is longer than what a list brings.
+    page.remove_listener("request", note)
+    previous(answer).click()
+    expect(answer.locator(".content")).to_have_text("turn 2 ,")
+    expect(pager(answer, 1, 2)).to_be_in_viewport()
+    expect(previous(answer)).to_be_focused()
+    assert numbers(chat)[1:] == list(range(2, count + 1))
+    following(answer).click()
+    expect(pager(answer, 2, 2)).to_be_in_viewport()
+    expect(chat.questions).to_have_text(["changed"])
     expect(chat.alert).to_have_count(0)
 
 

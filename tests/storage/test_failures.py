@@ -10,7 +10,7 @@ from uuid import UUID
 import pytest
 from sqlalchemy import Connection
 
-from chatserver.storage import bookmarks, export, message_rows, messages
+from chatserver.storage import bookmarks, export, message_rows, messages, revisions
 from chatserver.storage.branch import branch
 from chatserver.storage.rewind import rewind
 from chatserver.storage.search.hits import read_hits
@@ -84,7 +84,7 @@ def test_failure_stands_wherever_the_message_does(chat: Chat) -> None:
     for message, failure in ((question, FAILURE), (answer, None)):
         for found in (
             messages.find(chat.connection, None, conversation, message.id),
-            messages.edit(chat.connection, None, conversation, message.id, message.content),
+            revisions.edit(chat.connection, None, conversation, message.id, message.content),
         ):
             assert found is not None
             assert found.failure == failure

@@ -91,10 +91,13 @@ def test_module_imports_only_from_its_floor_and_below(path: str) -> None:
 # --- circles and length -----------------------------------------------------------------------------------
 
 MOST_LINES = 350
+# It is as long as the API is large.
+WRITTEN_BY_SCRIPT = PACKAGE / "web/page/api-types.d.ts"
 FILES = sorted(
     str(path.relative_to(PACKAGE))
     for pattern in ("*.py", "*.js", "*.css", "*.html", "*.ts")
     for path in PACKAGE.rglob(pattern)
+    if path != WRITTEN_BY_SCRIPT
 )
 
 

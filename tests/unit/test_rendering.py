@@ -14,7 +14,7 @@ from uuid import UUID
 import pytest
 
 from chatserver.errors import UnavailableError
-from chatserver.message_schemas import ChatMessage
+from chatserver.message_schemas import VersionedMessage
 from chatserver.rendering.queue import RenderQueue
 from chatserver.schemas import Page
 from chatserver.services import rendering
@@ -302,12 +302,13 @@ async def test_response_holds_no_more_html_than_its_limit(monkeypatch: pytest.Mo
 async def test_page_has_html_for_answers_only() -> None:
     """Answers get the HTML of their effective content; all other fields stay."""
 
-    def message(number: int, role: Any, content: str, edited: str | None = None) -> ChatMessage:
+    def message(number: int, role: Any, content: str, edited: str | None = None) -> VersionedMessage:
         now = datetime.now(UTC)
-        return ChatMessage(
+        return VersionedMessage(
             id=UUID(int=number), conversation_id=UUID(int=9), role=role, content=content, agent_id=None, created_at=now,
             edited_content=edited, edited_at=None, reply_to=None, status="completed", superseded_at=None, usage=None,
             model=None, stop_reason=None, duration_ms=None, reasoning=None, author=None, failure=None,
+            former_answers=[] if role == "user" else None,
         )  # fmt: skip
 
     items = [
@@ -319,10 +320,10 @@ async def test_page_has_html_for_answers_only() -> None:
     ]
     async with service() as (texts, renderer):
         renderer.go_on("<p>{}</p>", None)
-        page = await texts.render_page(Page[ChatMessage](items=items, has_more=True, next_cursor="next"))
+        page = await texts.render_page(Page[VersionedMessage](items=items, has_more=True, next_cursor="next"))
     assert renderer.asked == ["a", "new"]
     assert [each.html for each in page.items] == [None, "<p>a</p>", None, None, "<p>a</p>"]
-    assert [ChatMessage(**dict(each)) for each in page.items] == items
+    assert [VersionedMessage(**dict(each)) for each in page.items] == items
     assert (page.has_more, page.next_cursor) == (True, "next")
 
 

@@ -33,10 +33,12 @@ async def test_only_answers_have_html_and_only_when_asked_for(api: Api) -> None:
     for role in ("user", "assistant", "system"):
         await api.say(conversation, "**a**\n<b>", role)
     plain = await listed(api, conversation, "")
-    assert [set(message) & {"html"} for message in plain] == [set()] * 3
+    assert [set(message) & {"html", "formerAnswers"} for message in plain] == [set()] * 3
     rendered = await listed(api, conversation)
     html = "<p><strong>a</strong><br>\n&lt;b&gt;</p>"
-    assert rendered == [{**message, "html": own} for message, own in zip(plain, (None, html, None), strict=True)]
+    told = ((None, []), (html, None), (None, None))
+    own = [{"html": html, "formerAnswers": former} for html, former in told]
+    assert rendered == [{**message, **fields} for message, fields in zip(plain, own, strict=True)]
 
 
 async def test_html_is_of_the_effective_content(api: Api) -> None:
@@ -45,6 +47,19 @@ async def test_html_is_of_the_effective_content(api: Api) -> None:
     assert [each["html"] for each in await listed(api, conversation)] == ["<p><em>first</em></p>"]
     await api.put(f"{conversation}/messages/{message['id']}", {"content": "`second`"})
     assert [each["html"] for each in await listed(api, conversation)] == ["<p><code>second</code></p>"]
+
+
+async def test_questions_tell_their_former_answers(api: Api) -> None:
+    conversation = await api.conversation()
+    question = await api.say(conversation, "q")
+    answer = await api.say(conversation, "a", "assistant")
+    await api.post(f"{conversation}/messages/{question['id']}/rewind")
+    former = {"id": answer["id"], "createdAt": answer["createdAt"]}
+    assert [each["formerAnswers"] for each in await listed(api, conversation)] == [[former]]
+    everything = await listed(api, conversation, "render=html&superseded=include&order=desc")
+    assert [each["formerAnswers"] for each in everything] == [None, [former]]
+    await api.post(f"{conversation}/messages/{answer['id']}/restore")
+    assert [each["formerAnswers"] for each in await listed(api, conversation)] == [[], None]
 
 
 async def test_render_combines_with_the_rest_of_the_query(api: Api) -> None:

@@ -41,6 +41,9 @@ async def test_stream_replays_the_restored_answer(database_url: str) -> None:
         assert await client.ok("POST", f"{path}/{second}/restore") == {"restored": 1, "superseded": 1}
         assert await read(client, conversation) == ["y", "b"]
         assert model.calls == 2
+        rendered = (await client.ok("GET", f"{path}?render=html"))["items"]
+        former, none = (each["formerAnswers"] for each in rendered)
+        assert ([answer["id"] for answer in former], none) == ([first], None)
 
 
 async def test_restore_and_erasing_are_refused_while_generating(database_url: str) -> None:

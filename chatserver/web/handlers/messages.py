@@ -9,7 +9,7 @@ from pydantic import RootModel
 
 from chatserver.schemas import CreateMessage, EditMessage, Page, Restored, Superseded
 from chatserver.services.access import Actor
-from chatserver.services.conversations import MessagePage
+from chatserver.services.conversations import MessagePage, VersionedPage
 from chatserver.services.paging import in_pages
 from chatserver.services.rendering import RenderedPage
 from chatserver.web.handler_context import HandlerContext
@@ -20,7 +20,7 @@ from chatserver.web.openapi.queries import ListMessages
 
 
 class MessageList(RootModel[MessagePage | RenderedPage]):
-    """A page of messages; with `render=html` each item also has `html`."""
+    """A page of messages; with `render=html` each item also has `html` and `formerAnswers`."""
 
 
 class _Read:
@@ -42,9 +42,12 @@ class _Read:
             cursor=cursor,
             order=self.query.order,
             superseded=self.query.superseded,
+            versions=self.query.render is not None,
             heavy=self.company if heavy else None,
         )
-        return page if self.query.render is None else await self._context.rendering.render_page(page, self.company)
+        if isinstance(page, VersionedPage):
+            return await self._context.rendering.render_page(page, self.company)
+        return page
 
 
 class MessagesHandler(ListHandler):

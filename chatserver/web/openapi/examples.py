@@ -10,6 +10,7 @@ _COMPANY = "00000000-0000-4000-8000-000000000001"
 _CONVERSATION = "0190f5fe-7b10-7c55-8d0a-6a1f3e5c7b90"
 _QUESTION = "0190f5fe-7c2e-7a6c-8f7e-3d1c5b2a4e90"
 _ANSWER = "0190f5fe-8a11-7d3b-9c1e-2f4a6b8c0d1e"
+_FORMER = "0190f5fe-83a0-7e11-b2c4-5d6e7f8091a2"
 _AGENT = "0190f5fe-6f01-7b22-8a44-9c0d1e2f3a4b"
 _ASKED = "2024-07-28T09:15:02.446Z"
 _ANSWERED = "2024-07-28T09:15:06.001Z"
@@ -78,7 +79,9 @@ _answer = {
 }
 _error = {"code": "unavailable", "error": "The model is not reachable", "retryable": True}
 _messages = {"items": [{**_question, "failure": _error}], "hasMore": False, "nextCursor": None}
-_rendered = {**_answer, "html": "<p>330 metres.</p>"}
+_rendered = {**_answer, "formerAnswers": None, "html": "<p>330 metres.</p>"}
+_former_answer = {"id": _FORMER, "createdAt": "2024-07-28T09:15:04.352Z"}
+_versioned = {**_question, "formerAnswers": [_former_answer], "html": None}
 _answered = {**_conversation, "updatedAt": _ANSWERED, "activeRun": None}
 _bookmark = {"message": _answer, "conversation": _answered, "createdAt": "2024-07-28T09:20:40.500Z"}
 _hit = {
@@ -103,8 +106,9 @@ EXAMPLES: Mapping[str, Any] = {
     "EditMessage": {"content": "How high is the Eiffel Tower, antennas included?"},
     "ChatMessage": _answer,
     "ChatMessagePage": _messages,
+    "FormerAnswer": _former_answer,
     "RenderedMessage": _rendered,
-    "RenderedMessagePage": {**_messages, "items": [_rendered]},
+    "RenderedMessagePage": {**_messages, "items": [_versioned, _rendered]},
     "MessageList": _messages,
     "RenderText": {"text": "## Height\n\n330 *metres*, with", "headings": [1]},
     "RenderedBlock": _height,

@@ -51,7 +51,10 @@ class ListMessages(Wire):
     ] = "exclude"
     render: Annotated[
         Literal["html"] | None,
-        Field(description="`html`: each item also has `html`, the Markdown of an answer rendered as HTML."),
+        Field(
+            description="`html`: each item also has `html`, the Markdown of an answer rendered as HTML, and "
+            "`formerAnswers`, the superseded answers to a user message."
+        ),
     ] = None
 
 

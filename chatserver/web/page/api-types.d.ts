@@ -171,6 +171,10 @@ declare namespace Api {
 		error: string;
 		retryable: boolean;
 	}
+	interface FormerAnswer {
+		id: string;
+		createdAt: string;
+	}
 	interface LlmConfig {
 		provider?: string | null;
 		model?: string | null;
@@ -224,6 +228,7 @@ declare namespace Api {
 		reasoning: string | null;
 		author: Author | null;
 		failure: Failure | null;
+		formerAnswers: FormerAnswer[] | null;
 		html: string | null;
 	}
 	interface RenderedMessagePage {

@@ -150,14 +150,15 @@ export const createApi = (onSignedOut) => {
 		exportUrl: (id, format) => `/api/conversations/${id}/export?format=${format}`,
 
 		/**
-		 * The newest messages first, unless the query says otherwise; superseded ones included, answers with their `html`.
+		 * The newest messages first, unless the query says otherwise: answers with their `html`, questions with their
+		 * `formerAnswers`.
 		 *
 		 * @type {(id: string, query: OrNull<Api.ListMessagesQuery>, signal?: AbortSignal) =>
 		 *   Promise<Api.RenderedMessagePage>}
 		 */
 		listMessages: (id, query, signal) =>
 			json("GET", `/conversations/${id}/messages`, {
-				query: { order: "desc", ...query, superseded: "include", render: "html" },
+				query: { order: "desc", ...query, render: "html" },
 				signal,
 			}),
 		/**

@@ -62,22 +62,6 @@ export const createConversationSync = ({ api, transcript }, signal, known, threa
 			throw error;
 		});
 
-	/**
-	 * Lists messages until there is one that is not superseded: former versions of an answer can fill a whole page.
-	 *
-	 * @param {string} id
-	 * @param {{ limit: number, cursor?: string | null, order?: "asc" | "desc" }} query
-	 */
-	const list = async (id, query) => {
-		let page = await orGone(api.listMessages(id, query, signal));
-		while (page.nextCursor && page.items.every(({ supersededAt }) => supersededAt)) {
-			const cursor = page.nextCursor;
-			const more = await orGone(api.listMessages(id, { ...query, limit: LARGEST_PAGE, cursor }, signal));
-			page = { ...more, items: [...page.items, ...more.items] };
-		}
-		return page;
-	};
-
 	const newest = coalesce(async () => {
 		const id = thread.id();
 		if (!id) return;
@@ -85,12 +69,12 @@ export const createConversationSync = ({ api, transcript }, signal, known, threa
 		// In this order, so that the messages are never older than the conversation's `updatedAt`.
 		const now = await orGone(api.getConversation(id, signal));
 		const limit = Math.min(Math.max(known.size(), PAGE_SIZE), LARGEST_PAGE);
-		const page = await list(id, { limit });
+		const page = await orGone(api.listMessages(id, { limit }, signal));
 		signal.throwIfAborted();
 		const keepsOlder = known.size() <= MOST_MESSAGES || loadingOlder !== null || !transcript.isAtEnd();
 		if (!known.takeNewest(page, asOf, keepsOlder)) return void newest.request();
 		if (listedAt !== now.updatedAt) tries = MOST_TRIES;
-		const isPlain = page.items.some(({ role, html, supersededAt }) => role === "assistant" && !supersededAt && !html);
+		const isPlain = page.items.some(({ role, html }) => role === "assistant" && !html);
 		if (!isPlain) tries = 0;
 		listedAt = now.updatedAt;
 		take(now);
@@ -102,7 +86,7 @@ export const createConversationSync = ({ api, transcript }, signal, known, threa
 	const fetchOlder = async (limit) => {
 		const [id, cursor] = [thread.id(), known.olderCursor()];
 		if (!id || !cursor) return;
-		known.takeOlder(await list(id, { limit, cursor }), cursor);
+		known.takeOlder(await orGone(api.listMessages(id, { limit, cursor }, signal)), cursor);
 		thread.onOlder();
 		transcript.askForOlder();
 	};
@@ -111,7 +95,8 @@ export const createConversationSync = ({ api, transcript }, signal, known, threa
 	const fetchFirst = async (cursor) => {
 		const id = thread.id();
 		if (!id) return;
-		known.takeFirst(await list(id, { limit: PAGE_SIZE, cursor, order: "asc" }), cursor);
+		const query = { limit: PAGE_SIZE, cursor, order: /** @type {const} */ ("asc") };
+		known.takeFirst(await orGone(api.listMessages(id, query, signal)), cursor);
 		thread.onOlder();
 		transcript.askForOlder();
 	};

@@ -45,7 +45,8 @@ const unlessDone = (error) => {
  * @param {(agentId: string | null) => Promise<void>} thread.setAgent of the conversation
  * @param {(content: string, agentId: string | null) => void} thread.send
  * @param {() => Promise<void>} thread.refresh shows what this tab has changed at the server, and tells others
- * @param {(answer: Message) => VersionPager} thread.pagerOf
+ * @param {(messageId: string) => Promise<Message | undefined>} thread.loadBackTo
+ * @param {(message: Message) => VersionPager} thread.pagerOf
  * @param {(text: string) => void} thread.onLost edited text could not be saved
  * @param {(branch: Api.Conversation) => void} thread.onBranched
  */
@@ -88,7 +89,6 @@ export const createMessageActions = (context, known, thread) => {
 			thread.attempt(`edit ${message.id}`, async () => open((await loadEditor()).editMessage)),
 		/** @type {MessageActions["onSave"]} */
 		async onSave({ id, conversationId }, text) {
-			transcript.goToEnd();
 			if (thread.isAnswering()) await api.stop(conversationId);
 			const edited = await api.editMessage(conversationId, id, text);
 			await api.rewind(conversationId, id);
@@ -118,10 +118,11 @@ export const createMessageActions = (context, known, thread) => {
 		onLeaf: (message, { answerId, direction, pager }) =>
 			thread.attempt("leaf", async (id) => {
 				const hold = transcript.hold(pager.element);
-				await api.restore(id, answerId).catch(unlessDone).finally(thread.refresh);
-				const answer = known.find(answerId);
+				const restored = await api.restore(id, answerId).catch(unlessDone).finally(thread.refresh);
+				// What follows it can be longer than what was loaded anew.
+				const answer = restored ? await thread.loadBackTo(answerId) : known.find(answerId);
 				if (!answer) return;
-				const shown = message.role === "user" ? pager : thread.pagerOf(answer);
+				const shown = thread.pagerOf(message.role === "user" ? message : answer);
 				hold(shown.element);
 				shown.focus(direction);
 				announce(shown.element.ariaLabel ?? "");

@@ -3,7 +3,7 @@
  *
  * @import { Version } from "../message/version-pager.js"
  * @import { Message } from "../server/resources.js"
- * @import { FormerAnswer, MessageStore } from "./message-store.js"
+ * @import { MessageStore } from "./message-store.js"
  *
  * @typedef {object} PlacedMessage
  * @property {Message} message
@@ -14,7 +14,7 @@
  */
 
 /**
- * @param {readonly FormerAnswer[]} former the superseded answers to one message, oldest first
+ * @param {readonly Api.FormerAnswer[]} former the superseded answers to one message, oldest first
  * @param {Message | null} answer the one that is shown; null: there is none, which is the newest version
  * @param {boolean} canLeaf
  * @returns {Version}
@@ -41,14 +41,13 @@ function versionAmong(former, answer, canLeaf) {
  */
 export function placeMessages(known, { isQuiet, isWaiting }) {
 	const ordered = known.inReadingOrder();
-	const former = known.former();
 	const waiting = new Set(ordered.filter(isWaiting));
 	const last = ordered.findLast((message) => !waiting.has(message));
-	/** The user message before. @type {string | null} */
+	/** The user message before. @type {Message | null} */
 	let question = null;
 	return ordered.map((message, index) => {
 		const isAnswer = message.role === "assistant";
-		if (message.role === "user") question = message.id;
+		if (message.role === "user") question = message;
 		const next = ordered[index + 1];
 		const answer = isAnswer ? message : next?.role === "assistant" ? next : null;
 		const isUnanswered = message.role === "user" && !answer && !waiting.has(message);
@@ -56,8 +55,10 @@ export function placeMessages(known, { isQuiet, isWaiting }) {
 		const canRegenerate = isNewest && isAnswer && Boolean(known.questionOf(message));
 		// An edited question is leafed through with its answers, and one without an answer has no other place for it.
 		const isLeafed = isAnswer || isUnanswered || known.isReworded(message.id);
-		const versions = isLeafed && former.get(message.replyTo ?? question ?? "");
-		const version = versions ? versionAmong(versions, answer, isQuiet && !waiting.size) : null;
+		// Messages that were imported do not say what they answer.
+		const isAnsweredHere = !message.replyTo || message.replyTo === question?.id;
+		const former = (isLeafed && isAnsweredHere && question?.formerAnswers) || [];
+		const version = former.length ? versionAmong(former, answer, isQuiet && !waiting.size) : null;
 		return { message, isLast: message === last, isUnanswered, canRegenerate, version };
 	});
 }

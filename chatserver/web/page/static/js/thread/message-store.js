@@ -1,20 +1,24 @@
 /**
  * The messages of one conversation that were loaded, in the server's order: the order of writing, which can differ from
- * reading order. Nothing here touches the page.
- *
- * Superseded messages are kept apart: of former answers only what leads back to them, and nothing of others.
+ * reading order. Superseded messages are not among them. Nothing here touches the page.
  *
  * @import { Page } from "../server/api.js"
  * @import { Message } from "../server/resources.js"
  *
  * @typedef {ReturnType<typeof createMessageStore>} MessageStore
- *
- * @typedef {{ id: string, question: string, createdAt: string }} FormerAnswer A superseded answer to the message
- *   `question`.
  */
 
+/** The former answers of a question once `next`, which follows it, is superseded. @param {Message | undefined} question */
+const formerAnswers = (question, /** @type {Message | undefined} */ next) => {
+	const former = question?.formerAnswers ?? [];
+	// Messages that were imported do not say what they answer.
+	if (next?.role !== "assistant" || (next.replyTo && next.replyTo !== question?.id)) return former;
+	const { id, createdAt } = next;
+	return [...former, { id, createdAt }].sort((one, other) => (one.createdAt < other.createdAt ? -1 : 1));
+};
+
 export const createMessageStore = () => {
-	/** The messages that are not superseded, oldest first. @type {Message[]} */
+	/** Oldest first. @type {Message[]} */
 	let all = [];
 	/**
 	 * The oldest messages of all, if they were loaded while some between them and `all` were not.
@@ -22,8 +26,6 @@ export const createMessageStore = () => {
 	 * @type {Message[]}
 	 */
 	let first = [];
-	/** By id. @type {Map<string, FormerAnswer>} */
-	const former = new Map();
 	/** Ids of user messages that had another wording at some time. @type {Set<string>} */
 	const reworded = new Set();
 	/** @type {string | null} */
@@ -58,31 +60,10 @@ export const createMessageStore = () => {
 		return (answers.get(null) ?? []).flatMap((message) => [message, ...(answers.get(message.id) ?? [])]);
 	};
 
-	/**
-	 * Notes which answers are superseded, and returns the messages that are not.
-	 *
-	 * @param {readonly Message[]} messages oldest first
-	 */
-	const sift = (messages) => {
-		/** Messages that were imported do not say what they answer. @type {string | null} */
-		let asked = null;
-		return messages.filter(({ id, role, replyTo, createdAt, editedAt, supersededAt }) => {
-			if (role === "user") asked = id;
-			if (role === "user" && editedAt) reworded.add(id);
-			const question = replyTo ?? asked;
-			if (supersededAt && role === "assistant" && question) former.set(id, { id, question, createdAt });
-			else former.delete(id);
-			return !supersededAt;
-		});
-	};
-
-	/** Forgets former answers that were erased: they are not in the page that covers them. @param {Page<Message>} page */
-	const forgetErased = ({ items, nextCursor }) => {
-		const listed = new Set(items.map(({ id }) => id));
-		const since = nextCursor ? (items.at(-1)?.createdAt ?? "") : "";
-		for (const { id, createdAt } of former.values()) {
-			if (createdAt > since && !listed.has(id)) former.delete(id);
-		}
+	/** Notes which messages were edited, and returns them all. @param {Message[]} messages */
+	const noted = (messages) => {
+		for (const { id, role, editedAt } of messages) if (role === "user" && editedAt) reworded.add(id);
+		return messages;
 	};
 
 	return {
@@ -90,12 +71,6 @@ export const createMessageStore = () => {
 		inReadingOrder: () => inReadingOrder(),
 		/** The id of the message behind which some were not loaded; null if there are none. */
 		gap: () => inReadingOrder(first).at(-1)?.id ?? null,
-		/** The superseded answers by the message that they answered, each list oldest first. */
-		former: () =>
-			Map.groupBy(
-				[...former.values()].sort((one, other) => (one.createdAt < other.createdAt ? -1 : 1)),
-				({ question }) => question,
-			),
 		/**
 		 * Whether a user message was edited, as far as this tab has seen: one whose first wording is back does not say so.
 		 *
@@ -124,14 +99,13 @@ export const createMessageStore = () => {
 		/**
 		 * Replaces the newest messages by the newest page, newest first. Returns false if there were local changes since.
 		 *
-		 * @param {Page<Message>} page with superseded messages; at least one other, if there is any
+		 * @param {Page<Message>} page
 		 * @param {number} asOf the version at the time of the request
 		 * @param {boolean} keepsOlder whether older messages stay, if the page overlaps them
 		 */
 		takeNewest(page, asOf, keepsOlder) {
 			if (version !== asOf) return false;
-			forgetErased(page);
-			const newest = sift(page.items.toReversed());
+			const newest = noted(page.items.toReversed());
 			const start = keepsOlder ? all.findIndex(({ id }) => id === newest[0]?.id) : 0;
 			// If the page does not overlap the older messages, its cursor leads to them.
 			if (start < 1) olderCursor = page.nextCursor;
@@ -144,7 +118,7 @@ export const createMessageStore = () => {
 		takeOlder(page, cursor) {
 			if (cursor !== olderCursor) return;
 			olderCursor = page.nextCursor;
-			all = [...sift(page.items.toReversed()).filter(({ id }) => !all.some((other) => other.id === id)), ...all];
+			all = [...noted(page.items.toReversed()).filter(({ id }) => !all.some((other) => other.id === id)), ...all];
 			closeGap();
 		},
 		/**
@@ -156,7 +130,7 @@ export const createMessageStore = () => {
 		takeFirst(page, cursor) {
 			if (cursor ? cursor !== newerCursor : first.length) return;
 			newerCursor = page.nextCursor;
-			first = [...first, ...sift(page.items)];
+			first = [...first, ...noted(page.items)];
 			closeGap();
 		},
 		/** Forgets the first messages: the last ones are read. */
@@ -193,16 +167,16 @@ export const createMessageStore = () => {
 		rewindTo(message) {
 			const ordered = inReadingOrder();
 			const place = ordered.findIndex(({ id }) => id === message.id);
-			const supersededAt = new Date().toISOString();
-			const now = ordered.map((other) => (other.id === message.id ? message : other));
-			const rewound = now.map((other, index) => (index > place ? { ...other, supersededAt } : other));
-			const kept = new Map(sift(rewound).map((other) => [other.id, other]));
+			// If it is far up, it can have been unloaded meanwhile. The next list tells its former answers.
+			const isLoaded = place >= 0;
+			const now = { ...message, formerAnswers: isLoaded ? formerAnswers(ordered[place], ordered[place + 1]) : [] };
+			const kept = new Map(ordered.slice(0, place + 1).map((other) => [other.id, other])).set(message.id, now);
 			// A message among the first ones, which is the last one now, has none missing before it.
 			const isFirst = first.some(({ id }) => id === message.id);
 			const before = isFirst ? first : all;
 			if (isFirst) olderCursor = null;
-			if (isFirst) first = [];
-			change(before.flatMap(({ id }) => kept.get(id) ?? []));
+			if (isFirst || !isLoaded) first = [];
+			change(noted(isLoaded ? before.flatMap(({ id }) => kept.get(id) ?? []) : [now]));
 		},
 	};
 };

@@ -117,16 +117,17 @@ export const createThread = (context, conversationId, position, handlers) => {
 			answers.forget();
 			known.rewindTo(message);
 			ask(message);
+			// Not earlier: until now the end was elsewhere, perhaps hundreds of messages further down.
+			if (!signal.aborted) transcript.goToEnd();
 		},
 		agentFor,
 		setAgent: (agentId) => (agentSetting.set(agentId), agentSetting.saved()),
 		send,
 		refresh: () => sync.refresh().then(tellChanged),
-		pagerOf: (answer) => views.viewOf(answer).pager,
+		loadBackTo: (messageId) => sync.loadBackTo(messageId),
+		pagerOf: (message) => views.viewOf(message).pager,
 		onLost: giveBack,
-		onBranched(branch) {
-			if (!signal.aborted) handlers.onBranched(branch);
-		},
+		onBranched: (branch) => signal.aborted || handlers.onBranched(branch),
 	});
 
 	// What is shown
@@ -291,9 +292,7 @@ export const createThread = (context, conversationId, position, handlers) => {
 	watchElsewhere(tabs, signal, {
 		id: () => id,
 		refresh: tryRefresh,
-		onAnswering(trigger) {
-			if (id && !known.isAnswered(trigger)) answers.follow(id, trigger, { starts: false });
-		},
+		onAnswering: (trigger) => id && !known.isAnswered(trigger) && answers.follow(id, trigger, { starts: false }),
 		onHidden() {
 			answers.suspend();
 			void waiting.handOver();
