@@ -131,6 +131,43 @@ def test_waiting_message_can_be_taken_back(page: Page, server: Server, patient: 
     expect(waiting(chat)).to_have_count(0)
 
 
+def test_message_taken_back_goes_to_its_own_conversation(
+    page: Page, server: Server, patient: PatientModel, complaints: Complaints
+) -> None:
+    """It does so although another one was opened before the server had erased it."""
+    server.create_conversation("Beside the taken", "a", "b")
+    chat = answering(page, server, "Taken late", "hold late")
+    conversation_id = chat.conversation_id
+    queue(chat, "for this one")
+    taken = Held(page, "**/messages/*", "DELETE")
+    chat.button("Take back").click()
+    taken.until(1)
+    chat.link("Beside the taken").click()
+    expect(chat.questions).to_have_text(["a"])
+    with page.expect_response(lambda response: response.request.method == "DELETE"):
+        taken.let_go()
+    draft = "(id) => localStorage.getItem(`chatserver draft ${id}`) === 'for this one'"
+    page.wait_for_function(draft, arg=conversation_id)
+    expect(chat.box).to_have_value("")
+    page.go_back()
+    expect(chat.box).to_have_value("for this one")
+    assert stored(server, conversation_id) == ["hold late"]
+
+    # Nothing is lost if the server does not erase it, and nobody has to come back for its answer.
+    queue(chat, "refused")
+    refused = Held(page, "**/messages/*", "DELETE")
+    chat.button("Take back").click()
+    refused.until(1)
+    chat.link("Beside the taken").click()
+    expect(chat.questions).to_have_text(["a"])
+    refused.lose()
+    patient.release("hold late")
+    until(page, lambda: len(server.messages(conversation_id)) == 4)
+    texts = ["hold late", "refused"]
+    assert sorted(stored(server, conversation_id)) == sorted([*texts, *answers_to(*texts)])
+    complaints.forgive()
+
+
 def test_message_whose_answer_has_begun_cannot_be_taken_back(
     page: Page, server: Server, patient: PatientModel, complaints: Complaints
 ) -> None:
@@ -232,6 +269,40 @@ def test_waiting_messages_are_answered_while_nobody_looks(page: Page, server: Se
     expect(chat.answers.last).to_have_text(answers_to("three"))
     expect(waiting(chat)).to_have_count(0)
     stored(server, conversation_id)
+
+
+def test_waiting_messages_are_answered_after_their_tab_was_closed(
+    context: BrowserContext, server: Server, patient: PatientModel
+) -> None:
+    chat = answering(context.new_page(), server, "Closed", "hold closed")
+    conversation_id = chat.conversation_id
+    queue(chat, "one", "two", "three")
+    page = context.new_page()
+    chat.page.close(run_before_unload=True)
+    patient.release("hold closed")
+    until(page, lambda: len(server.messages(conversation_id)) == 8)
+    texts = ["hold closed", "one", "two", "three"]
+    assert sorted(stored(server, conversation_id)) == sorted([*texts, *answers_to(*texts)])
+
+
+def test_messages_wait_without_storage(context: BrowserContext, server: Server, patient: PatientModel) -> None:
+    """A browser can turn storage off, or it is full. Then drafts are kept by the tab, too."""
+    context.add_init_script(
+        "for (const name of ['localStorage', 'sessionStorage'])"
+        " Object.defineProperty(window, name, {get() { throw new DOMException('off', 'SecurityError'); }})"
+    )
+    server.create_conversation("Beside the forgetful", "a", "b")
+    chat = answering(context.new_page(), server, "Forgetful", "hold in mind")
+    queue(chat, "second", "third")
+    patient.release("hold in mind")
+    chat.until_answered()
+    expect(chat.answers).to_have_text(answers_to("hold in mind", "second", "third"))
+    expect(waiting(chat)).to_have_count(0)
+    chat.box.fill("a draft")
+    chat.link("Beside the forgetful").click()
+    expect(chat.box).to_have_value("")
+    chat.link("Forgetful").click()
+    expect(chat.box).to_have_value("a draft")
 
 
 def test_messages_wait_behind_an_answer_that_failed(

@@ -1,5 +1,5 @@
 /**
- * A set of words in the browser's storage, which all tabs share. If storage is turned off, it stays empty.
+ * A set of words in the browser's storage, which all tabs share.
  *
  * @typedef {ReturnType<typeof createStoredSet>} StoredSet
  */

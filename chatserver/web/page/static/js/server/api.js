@@ -110,11 +110,10 @@ export const createApi = (onSignedOut) => {
 	 * @param {string} id of the conversation
 	 * @param {string | null} triggerMessageId
 	 * @param {string | null} lastEventId
-	 * @param {AbortSignal} [signal]
-	 * @param {"enqueue" | "interrupt"} [whenBusy]
+	 * @param {Pick<RequestOptions, "signal" | "keepalive"> & { whenBusy?: "enqueue" | "interrupt" }} [how]
 	 */
-	const probeStream = async (id, triggerMessageId, lastEventId, signal, whenBusy) => {
-		const response = await send("GET", streamPath(id, triggerMessageId, lastEventId, whenBusy), { signal });
+	const probeStream = async (id, triggerMessageId, lastEventId, { whenBusy, ...options } = {}) => {
+		const response = await send("GET", streamPath(id, triggerMessageId, lastEventId, whenBusy), options);
 		await response.body?.cancel();
 		return response.status;
 	};
@@ -224,13 +223,14 @@ export const createApi = (onSignedOut) => {
 		streamUrl: (...answer) => `/api${streamPath(...answer)}`,
 		probeStream,
 		/**
-		 * Starts an answer without reading it, after the one that is being generated. Never fails.
+		 * Starts an answer without reading it, after the one that is being generated; also while the page is being left.
+		 * Never fails.
 		 *
 		 * @param {string} id
 		 * @param {string | null} trigger
 		 */
-		startAnswer: (id, trigger) => probeStream(id, trigger, null).then(() => {}, () => {}),
+		startAnswer: (id, trigger) => probeStream(id, trigger, null, { keepalive: true }).then(() => {}, () => {}),
 		/** Starts an answer without reading it, and ends the other one. @param {string} id @param {string} trigger */
-		interruptFor: (id, trigger) => probeStream(id, trigger, null, undefined, "interrupt"),
+		interruptFor: (id, trigger) => probeStream(id, trigger, null, { whenBusy: "interrupt" }),
 	};
 };

@@ -67,7 +67,7 @@ export const openStream = (api, { conversationId, trigger }, lastEventId, handle
 		let waitSeconds = Math.min(2 ** tries, LONGEST_WAIT_SECONDS);
 		tries += 1;
 		try {
-			const status = await api.probeStream(conversationId, trigger, lastEventId, abort.signal);
+			const status = await api.probeStream(conversationId, trigger, lastEventId, abort);
 			if (status === 204) return handlers.onGone();
 			if (tries > MOST_TRIES) return handlers.onRefused(new ApiError(t("The answer does not come through"), status));
 		} catch (error) {

@@ -12,6 +12,7 @@
  * @param {() => Promise<void>} thread.refresh never fails
  * @param {(trigger: string | null) => void} thread.onAnswering another tab asks for an answer
  * @param {() => void} thread.onHidden
+ * @param {() => void} thread.onLeaving the page is being left
  * @param {() => void} thread.onShown
  */
 export const watchElsewhere = (tabs, signal, thread) => {
@@ -28,4 +29,5 @@ export const watchElsewhere = (tabs, signal, thread) => {
 		if (!signal.aborted) thread.onShown();
 	};
 	document.addEventListener("visibilitychange", onVisibilityChange, { signal });
+	addEventListener("pagehide", thread.onLeaving, { signal });
 };

@@ -121,7 +121,7 @@ export const createMissingAnswers = ({ createView, onRetry, onOtherAgent, hasOth
 				element("p", { dir: "auto" }, text),
 				...actionsFor(trigger, failure, isLast),
 			);
-			shown.set(trigger, { what, view: before ? before.view : restored(trigger), box });
+			shown.set(trigger, { what, view: before?.view ?? restored(trigger), box });
 		},
 		/** There is no answer, nobody knows why; or it was stopped. @param {string | null} trigger @param {string} text */
 		noteNone(trigger, text) {

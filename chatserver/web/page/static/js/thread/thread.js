@@ -9,7 +9,7 @@
  * @typedef {Parameters<typeof createConversationSync>[0] & Parameters<typeof createMessageActions>[0]
  *   & Parameters<typeof createMessageViews>[0] & Parameters<typeof createOutbox>[0]
  *   & Parameters<typeof createAgentSetting>[0] & Parameters<typeof createPendingAnswers>[0]
- *   & Parameters<typeof createWaitingMessages>[0] & Parameters<typeof createEchoNote>[0]} PageContext
+ *   & Parameters<typeof createWaitingMessages>[0] & Parameters<typeof createPainting>[0]} PageContext
  *   What the parts of a thread work with. It outlives the thread.
  */
 
@@ -20,7 +20,6 @@ import { describe, problem } from "../ui/feedback.js";
 import { createAgentSetting } from "./agent-setting.js";
 import { createAttempt } from "./attempts.js";
 import { createConversationSync } from "./conversation-sync.js";
-import { createEchoNote } from "./echo-note.js";
 import { createEarlyStops } from "./early-stops.js";
 import { watchElsewhere } from "./elsewhere.js";
 import { createMessageActions } from "./message-actions.js";
@@ -28,6 +27,7 @@ import { placeMessages } from "./message-states.js";
 import { createMessageStore } from "./message-store.js";
 import { createMessageViews } from "./message-views.js";
 import { createOutbox } from "./outbox.js";
+import { createPainting } from "./painting.js";
 import { createPendingAnswers } from "./pending-answers.js";
 import { createWaitingMessages } from "./waiting-messages.js";
 
@@ -138,30 +138,17 @@ export const createThread = (context, conversationId, position, handlers) => {
 		onSave: (message, text) => waiting.without(message, () => actions.onSave(message, text)),
 	};
 	const views = createMessageViews(context, viewActions, giveBack);
-	const echoNote = createEchoNote(context);
 
+	/** Messages or answers have changed: first what depends on them is brought up to date, then all is shown. */
 	const repaint = () => {
 		if (signal.aborted) return;
 		if (failure) return transcript.show([failure]);
 		waiting.settle(sync.conversation()?.activeRun?.triggerMessageId ?? null);
 		const isQuiet = !answers.isAnswering() && !outbox.isSending();
-		const placed = placeMessages(known, { isQuiet, isWaiting: (message) => waiting.elementFor(message) !== null });
-		const ids = new Set(placed.map(({ message }) => message.id));
+		const placed = placeMessages(known, { isQuiet, isWaiting: waiting.isWaiting });
 		answers.noteUnanswered(placed, isQuiet);
-		const firstAnswer = known.olderCursor() ? null : placed.find(({ message }) => message.role === "assistant")?.message;
-		const gap = known.gap();
-		const shown = gap ? placed.slice(0, placed.findIndex(({ message }) => message.id === gap) + 1) : placed;
-		const elements = shown.flatMap(({ message, isLast, canRegenerate, version }) => {
-			const hasOtherAgents = canRegenerate && actions.hasOthersThan(message.agentId);
-			const state = { isNewest: isLast && isQuiet, canRegenerate, hasOtherAgents, version };
-			const below = waiting.elementFor(message) ?? answers.elementsFor(message.id);
-			const note = message === firstAnswer ? echoNote.under(message) : [];
-			return [views.update(message, state), ...note, below].flat();
-		});
-		transcript.show([...elements, ...(gap ? [transcript.gap] : [...outbox.elements(), ...answers.elementsBut(ids)])]);
-		composer.setAnswering(answers.isAnswering() || waiting.isGoingOn());
 		if (id) handlers.onFollowing(id, answers.triggers());
-		views.keepOnly(ids);
+		paint(placed, isQuiet);
 	};
 
 	// What the server knows
@@ -287,6 +274,8 @@ export const createThread = (context, conversationId, position, handlers) => {
 		},
 	});
 
+	const paint = createPainting(context, known, { actions, views, waiting, answers, outbox });
+
 	// What happens elsewhere
 
 	watchElsewhere(tabs, signal, {
@@ -297,6 +286,7 @@ export const createThread = (context, conversationId, position, handlers) => {
 			answers.suspend();
 			void waiting.handOver();
 		},
+		onLeaving: () => void waiting.handOver(true),
 		onShown: () => id && answers.resume(id),
 	});
 

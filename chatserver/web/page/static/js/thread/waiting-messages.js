@@ -4,7 +4,7 @@
  *
  * Their ids are kept in the browser until their answers begin: over a reload, and for all tabs. Any tab asks for the
  * next answer; the server sees to it that each message is answered once. When this tab is hidden or leaves the
- * conversation, it hands all of them to the server, which answers them in order without the page.
+ * conversation, it hands all of them to the server, which answers them without the page.
  *
  * @import { ApiClient } from "../server/api.js"
  * @import { Message } from "../server/resources.js"
@@ -14,7 +14,7 @@
  */
 
 import { t } from "../base/language.js";
-import { recall, remember } from "../base/storage.js";
+import { waitingIds } from "../base/storage.js";
 import { ApiError } from "../server/api.js";
 import { effectiveContent } from "../server/resources.js";
 import { button, element } from "../ui/dom.js";
@@ -43,24 +43,49 @@ export const createWaitingMessages = ({ api, composer, announce }, known, thread
 	/** After a failure the next answer begins only when somebody wants that: it may build on the one that failed. */
 	let isReleased = false;
 
-	/** In the order of their turns. @returns {string[]} */
-	const ids = () => {
+	/** @param {string} text @returns {string[]} */
+	const parse = (text) => {
 		try {
-			const stored = JSON.parse(recall(`waiting ${thread.id()}`) || "[]");
-			return stored.filter((/** @type {unknown} */ id) => typeof id === "string");
+			return JSON.parse(text).filter((/** @type {unknown} */ id) => typeof id === "string");
 		} catch {
-			return []; // Another program wrote there.
+			return []; // There are none, or another program wrote there.
 		}
+	};
+	/** What was read last: each message that is shown asks for it. */
+	let read = { text: "", ids: parse("") };
+
+	/** In the order of their turns. Read anew each time: other tabs change it, too. */
+	const ids = () => {
+		const id = thread.id();
+		const text = id ? waitingIds.get(id) : "";
+		if (text !== read.text) read = { text, ids: parse(text) };
+		return read.ids;
 	};
 
 	/** @param {string[]} now */
-	const store = (now) => remember(`waiting ${thread.id()}`, now.length ? JSON.stringify(now.slice(-MOST_KEPT)) : "");
+	const store = (now) => {
+		const id = thread.id();
+		if (id) waitingIds.set(id, now.length ? JSON.stringify(now.slice(-MOST_KEPT)) : "");
+	};
 
 	/** @param {string} id */
 	const remove = (id) => {
 		asked.delete(id);
 		const before = ids();
 		if (before.includes(id)) store(before.filter((other) => other !== id));
+	};
+
+	/**
+	 * Messages that were removed wait again, each in its place. What other tabs have changed since stays.
+	 *
+	 * @param {readonly string[]} removed
+	 * @param {readonly string[]} before what there was
+	 */
+	const putBack = (removed, before) => {
+		const now = ids();
+		const old = before.filter((id) => now.includes(id) || removed.includes(id));
+		store([...old, ...now.filter((id) => !old.includes(id))]);
+		if (thread.isLeft()) void handOver();
 	};
 
 	/** @param {string} id */
@@ -90,13 +115,14 @@ export const createWaitingMessages = ({ api, composer, announce }, known, thread
 				await api.eraseMessage(conversationId, message.id);
 			} catch (error) {
 				const isBegun = error instanceof ApiError && error.status === 409;
-				if (!isBegun) store(before);
+				if (!isBegun) putBack([message.id], before);
 				if (!isBegun) throw error;
-				composer.showProblem(problem(t("Too late to take it back: its answer has begun.")));
+				const alert = problem(t("Too late to take it back: its answer has begun."));
+				if (!thread.isLeft()) composer.showProblem(alert);
 				return thread.onChanged();
 			}
 			known.remove(message.id);
-			composer.giveBack(effectiveContent(message));
+			composer.giveBack(effectiveContent(message), conversationId);
 			void thread.onChanged();
 		});
 
@@ -132,16 +158,28 @@ export const createWaitingMessages = ({ api, composer, announce }, known, thread
 		);
 	};
 
-	/** The server answers all in order, even if no tab looks. */
-	const handOver = async () => {
+	/**
+	 * The server answers all, even if no tab looks.
+	 *
+	 * @param {boolean} [isLast] whether the page can do nothing more. Then all are asked for at once, and the server answers
+	 *   them in the order in which the requests arrive; otherwise in the order of their turns.
+	 */
+	const handOver = async (isLast = false) => {
 		const conversationId = thread.id();
 		const all = waiting();
 		if (!conversationId || (all[0] && isHeld(all[0]))) return;
-		for (const { id } of all) await api.startAnswer(conversationId, id);
+		for (const { id } of all) {
+			const started = api.startAnswer(conversationId, id);
+			if (!isLast) await started;
+		}
 	};
+
+	/** @param {Message} message */
+	const isWaiting = ({ id }) => ids().includes(id) && isOpen(id) !== null;
 
 	return {
 		handOver,
+		isWaiting,
 		/** Asks for the answer to a message that was just stored, or lets it wait. @param {Message} message */
 		askInTurn(message) {
 			const isBusy = thread.isAnswering() || waiting().length > 0;
@@ -165,6 +203,7 @@ export const createWaitingMessages = ({ api, composer, announce }, known, thread
 				const isOver = asked.has(id) && !thread.isFollowing(id);
 				if (id === running || isOver || known.isAnswered(id)) remove(id);
 			}
+			for (const id of elements.keys()) if (!ids().includes(id)) elements.delete(id);
 		},
 		/** Whether one of them will be answered without anybody's doing. */
 		isGoingOn() {
@@ -201,17 +240,14 @@ export const createWaitingMessages = ({ api, composer, announce }, known, thread
 			try {
 				await task();
 			} catch (error) {
-				store(before);
+				putBack(lost.map(({ id }) => id), before);
 				throw error;
 			}
-			for (const { content } of lost) composer.giveBack(content, conversationId);
+			for (const message of lost) composer.giveBack(effectiveContent(message), conversationId);
 		},
 		/** What belongs below the message if it waits. @param {Message} message */
 		elementFor(message) {
-			if (!ids().includes(message.id) || !isOpen(message.id)) {
-				elements.delete(message.id);
-				return null;
-			}
+			if (!isWaiting(message)) return null;
 			const found = elements.get(message.id) ?? build(message);
 			elements.set(message.id, found);
 			const text = isHeld(message) ? t("On hold: the answer before it has failed") : t("Waiting");
