@@ -9,7 +9,7 @@ import pytest
 from playwright.sync_api import Locator, Page, Request, expect
 
 from tests.browser.chat import AT_END, Chat
-from tests.browser.conftest import Server
+from tests.browser.conftest import Complaints, Server
 
 pytestmark = pytest.mark.browser
 
@@ -109,3 +109,42 @@ def test_first_messages_and_last_ones_meet(page: Page, server: Server) -> None:
     assert numbers(chat) == list(range(1, count + 1))
     page.keyboard.press("Home")
     expect(chat.message("turn 1")).to_be_in_viewport()
+
+
+def test_beginning_is_shown_again_without_loading_all(page: Page, server: Server) -> None:
+    count = 2000
+    server.create_conversation("Beside the beginning", "a", "b")
+    chat = Chat(page).open(long_conversation(server, "Left at its beginning", count))
+    region = page.get_by_role("region", name="Left at its beginning")
+    expect(chat.message(f"turn {count}")).to_be_in_viewport()
+    region.focus()
+    page.keyboard.press("Home")
+    expect(chat.message("turn 1")).to_be_in_viewport()
+    scroll_to(chat, region, 120, 400)
+    chat.link("Beside the beginning").click()
+    expect(chat.questions).to_have_text(["a"])
+    page.go_back()
+    expect(chat.message("turn 120")).to_be_in_viewport()
+    assert len(numbers(chat)) < 400
+    chat.button("Jump to the end").click()
+    expect(chat.message(f"turn {count}")).to_be_in_viewport()
+
+
+def test_page_follows_the_end_if_the_beginning_cannot_be_loaded(
+    page: Page, server: Server, complaints: Complaints
+) -> None:
+    count = 300
+    chat = Chat(page).open(long_conversation(server, "No beginning", count))
+    region = page.get_by_role("region", name="No beginning")
+    expect(chat.message(f"turn {count}")).to_be_in_viewport()
+    page.route("**/messages?*order=asc*", lambda route: route.abort())
+    region.focus()
+    page.keyboard.press("Home")
+    expect(chat.alert).to_be_visible()
+    server.call("POST", f"/conversations/{chat.conversation_id}/messages", {"role": "assistant", "content": "news"})
+    expect(chat.message("news")).to_be_in_viewport()
+    page.wait_for_function(AT_END, arg=region.element_handle())
+    page.unroute_all()
+    chat.button("Retry").click()
+    expect(chat.message("turn 1")).to_be_in_viewport()
+    complaints.forgive()

@@ -92,10 +92,10 @@ export const createConversationSync = ({ api, transcript }, signal, known, threa
 	};
 
 	/** Loads the oldest messages of all, or those that follow them. @param {string | null} cursor */
-	const fetchFirst = async (cursor) => {
+	const fetchFirst = async (cursor, limit = PAGE_SIZE) => {
 		const id = thread.id();
 		if (!id) return;
-		const query = { limit: PAGE_SIZE, cursor, order: /** @type {const} */ ("asc") };
+		const query = { limit, cursor, order: /** @type {const} */ ("asc") };
 		known.takeFirst(await orGone(api.listMessages(id, query, signal)), cursor);
 		thread.onOlder();
 		transcript.askForOlder();
@@ -113,10 +113,17 @@ export const createConversationSync = ({ api, transcript }, signal, known, threa
 		/** Loads the newest messages. */
 		refresh: newest.request,
 		loadOlder: () => void loadOlder().catch(() => {}), // The next scroll or poll tries again.
-		/** Loads the oldest messages, without those between them and the others. */
-		async loadFirst() {
+		/**
+		 * Loads the oldest messages, without those between them and the others.
+		 *
+		 * @param {string} [messageId] the last one that is needed; by default one page is enough
+		 */
+		async loadFirst(messageId) {
 			await newest.running();
 			if (known.olderCursor() && !known.gap()) await fetchFirst(null);
+			while (messageId && !known.find(messageId) && known.newerCursor()) {
+				await fetchFirst(known.newerCursor(), LARGEST_PAGE);
+			}
 		},
 		/** Loads messages behind the oldest ones. */
 		loadNewer() {

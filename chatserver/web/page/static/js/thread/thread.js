@@ -191,7 +191,10 @@ export const createThread = (context, conversationId, position, handlers) => {
 	/** The messages are loaded for the first time. */
 	const arrive = async () => {
 		isOpen = true;
-		if (position) await sync.loadBackTo(position.id.replace("m-", "")).catch(() => {});
+		if (position) {
+			const load = position.isFromStart ? sync.loadFirst : sync.loadBackTo;
+			await load(position.id.replace("m-", "")).catch(() => {});
+		}
 		if (signal.aborted) return;
 		if (position) transcript.goBackTo(position);
 		else transcript.goToEnd();

@@ -2,8 +2,10 @@
  * The scrolling list of messages: their order, and which part of them is in view.
  *
  * @typedef {ReturnType<typeof createTranscript>} Transcript
- * @typedef {{ id: string, offset: number }} ReadingPosition The id of an element in view, and how far it is below the
- *   upper edge, in CSS pixels.
+ * @typedef {object} ReadingPosition
+ * @property {string} id of an element in view
+ * @property {number} offset how far it is below the upper edge, in CSS pixels
+ * @property {boolean} isFromStart whether the first messages are shown without all that follow them
  */
 
 import { element, placeInOrder } from "../ui/dom.js";
@@ -81,7 +83,15 @@ export const createTranscript = ({ scroller, messages, older, toEnd }, { onOlder
 		remember();
 	};
 
+	const goToStart = () => {
+		isAtEnd = false;
+		scroller.scrollTop = 0;
+		remember();
+	};
+
 	const keepPosition = () => {
+		// The first messages have just come instead of the last ones.
+		if (isAtEnd && gap.isConnected) return goToStart();
 		if (isAtEnd) return goToEnd();
 		if (reading?.block.isConnected) scroller.scrollTop += offsetOf(reading.block) - reading.blockOffset;
 		else if (reading?.message.isConnected) scroller.scrollTop += offsetOf(reading.message) - reading.offset;
@@ -129,22 +139,20 @@ export const createTranscript = ({ scroller, messages, older, toEnd }, { onOlder
 		const isHere = target === document.body || scroller.contains(/** @type {Node} */ (target));
 		if (!(isHere || ctrlKey || metaKey)) return;
 		event.preventDefault();
-		if (isEnd) return goToEnd();
-		isAtEnd = false; // What is loaded for the start is no reason to go to the end.
-		onStart();
+		if (isEnd) goToEnd();
+		else onStart();
 	});
 
 	return {
 		goToEnd,
 		gap,
-		goToStart() {
-			isAtEnd = false;
-			scroller.scrollTop = 0;
-			remember();
-		},
+		goToStart,
 		isAtEnd: () => isAtEnd,
 		/** Null at the end. @returns {ReadingPosition | null} */
-		position: () => (reading?.message.id ? { id: reading.message.id, offset: reading.offset } : null),
+		position: () =>
+			reading?.message.id
+				? { id: reading.message.id, offset: reading.offset, isFromStart: gap.isConnected }
+				: null,
 		/** Goes to the end if the message is not there any more. @param {ReadingPosition} position */
 		goBackTo({ id, offset }) {
 			const message = document.getElementById(id);
