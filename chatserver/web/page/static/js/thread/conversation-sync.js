@@ -142,6 +142,7 @@ export const createConversationSync = ({ api, transcript }, signal, known, threa
 			if (!id || newest.running()) return;
 			const now = await orGone(api.getConversation(id, signal));
 			if (isGone) return thread.onBack();
+			if (newest.running()) return; // What this would find out was asked for meanwhile.
 			const { activeRun, updatedAt } = now;
 			const isNews = activeRun && !isFollowing(activeRun.triggerMessageId);
 			if (isNews || newest.isDue() || listedAt !== updatedAt || tries-- > 0) await newest.request();

@@ -77,6 +77,7 @@ export const createThread = (context, conversationId, position, handlers) => {
 		if (signal.aborted) return void api.startAnswer(message.conversationId, message.id);
 		waiting.hold();
 		answers.follow(message.conversationId, message.id, { starts: true });
+		void tryRefresh();
 		tellChanged();
 	};
 
@@ -185,7 +186,7 @@ export const createThread = (context, conversationId, position, handlers) => {
 		onBack: handlers.onBack,
 	});
 
-	/** If it fails, the next poll tries it again. */
+	/** If it fails, the next poll tries it again. Begins before `onActivity`, whose poll would ask for the same. */
 	const tryRefresh = () => sync.refresh().catch(() => {});
 
 	/** The messages are loaded for the first time. */
@@ -238,8 +239,9 @@ export const createThread = (context, conversationId, position, handlers) => {
 		ask,
 		onChanged() {
 			repaint();
+			const refreshed = tryRefresh();
 			tellChanged();
-			return tryRefresh();
+			return refreshed;
 		},
 	});
 
@@ -272,8 +274,8 @@ export const createThread = (context, conversationId, position, handlers) => {
 		hasOtherAgents: (trigger) => actions.hasOthersThan(agentFor(trigger)),
 		onChange: repaint,
 		onStale() {
-			handlers.onActivity();
 			void tryRefresh();
+			handlers.onActivity();
 		},
 	});
 
