@@ -5,10 +5,10 @@ from __future__ import annotations
 import re
 
 import pytest
-from playwright.sync_api import BrowserContext, Page, expect
+from playwright.sync_api import BrowserContext, Page, Route, expect
 
 from tests.browser.chat import Chat, hide, unique, words
-from tests.browser.conftest import Server
+from tests.browser.conftest import Complaints, Server
 from tests.browser.held import Held, until
 
 pytestmark = pytest.mark.browser
@@ -98,6 +98,28 @@ def test_answer_that_is_read_as_it_grows_is_not_marked(context: BrowserContext, 
     expect(chat.link(title)).to_have_accessible_description("")
     stored: str = chat.page.evaluate("JSON.stringify({...localStorage})")
     assert chat.conversation_id not in stored
+
+
+def test_answers_are_asked_for_less_often_while_the_server_is_away(
+    context: BrowserContext, server: Server, complaints: Complaints
+) -> None:
+    """Two answers of one conversation are asked for together. The clock is the test's, and runs as fast as it wants."""
+    asked = server.create_conversation("Awaited", "a", "b")
+    page = context.new_page()
+    page.clock.install()
+    page.add_init_script(f"localStorage.setItem('chatserver awaited', '{asked}/one {asked}/other')")
+    lost: list[str] = []
+
+    def lose(route: Route) -> None:
+        lost.append(route.request.url)
+        route.abort()
+
+    page.route(f"**/api/conversations/{asked}", lose)
+    Chat(page).open()
+    for _ in range(150):
+        page.clock.run_for(1000)
+    assert 1 <= len(lost) <= 5  # after 3, 9, 21, 45 and 93 seconds
+    complaints.forgive()
 
 
 def test_hidden_tab_tells_of_a_finished_answer_and_one_tab_notifies(context: BrowserContext, server: Server) -> None:

@@ -1,13 +1,15 @@
 /**
  * Waits for the answers that this browser asked for, or began to read, when no tab shows their conversation any more.
  *
- * One tab waits for each answer, also while it is hidden: the one that asked, and if that is closed, another one. The
- * answers are known to the browser's storage, so those that are finished while no tab is open are found at the next
- * visit.
+ * For each conversation one tab waits, also while it is hidden: the one that asked first, and if that is closed, another
+ * one. The answers are known to the browser's storage, so those that are finished while no tab is open are found at the
+ * next visit.
  *
  * @import { BrowserTabs } from "../base/browser-tabs.js"
  * @import { ApiClient } from "../server/api.js"
  * @import { Message } from "../server/resources.js"
+ *
+ * @typedef {{ since: number, hasBegun: boolean }} Wait `since`: when the tab looked first, in milliseconds.
  */
 
 import { createStoredSet } from "../base/stored-set.js";
@@ -15,12 +17,15 @@ import { ApiError } from "../server/api.js";
 
 const MOST_ANSWERS = 50;
 const PAUSE_SECONDS = 3;
+/** The pause doubles up to this while requests fail: the server is away, or the session has ended. */
+const LONGEST_PAUSE_SECONDS = 60;
 /** How long an answer that was asked for may take to begin. */
 const PATIENCE_MILLISECONDS = 60_000;
 /** The answer is among so many newest messages, or no news any more. */
 const NEWEST_MESSAGES = 20;
 
-const pause = () => new Promise((resolve) => setTimeout(resolve, PAUSE_SECONDS * 1000));
+/** @param {number} seconds */
+const pause = (seconds) => new Promise((resolve) => setTimeout(resolve, seconds * 1000));
 
 /**
  * @param {ApiClient} api
@@ -32,50 +37,76 @@ const pause = () => new Promise((resolve) => setTimeout(resolve, PAUSE_SECONDS *
 export const createAnswerWatch = (api, tabs, { isSeen, onFinished }) => {
 	/** "conversation/trigger" */
 	const awaited = createStoredSet("awaited", MOST_ANSWERS);
-	/** Those that this tab waits for, or would if the other tab were closed. @type {Set<string>} */
+	/** Ids of the conversations for which this tab waits, or would if the other tab were closed. @type {Set<string>} */
 	const watched = new Set();
 	const { signal } = new AbortController();
 
-	/** @param {string} answer */
-	const wait = async (answer) => {
-		const [id, trigger] = answer.split("/");
-		const since = Date.now();
-		let hasBegun = false;
-		while (awaited.has(answer)) {
-			await pause();
+	/** The awaited answers of a conversation, by their triggers. @param {string} id */
+	const triggersOf = (id) => [...awaited.all()].flatMap((answer) => {
+		const [conversationId, trigger] = answer.split("/");
+		return conversationId === id ? trigger : [];
+	});
+
+	/**
+	 * Looks once whether answers of a conversation are finished.
+	 *
+	 * @param {string} id
+	 * @param {Map<string, Wait>} waits by trigger
+	 */
+	const look = async (id, waits) => {
+		const triggers = triggersOf(id);
+		for (const trigger of waits.keys()) if (!triggers.includes(trigger)) waits.delete(trigger);
+		const conversation = await api.getConversation(id);
+		const running = conversation.activeRun?.triggerMessageId;
+		/** @type {Message[] | null} */
+		let newest = null;
+		for (const trigger of triggers) {
+			const wait = waits.get(trigger) ?? { since: Date.now(), hasBegun: false };
+			waits.set(trigger, wait);
+			if (trigger === running) wait.hasBegun = true;
+			if (trigger === running) continue;
+			newest ??= (await api.listMessages(id, { limit: NEWEST_MESSAGES })).items;
+			const found = newest.find(({ replyTo }) => replyTo === trigger);
+			const failure = newest.find((message) => message.id === trigger)?.failure;
+			const isLost = wait.hasBegun || Date.now() - wait.since > PATIENCE_MILLISECONDS;
+			if (!found && !failure && (running || !isLost)) continue;
+			// It may have been opened meanwhile.
+			if (!awaited.has(`${id}/${trigger}`)) continue;
+			awaited.remove(`${id}/${trigger}`);
+			if (found || failure) onFinished(conversation, found ?? null);
+		}
+	};
+
+	/** @param {string} id */
+	const wait = async (id) => {
+		/** @type {Map<string, Wait>} */
+		const waits = new Map();
+		let seconds = PAUSE_SECONDS;
+		while (triggersOf(id).length) {
+			await pause(seconds);
 			// The tab that shows it follows it, and ends the wait.
-			if (!awaited.has(answer) || (await isSeen(id))) continue;
+			if (!triggersOf(id).length || (await isSeen(id))) continue;
 			try {
-				const conversation = await api.getConversation(id);
-				if (conversation.activeRun?.triggerMessageId === trigger) {
-					hasBegun = true;
-					continue;
-				}
-				const { items } = await api.listMessages(id, { limit: NEWEST_MESSAGES });
-				const found = items.find(({ replyTo }) => replyTo === trigger);
-				const failure = items.find((message) => message.id === trigger)?.failure;
-				const isLost = hasBegun || Date.now() - since > PATIENCE_MILLISECONDS;
-				if (!found && !failure && (conversation.activeRun || !isLost)) continue;
-				// It may have been opened meanwhile.
-				if (!awaited.has(answer)) return;
-				awaited.remove(answer);
-				if (found || failure) onFinished(conversation, found ?? null);
+				await look(id, waits);
+				seconds = PAUSE_SECONDS;
 			} catch (error) {
-				// The server is away, or the session has ended: there is another time.
-				if (error instanceof ApiError && error.status === 404) awaited.remove(answer);
+				seconds = Math.min(2 * seconds, LONGEST_PAUSE_SECONDS);
+				const isGone = error instanceof ApiError && error.status === 404;
+				if (isGone) triggersOf(id).forEach((trigger) => awaited.remove(`${id}/${trigger}`));
 			}
 		}
 	};
 
-	/** @param {string} answer */
-	const watch = async (answer) => {
-		if (watched.has(answer)) return;
-		watched.add(answer);
-		await tabs.whenAlone(`waits for ${answer}`, signal, () => wait(answer));
-		watched.delete(answer);
+	/** @param {string} id */
+	const watch = async (id) => {
+		if (watched.has(id)) return;
+		watched.add(id);
+		await tabs.whenAlone(`waits for ${id}`, signal, () => wait(id));
+		watched.delete(id);
+		if (triggersOf(id).length) void watch(id); // Another answer came at the end of the wait.
 	};
 
-	const watchAll = () => awaited.all().forEach((answer) => void watch(answer));
+	const watchAll = () => awaited.all().forEach((answer) => void watch(answer.split("/")[0]));
 	awaited.listen(watchAll);
 	watchAll();
 
