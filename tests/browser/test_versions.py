@@ -10,7 +10,7 @@ from playwright.sync_api import Locator, Page, Request, expect
 from tests.browser.acting_model import ActingModel
 from tests.browser.chat import Chat, listen, spoken
 from tests.browser.conftest import Complaints, OpenContext, Server
-from tests.browser.held import Held
+from tests.browser.held import Held, until
 from tests.browser.test_beginning import long_conversation, numbers
 from tests.kit.in_thread import InThread
 
@@ -199,7 +199,11 @@ def test_version_that_another_one_changed_meanwhile_ends_well(
     held.until(1)
     previous(other.messages.last).click()
     expect(pager(other.messages.last, 1, 2)).to_be_visible()
-    held.let_go()  # It is live already: 404.
+    listen(page)
+    with page.expect_response("**/restore") as answered:
+        held.let_go()
+    assert answered.value.status == 404  # It is live already.
+    until(page, lambda: "Version 1 of 2" in spoken(page))
     expect(chat.answers).to_have_text(["Answer 1 to wanted"])
     expect(chat.alert).to_have_count(0)
 
@@ -208,7 +212,9 @@ def test_version_that_another_one_changed_meanwhile_ends_well(
     following(answer).click()
     held.until(1)
     other.ask("wait a little")
-    held.let_go()  # An answer is being generated: 409.
+    with page.expect_response("**/restore") as answered:
+        held.let_go()
+    assert answered.value.status == 409  # An answer is being generated.
     expect(chat.alert).to_contain_text("An answer is being generated in this conversation")
     expect(chat.answers.last).to_have_text("A moment")
     expect(following(answer)).to_have_attribute("aria-disabled", "true")
@@ -217,5 +223,6 @@ def test_version_that_another_one_changed_meanwhile_ends_well(
     following(answer).click()
     expect(chat.answers).to_have_text(["Answer 2 to wanted"])
     expect(chat.alert).to_have_count(0)
-    assert all(re.search("404|409", text) for text in complaints.texts)
+    reported = [re.findall(r"status of (\d+)", text) for text in complaints.texts]
+    assert sorted(reported) == [["404"], ["409"]]
     complaints.forgive()
