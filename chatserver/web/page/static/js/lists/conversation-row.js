@@ -43,7 +43,7 @@ export function createRow(conversation, parents, onOptions) {
 		href: addressOf(id),
 		"aria-describedby": `marks-${id}`,
 	});
-	const marks = element("span", { class: "marks", id: `marks-${id}` });
+	const marks = element("span", { class: "row-marks", id: `marks-${id}` });
 	const options = iconButton(t("Options"), "more", () => onOptions(options));
 	options.setAttribute("aria-describedby", link.id);
 	options.setAttribute("aria-haspopup", "menu");
