@@ -12,13 +12,13 @@ const INLINE_CHARACTERS = 10_000;
 const DEEPEST = 8;
 
 const FENCE = /^ {0,3}(`{3,}(?=[^`]*$)|~{3,})(.*)$/;
-const HEADING = /^ {0,3}(#{1,6})(?:[ \t]+|$)(.*?)(?:[ \t]+#+)?[ \t]*$/;
+const HEADING = /^ {0,3}(#{1,6})(?=[ \t]|$)/;
 const UNDERLINE = /^ {0,3}(=+|-+)[ \t]*$/;
 const RULE = /^ {0,3}([-*_])(?:[ \t]*\1){2,}[ \t]*$/;
 const ITEM = /^( *)([-*+]|\d{1,9}[.)])( +|\t|$)/;
 const QUOTE = /^ {0,3}> ?/;
 const FORMULA = /^ {0,3}(\$\$|\\\[)/;
-const DELIMITERS = /^ {0,3}\|?[ \t]*:?-+:?[ \t]*(\|[ \t]*:?-+:?[ \t]*)*\|?[ \t]*$/;
+const DELIMITERS = /^ {0,3}\|?[ \t]*:?-+:?[ \t]*(\|[ \t]*:?-+:?[ \t]*)*(\|[ \t]*)?$/;
 /** A last line that may still become anything: it is shown once more of it is there. */
 const UNDECIDED = /^[ \t]*(?:[-*+_=#>`~|$\\:]{1,3}|\d{1,3}[.)])[ \t]*$/;
 
@@ -26,6 +26,13 @@ const UNDECIDED = /^[ \t]*(?:[-*+_=#>`~|$\\:]{1,3}|\d{1,3}[.)])[ \t]*$/;
 const isBlank = (line) => !line.trim();
 /** @param {string} line */
 const indentOf = (line) => line.length - line.trimStart().length;
+
+/** Patterns that end with `$` look at a long end again and again. @param {string} text @param {string} marks */
+const trimMarks = (text, marks) => {
+	let end = text.length;
+	while (end && marks.includes(text[end - 1])) end -= 1;
+	return text.slice(0, end);
+};
 
 /** @param {string} tag @param {Part[]} children @param {Record<string, string>} [attributes] @returns {Box} */
 const box = (tag, children, attributes) => ({ tag, children, attributes });
@@ -102,7 +109,12 @@ function readBlock(lines, at, above, depth) {
 		return [end + 1, code(/[\w+#.-]+/.exec(info)?.[0] ?? "", inside)];
 	}
 	const heading = HEADING.exec(line);
-	if (heading) return [at + 1, title(heading[1].length, heading[2], above, isEnd(at + 1))];
+	if (heading) {
+		const text = line.slice(heading[0].length).trim();
+		const open = trimMarks(text, "#");
+		const words = /[^ \t]$/.test(open) ? text : open.trimEnd(); // Marks may close it, too, after a space.
+		return [at + 1, title(heading[1].length, words, above, isEnd(at + 1))];
+	}
 	if (RULE.test(line)) return [at + 1, box("hr", [])];
 	if (QUOTE.test(line) && depth < DEEPEST) {
 		let end = at + 1;
@@ -284,7 +296,7 @@ function inline(text, grows, depth) {
 		else if (token[0] === "\\") words += /[!-/:-@[-`{-~]/.test(token[1]) && !"([)]".includes(token[1]) ? token[1] : token;
 		else if (token[0] === "&") words += ENTITIES[token.slice(1, -1)];
 		else if (token[0] === "h") {
-			const address = token.replace(/[.,:;!?'_~)\]]+$/, "");
+			const address = trimMarks(token, ".,:;!?'_~)]");
 			put(box("a", [address]));
 			words = token.slice(address.length);
 		} else if (token[0] === "`") {
