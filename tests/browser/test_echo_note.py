@@ -34,7 +34,7 @@ def notes(chat: Chat) -> list[str]:
     return chat.main.locator(".echo-note").all_text_contents()
 
 
-def test_first_answer_says_that_no_model_is_connected(open_context: OpenContext, server_without_models: Server) -> None:
+def test_first_answer_says_that_no_model_is_connected(server_without_models: Server, open_context: OpenContext) -> None:
     for screen in SCREENS.values():
         page = open_context(base_url=server_without_models.url, reduced_motion="reduce", **screen).new_page()
         chat = Chat(page).open().ask("Anybody there?").until_answered()
@@ -66,6 +66,10 @@ def test_answers_of_others_than_the_echo_have_no_note(page: Page, server: Server
     parrot = server.create_conversation("Parrot", agent_id=agent)
     chat = Chat(page).open(parrot).ask("Hello!").until_answered()
     expect(chat.answers).to_have_text([f"{ECHO}Hello!"])
+    assert notes(chat) == []
+    # One that was written, and not generated.
+    chat.open(server.create_conversation("Quoted", "What did it say?", f"{ECHO}What?"))
+    expect(chat.answers).to_have_text([f"{ECHO}What?"])
     assert notes(chat) == []
     # An answer of a model that was connected once.
     chat.open(server.create_conversation("Before", "Who are you?", "A model."))

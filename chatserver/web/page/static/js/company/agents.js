@@ -11,7 +11,7 @@
 import { t } from "../base/language.js";
 import { ApiError } from "../server/api.js";
 
-/** A list of more agents is of no use. */
+/** A list of more agents is of no use. Removed ones do not count. */
 const MOST_AGENTS = 1000;
 /** Other people change agents rarely, so the list is requested much less often than conversations. */
 const FRESH_SECONDS = 30;
@@ -63,12 +63,14 @@ export const createAgents = ({ api, tabs, providers }, companyId, onChange) => {
 		const agents = new Map();
 		/** @type {string | null} */
 		let cursor = null;
+		let active = 0;
 		do {
 			/** @type {Api.AgentPage} */
 			const page = await api.listAgents(companyId, { status: "all", limit: 100, cursor });
 			for (const agent of page.items) agents.set(agent.id, agent);
+			active += page.items.filter(({ status }) => status === "active").length;
 			cursor = page.nextCursor;
-		} while (cursor && agents.size < MOST_AGENTS);
+		} while (cursor && active < MOST_AGENTS);
 		return agents;
 	};
 

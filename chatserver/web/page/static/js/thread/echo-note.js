@@ -9,28 +9,27 @@
 import { t } from "../base/language.js";
 import { element } from "../ui/dom.js";
 
-/** With this every answer of the echo begins. */
-const BEGINNING = "Echo from agent: ";
-
 /** @param {{ agents: Agents, providers: Providers }} context */
 export const createEchoNote = ({ agents, providers }) => {
-	const note = element("p", { class: "echo-note" });
+	const help = element("a", { href: "/help" }, t("How to connect a model"));
+	const choose = element("p", { class: "echo-note" }, t("Echo: choose an agent to ask a model."));
+	const connect = element("p", { class: "echo-note" }, t("Echo: no model is connected yet."), " ", help);
 
-	/** Whether the echo answered because no agent was chosen, and would again. @param {Message} answer */
-	const isByEcho = ({ agentId, content }) =>
-		content.startsWith(BEGINNING) &&
+	/**
+	 * Whether the echo answered because no agent was chosen, and would again. What the server generated itself took time,
+	 * and of all that generate only the echo has no model.
+	 *
+	 * @param {Message} answer
+	 */
+	const isByEcho = ({ agentId, durationMs, model }) =>
+		durationMs !== null &&
+		model === null &&
 		providers.isLoaded() &&
 		!providers.modelAnswers() &&
 		!(agentId && agents.find(agentId));
 
 	return {
 		/** Returns the line, if one belongs under this answer. @param {Message} answer */
-		under(answer) {
-			if (!isByEcho(answer)) return [];
-			const help = element("a", { href: "/help" }, t("How to connect a model"));
-			if (providers.haveModel()) note.replaceChildren(t("Echo: choose an agent to ask a model."));
-			else note.replaceChildren(t("Echo: no model is connected yet."), " ", help);
-			return [note];
-		},
+		under: (answer) => (isByEcho(answer) ? [providers.haveModel() ? choose : connect] : []),
 	};
 };
