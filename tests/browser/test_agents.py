@@ -10,7 +10,9 @@ from playwright.sync_api import BrowserContext, Dialog, Locator, Page, expect
 from tests.browser.chat import ECHO, Chat, spoken, unique, words
 from tests.browser.chat import listen as listen_to
 from tests.browser.conftest import COMPANY, Complaints, Server
-from tests.browser.held import until
+from tests.browser.held import Held, until
+from tests.kit.in_thread import InThread
+from tests.kit.model_server import ModelServer
 
 pytestmark = pytest.mark.browser
 
@@ -317,9 +319,10 @@ def test_agent_is_tried_before_it_is_used(page: Page, server: Server, complaints
     assert f"Trial of {name}" in titles(server)
     expect(Chat(page).link(f"Trial of {name}")).to_have_count(0)
     managing.press("Stop")
+    shown = managing.answer.inner_text()
     until(page, lambda: f"Trial of {name}" not in titles(server))
     expect(managing.dialog.get_by_role("button", name="Try", exact=True)).to_be_focused()
-    expect(managing.answer).not_to_contain_text("word399")
+    assert managing.answer.inner_text() == shown
 
     managing.press("Try")
     expect(managing.answer).to_contain_text("word3")
@@ -332,6 +335,26 @@ def test_agent_is_tried_before_it_is_used(page: Page, server: Server, complaints
     expect(managing.answer).to_contain_text("word3")
     page.goto("about:blank")
     until(page, lambda: f"Trial of {name}" not in titles(server))
+
+
+def test_trial_that_is_left_asks_for_nothing_more(
+    page: Page, server: Server, dictated_model: InThread[ModelServer]
+) -> None:
+    name = unique("Left")
+    server.create_agent(name, "dictated")
+    Chat(page).open()
+    managing = Managing(page).open().edit(name)
+    held = Held(page, "**/render", "POST")
+    managing.field("Try it").fill("Go on")
+    managing.press("Try")
+    call = dictated_model.run(dictated_model.part.call())
+    dictated_model.run(call.send("# One\n\n", "Two\n\n", "Three", " four"))
+    held.until(1)
+    with page.expect_event("requestfailed", lambda request: request.url.endswith("/render")):
+        page.keyboard.press("Escape")
+    expect(managing.dialog).to_be_hidden()
+    held.lose()
+    dictated_model.run(call.closed())
 
 
 def test_trial_that_fails_says_why(page: Page, server: Server) -> None:

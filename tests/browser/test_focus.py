@@ -198,3 +198,45 @@ def test_focus_after_undo_of(page: Page, server: Server, action: str) -> None:
     page.keyboard.press("Enter")
     expect(chat.link(title)).to_be_visible()
     expect(chat.box).to_be_focused()
+
+
+def test_focus_stays_while_others_change_the_conversation(page: Page, server: Server) -> None:
+    """Buttons are made anew when what they say has changed, and only then."""
+    server.create_agent("Other", "slow")
+    conversation_id = server.create_conversation("Shared", agent_id=server.create_agent("Steady", "acting"))
+    chat = Chat(page).open(conversation_id).ask("Well?").until_answered()
+    chat.button("Regenerate").click()
+    expect(chat.answers).to_have_text(["Answer 2 to Well?"])
+    chat.until_answered()
+    answer = chat.messages.nth(1)
+    details = answer.get_by_role("button", name=re.compile("^Details, "))
+    previous = answer.get_by_role("button", name="Previous version")
+    chooser = page.get_by_role("menu", name="Answer with another agent")
+
+    def somebody_writes(text: str) -> None:
+        server.call("POST", f"/conversations/{conversation_id}/messages", {"role": "user", "content": text})
+        expect(chat.questions.last).to_have_text(text)
+
+    chat.button("Answer with another agent").focus()
+    page.keyboard.press("Enter")
+    expect(chooser).to_be_visible()
+    somebody_writes("First")  # Now there is no such button any more.
+    expect(chat.button("Regenerate")).to_have_count(0)
+    page.keyboard.press("Escape")
+    expect(chooser).to_have_count(0)
+    expect(chat.box).to_be_focused()
+
+    details.focus()
+    page.keyboard.press("Enter")
+    somebody_writes("Second")
+    expect(details).to_be_focused()
+    expect(details).to_have_attribute("aria-expanded", "true")
+    previous.focus()
+    somebody_writes("Third")
+    expect(previous).to_be_focused()
+
+    chat.ask("And now?").until_answered()
+    chat.button("Regenerate").focus()
+    somebody_writes("Fourth")
+    expect(chat.button("Regenerate")).to_have_count(0)
+    expect(chat.messages.nth(-2).get_by_role("button", name="Copy", exact=True)).to_be_focused()

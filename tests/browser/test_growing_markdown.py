@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Iterator
 
 import pytest
-from playwright.sync_api import Locator, Page, Route, expect
+from playwright.sync_api import Locator, Page, Request, Route, expect
 
 from tests.browser.chat import Chat, unique
 from tests.browser.conftest import Complaints, Server
@@ -146,8 +147,17 @@ class Dictation:
 
         self._model.run(say())
 
-    def finish(self) -> None:
+    def break_off(self) -> None:
+        async def hang_up() -> None:
+            self._call.hang_up()
+
+        self._model.run(hang_up())
+
+    def end(self) -> None:
         self._model.run(self._call.finish())
+
+    def finish(self) -> None:
+        self.end()
         self.chat.until_answered()
 
 
@@ -336,6 +346,55 @@ def test_reset_empties_what_was_rendered(page: Page) -> None:
     assert after == ["Other", 1]
     assert last == "<h2>Last</h2>\n<p>words</p>"
     assert (note, length) == ("Shown as plain text, because it is so long.", 200_001)
+
+
+def is_rendering(request: Request) -> bool:
+    return request.url.endswith("/render")
+
+
+@pytest.mark.parametrize("breaks_off", [False, True], ids=["grows", "broke off"])
+def test_nothing_is_rendered_for_a_conversation_that_was_left(
+    page: Page, server: Server, dictation: Dictation, breaks_off: bool
+) -> None:
+    held = Held(page, "**/render", "POST")
+    dictation.say("# One\n\n", "Two\n\n", "Three", " four")
+    held.until(1)
+    if breaks_off:
+        dictation.break_off()
+        expect(dictation.chat.main.get_by_text("broken off", exact=True)).to_be_visible()
+    with page.expect_event("requestfailed", is_rendering):
+        dictation.chat.button("New conversation").click()
+    expect(page).to_have_url(re.compile("/$"))
+    held.lose()
+    if not breaks_off:
+        dictation.end()
+
+
+# Lines whose ends patterns would look at again and again: a heading, a table's second line, an address.
+LONG_LINES = r"""async (count) => {
+  const base = document.querySelector("script[type=module]").src.replace("main.js", "");
+  const {outline} = await import(base + "message/markdown-outline.js");
+  const spaces = " ".repeat(count);
+  const texts = ["# a ## ", "## ##", "# a#", `# a${spaces}b`, `a|b\n|-${spaces}x`, `https://a${")".repeat(9000)}x`];
+  return texts.map((text) => {
+    const [{part}] = outline(text + "\n\nend", []);
+    const words = part.children.map((child) => child.children?.join("") ?? child).join("");
+    return [part.tag, words.replace(spaces, "…").replace(/\)+/, ")")];
+  });
+}"""
+
+
+def test_preview_reads_a_long_line_once(page: Page) -> None:
+    """Otherwise this takes minutes, which ends the tests."""
+    Chat(page).open()
+    assert page.evaluate(LONG_LINES, 400_000) == [
+        ["h2", "a"],
+        ["h2", ""],
+        ["h2", "a#"],
+        ["h2", "a…b"],
+        ["p", "a|b|-…x"],
+        ["p", "https://a)x"],
+    ]
 
 
 def test_printing_shows_the_conversation_and_nothing_else(page: Page, server: Server) -> None:

@@ -276,3 +276,26 @@ def test_answer_asked_again_after_an_early_stop_is_not_stopped(page: Page, serve
     chat.until_answered()
     expect(chat.answers).to_have_text([ECHO + words(60)])
     assert server.messages(conversation_id)[1]["status"] == "completed"
+
+
+def test_slow_choice_of_another_agent_leaves_alone_what_was_opened_since(page: Page, server: Server) -> None:
+    server.create_agent("Turtle", "slow")
+    left = server.create_conversation("Asked", "a", "b")
+    server.create_conversation("Read", "c", words(3_000))
+    chat = Chat(page).open(left)
+    held = Held(page, f"**/conversations/{left}", "PATCH")
+    chat.button("Answer with another agent").click()
+    page.get_by_role("menuitem", name="Turtle").click()
+    held.until(1)
+    chat.link("Read").click()
+    expect(chat.questions).to_have_text(["c"])
+    page.get_by_role("button", name="Branch").first.scroll_into_view_if_needed()
+    page.mouse.move(700, 300)
+    page.mouse.wheel(0, -3_000)
+    expect(chat.button("Jump to the end")).to_be_visible()
+    chat.link("Read").focus()
+    with page.expect_response("**/rewind"):
+        held.let_go()
+    until(page, lambda: [one["content"] for one in server.messages(left)] == ["a", f"{ECHO}a"])
+    expect(chat.link("Read")).to_be_focused()
+    expect(chat.button("Jump to the end")).to_be_visible()

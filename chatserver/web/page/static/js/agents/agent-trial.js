@@ -60,7 +60,10 @@ export const createTrial = ({ api, companyId, announce }, save) => {
 		if (hadFocus) (isRunning ? stop : ask).focus();
 	};
 
-	const close = () => end?.();
+	const close = () => {
+		end?.();
+		content.stop();
+	};
 
 	/** @param {Api.Agent} agent @param {string} text */
 	const run = async (agent, text) => {
@@ -165,7 +168,7 @@ export const createTrial = ({ api, companyId, announce }, save) => {
 		trouble.replaceChildren();
 		status.textContent = "";
 		answer.hidden = true;
-		content.showText("");
+		content.stop();
 		const agent = await save();
 		ask.disabled = false;
 		if (!agent || !form.isConnected) return;

@@ -10,9 +10,11 @@ const MARGIN_PIXELS = 8;
  *
  * @param {HTMLElement} opener
  * @param {readonly string[][]} agents pairs of id and name
- * @param {(agentId: string) => void} onChoose
+ * @param {object} handlers
+ * @param {(agentId: string) => void} handlers.onChoose
+ * @param {() => void} handlers.onOrphaned it is closed, and its button is gone: the focus has to go elsewhere
  */
-export function openAgentMenu(opener, agents, onChoose) {
+export function openAgentMenu(opener, agents, { onChoose, onOrphaned }) {
 	const menu = element("div", {
 		class: "menu agent-menu",
 		role: "menu",
@@ -21,7 +23,9 @@ export function openAgentMenu(opener, agents, onChoose) {
 		/** @param {ToggleEvent} event */
 		toggle({ newState }) {
 			opener.setAttribute("aria-expanded", `${newState === "open"}`);
-			if (newState === "closed") menu.remove();
+			if (newState !== "closed") return;
+			menu.remove();
+			if (!opener.isConnected && document.activeElement === document.body) onOrphaned();
 		},
 		/** @param {KeyboardEvent} event */
 		keydown(event) {

@@ -2,6 +2,8 @@
  * When an answer was given, and on demand by whom and what it took. That moves nothing.
  *
  * @import { Message } from "../server/resources.js"
+ *
+ * @typedef {{ author: string } & Pick<Message, "id" | "createdAt" | "model" | "usage" | "durationMs">} Facts
  */
 
 import { language, plural, t } from "../base/language.js";
@@ -16,8 +18,8 @@ function inSeconds(milliseconds) {
 	return t("{seconds} s", { seconds: format.format(seconds) });
 }
 
-/** @param {Message} message @param {string} author */
-function factsOf({ model, usage, durationMs }, author) {
+/** @param {Facts} facts */
+function textOf({ author, model, usage, durationMs }) {
 	const facts = [
 		model,
 		usage && plural(usage.outputTokens, { one: "{count} token", other: "{count} tokens" }),
@@ -27,12 +29,12 @@ function factsOf({ model, usage, durationMs }, author) {
 	return facts.length ? [author, ...facts].join(" · ") : "";
 }
 
-/** The element for the foot of a message. @param {Message} message @param {string} author */
-export function answerFacts(message, author) {
-	const time = timeElement(message.createdAt);
-	const facts = factsOf(message, author);
-	if (!facts) return time;
-	const id = `facts-${message.id}`;
+/** The element for the foot of a message. @param {Facts} facts */
+export function answerFacts(facts) {
+	const time = timeElement(facts.createdAt);
+	const text = textOf(facts);
+	if (!text) return time;
+	const id = `facts-${facts.id}`;
 	/** @param {boolean} isOpen @returns {void} */
 	const show = (isOpen) => button.setAttribute("aria-expanded", `${isOpen}`);
 	/** @type {HTMLButtonElement} */
@@ -51,5 +53,5 @@ export function answerFacts(message, author) {
 		},
 		time,
 	);
-	return element("span", { class: "facts" }, button, element("span", { class: "facts-text", id, dir: "auto" }, facts));
+	return element("span", { class: "facts" }, button, element("span", { class: "facts-text", id, dir: "auto" }, text));
 }

@@ -18,41 +18,10 @@
 import { t } from "../base/language.js";
 import { element } from "../ui/dom.js";
 import { onDemand } from "../ui/on-demand.js";
+import { growingText } from "./growing-text.js";
 import { createDecorate, elementsOf, MOST_CHARACTERS } from "./rendered-html.js";
 
 const loadGrowing = onDemand(() => import("./growing-markdown.js"));
-
-/** A part of a growing text ends at the first line break after so many characters. */
-const PART_CHARACTERS = 500;
-
-/**
- * Returns a function that shows a text. While the text grows at its end, what is shown already stays as it is, with its
- * selection.
- *
- * The parts of a growing text are boxes of their own, so a browser lays out the last part again at each word, and not
- * the whole text. The boxes are inline: blocks would be copied with an empty line after each.
- *
- * @param {HTMLElement} container
- */
-export const growingText = (container) => {
-	let shown = "";
-	/** The part that grows. @type {HTMLElement | null} */
-	let part = null;
-	return (/** @type {string} */ text, grows = false) => {
-		if (text === shown) return;
-		if (!grows || !shown || !text.startsWith(shown)) {
-			shown = grows ? "" : text;
-			container.replaceChildren(shown);
-			part = null;
-		}
-		for (const line of text.slice(shown.length).match(/[^\n]*\n|[^\n]+/g) ?? []) {
-			part ??= container.appendChild(element("span", { class: "part" }));
-			part.append(line);
-			if (line.endsWith("\n") && part.textContent.length >= PART_CHARACTERS) part = null;
-		}
-		shown = text;
-	};
-};
 
 /**
  * Shows Markdown as text, if what renders it could not be loaded.
@@ -77,11 +46,15 @@ export const createMessageContent = ({ announce, render }) => {
 	/** Shown once what it takes is loaded. @type {string | null} */
 	let waiting = null;
 
-	/** @param {boolean} isRendered @param {typeof shown} now */
-	const become = (isRendered, now = { text: "", html: "" }) => {
+	const stop = () => {
 		growing?.stop();
 		growing = null;
 		waiting = null;
+	};
+
+	/** @param {boolean} isRendered @param {typeof shown} now */
+	const become = (isRendered, now = { text: "", html: "" }) => {
+		stop();
 		shown = now;
 		content.classList.toggle("rendered", isRendered);
 		content.removeAttribute("data-note");
@@ -100,6 +73,8 @@ export const createMessageContent = ({ announce, render }) => {
 
 	return {
 		element: content,
+		/** Nothing more of a text that grows is rendered. */
+		stop,
 		/** Shows a text as it was written. An answer that has grown stays as it is. @param {string} text */
 		showText(text) {
 			const isLong = text.length > MOST_CHARACTERS;

@@ -4,6 +4,7 @@
  * @import { Progress } from "../base/browser-tabs.js"
  * @import { Message } from "../server/resources.js"
  * @import { Announce } from "../ui/feedback.js"
+ * @import { Facts } from "./answer-facts.js"
  * @import { RenderBlocks } from "./message-content.js"
  * @import { editMessage } from "./message-editor.js"
  * @import { Version, VersionPager } from "./version-pager.js"
@@ -32,6 +33,8 @@
  * @property {boolean} hasOtherAgents
  * @property {boolean} isBookmarked
  * @property {Version | null} version null: there is only one
+ *
+ * @typedef {Pick<MessageState, "canRegenerate" | "hasOtherAgents" | "isBookmarked">} Buttons
  */
 
 import { t } from "../base/language.js";
@@ -45,6 +48,22 @@ import { createMessageContent } from "./message-content.js";
 import { createThinking } from "./thinking.js";
 import { createVersionPager } from "./version-pager.js";
 
+/**
+ * Returns a function that calls `show`, unless all would be as after the last call: buttons that are made anew lose the
+ * focus, and details that are open close.
+ *
+ * @template {unknown[]} T
+ * @param {(...values: T) => void} show
+ */
+const unlessSame = (show) => {
+	let before = "";
+	return (/** @type {T} */ ...values) => {
+		const now = JSON.stringify(values);
+		if (now !== before) show(...values);
+		before = now;
+	};
+};
+
 /** @param {Api.ChatMessage["role"]} role @param {string} author @param {MessageActions} actions */
 export const createMessageView = (role, author, actions) => {
 	const name = element("p", { class: "author", dir: "auto" }, author);
@@ -52,7 +71,7 @@ export const createMessageView = (role, author, actions) => {
 	const thinking = createThinking();
 	/** Below the content: that the answer reached its limit. */
 	const note = element("p", { class: "note", hidden: true });
-	const marks = element("span", { class: "marks" });
+	const marks = element("span", { class: "foot-marks" });
 	const buttons = element("span", { class: "actions" });
 	/** As it is shown. @type {Message | null} */
 	let stored = null;
@@ -110,42 +129,54 @@ export const createMessageView = (role, author, actions) => {
 	/** @param {string} text @param {string} [title] */
 	const mark = (text, title) => element("span", { class: "mark", title }, text);
 
-	/** @param {Message} message @param {string} author */
-	const showMarks = (message, author) => {
+	const showMarks = unlessSame((/** @type {Facts} */ facts, /** @type {string | null} */ editedAt, /** @type {boolean} */ isStopped) => {
 		marks.replaceChildren();
-		if (message.editedAt) marks.append(mark(t("edited"), fullTime(message.editedAt)));
-		if (message.status === "stopped") marks.append(mark(t("stopped")));
-		marks.append(answerFacts(message, author));
-	};
+		if (editedAt) marks.append(mark(t("edited"), fullTime(editedAt)));
+		if (isStopped) marks.append(mark(t("stopped")));
+		marks.append(answerFacts(facts));
+	});
 
-	/** @param {Message} message @param {MessageState} state */
-	const showNote = (message, { isNewest }) => {
-		note.hidden = message.stopReason !== "length";
-		if (note.hidden) return note.replaceChildren();
-		note.replaceChildren(t("The answer reached its limit"));
-		if (isNewest) note.append(button(t("Continue"), () => actions.onContinue(message)));
-	};
+	const showNote = unlessSame((/** @type {boolean} */ isCut, /** @type {boolean} */ isNewest) => {
+		note.hidden = !isCut;
+		note.replaceChildren(...(isCut ? [t("The answer reached its limit")] : []));
+		if (isCut && isNewest) note.append(button(t("Continue"), () => stored && actions.onContinue(stored)));
+	});
 
-	/** @param {Message} message @param {MessageState} state */
-	const showButtons = (message, { canRegenerate, hasOtherAgents, isBookmarked }) => {
-		const focused = buttons.querySelector(":focus")?.getAttribute("aria-label");
-		const bookmark = iconButton(t("Bookmark"), "bookmark", () => actions.onBookmark(message));
+	/** @param {(message: Message) => void} act */
+	const onStored = (act) => () => stored && act(stored);
+
+	const showButtons = unlessSame((/** @type {Buttons} */ { canRegenerate, hasOtherAgents, isBookmarked }) => {
+		const bookmark = iconButton(t("Bookmark"), "bookmark", onStored(actions.onBookmark));
 		bookmark.setAttribute("aria-pressed", `${isBookmarked}`);
-		const all = [copyButton(t("Copy"), () => effectiveContent(message), actions.announce)];
+		const all = [copyButton(t("Copy"), () => (stored ? effectiveContent(stored) : ""), actions.announce)];
 		if (role === "user") {
-			all.push(iconButton(t("Edit"), "edit", () => edit(message)));
+			all.push(iconButton(t("Edit"), "edit", onStored(edit)));
 			all[1].classList.add("edit-button");
 		}
-		if (canRegenerate) all.push(iconButton(t("Regenerate"), "again", () => actions.onRegenerate(message)));
+		if (canRegenerate) all.push(iconButton(t("Regenerate"), "again", onStored(actions.onRegenerate)));
 		if (canRegenerate && hasOtherAgents) {
-			const other = iconButton(t("Answer with another agent"), "agent", () => actions.onOtherAgent(message, other));
+			const choose = onStored((message) => actions.onOtherAgent(message, other));
+			const other = iconButton(t("Answer with another agent"), "agent", choose);
 			other.setAttribute("aria-haspopup", "menu");
 			all.push(other);
 		}
-		all.push(iconButton(t("Branch"), "branch", () => actions.onBranch(message)), bookmark);
+		all.push(iconButton(t("Branch"), "branch", onStored(actions.onBranch)), bookmark);
 		buttons.replaceChildren(...all);
-		all.find(({ ariaLabel }) => ariaLabel === focused)?.focus();
+	});
+
+	/** If what has the focus is made anew or taken away, the focus stays in the message. @param {() => void} change */
+	const keepFocus = (change) => {
+		const focused = document.activeElement;
+		const isHere = article.contains(focused);
+		change();
+		if (!isHere || article.contains(focused)) return;
+		const name = focused?.ariaLabel ?? focused?.textContent;
+		const all = [...article.querySelectorAll("button")];
+		const again = all.find((one) => (one.ariaLabel ?? one.textContent) === name) ?? buttons.querySelector("button");
+		again?.focus({ preventScroll: true });
 	};
+
+	const showPager = unlessSame(pager.show);
 
 	const showFinished = () => {
 		paint();
@@ -203,10 +234,19 @@ export const createMessageView = (role, author, actions) => {
 			else content.showText(effectiveContent(message));
 			if (message.reasoning) showThinking();
 			if (thinking.element.parentNode) thinking.fold(message.reasoning ?? "");
-			showNote(message, state);
-			showMarks(message, state.author);
-			showButtons(message, state);
-			pager.show(state.version);
+			const { author, isNewest, canRegenerate, hasOtherAgents, isBookmarked, version } = state;
+			const { id, createdAt, model, usage, durationMs } = message;
+			keepFocus(() => {
+				showNote(message.stopReason === "length", isNewest);
+				showMarks({ author, id, createdAt, model, usage, durationMs }, message.editedAt, message.status === "stopped");
+				showButtons({ canRegenerate, hasOtherAgents, isBookmarked });
+				showPager(version);
+			});
+		},
+		/** The message is not shown any more. */
+		close() {
+			waiting = null;
+			content.stop();
 		},
 	};
 };

@@ -2,7 +2,7 @@
 
 import { language, t } from "../base/language.js";
 import { element } from "../ui/dom.js";
-import { growingText } from "./message-content.js";
+import { growingText } from "./growing-text.js";
 
 export const createThinking = () => {
 	const text = element("div", { class: "reasoning-text", dir: "auto" });

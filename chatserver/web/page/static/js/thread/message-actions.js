@@ -53,10 +53,14 @@ const unlessDone = (error) => {
 export const createMessageActions = (context, known, thread) => {
 	const { api, companyId, transcript, composer, agents, bookmarks, announce } = context;
 
-	/** Has a question answered anew. @param {string} conversationId @param {Message} question */
-	const answerAnew = async (conversationId, question) => {
+	/** For what comes next. Before anything is awaited: after that, another conversation can be open. */
+	const goOn = () => {
 		transcript.goToEnd();
 		composer.focus();
+	};
+
+	/** Has a question answered anew. @param {string} conversationId @param {Message} question */
+	const answerAnew = async (conversationId, question) => {
 		await api.rewind(conversationId, question.id);
 		thread.askAnew(question);
 	};
@@ -67,6 +71,7 @@ export const createMessageActions = (context, known, thread) => {
 	/** @param {Message} question @param {string} agentId */
 	const answerWith = (question, agentId) =>
 		thread.attempt(`regenerate ${question.id}`, async (id) => {
+			goOn();
 			// A message that names its agent is answered by no other one: so it is asked once more.
 			if (question.agentId) return void thread.send(effectiveContent(question), agentId);
 			await thread.setAgent(agentId);
@@ -77,7 +82,11 @@ export const createMessageActions = (context, known, thread) => {
 	const chooseAgent = (question, agentId, opener) =>
 		thread.attempt(`agents ${question.id}`, async () => {
 			const { openAgentMenu } = await loadAgentMenu();
-			openAgentMenu(opener, othersThan(agentId), (id) => answerWith(question, id));
+			if (!opener.isConnected) return;
+			openAgentMenu(opener, othersThan(agentId), {
+				onChoose: (id) => answerWith(question, id),
+				onOrphaned: composer.focus,
+			});
 		});
 
 	return {
@@ -99,7 +108,9 @@ export const createMessageActions = (context, known, thread) => {
 		onRegenerate: (answer) =>
 			thread.attempt(`regenerate ${answer.id}`, async (id) => {
 				const question = known.questionOf(answer);
-				if (question) await answerAnew(id, question);
+				if (!question) return;
+				goOn();
+				await answerAnew(id, question);
 			}),
 		/** @param {string | null} agentId who has answered */
 		hasOthersThan: (agentId) => othersThan(agentId).length > 0,
@@ -113,7 +124,10 @@ export const createMessageActions = (context, known, thread) => {
 			const question = known.find(id);
 			if (question) void chooseAgent(question, thread.agentFor(id), opener);
 		},
-		onContinue: () => void thread.send(t("Continue."), null),
+		onContinue() {
+			composer.focus();
+			thread.send(t("Continue."), null);
+		},
 		/** @type {MessageActions["onLeaf"]} */
 		onLeaf: (message, { answerId, direction, pager }) =>
 			thread.attempt("leaf", async (id) => {
@@ -123,6 +137,7 @@ export const createMessageActions = (context, known, thread) => {
 				const answer = restored ? await thread.loadBackTo(answerId) : known.find(answerId);
 				if (!answer) return;
 				const shown = thread.pagerOf(message.role === "user" ? message : answer);
+				if (!shown.element.isConnected) return; // Another conversation is open by now.
 				hold(shown.element);
 				shown.focus(direction);
 				announce(shown.element.ariaLabel ?? "");

@@ -48,6 +48,7 @@ export const createMessageViews = ({ agents, bookmarks, announce }, actions, onU
 		},
 		/** An answer is stored; `view` showed it while it was generated. @param {Message} answer @param {MessageView} view */
 		finish(answer, view) {
+			views.get(answer.id)?.close();
 			views.set(answer.id, view);
 			announce(`${authorName(answer.role, answer.agentId)}: ${effectiveContent(answer)}`);
 		},
@@ -68,6 +69,7 @@ export const createMessageViews = ({ agents, bookmarks, announce }, actions, onU
 			for (const [id, view] of views) {
 				if (ids.has(id)) continue;
 				views.delete(id);
+				view.close();
 				const unsaved = view.unsaved();
 				if (unsaved !== null) onUnsaved(unsaved);
 			}

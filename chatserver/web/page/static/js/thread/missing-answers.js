@@ -99,6 +99,7 @@ export const createMissingAnswers = ({ createView, onRetry, onOtherAgent, hasOth
 			if (hasText) remember(KEPT, kept.length <= MOST_KEPT_CHARACTERS ? kept : "", forThisTab);
 			else if (keptBeginning(trigger)) remember(KEPT, "", forThisTab);
 			if (hasText) view.showBrokenOff(beginning?.content ?? "");
+			else view.close();
 			shown.set(trigger, { what: "", view: hasText ? view : null, box: element("div") });
 			this.noteFailure(trigger, failure, true, "alert");
 		},
@@ -136,7 +137,10 @@ export const createMissingAnswers = ({ createView, onRetry, onOtherAgent, hasOth
 			return found && (found.view ? [found.view.element, found.box] : [found.box]);
 		},
 		/** @param {string | null} trigger */
-		forget: (trigger) => void shown.delete(trigger),
+		forget(trigger) {
+			shown.get(trigger)?.view?.close();
+			shown.delete(trigger);
+		},
 		triggers: () => [...shown.keys()],
 	};
 };

@@ -55,6 +55,9 @@ export const createPendingAnswers = (context, handlers) => {
 		return run.view;
 	};
 
+	/** The answer is not shown any more, whether or not it goes on. @param {string | null} trigger */
+	const drop = (trigger) => settle(trigger)?.close();
+
 	/** @param {string} conversationId @param {string | null} trigger @param {Run} run */
 	const open = async (conversationId, trigger, run) => {
 		/** @param {Failure} failure @param {Beginning} [beginning] */
@@ -64,7 +67,7 @@ export const createPendingAnswers = (context, handlers) => {
 			handlers.onChange();
 		};
 		const onGone = () => {
-			settle(trigger);
+			drop(trigger);
 			handlers.onChange();
 			handlers.onStale();
 		};
@@ -93,6 +96,7 @@ export const createPendingAnswers = (context, handlers) => {
 						const status = end.type === "done" ? "completed" : "stopped";
 						handlers.onAnswer({ ...stored, status, usage, stopReason }, view);
 					} else {
+						view.close();
 						missing.noteNone(trigger, t("Stopped before there was an answer."));
 						handlers.onChange();
 					}
@@ -181,8 +185,11 @@ export const createPendingAnswers = (context, handlers) => {
 			for (const trigger of runs.keys()) follow(conversationId, trigger, { starts: false });
 		},
 		triggers: () => [...runs.keys()],
+		drop,
 		/** Stops following all answers; they go on without this tab. */
-		forget: () => [...runs.keys()].forEach(settle),
+		forget: () => [...runs.keys()].forEach(drop),
+		/** Nothing of this is shown any more. */
+		close: () => [...runs.keys(), ...missing.triggers()].forEach((trigger) => (drop(trigger), missing.forget(trigger))),
 		/** The elements that belong to none of these messages. @param {ReadonlySet<string | null>} known */
 		elementsBut: (known) =>
 			[...runs.keys(), ...missing.triggers()].flatMap((trigger) => (known.has(trigger) ? [] : elementsFor(trigger))),

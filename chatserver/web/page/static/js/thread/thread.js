@@ -259,7 +259,7 @@ export const createThread = (context, conversationId, position, handlers) => {
 		id: () => id,
 		createView: (trigger) => views.create("assistant", agentFor(trigger)),
 		onAnswer(answer, view) {
-			if (known.find(answer.id)) return repaint();
+			if (known.find(answer.id)) return (view.close(), repaint());
 			const message = justStored({ ...answer, conversationId: id ?? "", agentId: agentFor(answer.replyTo) });
 			known.add(message);
 			views.finish(message, view);
@@ -318,7 +318,7 @@ export const createThread = (context, conversationId, position, handlers) => {
 				// If nothing was stopped, the answers have just ended, and the refresh brings them; or they have not begun.
 				const early = stopped ? [] : answers.triggers();
 				early.forEach(earlyStops.add);
-				await sync.refresh().finally(() => early.forEach(answers.settle));
+				await sync.refresh().finally(() => early.forEach(answers.drop));
 				repaint();
 				waiting.next();
 			}),
@@ -328,7 +328,7 @@ export const createThread = (context, conversationId, position, handlers) => {
 			void waiting.handOver();
 			abort.abort();
 			views.keepOnly(new Set());
-			answers.forget();
+			answers.close();
 			transcript.show([]);
 		},
 		/** Looks for changes that this tab was not told of. */
