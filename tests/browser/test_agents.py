@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 
+import psycopg
 import pytest
 from playwright.sync_api import BrowserContext, Dialog, Locator, Page, expect
 
@@ -367,3 +368,17 @@ def test_trial_that_fails_says_why(page: Page, server: Server) -> None:
     expect(managing.dialog.get_by_role("alert")).to_be_visible()
     expect(managing.dialog.get_by_role("button", name="Try", exact=True)).to_be_visible()
     until(page, lambda: f"Trial of {name}" not in titles(server))
+
+
+# The last one here: pages that are opened after it list so many agents.
+def test_agent_is_found_after_a_thousand_others_were_removed(page: Page, server: Server) -> None:
+    with psycopg.connect(server.database_url) as connection:
+        connection.execute(
+            "INSERT INTO agents (id, company_id, name, adapter_type, adapter_config, created_at, updated_at, deleted_at)"
+            " SELECT gen_random_uuid(), %s, 'Removed', 'echo', '{}', '2020-01-01', '2020-01-01', now()"
+            " FROM generate_series(1, 1000)",
+            (COMPANY,),
+        )
+    name = unique("Newest")
+    server.create_agent(name, "slow")
+    Chat(page).open().choose_agent(name)

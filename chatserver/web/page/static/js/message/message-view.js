@@ -34,6 +34,8 @@
  * @property {boolean} isBookmarked
  * @property {Version | null} version null: there is only one
  *
+ * @typedef {Pick<Message, "editedAt" | "status">} State
+ *
  * @typedef {Pick<MessageState, "canRegenerate" | "hasOtherAgents" | "isBookmarked">} Buttons
  */
 
@@ -129,10 +131,10 @@ export const createMessageView = (role, author, actions) => {
 	/** @param {string} text @param {string} [title] */
 	const mark = (text, title) => element("span", { class: "mark", title }, text);
 
-	const showMarks = unlessSame((/** @type {Facts} */ facts, /** @type {string | null} */ editedAt, /** @type {boolean} */ isStopped) => {
+	const showMarks = unlessSame((/** @type {Facts} */ facts, /** @type {State} */ { editedAt, status }) => {
 		marks.replaceChildren();
 		if (editedAt) marks.append(mark(t("edited"), fullTime(editedAt)));
-		if (isStopped) marks.append(mark(t("stopped")));
+		if (status === "stopped") marks.append(mark(t("stopped")));
 		marks.append(answerFacts(facts));
 	});
 
@@ -235,10 +237,10 @@ export const createMessageView = (role, author, actions) => {
 			if (message.reasoning) showThinking();
 			if (thinking.element.parentNode) thinking.fold(message.reasoning ?? "");
 			const { author, isNewest, canRegenerate, hasOtherAgents, isBookmarked, version } = state;
-			const { id, createdAt, model, usage, durationMs } = message;
+			const { id, createdAt, model, usage, durationMs, editedAt, status } = message;
 			keepFocus(() => {
 				showNote(message.stopReason === "length", isNewest);
-				showMarks({ author, id, createdAt, model, usage, durationMs }, message.editedAt, message.status === "stopped");
+				showMarks({ author, id, createdAt, model, usage, durationMs }, { editedAt, status });
 				showButtons({ canRegenerate, hasOtherAgents, isBookmarked });
 				showPager(version);
 			});
