@@ -10,6 +10,10 @@ from playwright.sync_api import Page, Route
 LONGEST_WAIT_SECONDS = 15
 
 
+# From now on requests of the page end only if the page itself gives them up.
+NO_TIMEOUTS = "() => void (AbortSignal.timeout = () => new AbortController().signal)"
+
+
 class Held:
     """Holds a page's requests until they are let go or lost.
 

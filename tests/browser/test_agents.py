@@ -11,7 +11,7 @@ from playwright.sync_api import BrowserContext, Dialog, Locator, Page, expect
 from tests.browser.chat import ECHO, Chat, spoken, unique, words
 from tests.browser.chat import listen as listen_to
 from tests.browser.conftest import COMPANY, Complaints, Server
-from tests.browser.held import Held, until
+from tests.browser.held import NO_TIMEOUTS, Held, until
 from tests.kit.in_thread import InThread
 from tests.kit.model_server import ModelServer
 
@@ -345,6 +345,7 @@ def test_trial_that_is_left_asks_for_nothing_more(
     server.create_agent(name, "dictated")
     Chat(page).open()
     managing = Managing(page).open().edit(name)
+    page.evaluate(NO_TIMEOUTS)
     held = Held(page, "**/render", "POST")
     managing.field("Try it").fill("Go on")
     managing.press("Try")

@@ -11,7 +11,7 @@ from playwright.sync_api import Locator, Page, Request, Route, expect
 
 from tests.browser.chat import Chat, unique
 from tests.browser.conftest import Complaints, Server
-from tests.browser.held import Held
+from tests.browser.held import NO_TIMEOUTS, Held
 from tests.kit.in_thread import InThread
 from tests.kit.model_server import Call, ModelServer
 
@@ -356,6 +356,7 @@ def is_rendering(request: Request) -> bool:
 def test_nothing_is_rendered_for_a_conversation_that_was_left(
     page: Page, server: Server, dictation: Dictation, breaks_off: bool
 ) -> None:
+    page.evaluate(NO_TIMEOUTS)
     held = Held(page, "**/render", "POST")
     dictation.say("# One\n\n", "Two\n\n", "Three", " four")
     held.until(1)
