@@ -375,7 +375,8 @@ def test_trial_that_fails_says_why(page: Page, server: Server) -> None:
 def test_agent_is_found_after_a_thousand_others_were_removed(page: Page, server: Server) -> None:
     with psycopg.connect(server.database_url) as connection:
         connection.execute(
-            "INSERT INTO agents (id, company_id, name, adapter_type, adapter_config, created_at, updated_at, deleted_at)"
+            "INSERT INTO agents"
+            " (id, company_id, name, adapter_type, adapter_config, created_at, updated_at, deleted_at)"
             " SELECT gen_random_uuid(), %s, 'Removed', 'echo', '{}', '2020-01-01', '2020-01-01', now()"
             " FROM generate_series(1, 1000)",
             (COMPANY,),
