@@ -26,6 +26,7 @@ from chatserver.storage.branch import branch
 from chatserver.storage.conversations import Archived
 from chatserver.storage.messages import Order, Superseded
 from chatserver.storage.postgres.database import Database
+from chatserver.storage.postgres.heavy import HeavyCalls
 from chatserver.storage.restore import Restored, restore
 from chatserver.storage.rewind import rewind
 from chatserver.storage.scope import Companies
@@ -135,9 +136,7 @@ class ConversationService:
         """
         hidden = await self._database.transaction(erase.hide_conversation, actor.scope, conversation_id)
         await self._answers.stop_for_delete(conversation_id)
-        heavy = hidden.last_position > erase.ROWS_A_STATEMENT
-        calls = self._database.heavy(hidden.company_id) if heavy else self._database
-        await calls.transaction(erase.erase_conversation, actor.scope, conversation_id)
+        await self._calls_for(hidden).transaction(erase.erase_conversation, actor.scope, conversation_id)
 
     async def restore_conversation(self, actor: Actor, conversation_id: UUID) -> Conversation:
         return await self._one(conversations.restore, actor, conversation_id)
@@ -252,21 +251,23 @@ class ConversationService:
     async def rewind_messages(self, actor: Actor, conversation_id: UUID, message_id: UUID) -> int:
         """Supersede all messages that follow a message; how many they were.
 
-        Raises ConflictError while an answer is being generated that somebody reads, or that continues without readers.
+        Raises ConflictError while an answer is being generated that somebody reads, or that continues without readers,
+        and UnavailableError if the conversation is long and too many heavy calls wait.
         """
         return await self._when_idle(rewind, actor, conversation_id, message_id)
 
     async def restore_messages(self, actor: Actor, conversation_id: UUID, message_id: UUID) -> Restored:
         """Make a superseded message live again, with its continuation; what stands in its place is superseded.
 
-        Raises ConflictError as `rewind_messages` does.
+        Raises ConflictError and UnavailableError as `rewind_messages` does.
         """
         return await self._when_idle(restore, actor, conversation_id, message_id)
 
     async def erase_message(self, actor: Actor, conversation_id: UUID, message_id: UUID) -> None:
         """Erase a message for good, and the answers to it.
 
-        Raises ConflictError while its answer is being generated that somebody reads, or that continues without readers.
+        Raises ConflictError while its answer is being generated that somebody reads, or that continues without readers,
+        and UnavailableError as `rewind_messages` does.
         """
         await self._when_idle(erase.erase_message, actor, conversation_id, message_id)
         self._answers.end_waiting(conversation_id, message_id)
@@ -278,12 +279,23 @@ class ConversationService:
         conversation_id: UUID,
         message_id: UUID,
     ) -> T:
+        calls = await self._calls_for_all_of(actor, conversation_id)
         try:
-            return await self._database.transaction(function, actor.scope, conversation_id, message_id)
+            return await calls.transaction(function, actor.scope, conversation_id, message_id)
         except ConflictError:
             # By now the conversation is known to exist for the actor. An answer that nobody reads makes way.
             await self._answers.drop_unread(conversation_id)
-            return await self._database.transaction(function, actor.scope, conversation_id, message_id)
+            return await calls.transaction(function, actor.scope, conversation_id, message_id)
+
+    async def _calls_for_all_of(self, actor: Actor, conversation_id: UUID) -> Database | HeavyCalls:
+        """For what may change every message of a conversation: each is indexed again for the search."""
+        row = await self._database.autocommit(conversations.find, actor.scope, conversation_id)
+        return self._calls_for(_found(row, "Conversation"))
+
+    def _calls_for(self, conversation: Row[Any]) -> Database | HeavyCalls:
+        """By the lane of heavy calls if a conversation is long. `conversation`: `company_id` and `last_position`."""
+        heavy = conversation.last_position > erase.ROWS_A_STATEMENT
+        return self._database.heavy(conversation.company_id) if heavy else self._database
 
     async def _one(
         self,

@@ -17,7 +17,7 @@ from sqlalchemy import Connection, text
 from chatserver import lanes
 from chatserver.services import conversations as conversation_service
 from chatserver.services import search as search_service
-from chatserver.storage import conversations, export
+from chatserver.storage import conversations, erase, export
 from tests.kit.http_client import Client
 from tests.kit.served_app import Served, serving
 from tests.kit.waiting import PATIENCE_SECONDS, eventually
@@ -47,7 +47,10 @@ def sleep(connection: Connection, *_: Any, **__: Any) -> Any:
 def endless(monkeypatch: pytest.MonkeyPatch) -> None:
     """Heavy calls take a minute."""
     monkeypatch.setattr(search_service, "find_hits", sleep)
-    monkeypatch.setattr(conversation_service, "branch", sleep)
+    for name in ("branch", "rewind", "restore"):
+        monkeypatch.setattr(conversation_service, name, sleep)
+    monkeypatch.setattr(erase, "erase_message", sleep)
+    monkeypatch.setattr(erase, "ROWS_A_STATEMENT", 0)  # each conversation with a message is long
     monkeypatch.setattr(export, "next_batch", sleep)
     original = conversations.list_page
 
@@ -65,7 +68,15 @@ async def heavy_requests(company: Company) -> list[tuple[str, str, Any]]:
         ("GET", f"{company.path}/conversations?q=fox", None),
         ("GET", f"{conversation}/export", None),
         ("POST", f"{conversation}/branch", {"messageId": said}),
+        ("POST", f"{conversation}/messages/{said}/rewind", None),
+        ("POST", f"{conversation}/messages/{said}/restore", None),
+        ("DELETE", f"{conversation}/messages/{said}", None),
     ]
+
+
+HEAVY = ["search", "list by title", "export", "branch", "rewind", "restore", "erase"]
+# Who erases and leaves wants it gone all the same.
+CANCELLED = HEAVY[:-1]
 
 
 def sleeping(url: str) -> int:
@@ -91,7 +102,7 @@ async def asked(client: Served, method: str, path: str, body: Any = None, count:
 
 
 @pytest.mark.usefixtures("endless")
-@pytest.mark.parametrize("number", range(4), ids=["search", "list by title", "export", "branch"])
+@pytest.mark.parametrize("number", range(len(CANCELLED)), ids=CANCELLED)
 @pytest.mark.parametrize("way", ["close", "reset"])
 async def test_statement_ends_when_the_client_leaves(
     database_url: str, number: int, way: str, caplog: pytest.LogCaptureFixture
@@ -108,7 +119,7 @@ async def test_statement_ends_when_the_client_leaves(
 
 
 @pytest.mark.usefixtures("endless")
-@pytest.mark.parametrize("number", range(4), ids=["search", "list by title", "export", "branch"])
+@pytest.mark.parametrize("number", range(len(HEAVY)), ids=HEAVY)
 async def test_heavy_requests_hold_up_no_others(database_url: str, number: int) -> None:
     async with serving(database_url) as client:
         company = Company(client)

@@ -15,6 +15,7 @@ from chatserver.services.rendering import RenderedPage
 from chatserver.web.handler_context import HandlerContext
 from chatserver.web.http.base_handler import ApiHandler
 from chatserver.web.http.list_handler import ListHandler
+from chatserver.web.http.long_request_handler import LongRequestHandler
 from chatserver.web.http.parsing import parse_id
 from chatserver.web.openapi.queries import ListMessages
 
@@ -74,15 +75,16 @@ class MessageHandler(ApiHandler):
         self.write_nothing()
 
 
-class RewindHandler(ApiHandler):
+class RewindHandler(LongRequestHandler):
     async def post(self, conversation_id: str, message_id: str) -> None:
         conversation, message = parse_id(conversation_id), parse_id(message_id)
-        superseded = await self.context.conversations.rewind_messages(self.actor, conversation, message)
-        self.write_json(Superseded(superseded=superseded))
+        rewind = self.context.conversations.rewind_messages(self.actor, conversation, message)
+        self.write_json(Superseded(superseded=await self.unless_gone(rewind)))
 
 
-class RestoreHandler(ApiHandler):
+class RestoreHandler(LongRequestHandler):
     async def post(self, conversation_id: str, message_id: str) -> None:
         conversation, message = parse_id(conversation_id), parse_id(message_id)
-        restored = await self.context.conversations.restore_messages(self.actor, conversation, message)
+        restore = self.context.conversations.restore_messages(self.actor, conversation, message)
+        restored = await self.unless_gone(restore)
         self.write_json(Restored(restored=restored.restored, superseded=restored.superseded))
