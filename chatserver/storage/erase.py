@@ -16,7 +16,8 @@ from chatserver.errors import NotFoundError
 from chatserver.storage import leases
 from chatserver.storage.conversations import named, visible
 from chatserver.storage.messages import effective_content, live
-from chatserver.storage.restore import STANDS_AT, find_places
+from chatserver.storage.older_rewinds import find_places
+from chatserver.storage.restore import STANDS_AT
 from chatserver.storage.rewind import require_idle
 from chatserver.storage.scope import Companies, companies_parameter
 from chatserver.storage.tables import conversations, messages, revisions, runs, sent_keys

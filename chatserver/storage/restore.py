@@ -16,6 +16,7 @@ from sqlalchemy import BigInteger, Connection, Uuid, bindparam, case, literal_co
 from sqlalchemy.dialects.postgresql import ARRAY
 
 from chatserver.errors import NotFoundError
+from chatserver.storage.older_rewinds import find_places
 from chatserver.storage.revisions import bring_back
 from chatserver.storage.rewind import end_runs, lock, require_idle, supersede
 from chatserver.storage.scope import Companies
@@ -93,45 +94,6 @@ _REVIVE_RUNS = (
     )
 )
 
-# Rewinds of older versions gave each message a time of its own, and no place. Nothing was said while one of them went
-# on, so what was superseded after the same newest message belongs together: it was live together, whether one rewind
-# superseded it or several. It followed the last message that stayed live.
-_UNPLACED = (
-    select(messages.c.id)
-    .where(
-        messages.c.conversation_id == bindparam("conversation"),
-        messages.c.superseded_at.is_not(None),
-        messages.c.superseded_after.is_(None),
-    )
-    .limit(1)
-)
-_FIND_PLACES = text(
-    f"""
-WITH all_messages AS MATERIALIZED (
-    SELECT m.id, m.position, {STANDS_AT} AS stands_at, m.created_at, m.superseded_at,
-        m.superseded_at IS NOT NULL AND m.superseded_after IS NULL AS unplaced
-    FROM chat_messages AS m WHERE m.conversation_id = :conversation
-), events AS (
-    SELECT id, position, stands_at, created_at AS at, false AS superseded FROM all_messages
-    UNION ALL
-    SELECT id, position, stands_at, superseded_at, true FROM all_messages WHERE unplaced
-), dated AS (
-    SELECT *, max(CASE WHEN NOT superseded THEN position END) OVER (ORDER BY at, superseded) AS newest FROM events
-), grouped AS MATERIALIZED (
-    SELECT * FROM dated WHERE superseded
-), groups AS (
-    SELECT newest, max(at) AS superseded_at, min((stands_at, position)) AS begins FROM grouped GROUP BY newest
-)
-UPDATE chat_messages AS m SET superseded_at = groups.superseded_at, superseded_after = coalesce((
-    SELECT before.position FROM all_messages AS before
-    WHERE before.position <= groups.newest AND (before.stands_at, before.position) < groups.begins
-        AND (before.superseded_at IS NULL OR before.superseded_at > groups.superseded_at)
-    ORDER BY before.stands_at DESC, before.position DESC LIMIT 1
-), 0)
-FROM groups JOIN grouped USING (newest) WHERE m.id = grouped.id
-"""  # noqa: S608 (only constants are put in)
-).bindparams(bindparam("conversation", type_=Uuid()))
-
 
 class Restored(NamedTuple):
     """How many messages are live again, and how many were superseded in exchange."""
@@ -171,10 +133,3 @@ def restore(connection: Connection, companies: Companies, conversation_id: UUID,
     connection.execute(_REVIVE_RUNS, named)
     bring_back(connection, conversation_id, row.answers or [])
     return Restored(row.restored, superseded)
-
-
-def find_places(connection: Connection, conversation_id: UUID) -> None:
-    """Find out what older versions superseded together, and where it was; the conversation must be locked."""
-    named = {"conversation": conversation_id}
-    if connection.execute(_UNPLACED, named).first() is not None:
-        connection.execute(_FIND_PLACES, named)

@@ -360,3 +360,26 @@ def test_what_older_versions_superseded_is_restored_the_same(versions: Versions,
     for _ in range(15):
         model.restore()
         model.check()
+
+
+def test_many_rewinds_of_older_versions_are_found_out_in_a_short_statement(versions: Versions) -> None:
+    """It took time by the square of their number, so that such a conversation could never be restored or erased."""
+    count = 8_000
+    connection = versions.chat.connection
+    connection.execute(
+        text(
+            "INSERT INTO chat_messages (id, conversation_id, role, content, created_at, position, superseded_at)"
+            " SELECT gen_random_uuid(), :id, 'user', n, now() + n * interval '1 s', n,"
+            " CASE WHEN n % 2 = 0 THEN now() + n * interval '1 s' + interval '1 ms' END"
+            " FROM generate_series(1, :count) AS n"
+        ),
+        {"id": versions.id, "count": count},
+    )
+    connection.execute(
+        text("UPDATE chat_conversations SET last_position = :count WHERE id = :id"),
+        {"id": versions.id, "count": count},
+    )
+    versions.restore("4")
+    rows = versions.rows()
+    assert [name for name in versions.read() if int(name) % 2 == 0] == ["4"]
+    assert [rows[str(n)].superseded_after for n in (2, 6, 8, count)] == [1, 5, 7, count - 1]
