@@ -27,7 +27,8 @@ _TARGET = (
 
 
 def _add() -> Select[Any]:
-    target = _TARGET.where(live()).cte("target")
+    # Locked: else it may be erased before the bookmark refers to it.
+    target = _TARGET.where(live()).with_for_update(read=True, key_share=True, of=messages).cte("target")
     added = (
         insert(bookmarks)
         .from_select(

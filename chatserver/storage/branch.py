@@ -6,13 +6,27 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Connection, Uuid, bindparam, case, column, exists, func, insert, literal_column, or_, select
+from sqlalchemy import (
+    Connection,
+    Text,
+    Uuid,
+    bindparam,
+    case,
+    column,
+    exists,
+    func,
+    insert,
+    literal_column,
+    or_,
+    select,
+    union_all,
+)
 from sqlalchemy.dialects.postgresql import ARRAY
 
 from chatserver.errors import NotFoundError, UnprocessableError
 from chatserver.ids import uuid7
 from chatserver.storage.conversations import later_than, visible
-from chatserver.storage.messages import TEXTS, live
+from chatserver.storage.messages import TEXTS, effective_content, live
 from chatserver.storage.page_bytes import text_bytes
 from chatserver.storage.reading_order import place_of_target, up_to_target
 from chatserver.storage.scope import Companies, companies_parameter
@@ -27,6 +41,7 @@ from chatserver.storage.tables import (
     runs,
     search_entries,
 )
+from chatserver.storage.titles import first_line
 
 # What one branch may copy. It then takes some seconds at most.
 MAX_MESSAGES = 10_000
@@ -46,6 +61,23 @@ _UP_TO = (
     )
     .order_by(messages.c.position)
     .limit(bindparam("rows"))
+)
+_title = bindparam("title", type_=Text())
+_originals = bindparam("originals", type_=ARRAY(Uuid))
+_question = (messages.c.conversation_id == _conversation_id, messages.c.role == "user")
+# The wordings of questions that are left out, as far as the title occurs in them.
+_left_out = (*_question, messages.c.id.not_in(select(func.unnest(_originals))))
+_LEFT_OUT = union_all(
+    select(messages.c.content).where(*_left_out, func.strpos(messages.c.content, _title) > 0),
+    select(revisions.c.content)
+    .join(messages, messages.c.id == revisions.c.message_id)
+    .where(*_left_out, func.strpos(revisions.c.content, _title) > 0),
+)
+_FIRST_QUESTION = (
+    select(effective_content())
+    .where(*_question, messages.c.id.in_(select(func.unnest(_originals))))
+    .order_by(messages.c.position)
+    .limit(1)
 )
 _COPY_ENTRIES_INSTEAD = select(func.set_config(COPIES, "on", True))
 _COLUMNS = (
@@ -102,17 +134,19 @@ def _copy_revisions() -> Any:
 
 
 def _copy_runs() -> Any:
-    copies, asked = _copies("copies"), _copies("asked")
+    copies, asked, question = _copies("copies"), _copies("asked"), messages.alias("question")
     own = {
         "id": copies.c.new_run,
         "conversation_id": bindparam("new_conversation", type_=Uuid()),
         "trigger_message_id": asked.c.copy,
-        "trigger_wording": case((runs.c.trigger_wording.is_not(None), asked.c.copy)),
+        "trigger_wording": case((runs.c.trigger_wording == question.c.wording, asked.c.copy)),
         "answer_message_id": copies.c.copy,
     }
     columns = {each.name: own.get(each.name, each) for each in runs.c}
-    source = runs.join(copies, runs.c.answer_message_id == copies.c.original).outerjoin(
-        asked, runs.c.trigger_message_id == asked.c.original
+    source = (
+        runs.join(copies, runs.c.answer_message_id == copies.c.original)
+        .outerjoin(asked, runs.c.trigger_message_id == asked.c.original)
+        .outerjoin(question, question.c.id == asked.c.original)
     )
     statement = (
         select(*columns.values())
@@ -127,22 +161,30 @@ def _copy_runs() -> Any:
 
 
 def _copy_failures() -> Any:
-    """Copy the newest run of each question if it failed."""
+    """Copy the newest run of each question's present wording if it failed."""
     copies, later = _copies("copies"), runs.alias("later")
     own = {
         "id": copies.c.new_run,
         "conversation_id": bindparam("new_conversation", type_=Uuid()),
         "trigger_message_id": copies.c.copy,
+        "trigger_wording": case((messages.c.wording.is_not(None), copies.c.copy)),
     }
     columns = {each.name: own.get(each.name, each) for each in runs.c}
+    present = runs.c.trigger_wording.is_not_distinct_from(messages.c.wording)
     of_the_same = (later.c.conversation_id == _conversation_id, later.c.trigger_message_id == copies.c.original)
+    newer = (is_past(later), later.c.trigger_wording.is_not_distinct_from(messages.c.wording))
     statement = (
         select(*columns.values())
-        .select_from(runs.join(copies, runs.c.trigger_message_id == copies.c.original))
+        .select_from(
+            runs.join(copies, runs.c.trigger_message_id == copies.c.original).join(
+                messages, messages.c.id == copies.c.original
+            )
+        )
         .where(
             is_past(runs),
+            present,
             runs.c.status == literal_column("'failed'"),
-            ~exists().where(*of_the_same, is_past(later), later.c.started_at > runs.c.started_at),
+            ~exists().where(*of_the_same, *newer, later.c.started_at > runs.c.started_at),
             ~exists().where(*of_the_same, is_current(later)),
         )
     )
@@ -194,7 +236,7 @@ def branch(connection: Connection, companies: Companies, conversation_id: UUID, 
         "source_updated_at": source.updated_at,
         "new_id": new_id,
         "new_company_id": source.company_id,
-        "new_title": source.title,
+        "new_title": _title_of_copies(connection, source.title, {**named, "originals": originals}),
         "new_agent_id": source.agent_id,
         "new_parent_conversation_id": conversation_id,
         "new_branch_from_message_id": message_id,
@@ -215,6 +257,14 @@ def branch(connection: Connection, companies: Companies, conversation_id: UUID, 
     connection.execute(_COPY_RUNS, {**named, **copied})
     connection.execute(_COPY_FAILURES, {**named, **copied})
     return new_id
+
+
+def _title_of_copies(connection: Connection, title: str | None, given: dict[str, Any]) -> str | None:
+    """The title of the source, unless it was taken from a question that is not copied: then from the first that is."""
+    if title is None or title not in map(first_line, connection.execute(_LEFT_OUT, {**given, "title": title}).scalars()):
+        return title
+    first = connection.execute(_FIRST_QUESTION, given).scalar_one_or_none()
+    return None if first is None else first_line(first)
 
 
 def _slices(sizes: Sequence[int]) -> Iterator[tuple[int, int]]:

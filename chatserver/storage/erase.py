@@ -68,9 +68,12 @@ _MOVE_PLACES = (
 )
 
 _WORDINGS = select(revisions.c.content).where(revisions.c.message_id == _message_id)
-_DELETE_RUNS = delete(runs).where(
-    runs.c.conversation_id == _conversation_id,
-    or_(runs.c.trigger_message_id == _erased, runs.c.answer_message_id == _erased),
+_DELETE_RUNS = delete(runs).where(runs.c.conversation_id == _conversation_id, runs.c.trigger_message_id == _erased)
+# Of an answer whose question is left, the run stays: what failed before it is not the newest that happened.
+_EMPTY_RUNS = (
+    update(runs)
+    .where(runs.c.conversation_id == _conversation_id, runs.c.answer_message_id == _erased)
+    .values(status="dropped", answer_message_id=None)
 )
 # The key stays for its day: a client that sends the message again must not bring it back. Nothing tells its text.
 _BLANK_KEYS = (
@@ -80,12 +83,6 @@ _BLANK_KEYS = (
 )
 _DELETE_MESSAGES = delete(messages).where(messages.c.conversation_id == _conversation_id, messages.c.id == _erased)
 
-_EARLIER_QUESTION = select(messages.c.id).where(
-    messages.c.conversation_id == _conversation_id,
-    messages.c.role == "user",
-    live(),
-    messages.c.position < select(messages.c.position).where(messages.c.id == _message_id).scalar_subquery(),
-)
 _FIRST_QUESTION = (
     select(effective_content().label("content"))
     .where(messages.c.conversation_id == _conversation_id, messages.c.role == "user", live())
@@ -120,6 +117,7 @@ def erase_message(connection: Connection, companies: Companies, conversation_id:
     connection.execute(_MOVE_PLACES, places)
     erased = {"conversation": conversation_id, "erased": [row.id for row in rows]}
     connection.execute(_DELETE_RUNS, erased)
+    connection.execute(_EMPTY_RUNS, erased)
     connection.execute(_BLANK_KEYS, erased)
     connection.execute(_DELETE_MESSAGES, erased)
     if retitle:
@@ -128,16 +126,14 @@ def erase_message(connection: Connection, companies: Companies, conversation_id:
 
 
 def _named_it(connection: Connection, title: str | None, target: Any, given: dict[str, Any]) -> bool:
-    """Whether the conversation's title is the first line of the message, in whatever wording, which is the first one.
+    """Whether the conversation's title is the first line of the message, in whatever wording.
 
     What a person called the conversation stays, unless it is just this line.
     """
     if title is None or target.role != "user":
         return False
     wordings = (target.content, *connection.execute(_WORDINGS, given).scalars())
-    if title not in map(first_line, wordings):
-        return False
-    return connection.execute(_EARLIER_QUESTION, given).first() is None
+    return title in map(first_line, wordings)
 
 
 # --- conversations ----------------------------------------------------------------------------------------

@@ -131,5 +131,5 @@ def restore(connection: Connection, companies: Companies, conversation_id: UUID,
         connection.execute(_MOVE, {**named, "at": times[-1]})
     end_runs(connection, conversation_id)
     connection.execute(_REVIVE_RUNS, named)
-    bring_back(connection, conversation_id, row.answers or [])
+    bring_back(connection, conversation_id, row.answers or [], times)
     return Restored(row.restored, superseded)

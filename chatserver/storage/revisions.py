@@ -1,12 +1,14 @@
 """The wordings of messages: each edit adds one, and none is lost.
 
 The first wording of a message is its `content`; each later one is a revision. A run names the revision of its trigger
-that its answer belongs to, so a restored answer brings the wording back that it answered.
+that its answer belongs to, so a restored answer brings the wording back that it answered, or that it stood below when
+another one took its place.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import datetime
 from typing import Any
 from uuid import UUID
 
@@ -17,7 +19,7 @@ from chatserver.ids import uuid7
 from chatserver.storage.conversations import moved, visible
 from chatserver.storage.messages import failure_of
 from chatserver.storage.scope import Companies, companies_parameter
-from chatserver.storage.tables import conversations, messages, revisions, runs
+from chatserver.storage.tables import Moment, conversations, messages, revisions, runs
 
 
 def _edit() -> Any:
@@ -78,7 +80,27 @@ def _bring_back() -> Any:
     )
 
 
+def _keep_present() -> Any:
+    answer, question, restored = (messages.alias(name) for name in ("answer", "question", "restored"))
+    return (
+        update(runs)
+        .where(
+            runs.c.conversation_id == bindparam("conversation", type_=Uuid()),
+            runs.c.answer_message_id == answer.c.id,
+            answer.c.conversation_id == runs.c.conversation_id,
+            answer.c.superseded_at == any_(bindparam("times", type_=ARRAY(Moment))),
+            question.c.id == answer.c.reply_to,
+            exists().where(
+                restored.c.id == any_(bindparam("answers", type_=ARRAY(Uuid))), restored.c.reply_to == question.c.id
+            ),
+            runs.c.trigger_wording.is_distinct_from(question.c.wording),
+        )
+        .values(trigger_wording=question.c.wording)
+    )
+
+
 _BRING_BACK = _bring_back()
+_KEEP_PRESENT = _keep_present()
 
 
 def edit(
@@ -96,6 +118,14 @@ def edit(
     return row
 
 
-def bring_back(connection: Connection, conversation_id: UUID, answers: Sequence[UUID]) -> None:
-    """Give the questions of these answers the wordings that were answered."""
-    connection.execute(_BRING_BACK, {"conversation": conversation_id, "answers": list(answers)})
+def bring_back(
+    connection: Connection, conversation_id: UUID, answers: Sequence[UUID], times: Sequence[datetime]
+) -> None:
+    """Give the questions of these answers the wordings that were answered.
+
+    `times`: when what made way for them was superseded. Its answers to the same questions stood below the wordings that
+    these have now, and bring them back in turn: a question may have been edited without being asked again.
+    """
+    named = {"conversation": conversation_id, "answers": list(answers)}
+    connection.execute(_KEEP_PRESENT, {**named, "times": list(times)})
+    connection.execute(_BRING_BACK, named)

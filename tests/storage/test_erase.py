@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
 from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
-from sqlalchemy import Connection, select, text, update
+from sqlalchemy import Connection, Engine, select, text, update
 
 from chatserver.errors import ConflictError, NotFoundError
 from chatserver.services.idempotent_send import IdempotencyKey, send
 from chatserver.storage import bookmarks, conversations, erase
+from chatserver.storage.branch import branch
 from chatserver.storage.tables import conversations as conversation_table
 from chatserver.storage.tables import messages as message_table
 from chatserver.storage.tables import metadata
@@ -191,6 +193,44 @@ def test_title_is_taken_anew_only_if_it_was_taken_from_the_message(versions: Ver
     assert title(versions) is None
 
 
+def test_title_of_an_erased_message_is_gone_whichever_was_the_first(versions: Versions, erase_it: Any) -> None:
+    versions.chat.say(versions.id, "system", "system")
+    for name in ("q0", "q1", f"{SECRET} q2"):
+        versions.ask(name)
+        versions.rewind("system")
+    erase_it("q0")
+    versions.restore(f"{SECRET} q2")
+    conversations.change(versions.chat.connection, None, versions.id, {"title": f"{SECRET} q2"})
+    versions.restore("q1")
+    erase_it(f"{SECRET} q2")
+    assert title(versions) == "q1"
+    assert found_in(versions.chat.connection, SECRET) == set()
+
+
+def test_branch_without_the_message_of_the_title_has_another_title(
+    versions: Versions, transaction: Transaction, erase_it: Any
+) -> None:
+    versions.chat.say(versions.id, "system", "system")
+    versions.ask(question := f"\n{SECRET} q")
+    versions.rewind("system")
+    versions.ask("plain\nwords")
+    other = Versions(versions.chat, transaction)
+    titles = {}
+    for last in ("system", "plain\nwords"):
+        with transaction() as connection:
+            other.id = branch(connection, None, versions.id, versions.rows()[last].id)
+        titles[last] = title(other)
+    assert titles == {"system": None, "plain\nwords": "plain"}
+    erase_it(question)
+    assert title(versions) == "plain"
+    assert found_in(versions.chat.connection, SECRET) == set()
+    for own in ("mine", "plain"):
+        conversations.change(versions.chat.connection, None, versions.id, {"title": own})
+        with transaction() as connection:
+            other.id = branch(connection, None, versions.id, versions.rows()["plain\nwords"].id)
+        assert title(other) == own
+
+
 def test_erasing_is_refused_only_while_the_answer_is_generated(versions: Versions, erase_it: Any) -> None:
     versions.ask("q1")
     versions.answer("q1", "a1")
@@ -223,6 +263,26 @@ def test_message_that_is_not_in_the_conversation_is_not_found(versions: Versions
     conversations.soft_delete(chat.connection, None, versions.id)
     with pytest.raises(NotFoundError), transaction() as connection:
         erase.erase_message(connection, None, versions.id, message)
+
+
+def test_message_that_is_being_erased_cannot_be_bookmarked(
+    versions: Versions, transaction: Transaction, engine: Engine
+) -> None:
+    versions.ask("q")
+    message = versions.rows()["q"].id
+
+    def add() -> bool:
+        with engine.connect() as connection:
+            return bookmarks.add(connection, None, versions.id, message)
+
+    with ThreadPoolExecutor(1) as threads:
+        with transaction() as connection:
+            erase.erase_message(connection, None, versions.id, message)
+            added = threads.submit(add)
+            blocked = text("SELECT count(*) FROM pg_stat_activity WHERE pg_backend_pid() = ANY (pg_blocking_pids(pid))")
+            while not connection.execute(blocked).scalar_one():
+                connection.execute(text("SELECT pg_stat_clear_snapshot()"))
+        assert added.result() is False
 
 
 # --- conversations ----------------------------------------------------------------------------------------

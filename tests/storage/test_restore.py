@@ -174,6 +174,27 @@ def test_answer_of_an_edited_question_brings_its_wording_back(versions: Versions
         assert versions.read() == ["q", answer]
 
 
+def test_wording_that_an_answer_stood_below_comes_back_with_it(versions: Versions) -> None:
+    """The question was edited and not asked again."""
+    versions.ask("q1")
+    versions.answer("q1", "a1")
+    versions.ask("q2")
+    versions.answer("q2", "a2")
+    versions.rewind("q2")
+    versions.answer("q2", "b2")
+    versions.edit("q2", "corrected")
+    for answer, wording in (("a2", "q2"), ("b2", "corrected"), ("a2", "q2")):
+        versions.restore(answer)
+        assert versions.wordings()["q2"] == wording
+    versions.restore("b2")
+    versions.rewind("q1")
+    versions.answer("q1", "b1")
+    versions.restore("a2")  # the place of it is superseded, too
+    assert versions.wordings() == {"q1": "q1", "a1": "a1", "q2": "q2", "a2": "a2"}
+    versions.restore("b2")
+    assert versions.wordings() == {"q1": "q1", "a1": "a1", "q2": "corrected", "b2": "b2"}
+
+
 def test_edit_after_which_nothing_was_superseded_is_of_the_same_version(versions: Versions) -> None:
     versions.ask("q1")
     versions.answer("q1", "a1")
