@@ -13,6 +13,7 @@ from chatserver.rendering import formulas
 
 # How markdown-it ends lines.
 _LINE_END = re.compile(r"\r\n?|\n")
+_TAKES_ITS_LINES = ("formula_block", "fence", "code_block")
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,14 +54,36 @@ def split(tokens: Sequence[Token], text: str, headings: Sequence[int] = ()) -> l
 
 def with_open_formula_last(blocks: Sequence[Block]) -> list[Block]:
     """The blocks of a text that may go on. What may turn out to be a part of a formula belongs to the last block."""
+    behind = sum(len(block.text) for block in blocks)
     for place, block in enumerate(blocks):
-        if block.tokens[0].type != "paragraph_open" or not formulas.may_open(block.tokens[1].content):
+        behind -= len(block.text)
+        if behind > formulas.MAX_OPEN_CHARS:
+            continue
+        begun = [start for start, line in _open_lines(block, first=place == 0) if formulas.may_open(line)]
+        if not begun:
             continue
         rest = "".join(each.text for each in blocks[place:])
-        if formulas.is_open(rest):
+        if any(formulas.is_open(rest, start) for start in begun):
             tokens = [token for each in blocks[place:] for token in each.tokens]
             return [*blocks[:place], replace(blocks[-1], tokens=tokens, text=rest)]
     return list(blocks)
+
+
+def _open_lines(block: Block, *, first: bool) -> Iterator[tuple[int, str]]:
+    """Where the lines of a block begin, and the lines, but for those that no formula to come can take.
+
+    A paragraph takes any line, also behind the mark of a quote or list, a table does, and a line of `=` or `-` makes a
+    heading of what is above it. `first`: it is the first block, which covers the blank lines before it.
+    """
+    number = 0 if first else (block.tokens[0].map or [0])[0]
+    taken = {
+        line for token in block.tokens if token.type in _TAKES_ITS_LINES and token.map for line in range(*token.map)
+    }
+    start = 0
+    for end in [*(found.end() for found in _LINE_END.finditer(block.text)), len(block.text)]:
+        if number not in taken:
+            yield start, block.text[start:end]
+        start, number = end, number + 1
 
 
 def _top_level(tokens: Sequence[Token]) -> Iterator[list[Token]]:

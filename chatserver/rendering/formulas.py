@@ -26,7 +26,7 @@ _OPENING = re.compile(r"\\[(\[]|\$\$?")
 # Letters and digits: a `$` beside them belongs to a price or a variable, as in `US$5` and `$HOME`.
 _WORD = re.compile(r"[A-Za-z0-9]")
 # Where a formula in lines of its own may begin, and how long it may be before its end is there.
-_OPENING_LINE = re.compile(r"^[ ]{0,3}(\\\[|\$\$)", re.MULTILINE)
+_OPENING_LINE = re.compile(r"[ ]{0,3}(\\\[|\$\$)")
 MAX_OPEN_CHARS = 4_000
 # Brackets around words that were escaped to be brackets.
 _MEANS_SOMETHING = re.compile(r"[\\^_=+<>{}*/|&()'!]")
@@ -128,17 +128,17 @@ def block(state: StateBlock, start: int, end: int, silent: bool) -> bool:
     return True
 
 
-def may_open(paragraph: str) -> bool:
-    """Whether a line of a paragraph begins as a formula in lines of its own does."""
-    return _OPENING_LINE.search(paragraph) is not None
+def may_open(line: str) -> bool:
+    """Whether a line begins as a formula in lines of its own does."""
+    return _OPENING_LINE.match(line) is not None
 
 
-def is_open(text: str) -> bool:
-    """Whether a text has begun a formula that may end in what follows the text. Formulas may have blank lines."""
-    for found in _OPENING_LINE.finditer(text):
-        if len(text) - found.end() <= MAX_OPEN_CHARS and Closings(text).next(_CLOSING[found[1]], found.end()) == -1:
-            return True
-    return False
+def is_open(text: str, start: int) -> bool:
+    """Whether the formula that begins at a line of a text may end in what follows it. Formulas may have blank lines."""
+    found = _OPENING_LINE.match(text, start)
+    if found is None or len(text) - found.end() > MAX_OPEN_CHARS:
+        return False
+    return Closings(text).next(_CLOSING[found[1]], found.end()) == -1
 
 
 def _is_inside(state: StateBlock, start: int, last: int) -> bool:

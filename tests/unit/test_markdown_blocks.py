@@ -57,6 +57,11 @@ def test_blocks_joined_are_the_html_and_cover_the_text(text: str) -> None:
 @example("$$\na\n\n", "b\n$$\n")
 @example("para\n\n\\[\n\na\n", "\n\\]\n")
 @example("| a |\n| - |\n", "| b |\n\nc")
+@example("\\[\nx\n=\ny\n", "\\]\n")
+@example("Text:\n$$\na\n-\nb\n", "$$\n")
+@example("> q\ntext\n$$\na\n\nb\n", "$$\n")
+@example("- item\n$$\na\n\nb\n", "$$\n")
+@example("| a |\n| - |\n$$\na^2\n\nb\n", "$$\n")
 def test_blocks_but_the_last_stay_while_the_text_grows(begun: str, more: str) -> None:
     """The text is cut where lines end: half a line may still become another block."""
     begun = begun.replace("\r", "\n").rstrip("\n") + "\n"
@@ -83,6 +88,11 @@ def test_formula_that_is_open_belongs_to_the_last_block() -> None:
     far = "c\n" * formulas.MAX_OPEN_CHARS
     assert [block["chars"] for block in blocks(f"$$\nb\n\n{far}")] == [6, len(far)]
     assert [block["chars"] for block in blocks("$$ and $$ x\n\nc\n")] == [13, 2]
+
+
+def test_blocks_with_formulas_that_ended_are_final() -> None:
+    for block in ("- a\n\n  $$\n  x^2\n  $$\n\n", "> q\n\n", "```\n$$\n```\n\n", "$$\na\n$$\n\n"):
+        assert [each["chars"] for each in blocks(f"{block}b\n")] == [len(block), 2]
 
 
 def test_text_that_is_shown_as_it_was_written_is_one_block() -> None:
