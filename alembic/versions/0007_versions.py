@@ -1,4 +1,5 @@
-"""What was superseded together, and where it stood; all wordings of a message; an index of a conversation's runs.
+"""What was superseded together, and where it stood; all wordings of a message; indexes of a conversation's runs,
+and of all agents, removed ones included.
 
 Which messages an older version superseded together is found out when one of them is to be restored, conversation by
 conversation. The present wording of an edited message becomes its first revision: those between it and the original are
@@ -53,9 +54,16 @@ def upgrade() -> None:
     )
     op.create_index("ix_chat_message_revisions_message_id", "chat_message_revisions", ["message_id"])
     op.create_index("ix_chat_runs_conversation_id", "chat_runs", ["conversation_id"])
+    # Agents that were removed are listed, too, if asked for.
+    op.drop_index("ix_agents_list", "agents")
+    op.create_index("ix_agents_list", "agents", ["company_id", "created_at", "id"])
 
 
 def downgrade() -> None:
+    op.drop_index("ix_agents_list", "agents")
+    op.create_index(
+        "ix_agents_list", "agents", ["company_id", "created_at", "id"], postgresql_where=sa.text("deleted_at IS NULL")
+    )
     op.drop_index("ix_chat_runs_conversation_id", "chat_runs")
     op.drop_table("chat_message_revisions")
     op.drop_column("chat_runs", "trigger_wording")

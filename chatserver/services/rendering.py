@@ -52,7 +52,7 @@ class RenderedBlock(Wire):
 
 
 class RenderedBlocks(Wire):
-    """The blocks of a text, in order. They cover all of it."""
+    """The blocks of a text, in order. They cover all of it; a blank text has none."""
 
     blocks: Annotated[
         list[RenderedBlock] | None,

@@ -134,19 +134,17 @@ def _copy_revisions() -> Any:
 
 
 def _copy_runs() -> Any:
-    copies, asked, question = _copies("copies"), _copies("asked"), messages.alias("question")
+    copies, asked = _copies("copies"), _copies("asked")
     own = {
         "id": copies.c.new_run,
         "conversation_id": bindparam("new_conversation", type_=Uuid()),
         "trigger_message_id": asked.c.copy,
-        "trigger_wording": case((runs.c.trigger_wording == question.c.wording, asked.c.copy)),
+        "trigger_wording": case((runs.c.trigger_wording.is_not(None), asked.c.copy)),
         "answer_message_id": copies.c.copy,
     }
     columns = {each.name: own.get(each.name, each) for each in runs.c}
-    source = (
-        runs.join(copies, runs.c.answer_message_id == copies.c.original)
-        .outerjoin(asked, runs.c.trigger_message_id == asked.c.original)
-        .outerjoin(question, question.c.id == asked.c.original)
+    source = runs.join(copies, runs.c.answer_message_id == copies.c.original).outerjoin(
+        asked, runs.c.trigger_message_id == asked.c.original
     )
     statement = (
         select(*columns.values())

@@ -39,7 +39,7 @@ _ALL = select(
 
 
 def _place() -> Any:
-    types = {"message": Uuid, "at": Moment, "after": BigInteger}
+    types: dict[str, Any] = {"message": Uuid, "at": Moment, "after": BigInteger}
     given = [bindparam(name, type_=ARRAY(each)) for name, each in types.items()]
     columns = [column(name, each) for name, each in types.items()]
     found = func.unnest(*given).table_valued(*columns, name="found").render_derived()

@@ -246,13 +246,8 @@ agents = Table(
     CheckConstraint("adapter_type IN ('echo', 'llm')", name="adapter_type"),
 )
 
-Index(
-    "ix_agents_list",
-    agents.c.company_id,
-    agents.c.created_at,
-    agents.c.id,
-    postgresql_where=text("deleted_at IS NULL"),
-)
+# Removed ones are in it, too: the page lists all.
+Index("ix_agents_list", agents.c.company_id, agents.c.created_at, agents.c.id)
 
 bookmarks = Table(
     "chat_bookmarks",

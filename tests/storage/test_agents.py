@@ -12,6 +12,7 @@ from sqlalchemy import Connection, text
 
 from chatserver.errors import ValidationError
 from chatserver.storage import agents
+from tests.storage.plans import nodes_of, plans, rows_looked_at
 
 CONFIG = {"provider": "main", "systemPrompt": "be brief"}
 
@@ -88,3 +89,25 @@ def test_cursor_of_another_list_is_refused(connection: Connection, company: UUID
     cursor = agents.list_page(connection, company_id=company, limit=1).next_cursor
     with pytest.raises(ValidationError):
         agents.list_page(connection, company_id=uuid4(), limit=1, cursor=cursor)
+
+
+@pytest.mark.parametrize("status", ["active", "all"])
+def test_list_reads_no_more_than_its_page(
+    transaction: Callable[[], AbstractContextManager[Connection]], company: UUID, status: agents.AgentStatusFilter
+) -> None:
+    with transaction() as connection:
+        connection.execute(
+            text(
+                "INSERT INTO agents (id, company_id, name, adapter_type, adapter_config, created_at, updated_at)"
+                " SELECT gen_random_uuid(), :company, n, 'echo', '{}', now() + n * interval '1 s', now()"
+                " FROM generate_series(1, 5000) AS n"
+            ),
+            {"company": company},
+        )
+        connection.exec_driver_sql("ANALYZE agents")
+        connection.exec_driver_sql("LOAD 'auto_explain'")
+        with plans(connection) as explained:
+            agents.list_page(connection, company_id=company, status=status, limit=10)
+    assert explained
+    for plan in explained:
+        assert all(rows_looked_at(node) < 100 for node in nodes_of(plan["Plan"])), plan["Query Text"]

@@ -96,3 +96,8 @@ async def test_large_response_is_complete_and_matches_its_schema(api: Api) -> No
     answer.json["blocks"] = answer.json["blocks"][:5]
     assert errors_in(document, schema_named("RenderedBlocks"), answer.json) == []
     assert errors_in(document, schema_named("RenderedBlocks"), {"blocks": None}) == []
+
+
+async def test_message_about_too_many_headings_speaks_of_items(api: Api) -> None:
+    answer = await api.post(f"/api/companies/{api.company}/render", {"text": "a", "headings": [1] * 7})
+    assert answer.json["details"] == [{"path": "headings", "message": "must have at most 6 items"}]

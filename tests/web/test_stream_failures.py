@@ -169,6 +169,7 @@ async def test_too_long_or_empty_answer_is_an_error(database_url: str) -> None:
         await call.send("abc", "def")
         error = (await stream.rest())[-1]
         assert (error["code"], error["retryable"]) == ("answer_too_long", False)
+        assert error["error"] == "The answer, or its thinking, is longer than 5 characters"
         await call.closed()
         stream = await client.stream(conversation)
         call = await model.call()

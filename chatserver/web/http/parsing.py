@@ -100,11 +100,12 @@ def validate(model: type[M], data: object) -> M:
 
 def _problem(detail: ErrorDetails) -> Problem:
     message = detail["msg"].removeprefix("Value error, ")
-    # pydantic takes a text with a validator of ours for a list of items.
+    # pydantic speaks of items of a text, too, if the text has a validator of ours.
     if detail["type"] == "too_short":
         message = "must not be empty"
     elif detail["type"] == "too_long":
-        message = f"must have at most {detail['ctx']['max_length']} characters"
+        what = "items" if detail["ctx"]["field_type"] == "List" else "characters"
+        message = f"must have at most {detail['ctx']['max_length']} {what}"
     return Problem(".".join(map(str, detail["loc"])), message)
 
 
