@@ -1,6 +1,7 @@
 /** One field of a form: its label, its hint, and what the server says is wrong with it. */
 
 import { element } from "../ui/dom.js";
+import { sentence } from "../ui/feedback.js";
 
 /**
  * @param {string} path of the value in the body of the request, as `details` of an error name it
@@ -24,7 +25,7 @@ export const createField = (path, name, input, hint) => {
 		showErrors(details) {
 			const own = details.filter((detail) => detail.path === path);
 			const parts = [own.length ? fault.id : "", hint ? explanation.id : ""].filter(Boolean);
-			fault.textContent = own.map(({ message }) => message).join(". ");
+			fault.textContent = own.map(({ message }) => sentence(message)).join(" ");
 			if (parts.length) input.setAttribute("aria-describedby", parts.join(" "));
 			else input.removeAttribute("aria-describedby");
 			if (own.length) input.setAttribute("aria-invalid", "true");

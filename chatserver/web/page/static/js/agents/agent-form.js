@@ -6,13 +6,16 @@
  * @import { TrialContext } from "./agent-trial.js"
  */
 
-import { t } from "../base/language.js";
+import { language, t } from "../base/language.js";
 import { configOf } from "../company/agents.js";
 import { ApiError } from "../server/api.js";
 import { button, element, fitHeight } from "../ui/dom.js";
 import { describe, problem } from "../ui/feedback.js";
 import { createField } from "./agent-fields.js";
 import { createTrial } from "./agent-trial.js";
+
+/** As the server takes it. */
+const MOST_TOKENS = 10_000_000;
 
 /** A number as people write it. The server says what is wrong with everything else. @param {string} text */
 const numberOf = (text) => {
@@ -136,12 +139,34 @@ export const createAgentForm = (context, agent, { onLeave, onSaved, onRemoved, o
 		else trouble.scrollIntoView({ block: "nearest" });
 	};
 
+	/** What is wrong with the numbers. The server would say it in its own words. @returns {Api.Detail[]} */
+	const wrongNumbers = () => {
+		if (!providerInput.value) return [];
+		const temperature = Number(numberOf(temperatureInput.value));
+		const longest = Number(numberOf(longestInput.value) ?? 1);
+		/** @type {Api.Detail[]} */
+		const wrong = [];
+		if (!(temperature >= 0 && temperature <= 2)) {
+			wrong.push({ path: temperatureField.path, message: t("A number from 0 to 2.") });
+		}
+		if (!(Number.isInteger(longest) && longest >= 1)) {
+			wrong.push({ path: longestField.path, message: t("A whole number, 1 or more.") });
+		} else if (longest > MOST_TOKENS) {
+			const most = new Intl.NumberFormat(language()).format(MOST_TOKENS);
+			wrong.push({ path: longestField.path, message: t("At most {most}.", { most }) });
+		}
+		return wrong;
+	};
+
 	/** @returns {Promise<Api.Agent | null>} null: it was refused, and the form says why */
 	const save = async () => {
 		if (isSaving) return null;
-		isSaving = submit.disabled = true;
 		trouble.replaceChildren();
-		fields.forEach((field) => field.showErrors([]));
+		const faults = wrongNumbers();
+		const wrong = fields.filter((field) => field.showErrors(faults));
+		wrong[0]?.focus();
+		if (wrong.length) return null;
+		isSaving = submit.disabled = true;
 		try {
 			const body = bodyOf();
 			agent = agent ? await agents.update(agent, body) : await agents.create(body);

@@ -92,10 +92,12 @@ export const createAgentOptions = (box, agents, { current, onChoose, onManage })
 		/** @type {(string | null)[]} */
 		const all = agents.all().map(([id]) => id);
 		if (agentId && !agents.find(agentId)) all.unshift(agentId);
-		// A single message cannot ask for nobody: then the conversation's agent answers it.
-		if (!isOnce || agentId === null) all.unshift(null);
+		all.unshift(null);
 		return all;
 	};
+
+	/** A single message cannot ask for nobody: then the conversation's agent answers it. @param {string | null} id */
+	const isOff = (id) => id === null && isOnce && current().agentId !== null;
 
 	/** @param {string | null} id @param {number} index */
 	const option = (id, index) => {
@@ -105,8 +107,9 @@ export const createAgentOptions = (box, agents, { current, onChoose, onManage })
 			{ id: `agent-option-${index}`, class: "agent-option", role: "option", "aria-selected": `${isChosen}` },
 			element("span", { class: "agent-name", dir: "auto" }, agents.nameOf(id)),
 			" ",
-			element("span", { class: "agent-note", dir: "auto" }, agents.noteOn(id)),
+			element("span", { class: "agent-note", dir: "auto" }, isOff(id) ? t("Only from now on") : agents.noteOn(id)),
 		);
+		if (isOff(id)) node.setAttribute("aria-disabled", "true");
 		if (isChosen) node.append(icon("check"));
 		return node;
 	};
@@ -144,6 +147,7 @@ export const createAgentOptions = (box, agents, { current, onChoose, onManage })
 	const choose = (index) => {
 		if (index < 0 || index >= ids.length) return;
 		const id = ids[index];
+		if (isOff(id)) return;
 		popup.hidePopover();
 		box.focus();
 		onChoose(id, isOnce);

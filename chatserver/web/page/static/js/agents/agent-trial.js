@@ -65,6 +65,13 @@ export const createTrial = ({ api, companyId, announce }, save) => {
 		content.stop();
 	};
 
+	/** @param {string} text */
+	const showTrouble = (text) => {
+		status.textContent = "";
+		trouble.replaceChildren(problem(text));
+		trouble.scrollIntoView({ block: "nearest" });
+	};
+
 	/** @param {Api.Agent} agent @param {string} text */
 	const run = async (agent, text) => {
 		const abort = new AbortController();
@@ -127,7 +134,7 @@ export const createTrial = ({ api, companyId, announce }, save) => {
 				answer.scrollIntoView({ block: "nearest" });
 				if (!signal.aborted) announce(`${agent.name}: ${said}`);
 				if (!said) status.textContent = t("The answer is empty.");
-			} else if (event.type === "error") trouble.replaceChildren(problem(failureText(event)));
+			} else if (event.type === "error") showTrouble(failureText(event));
 			finish();
 		};
 
@@ -147,14 +154,13 @@ export const createTrial = ({ api, companyId, announce }, save) => {
 				onConnection: () => {},
 				onGone: finish,
 				onRefused(error) {
-					trouble.replaceChildren(problem(describe(error)));
+					showTrouble(describe(error));
 					finish();
 				},
 			});
 		} catch (error) {
 			if (signal.aborted) return;
-			trouble.replaceChildren(problem(describe(error)));
-			status.textContent = "";
+			showTrouble(describe(error));
 			finish();
 		}
 	};

@@ -42,7 +42,11 @@ export const createGreeting = ({ offers, message: box }, { agents, providers, ag
 		const values = { name: agents.nameOf(id) };
 		const isOnce = id !== agentSelect.chosen();
 		const name = isOnce ? t("{name} will answer the first message", values) : t("{name} will answer", values);
-		return element("p", { class: "who" }, element("strong", {}, name), " · ", element("bdi", {}, note));
+		const line = element("p", { class: "who" }, element("strong", {}, name));
+		// The name of the model says it.
+		if (id === null && providers.modelAnswers()) return line;
+		line.append(element("span", { class: "who-note" }, element("span", {}, " · "), element("bdi", {}, note)));
+		return line;
 	};
 
 	/** @param {string | null} id @param {boolean} isChosen */

@@ -106,7 +106,7 @@ export const createAgents = ({ api, tabs, providers }, companyId, onChange) => {
 			const agent = find(id);
 			if (agent) return modelOf(agent);
 			const name = providers.defaultName();
-			if (id === null) return providers.modelAnswers() ? t("Without an agent") : t("Repeats what you write");
+			if (id === null) return providers.modelAnswers() ? t("The model itself") : t("Repeats what you write");
 			return known.has(id) ? t("Removed: {name} answers", { name }) : t("Not registered: {name} answers", { name });
 		},
 		/** @returns {Promise<void>} */

@@ -12,9 +12,9 @@ const part = (id) => /** @type {HTMLElement} */ (document.getElementById(id));
 /** @param {Api.Providers} providers */
 function whoAnswers({ items, default: name }) {
 	const provider = items.find((one) => one.name === name);
-	if (provider && provider.kind !== "echo") return t("Now {model} answers.", { model: provider.model ?? provider.name });
+	if (provider && provider.kind !== "echo") return t("{model} answers now.", { model: provider.model ?? provider.name });
 	const isConnected = items.some(({ kind }) => kind !== "echo");
-	return isConnected ? t("Now an agent with a model answers, or else Echo.") : t("Echo: no model is connected yet.");
+	return isConnected ? t("Agents answer with their models; without an agent, Echo answers.") : t("Echo: no model is connected yet.");
 }
 
 const announce = createAnnouncer(part("announcer"));

@@ -43,7 +43,7 @@ function createGroup(level) {
  * @param {OnOptions} context.onOptions
  */
 export const createConversationList = (container, api, companyId, { parents, unseen, onOptions }) => {
-	const archiveTitle = element("h2", {}, t("Archived"));
+	const archiveTitle = element("h2", { class: "list-title" }, t("Archived"));
 	const groupsBox = element("div");
 	const note = element("p", { class: "list-note" });
 	const end = element("div", { class: "edge" });

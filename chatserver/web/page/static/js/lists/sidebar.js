@@ -57,7 +57,7 @@ export const createSidebar = (parts, api, companyId, { onNew, onError, ...contex
 			fetch: (cursor, signal) =>
 				api.search(companyId, { q, cursor, archived: inArchive ? "true" : "all" }, signal),
 			count: (hits, isAll, conversations) =>
-				plural(hits, { one: "{count} hit {where}", other: "{count} hits {where}" }, {
+				plural(hits, { one: "{count} result {where}", other: "{count} results {where}" }, {
 					count: orMore(hits, isAll),
 					where: inConversations(conversations),
 				}),
@@ -81,7 +81,7 @@ export const createSidebar = (parts, api, companyId, { onNew, onError, ...contex
 			return { ...page, items };
 		},
 		count: (hits, isAll, conversations) =>
-			plural(hits, { one: "{count} message {where}", other: "{count} messages {where}" }, {
+			plural(hits, { one: "{count} bookmark {where}", other: "{count} bookmarks {where}" }, {
 				count: orMore(hits, isAll),
 				where: inConversations(conversations),
 			}),

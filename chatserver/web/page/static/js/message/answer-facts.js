@@ -26,7 +26,7 @@ function textOf({ author, model, usage, durationMs }) {
 		durationMs !== null && inSeconds(durationMs),
 	].filter(Boolean);
 	// The author alone stands above the answer already.
-	return facts.length ? [author, ...facts].join(" · ") : "";
+	return facts.length ? [...new Set([author, ...facts])].join(" · ") : "";
 }
 
 /** The element for the foot of a message. @param {Facts} facts */

@@ -15,8 +15,8 @@ import { isSendKey } from "../ui/send-key.js";
 export const editMessage = (content, { onSave, onClose, onLost }) => {
 	const box = element("textarea", { "aria-label": t("Edit message"), dir: "auto", rows: 1 });
 	box.value = content;
-	const save = element("button", { class: "button primary" }, t("Save"));
-	const hint = element("span", { class: "hint" }, t("All that follows is answered anew."));
+	const save = element("button", { class: "button primary" }, t("Send"));
+	const hint = element("span", { class: "hint" }, t("The answer is written again; earlier versions are kept."));
 	const trouble = element("div");
 
 	const cancel = button(t("Cancel"), onClose);

@@ -22,7 +22,7 @@
  * @property {(message: Message) => void} onRegenerate
  * @property {(message: Message, opener: HTMLElement) => void} onOtherAgent
  * @property {(message: Message) => void} onContinue
- * @property {(message: Message, leaf: Leaf) => void} onLeaf
+ * @property {(leaf: Leaf) => void} onLeaf
  * @property {(message: Message) => void} onBranch
  * @property {(message: Message) => void} onBookmark
  *
@@ -79,7 +79,7 @@ export const createMessageView = (role, author, actions) => {
 	let stored = null;
 	/** @type {VersionPager} */
 	const pager = createVersionPager((answerId, direction) => {
-		if (stored) actions.onLeaf(stored, { answerId, direction, pager });
+		actions.onLeaf({ answerId, direction, pager });
 	});
 	const foot = element("footer", { class: "message-foot" }, buttons, pager.element, marks);
 	const article = element("article", { class: `message ${role}`, "aria-label": author }, content.element, note, foot);
@@ -140,7 +140,7 @@ export const createMessageView = (role, author, actions) => {
 
 	const showNote = unlessSame((/** @type {boolean} */ isCut, /** @type {boolean} */ isNewest) => {
 		note.hidden = !isCut;
-		note.replaceChildren(...(isCut ? [t("The answer reached its limit")] : []));
+		note.replaceChildren(...(isCut ? [t("The answer reached its limit.")] : []));
 		if (isCut && isNewest) note.append(button(t("Continue"), () => stored && actions.onContinue(stored)));
 	});
 
@@ -217,7 +217,7 @@ export const createMessageView = (role, author, actions) => {
 			showFinished();
 			if (thinking.element.parentNode) thinking.fold();
 			article.classList.add("broken-off");
-			marks.replaceChildren(mark(t("broken off")));
+			marks.replaceChildren();
 			buttons.replaceChildren(copyButton(t("Copy"), () => text, actions.announce));
 		},
 		/** Shows a stored message. @param {Message} message @param {MessageState} state */
@@ -225,7 +225,6 @@ export const createMessageView = (role, author, actions) => {
 			const now = JSON.stringify([message, state]);
 			if (now === shown) return;
 			shown = now;
-			stored = message;
 			showFinished();
 			article.id = `m-${message.id}`;
 			article.classList.toggle("newest", state.isNewest);

@@ -45,7 +45,7 @@ export const createThinking = () => {
 		fold(reasoning) {
 			if (reasoning) setText(reasoning);
 			const whole = new Intl.NumberFormat(language()).format(Math.max(1, Math.round(seconds)));
-			summary.textContent = isTimed && seconds ? t("Thought for {seconds} s", { seconds: whole }) : t("Thought");
+			summary.textContent = isTimed && seconds ? t("Thought for {seconds} s", { seconds: whole }) : t("Thoughts");
 			fold(false);
 		},
 	};

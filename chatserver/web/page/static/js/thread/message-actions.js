@@ -65,10 +65,10 @@ export const createMessageActions = (context, known, thread) => {
 		thread.askAnew(question);
 	};
 
-	/** The agents that a message can be answered by instead. @param {string | null} agentId who has answered */
-	const othersThan = (agentId) => agents.all().filter(([id]) => id !== agentId);
+	/** Who can answer a message instead; null: nobody, who stands for the default. @param {string | null} agentId */
+	const othersThan = (agentId) => [null, ...agents.all().map(([id]) => id)].filter((id) => id !== agentId);
 
-	/** @param {Message} question @param {string} agentId */
+	/** @param {Message} question @param {string | null} agentId */
 	const answerWith = (question, agentId) =>
 		thread.attempt(`regenerate ${question.id}`, async (id) => {
 			goOn();
@@ -83,7 +83,10 @@ export const createMessageActions = (context, known, thread) => {
 		thread.attempt(`agents ${question.id}`, async () => {
 			const { openAgentMenu } = await loadAgentMenu();
 			if (!opener.isConnected) return;
-			openAgentMenu(opener, othersThan(agentId), {
+			// A message that names its agent cannot be asked again without one.
+			const ids = othersThan(agentId).filter((id) => id !== null || !question.agentId);
+			const choice = { ids, isOnce: question.agentId !== null };
+			openAgentMenu(opener, agents, choice, {
 				onChoose: (id) => answerWith(question, id),
 				onOrphaned: composer.focus,
 			});
@@ -129,14 +132,14 @@ export const createMessageActions = (context, known, thread) => {
 			thread.send(t("Continue."), null);
 		},
 		/** @type {MessageActions["onLeaf"]} */
-		onLeaf: (message, { answerId, direction, pager }) =>
+		onLeaf: ({ answerId, direction, pager }) =>
 			thread.attempt("leaf", async (id) => {
 				const hold = transcript.hold(pager.element);
 				const restored = await api.restore(id, answerId).catch(unlessDone).finally(thread.refresh);
 				// What follows it can be longer than what was loaded anew.
 				const answer = restored ? await thread.loadBackTo(answerId) : known.find(answerId);
 				if (!answer) return;
-				const shown = thread.pagerOf(message.role === "user" ? message : answer);
+				const shown = thread.pagerOf(answer);
 				if (!shown.element.isConnected) return; // Another conversation is open by now.
 				hold(shown.element);
 				shown.focus(direction);

@@ -53,8 +53,8 @@ export function placeMessages(known, { isQuiet, isWaiting }) {
 		const isUnanswered = message.role === "user" && !answer && !waiting.has(message);
 		const isNewest = message === last && isQuiet && !waiting.size;
 		const canRegenerate = isNewest && isAnswer && Boolean(known.questionOf(message));
-		// An edited question is leafed through with its answers, and one without an answer has no other place for it.
-		const isLeafed = isAnswer || isUnanswered || known.isReworded(message.id);
+		// A question whose new answer failed has no other place for it.
+		const isLeafed = isAnswer || (isUnanswered && isQuiet);
 		// Messages that were imported do not say what they answer.
 		const isAnsweredHere = !message.replyTo || message.replyTo === question?.id;
 		const former = (isLeafed && isAnsweredHere && question?.formerAnswers) || [];

@@ -3,6 +3,7 @@
  *
  * @import { Agents } from "../company/agents.js"
  * @import { Bookmarks } from "../company/bookmarks.js"
+ * @import { Providers } from "../company/providers.js"
  * @import { MessageActions, MessageState, MessageView } from "../message/message-view.js"
  * @import { Message } from "../server/resources.js"
  * @import { Announce } from "../ui/feedback.js"
@@ -13,27 +14,38 @@ import { createMessageView } from "../message/message-view.js";
 import { effectiveContent } from "../server/resources.js";
 
 /**
- * @param {{ agents: Agents, bookmarks: Bookmarks, announce: Announce }} context
+ * @param {{ agents: Agents, bookmarks: Bookmarks, providers: Providers, announce: Announce }} context
  * @param {MessageActions} actions
  * @param {(text: string) => void} onUnsaved a message is gone, with unsaved text in its editor
  */
-export const createMessageViews = ({ agents, bookmarks, announce }, actions, onUnsaved) => {
+export const createMessageViews = ({ agents, bookmarks, providers, announce }, actions, onUnsaved) => {
 	/** By message id. @type {Map<string, MessageView>} */
 	const views = new Map();
+	/** Ids of answers that were generated while this thread was open. @type {Set<string>} */
+	const finished = new Set();
 
 	/** @param {Api.ChatMessage["role"]} role @param {string | null} agentId */
 	const authorName = (role, agentId) => {
 		if (role === "user") return t("You");
 		if (role === "system") return t("System");
-		return agentId ? agents.nameOf(agentId) : t("Agent");
+		return agents.nameOf(agentId);
+	};
+
+	/** @param {Message} message */
+	const authorOf = ({ id, role, agentId, model }) => {
+		if (role !== "assistant" || agentId) return authorName(role, agentId);
+		// The echo has no model, and imported answers name none: the model that answers now did not write them.
+		const isUnknown = !model && providers.modelAnswers() && !finished.has(id);
+		return isUnknown ? t("Agent") : (model ?? agents.nameOf(null));
 	};
 
 	/** @param {Api.ChatMessage["role"]} role @param {string | null} agentId */
 	const create = (role, agentId) => createMessageView(role, authorName(role, agentId), actions);
 
 	/** @param {Message} message */
-	const viewOf = ({ id, role, agentId }) => {
-		const view = views.get(id) ?? create(role, agentId);
+	const viewOf = (message) => {
+		const { id, role } = message;
+		const view = views.get(id) ?? createMessageView(role, authorOf(message), actions);
 		views.set(id, view);
 		return view;
 	};
@@ -50,7 +62,8 @@ export const createMessageViews = ({ agents, bookmarks, announce }, actions, onU
 		finish(answer, view) {
 			views.get(answer.id)?.close();
 			views.set(answer.id, view);
-			announce(`${authorName(answer.role, answer.agentId)}: ${effectiveContent(answer)}`);
+			finished.add(answer.id);
+			announce(`${authorOf(answer)}: ${effectiveContent(answer)}`);
 		},
 		/**
 		 * Returns the element that shows the message.
@@ -60,7 +73,7 @@ export const createMessageViews = ({ agents, bookmarks, announce }, actions, onU
 		 */
 		update(message, state) {
 			const view = viewOf(message);
-			const author = authorName(message.role, message.agentId);
+			const author = authorOf(message);
 			view.update(message, { ...state, author, isBookmarked: bookmarks.has(message.id) });
 			return view.element;
 		},

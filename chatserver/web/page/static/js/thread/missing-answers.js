@@ -17,6 +17,7 @@ import { t } from "../base/language.js";
 import { forThisTab, recall, remember } from "../base/storage.js";
 import { failureText } from "../server/explanations.js";
 import { button, element } from "../ui/dom.js";
+import { sentence } from "../ui/feedback.js";
 
 /** The beginning of an answer that broke off is kept over a reload, only of the last one and if it is not longer. */
 const MOST_KEPT_CHARACTERS = 200_000;
@@ -115,7 +116,7 @@ export const createMissingAnswers = ({ createView, onRetry, onOtherAgent, hasOth
 			const what = JSON.stringify([failure.error, isLast, isLast && trigger && hasOtherAgents(trigger)]);
 			const before = shown.get(trigger);
 			if (before?.what === what) return;
-			const text = [failureText(failure), advice(failure.code)].filter(Boolean).join(". ");
+			const text = [sentence(failureText(failure)), advice(failure.code)].filter(Boolean).join(" ");
 			const box = element(
 				"div",
 				{ class: isLast ? "box alert failed" : "box unanswered", role },

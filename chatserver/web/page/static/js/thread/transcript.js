@@ -79,7 +79,8 @@ export const createTranscript = ({ scroller, messages, older, toEnd }, { onOlder
 	const goToEnd = () => {
 		isAtEnd = true;
 		if (gap.isConnected) onEnd();
-		scroller.scrollTop = scroller.scrollHeight;
+		// Without messages the greeting is read from its beginning on.
+		scroller.scrollTop = messages.firstElementChild ? scroller.scrollHeight : 0;
 		remember();
 	};
 

@@ -29,6 +29,9 @@ export function describe(error) {
 	return error instanceof ApiError ? error.message : t("Something on this page went wrong");
 }
 
+/** Ends a sentence with a full stop: the server's have none. @param {string} text */
+export const sentence = (text) => (/[\p{L}\p{N}\p{Pe}\p{Pf}"]$/u.test(text) ? `${text}.` : text);
+
 /**
  * An error message that screen readers announce, with a Retry button if `retry` is given.
  *
@@ -36,7 +39,7 @@ export function describe(error) {
  * @param {() => void} [retry]
  */
 export function problem(text, retry) {
-	const alert = element("div", { role: "alert", class: "box alert" }, element("p", { dir: "auto" }, text));
+	const alert = element("div", { role: "alert", class: "box alert" }, element("p", { dir: "auto" }, sentence(text)));
 	if (retry) alert.append(button(t("Retry"), retry));
 	return alert;
 }
