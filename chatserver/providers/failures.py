@@ -24,15 +24,14 @@ FIRST_WAIT_SECONDS = 0.5
 
 _MESSAGES: Mapping[ErrorCode, str] = {
     "rate_limited": "The model takes no more requests at the moment",
-    "unauthorized": "The model's provider does not accept this server's credentials",
+    "unauthorized": "The model's provider does not accept this server's key",
     "unavailable": "The model is not available at the moment",
     "timeout": "The model took too long to answer",
     "interrupted": "The model's answer broke off",
     "bad_response": "The model's provider gave a response that cannot be used",
     "refused": "The model's provider refused the request",
     "prompt_too_long": (
-        "This conversation is too long for the model. Begin a new one, or branch from an earlier message; "
-        "the operator can lower max_prompt_chars"
+        "This conversation is too long for the model. Begin a new conversation, or branch from an earlier message"
     ),
     "internal": "The answer could not be generated",
 }

@@ -27,6 +27,8 @@ class Chat:
         self.options = page.get_by_role("banner").get_by_role("button", name="Options")
         # The list of pinned conversations; absent if there are none.
         self.pinned = self.sidebar.get_by_role("heading", name="Pinned").locator("xpath=following-sibling::ul[1]")
+        # Of the form in which a message is edited.
+        self.send_edited = page.locator("form.edit").get_by_role("button", name="Send", exact=True)
         # By class: the text alone, without the times and buttons of a message.
         self.questions = self.main.locator(".user .content")
         self.answers = self.main.locator(".assistant .content")

@@ -76,7 +76,7 @@ def test_edit_left_while_saving_is_saved_or_goes_into_the_draft(
         held = Held(page, "**/messages/*", "PUT")
         chat.button("Edit").first.click()
         page.get_by_role("textbox", name="Edit message").fill(text)
-        chat.button("Save").click()
+        chat.send_edited.click()
         held.until(1)
         expect(chat.button("Cancel")).to_be_disabled()
         chat.link("Away").click()

@@ -100,7 +100,7 @@ def test_edit_rewinds_and_answers_anew(page: Page, server: Server) -> None:
 
     chat.button("Edit").first.click()
     editor.fill("better")
-    chat.button("Save").click()
+    chat.send_edited.click()
     expect(chat.questions).to_have_text(["better"])
     expect(chat.answers).to_have_text([f"{ECHO}better"])
     chat.until_answered()

@@ -64,12 +64,12 @@ def test_more_button_loads_further_search_results(page: Page, server: Server) ->
     chat = Chat(page).open()
     search_box(chat).fill(word)
     hits = chat.sidebar.get_by_role("link")
-    expect(chat.sidebar.get_by_role("status")).to_have_text("30+ hits in 30 conversations")
+    expect(chat.sidebar.get_by_role("status")).to_have_text("30+ results in 30 conversations")
     expect(hits).to_have_count(30)
     chat.button("More").click()
     expect(hits).to_have_count(35)
     expect(hits.nth(30)).to_be_focused()
-    expect(chat.sidebar.get_by_role("status")).to_have_text("35 hits in 35 conversations")
+    expect(chat.sidebar.get_by_role("status")).to_have_text("35 results in 35 conversations")
     expect(chat.button("More")).to_have_count(0)
 
 
@@ -154,7 +154,7 @@ def test_hits_stand_below_their_conversation_and_the_archive_is_searched_alone(p
     chat = Chat(page).open()
     search_box(chat).fill(word)
     expect(chat.sidebar.get_by_role("heading", name="Found", exact=True)).to_be_visible()
-    expect(chat.sidebar.get_by_role("status")).to_have_text("6 hits in 3 conversations")
+    expect(chat.sidebar.get_by_role("status")).to_have_text("6 results in 3 conversations")
     group = chat.sidebar.locator("section").filter(has=page.get_by_role("link", name=often, exact=True))
     expect(group.get_by_role("listitem").get_by_role("link")).to_have_text(
         [f"{word} three", f"{word} two", f"{word} one"]

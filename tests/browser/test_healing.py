@@ -146,7 +146,7 @@ def test_more_pressed_twice_adds_a_page_once(page: Page, server: Server) -> None
     create_many(server, word, range(65))
     chat = Chat(page).open()
     chat.sidebar.get_by_role("searchbox", name="Search").fill(word)
-    expect(chat.sidebar.get_by_role("status")).to_have_text("30+ hits in 30 conversations")
+    expect(chat.sidebar.get_by_role("status")).to_have_text("30+ results in 30 conversations")
     held = Held(page, "**/search?*cursor=*")
     under_way: set[Request] = set()
 
@@ -162,12 +162,12 @@ def test_more_pressed_twice_adds_a_page_once(page: Page, server: Server) -> None
     chat.button("More").evaluate("(more) => { more.click(); more.click(); }")
     held.until(1)
     held.let_go()
-    expect(chat.sidebar.get_by_role("status")).to_have_text("60+ hits in 60 conversations")
+    expect(chat.sidebar.get_by_role("status")).to_have_text("60+ results in 60 conversations")
     until(page, lambda: not any("cursor=" in request.url for request in under_way))
     expect(chat.sidebar.get_by_role("link")).to_have_count(60)
     # The next page comes after everything that the two presses requested.
     chat.button("More").click()
-    expect(chat.sidebar.get_by_role("status")).to_have_text("65 hits in 65 conversations")
+    expect(chat.sidebar.get_by_role("status")).to_have_text("65 results in 65 conversations")
     expect(chat.sidebar.get_by_role("link")).to_have_count(65)
 
 

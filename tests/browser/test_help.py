@@ -24,7 +24,7 @@ def test_help_shows_how_a_model_is_connected(open_context: OpenContext, server: 
     page.on("response", note)
     page.goto("/help")
     expect(page.get_by_role("heading", level=1, name="Connect a model")).to_be_visible()
-    expect(page.get_by_role("status")).to_have_text("Now an agent with a model answers, or else Echo.")
+    expect(page.get_by_role("status")).to_have_text("Agents answer with their models; without an agent, Echo answers.")
     for command in ("--local-model", "--provider openai", "--provider anthropic", "--provider ollama", "--config"):
         expect(page.locator("pre", has_text=f"scripts/serve {command}")).to_be_visible()
     assert violations(page) == []

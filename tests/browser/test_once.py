@@ -177,7 +177,7 @@ def test_slow_save_does_not_take_the_focus_from_the_text_box(page: Page, server:
     chat.button("Edit").click()
     page.get_by_role("textbox", name="Edit message").fill("uno")
     held = Held(page, "**/messages/*", "PUT")
-    chat.button("Save").click()
+    chat.send_edited.click()
     held.until(1)
     chat.box.press_sequentially("next ")
     held.let_go()

@@ -102,7 +102,7 @@ def test_shortcuts_are_listed_and_leave_typing_alone(page: Page, server: Server)
     assert listed["New conversation"] == "Ctrl Shift O"
     assert listed["Search messages"] == "/"
     assert listed["Keyboard shortcuts"] == "?"
-    assert listed["Send the message, or save an edited one"] == "Enter"
+    assert listed["Send the message, or an edited one"] == "Enter"
     # Nothing happens below an open dialog.
     page.keyboard.press("Control+Shift+O")
     expect(dialog).to_be_visible()

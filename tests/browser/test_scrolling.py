@@ -165,4 +165,4 @@ def test_editor_stays_in_view_when_a_screen_keyboard_opens(page: Page, server: S
     expect(editor).to_be_focused()
     page.set_viewport_size({"width": 360, "height": 300})
     expect(editor).to_be_in_viewport(ratio=1)
-    expect(chat.button("Save")).to_be_in_viewport(ratio=1)
+    expect(chat.send_edited).to_be_in_viewport(ratio=1)

@@ -117,7 +117,7 @@ def test_slow_network_changes_only_the_pace(
         chat.button("Edit").click()
         editor = page.get_by_role("textbox", name="Edit message")
         editor.fill("shorter")
-        chat.button("Save").dblclick()
+        chat.send_edited.dblclick()
         chat.until_answered()
         expect(chat.questions).to_have_text(["shorter"])
         expect(chat.answers).to_have_text([f"{ECHO}shorter"])

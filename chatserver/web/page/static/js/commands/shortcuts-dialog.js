@@ -24,7 +24,7 @@ const section = (title, rows) => {
 
 /** The keys that the parts of the page handle themselves. */
 const inConversation = () => [
-	{ name: t("Send the message, or save an edited one"), keys: sendsOnEnter() ? "Enter" : "Mod+Enter" },
+	{ name: t("Send the message, or an edited one"), keys: sendsOnEnter() ? "Enter" : "Mod+Enter" },
 	{ name: t("Start a new line"), keys: sendsOnEnter() ? "Shift+Enter" : "Enter" },
 	{ name: t("Show the first message"), keys: "Mod+Home" },
 	{ name: t("Leave an editor, a menu, a dialog or the search"), keys: "Escape" },

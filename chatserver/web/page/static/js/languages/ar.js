@@ -302,7 +302,7 @@ export default {
 	Everywhere: "في كل مكان",
 	"In the conversation": "في المحادثة",
 	"Show the first message": "إظهار الرسالة الأولى",
-	"Send the message, or save an edited one": "إرسال الرسالة، أو حفظ رسالة معدّلة",
+	"Send the message, or an edited one": "إرسال الرسالة، أو رسالة معدّلة",
 	"Start a new line": "بدء سطر جديد",
 	"Leave an editor, a menu, a dialog or the search": "الخروج من محرّر أو قائمة أو نافذة أو من البحث",
 	Ctrl: "Ctrl",

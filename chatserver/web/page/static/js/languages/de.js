@@ -267,7 +267,7 @@ export default {
 	Everywhere: "Überall",
 	"In the conversation": "In der Unterhaltung",
 	"Show the first message": "Zur ersten Nachricht",
-	"Send the message, or save an edited one": "Nachricht senden, oder eine bearbeitete speichern",
+	"Send the message, or an edited one": "Nachricht senden, auch eine bearbeitete",
 	"Start a new line": "Neue Zeile beginnen",
 	"Leave an editor, a menu, a dialog or the search": "Editor, Menü, Dialog oder Suche verlassen",
 	Ctrl: "Strg",

@@ -22,7 +22,7 @@
  * @property {(message: Message) => void} onRegenerate
  * @property {(message: Message, opener: HTMLElement) => void} onOtherAgent
  * @property {(message: Message) => void} onContinue
- * @property {(leaf: Leaf) => void} onLeaf
+ * @property {(message: Message, leaf: Leaf) => void} onLeaf
  * @property {(message: Message) => void} onBranch
  * @property {(message: Message) => void} onBookmark
  *
@@ -79,7 +79,7 @@ export const createMessageView = (role, author, actions) => {
 	let stored = null;
 	/** @type {VersionPager} */
 	const pager = createVersionPager((answerId, direction) => {
-		actions.onLeaf({ answerId, direction, pager });
+		if (stored) actions.onLeaf(stored, { answerId, direction, pager });
 	});
 	const foot = element("footer", { class: "message-foot" }, buttons, pager.element, marks);
 	const article = element("article", { class: `message ${role}`, "aria-label": author }, content.element, note, foot);
@@ -225,6 +225,7 @@ export const createMessageView = (role, author, actions) => {
 			const now = JSON.stringify([message, state]);
 			if (now === shown) return;
 			shown = now;
+			stored = message;
 			showFinished();
 			article.id = `m-${message.id}`;
 			article.classList.toggle("newest", state.isNewest);

@@ -132,7 +132,7 @@ export const createMessageActions = (context, known, thread) => {
 			thread.send(t("Continue."), null);
 		},
 		/** @type {MessageActions["onLeaf"]} */
-		onLeaf: ({ answerId, direction, pager }) =>
+		onLeaf: (_, { answerId, direction, pager }) =>
 			thread.attempt("leaf", async (id) => {
 				const hold = transcript.hold(pager.element);
 				const restored = await api.restore(id, answerId).catch(unlessDone).finally(thread.refresh);
