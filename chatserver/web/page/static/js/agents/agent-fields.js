@@ -8,8 +8,9 @@ import { sentence } from "../ui/feedback.js";
  * @param {string} name
  * @param {HTMLInputElement | HTMLSelectElement | HTMLTextAreaElement} input
  * @param {string} [hint]
+ * @param {string} [demand] what is said instead of the server's words
  */
-export const createField = (path, name, input, hint) => {
+export const createField = (path, name, input, hint, demand) => {
 	const id = `field-${path.replace(".", "-")}`;
 	const fault = element("p", { id: `${id}-fault`, class: "field-fault", dir: "auto" });
 	const explanation = element("p", { id: `${id}-hint`, class: "field-hint" }, hint ?? "");
@@ -25,7 +26,7 @@ export const createField = (path, name, input, hint) => {
 		showErrors(details) {
 			const own = details.filter((detail) => detail.path === path);
 			const parts = [own.length ? fault.id : "", hint ? explanation.id : ""].filter(Boolean);
-			fault.textContent = own.map(({ message }) => sentence(message)).join(" ");
+			fault.textContent = demand && own.length ? demand : own.map(({ message }) => sentence(message)).join(" ");
 			if (parts.length) input.setAttribute("aria-describedby", parts.join(" "));
 			else input.removeAttribute("aria-describedby");
 			if (own.length) input.setAttribute("aria-invalid", "true");

@@ -73,12 +73,14 @@ export const createAgentForm = (context, agent, { onLeave, onSaved, onRemoved, o
 		t("Temperature"),
 		temperatureInput,
 		t("0 to 2: low is exact, high is inventive. Empty: the model decides."),
+		t("A number from 0 to 2."),
 	);
 	const longestField = createField(
 		"adapterConfig.maxTokens",
 		t("Longest answer"),
 		longestInput,
 		t("In tokens: a word is one or two. Empty: the model decides."),
+		t("A whole number from 1 to {most}.", { most: new Intl.NumberFormat(language()).format(MOST_TOKENS) }),
 	);
 	const fields = [nameField, providerField, modelField, promptField, temperatureField, longestField];
 	const connect = element("p", { class: "field-hint" }, t("No model is connected yet."), " ");
@@ -139,34 +141,12 @@ export const createAgentForm = (context, agent, { onLeave, onSaved, onRemoved, o
 		else trouble.scrollIntoView({ block: "nearest" });
 	};
 
-	/** What is wrong with the numbers. The server would say it in its own words. @returns {Api.Detail[]} */
-	const wrongNumbers = () => {
-		if (!providerInput.value) return [];
-		const temperature = Number(numberOf(temperatureInput.value));
-		const longest = Number(numberOf(longestInput.value) ?? 1);
-		/** @type {Api.Detail[]} */
-		const wrong = [];
-		if (!(temperature >= 0 && temperature <= 2)) {
-			wrong.push({ path: temperatureField.path, message: t("A number from 0 to 2.") });
-		}
-		if (!(Number.isInteger(longest) && longest >= 1)) {
-			wrong.push({ path: longestField.path, message: t("A whole number, 1 or more.") });
-		} else if (longest > MOST_TOKENS) {
-			const most = new Intl.NumberFormat(language()).format(MOST_TOKENS);
-			wrong.push({ path: longestField.path, message: t("At most {most}.", { most }) });
-		}
-		return wrong;
-	};
-
 	/** @returns {Promise<Api.Agent | null>} null: it was refused, and the form says why */
 	const save = async () => {
 		if (isSaving) return null;
-		trouble.replaceChildren();
-		const faults = wrongNumbers();
-		const wrong = fields.filter((field) => field.showErrors(faults));
-		wrong[0]?.focus();
-		if (wrong.length) return null;
 		isSaving = submit.disabled = true;
+		trouble.replaceChildren();
+		fields.forEach((field) => field.showErrors([]));
 		try {
 			const body = bodyOf();
 			agent = agent ? await agents.update(agent, body) : await agents.create(body);

@@ -232,8 +232,7 @@ export default {
 	"0 to 2: low is exact, high is inventive. Empty: the model decides.":
 		"من 0 إلى 2: المنخفضة أدقّ، والمرتفعة أكثر ابتكارًا. إن تُركت فارغة يقرّر النموذج.",
 	"Longest answer": "أطول إجابة",
-	"At most {most}.": "{most} على الأكثر.",
-	"A whole number, 1 or more.": "عدد صحيح، 1 على الأقل.",
+	"A whole number from 1 to {most}.": "عدد صحيح من 1 إلى {most}.",
 	"A number from 0 to 2.": "عدد من 0 إلى 2.",
 	"In tokens: a word is one or two. Empty: the model decides.":
 		"بالرموز: الكلمة رمز أو رمزان. إن تُركت فارغة يقرّر النموذج.",

@@ -202,8 +202,7 @@ export default {
 	"0 to 2: low is exact, high is inventive. Empty: the model decides.":
 		"0 bis 2: niedrig ist genau, hoch ist einfallsreich. Leer: das Modell entscheidet.",
 	"Longest answer": "Längste Antwort",
-	"At most {most}.": "Höchstens {most}.",
-	"A whole number, 1 or more.": "Eine ganze Zahl, mindestens 1.",
+	"A whole number from 1 to {most}.": "Eine ganze Zahl von 1 bis {most}.",
 	"A number from 0 to 2.": "Eine Zahl von 0 bis 2.",
 	"In tokens: a word is one or two. Empty: the model decides.":
 		"In Token: ein Wort hat eins oder zwei. Leer: das Modell entscheidet.",
