@@ -26,8 +26,6 @@ export const createMessageStore = () => {
 	 * @type {Message[]}
 	 */
 	let first = [];
-	/** Ids of user messages that had another wording at some time. @type {Set<string>} */
-	const reworded = new Set();
 	/** @type {string | null} */
 	let olderCursor = null;
 	/** Leads to the messages that follow `first`. @type {string | null} */
@@ -60,23 +58,11 @@ export const createMessageStore = () => {
 		return (answers.get(null) ?? []).flatMap((message) => [message, ...(answers.get(message.id) ?? [])]);
 	};
 
-	/** Notes which messages were edited, and returns them all. @param {Message[]} messages */
-	const noted = (messages) => {
-		for (const { id, role, editedAt } of messages) if (role === "user" && editedAt) reworded.add(id);
-		return messages;
-	};
-
 	return {
 		find,
 		inReadingOrder: () => inReadingOrder(),
 		/** The id of the message behind which some were not loaded; null if there are none. */
 		gap: () => inReadingOrder(first).at(-1)?.id ?? null,
-		/**
-		 * Whether a user message was edited, as far as this tab has seen: one whose first wording is back does not say so.
-		 *
-		 * @param {string} id
-		 */
-		isReworded: (id) => reworded.has(id),
 		size: () => first.length + all.length,
 		/** Counts the local changes, so that an older response of the server does not undo them. */
 		version: () => version,
@@ -105,7 +91,7 @@ export const createMessageStore = () => {
 		 */
 		takeNewest(page, asOf, keepsOlder) {
 			if (version !== asOf) return false;
-			const newest = noted(page.items.toReversed());
+			const newest = page.items.toReversed();
 			const start = keepsOlder ? all.findIndex(({ id }) => id === newest[0]?.id) : 0;
 			// If the page does not overlap the older messages, its cursor leads to them.
 			if (start < 1) olderCursor = page.nextCursor;
@@ -118,7 +104,7 @@ export const createMessageStore = () => {
 		takeOlder(page, cursor) {
 			if (cursor !== olderCursor) return;
 			olderCursor = page.nextCursor;
-			all = [...noted(page.items.toReversed()).filter(({ id }) => !all.some((other) => other.id === id)), ...all];
+			all = [...page.items.toReversed().filter(({ id }) => !all.some((other) => other.id === id)), ...all];
 			closeGap();
 		},
 		/**
@@ -130,7 +116,7 @@ export const createMessageStore = () => {
 		takeFirst(page, cursor) {
 			if (cursor ? cursor !== newerCursor : first.length) return;
 			newerCursor = page.nextCursor;
-			first = [...first, ...noted(page.items)];
+			first = [...first, ...page.items];
 			closeGap();
 		},
 		/** Forgets the first messages: the last ones are read. */
@@ -176,7 +162,7 @@ export const createMessageStore = () => {
 			const before = isFirst ? first : all;
 			if (isFirst) olderCursor = null;
 			if (isFirst || !isLoaded) first = [];
-			change(noted(isLoaded ? before.flatMap(({ id }) => kept.get(id) ?? []) : [now]));
+			change(isLoaded ? before.flatMap(({ id }) => kept.get(id) ?? []) : [now]);
 		},
 	};
 };
