@@ -133,7 +133,9 @@ class AnswerSink:
         for piece in pieces:
             text.chars += len(piece)
         if text.chars > self._max_chars:
-            raise ProviderError("answer_too_long", f"The answer, or its thinking, is longer than {self._max_chars} characters")
+            raise ProviderError(
+                "answer_too_long", f"The answer, or its thinking, is longer than {self._max_chars} characters"
+            )
         self._journal.append(text.kind, pieces)
         if text is self._answer:
             self._metrics.tokens.inc(len(pieces))

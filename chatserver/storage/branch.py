@@ -159,30 +159,22 @@ def _copy_runs() -> Any:
 
 
 def _copy_failures() -> Any:
-    """Copy the newest run of each question's present wording if it failed."""
+    """Copy the newest run of each question if it failed."""
     copies, later = _copies("copies"), runs.alias("later")
     own = {
         "id": copies.c.new_run,
         "conversation_id": bindparam("new_conversation", type_=Uuid()),
         "trigger_message_id": copies.c.copy,
-        "trigger_wording": case((messages.c.wording.is_not(None), copies.c.copy)),
     }
     columns = {each.name: own.get(each.name, each) for each in runs.c}
-    present = runs.c.trigger_wording.is_not_distinct_from(messages.c.wording)
     of_the_same = (later.c.conversation_id == _conversation_id, later.c.trigger_message_id == copies.c.original)
-    newer = (is_past(later), later.c.trigger_wording.is_not_distinct_from(messages.c.wording))
     statement = (
         select(*columns.values())
-        .select_from(
-            runs.join(copies, runs.c.trigger_message_id == copies.c.original).join(
-                messages, messages.c.id == copies.c.original
-            )
-        )
+        .select_from(runs.join(copies, runs.c.trigger_message_id == copies.c.original))
         .where(
             is_past(runs),
-            present,
             runs.c.status == literal_column("'failed'"),
-            ~exists().where(*of_the_same, *newer, later.c.started_at > runs.c.started_at),
+            ~exists().where(*of_the_same, is_past(later), later.c.started_at > runs.c.started_at),
             ~exists().where(*of_the_same, is_current(later)),
         )
     )
@@ -259,7 +251,9 @@ def branch(connection: Connection, companies: Companies, conversation_id: UUID, 
 
 def _title_of_copies(connection: Connection, title: str | None, given: dict[str, Any]) -> str | None:
     """The title of the source, unless it was taken from a question that is not copied: then from the first that is."""
-    if title is None or title not in map(first_line, connection.execute(_LEFT_OUT, {**given, "title": title}).scalars()):
+    if title is None or title not in map(
+        first_line, connection.execute(_LEFT_OUT, {**given, "title": title}).scalars()
+    ):
         return title
     first = connection.execute(_FIRST_QUESTION, given).scalar_one_or_none()
     return None if first is None else first_line(first)

@@ -62,8 +62,7 @@ NO_FAILURE = literal_column("null", ARRAY(Text)).label("failure")
 
 
 def failure_of(message: FromClause) -> ColumnElement[Sequence[str] | None]:
-    """`failure`: error code and message of the newest run that was to answer a user message in its present wording, if
-    it failed; else null.
+    """`failure`: error code and message of the newest run that was to answer a user message, if it failed; else null.
 
     `message` has the columns of `messages`.
     """
@@ -76,11 +75,7 @@ def failure_of(message: FromClause) -> ColumnElement[Sequence[str] | None]:
     failed = (runs.c.status == literal_column("'failed'")) & ~answered
     newest_before = (
         select(case((failed, array([runs.c.error_code, runs.c.error_message]))))
-        .where(
-            runs.c.trigger_message_id == message.c.id,
-            runs.c.trigger_wording.is_not_distinct_from(message.c.wording),
-            is_past(runs),
-        )
+        .where(runs.c.trigger_message_id == message.c.id, is_past(runs))
         .order_by(runs.c.started_at.desc())
         .limit(1)
         .correlate(message)

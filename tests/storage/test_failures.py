@@ -13,7 +13,6 @@ from sqlalchemy import Connection
 from chatserver.storage import bookmarks, export, message_rows, messages, revisions
 from chatserver.storage.branch import branch
 from chatserver.storage.erase import erase_message
-from chatserver.storage.restore import restore
 from chatserver.storage.rewind import rewind
 from chatserver.storage.search.hits import read_hits
 from tests.storage.conftest import Chat
@@ -84,9 +83,12 @@ def test_failure_stands_wherever_the_message_does(chat: Chat) -> None:
     for order in ("asc", "desc"):
         assert FAILURE in listed(chat, conversation, order=order)
     for message, failure in ((question, FAILURE), (answer, None)):
-        found = messages.find(chat.connection, None, conversation, message.id)
-        assert found is not None
-        assert found.failure == failure
+        for found in (
+            messages.find(chat.connection, None, conversation, message.id),
+            revisions.edit(chat.connection, None, conversation, message.id, message.content),
+        ):
+            assert found is not None
+            assert found.failure == failure
         assert bookmarks.add(chat.connection, None, conversation, message.id)
     marked = bookmarks.list_page(chat.connection, company_id=chat.company, limit=10).rows
     assert [message_rows.message_of(row).failure for row in marked] == [None, FAILURE]
@@ -120,37 +122,6 @@ def test_branch_copies_a_failure_that_still_holds(chat: Chat, transaction: Trans
     copies = {row.content: row.failure for row in rows_of(chat, made)}
     assert copies == {"answered": None, "a": None, "failed": FAILURE, "stopped": None}
     assert [row.failure for row in rows_of(chat, conversation)] == [None, FAILURE, None, None, FAILURE]
-
-
-def test_failure_belongs_to_the_wording_that_was_not_answered(chat: Chat, transaction: Transaction) -> None:
-    conversation = chat.conversation()
-    question = chat.say(conversation, "q")
-    answer = chat.answer(conversation, question, "a")
-    edited = revisions.edit(chat.connection, None, conversation, question.id, "q2")
-    assert edited is not None
-    with transaction() as connection:
-        rewind(connection, None, conversation, question.id)
-    assert listed(chat, conversation) == [None]
-    chat.run(
-        conversation,
-        "failed",
-        trigger_message_id=question.id,
-        trigger_wording=edited.wording,
-        error_code=FAILURE[0],
-        error_message=FAILURE[1],
-    )
-    assert listed(chat, conversation) == [FAILURE]
-    with transaction() as connection:
-        made = branch(connection, None, conversation, question.id)
-    assert listed(chat, made) == [FAILURE]
-    with transaction() as connection:
-        restore(connection, None, conversation, answer.id)
-    with transaction() as connection:
-        rewind(connection, None, conversation, question.id)
-    assert listed(chat, conversation) == [None]
-    with transaction() as connection:
-        made = branch(connection, None, conversation, question.id)
-    assert listed(chat, made) == [None]
 
 
 @pytest.mark.parametrize("superseded", [False, True])
