@@ -1,9 +1,9 @@
 /**
  * Waits for the answers that this browser asked for, or began to read, when no tab shows their conversation any more.
  *
- * For each conversation one tab waits, also while it is hidden: the one that asked first, and if that is closed, another
- * one. The answers are known to the browser's storage, so those that are finished while no tab is open are found at the
- * next visit.
+ * For each conversation one tab waits, also while it is hidden: the one that asked first, or another one once that is
+ * closed. The answers are known to the browser's storage, so those that are finished while no tab is open are found at
+ * the next visit.
  *
  * @import { BrowserTabs } from "../base/browser-tabs.js"
  * @import { ApiClient } from "../server/api.js"

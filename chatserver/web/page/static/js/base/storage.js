@@ -1,4 +1,4 @@
-/** Values kept in the browser's storage. Where that is turned off or full, this tab keeps them until the page is left. */
+/** Values kept in the browser's storage. If that is turned off or full, this tab keeps them until the page is left. */
 
 /** Shared by all tabs, and kept after they are closed. */
 const forAll = () => localStorage;

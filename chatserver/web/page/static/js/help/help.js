@@ -14,7 +14,8 @@ function whoAnswers({ items, default: name }) {
 	const provider = items.find((one) => one.name === name);
 	if (provider && provider.kind !== "echo") return t("{model} answers now.", { model: provider.model ?? provider.name });
 	const isConnected = items.some(({ kind }) => kind !== "echo");
-	return isConnected ? t("Agents answer with their models; without an agent, Echo answers.") : t("Echo: no model is connected yet.");
+	if (isConnected) return t("Agents answer with their models; without an agent, Echo answers.");
+	return t("Echo: no model is connected yet.");
 }
 
 const announce = createAnnouncer(part("announcer"));

@@ -14,8 +14,8 @@ const MARGIN_PIXELS = 8;
  *
  * @param {HTMLElement} opener
  * @param {AgentNames} agents
- * @param {{ ids: readonly (string | null)[], isOnce: boolean }} choice null: the default; `isOnce`: the one who is chosen
- *   answers this message only, and not all that follow
+ * @param {{ ids: readonly (string | null)[], isOnce: boolean }} choice null: the default; `isOnce`: the one who is
+ *   chosen answers this message only, and not all that follow
  * @param {object} handlers
  * @param {(agentId: string | null) => void} handlers.onChoose
  * @param {() => void} handlers.onOrphaned it is closed, and its button is gone: the focus has to go elsewhere

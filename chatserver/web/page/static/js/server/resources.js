@@ -1,8 +1,8 @@
 /**
  * The resources of the API, and how the page reads them.
  *
- * @typedef {Api.ChatMessage & Partial<Api.RenderedMessage>} Message Only lists tell `html`, the server's rendering of an
- *   answer, and `formerAnswers`. Without `html` the text is shown.
+ * @typedef {Api.ChatMessage & Partial<Api.RenderedMessage>} Message Only lists tell `html`, the server's rendering of
+ *   an answer, and `formerAnswers`. Without `html` the text is shown.
  */
 
 import { t } from "../base/language.js";

@@ -8,7 +8,7 @@
  * @typedef {ReturnType<typeof createMessageStore>} MessageStore
  */
 
-/** The former answers of a question once `next`, which follows it, is superseded. @param {Message | undefined} question */
+/** A question's former answers, once `next`, which follows it, is superseded. @param {Message | undefined} question */
 const formerAnswers = (question, /** @type {Message | undefined} */ next) => {
 	const former = question?.formerAnswers ?? [];
 	// Messages that were imported do not say what they answer.

@@ -161,8 +161,8 @@ export const createWaitingMessages = ({ api, composer, announce }, known, thread
 	/**
 	 * The server answers all, even if no tab looks.
 	 *
-	 * @param {boolean} [isLast] whether the page can do nothing more. Then all are asked for at once, and the server answers
-	 *   them in the order in which the requests arrive; otherwise in the order of their turns.
+	 * @param {boolean} [isLast] whether the page can do nothing more. Then all are asked for at once, and the server
+	 *   answers them in the order in which the requests arrive; otherwise in the order of their turns.
 	 */
 	const handOver = async (isLast = false) => {
 		const conversationId = thread.id();
