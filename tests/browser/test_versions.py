@@ -108,7 +108,7 @@ def test_edit_of_the_first_of_many_messages_keeps_it_in_view(page: Page, server:
     page.get_by_role("textbox", name="Edit message").fill("changed")
     chat.messages.first.evaluate(WATCH)
     page.on("request", note)
-    chat.button("Save").click()
+    chat.send_edited.click()
     expect(chat.questions).to_have_text(["changed"])
     chat.until_answered()
     first, answer = chat.messages.nth(0), chat.messages.nth(1)
