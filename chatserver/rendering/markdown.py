@@ -60,6 +60,7 @@ def render_blocks_or_tell(text: str, headings: Sequence[int]) -> tuple[str, str 
     the levels of the headings above what follows it; as an argument, of those above the text. The HTML of all blocks of
     a text, joined, is what `render` gives for it.
     """
+    headings = rules.headings_above(headings)
     problem = None
     try:
         found = [

@@ -124,20 +124,26 @@ def _shown_definition(definition: Token) -> list[Token]:
     ]
 
 
+def headings_above(levels: Iterable[int]) -> tuple[int, ...]:
+    """Of headings in their order, the levels of those that stand above what follows: each is deeper than the last."""
+    above: list[int] = []
+    for level in levels:
+        while above and above[-1] >= level:
+            above.pop()
+        above.append(level)
+    return tuple(above)
+
+
 def _renumber_headings(state: StateCore) -> None:
     """Begin headings at h2, because the page has the h1, and skip no level: screen readers navigate by them.
 
     The text may be the continuation of another one: `headings` in the environment are the levels, as written, of the
     headings above it. Each heading notes in `above` which ones are above what follows it, itself included.
     """
-    above: list[int] = list(state.env.get("headings", ()))
+    above: tuple[int, ...] = tuple(state.env.get("headings", ()))
     for token in state.tokens:
         if token.type == "heading_open":
-            written = int(token.tag[1])
-            while above and above[-1] >= written:
-                above.pop()
-            above.append(written)
-            token.meta["above"] = tuple(above)
+            above = token.meta["above"] = headings_above((*above, int(token.tag[1])))
         if token.type in ("heading_open", "heading_close"):
             token.tag = f"h{min(6, 1 + len(above))}"
 

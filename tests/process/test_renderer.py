@@ -39,7 +39,7 @@ resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
 if sys.argv[1:]: wait(sys.argv[1])
 print('"ready"', flush=True)
 for line in sys.stdin:
-    number, text = json.loads(line)
+    number, text, _ = json.loads(line)
     if text.startswith("wait "): wait(text.split()[1])
     if text == "die": os._exit(3)
     if text == "crash": os.write(2, b"thread has overflowed its stack\\n\\nfatal error: stack overflow\\n"); os.abort()
@@ -350,7 +350,7 @@ def test_child_ends_with_its_input() -> None:
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
     )
-    output, _ = child.communicate(b'[7, "a"]\n', timeout=20)
+    output, _ = child.communicate(b'[7, "a", null]\n', timeout=20)
     assert (child.returncode, output) == (0, b'"ready"\n[7, "<p>a</p>"]\n')
 
 

@@ -34,7 +34,7 @@ from tests.kit.start_stop import BackgroundService, check_start_stop
 ECHO = """
 import json, sys
 print('"ready"', flush=True)
-for line in sys.stdin: print(line, end="", flush=True)
+for line in sys.stdin: print(json.dumps(json.loads(line)[:2]), flush=True)
 """
 RENDERER = (sys.executable, "-I", "-S", "-c", ECHO)
 

@@ -9,7 +9,7 @@ from uuid import UUID, uuid4
 import pytest
 from sqlalchemy import Row, func, update
 
-from chatserver.storage import agents, export, messages
+from chatserver.storage import agents, export, messages, revisions
 from chatserver.storage.tables import messages as table
 from tests.storage.conftest import Chat
 
@@ -63,7 +63,7 @@ def test_edits_count_as_bytes(chat: Chat) -> None:
     conversation = chat.conversation()
     first = chat.say(conversation, "a")
     chat.say(conversation, "b")
-    messages.edit(chat.connection, None, conversation, first.id, "x" * 10)
+    revisions.edit(chat.connection, None, conversation, first.id, "x" * 10)
     assert contents(chat, conversation) == [["a"], ["b"]]
 
 

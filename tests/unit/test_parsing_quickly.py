@@ -82,7 +82,15 @@ def test_json_with_a_fault_is_refused_as_in_two_steps(text: str, data: st.DataOb
 
 @pytest.mark.parametrize("model", MODELS)
 def test_valid_body_is_parsed_in_one_step(model: type[BaseModel], monkeypatch: pytest.MonkeyPatch) -> None:
-    values = {"content": "x", "role": "user", "messageId": UUID, "name": "n", "adapterType": "echo", "token": "t"}
+    values = {
+        "content": "x",
+        "role": "user",
+        "messageId": UUID,
+        "name": "n",
+        "adapterType": "echo",
+        "token": "t",
+        "text": "x",
+    }
     body = json.dumps(values).encode()
     expected = parse_json(model, body)
     monkeypatch.setattr("chatserver.web.http.parsing.parse_json", None)

@@ -22,7 +22,7 @@ from tests.kit.waiting import PATIENCE_SECONDS, eventually
 
 CONVERSATIONS = f"/api/companies/{COMPANY}/conversations"
 PATHS = [re.sub(r"{\w+}", COMPANY, route.path) for route in ROUTES]
-BESIDE = ["/healthz", "/readyz", "/metrics", "/static/chat.js", "/", "/c/x", "/nowhere", "/api/nowhere"]
+BESIDE = ["/healthz", "/readyz", "/metrics", "/static/chat.js", "/", "/c/x", "/help", "/nowhere", "/api/nowhere"]
 EVIL = {"Host": "evil.example"}
 MEGABYTE = b"x" * 2**20
 
