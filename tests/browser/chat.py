@@ -27,7 +27,8 @@ class Chat:
         self.options = page.get_by_role("banner").get_by_role("button", name="Options")
         # The list of pinned conversations; absent if there are none.
         self.pinned = self.sidebar.get_by_role("heading", name="Pinned").locator("xpath=following-sibling::ul[1]")
-        # Of the form in which a message is edited.
+        # The composer's; a form in which a message is edited has a "Send" of its own.
+        self.send = page.locator("#composer").get_by_role("button", name="Send", exact=True)
         self.send_edited = page.locator("form.edit").get_by_role("button", name="Send", exact=True)
         # By class: the text alone, without the times and buttons of a message.
         self.questions = self.main.locator(".user .content")
@@ -58,7 +59,7 @@ class Chat:
         last = self.messages.last.get_attribute("id") if self.messages.count() else None
         question = f"#{last} ~ .user" if last else ".user"
         self.box.fill(text)
-        self.button("Send").click()
+        self.send.click()
         expect(self.main.locator(question)).to_have_count(1)
         answer = self.main.locator(f"{question} ~ .assistant .content").filter(has_text=re.compile(r"\S"))
         expect(answer.or_(self.main.locator(f"{question} ~ [role=alert]")).first).to_be_visible()
@@ -66,7 +67,7 @@ class Chat:
 
     def until_answered(self) -> Chat:
         expect(self.button("Regenerate")).to_be_visible(timeout=30_000)
-        expect(self.button("Send")).to_be_visible()
+        expect(self.send).to_be_visible()
         return self
 
     def choose_agent(self, name: str, *, once: bool = False) -> Chat:

@@ -54,7 +54,7 @@ def test_thinking_is_open_while_it_runs_and_kept_folded_away(
 ) -> None:
     chat = Chat(page).open(server.create_conversation("Deep", agent_id=agent))
     chat.box.fill("think of it")
-    chat.button("Send").click()
+    chat.send.click()
     expect(chat.main.get_by_text("Six times")).to_be_visible()
     expect(chat.main.get_by_text("Thinking", exact=True)).to_be_visible()
     acting_model.run(acting_model.part.let_go())
@@ -69,7 +69,7 @@ def test_thinking_is_open_while_it_runs_and_kept_folded_away(
     expect(thoughts).to_be_visible()
 
     chat.box.fill("think of it again")
-    chat.button("Send").click()
+    chat.send.click()
     for _ in range(2):  # Closed and opened by hand, it stays open.
         chat.main.get_by_text("Thinking", exact=True).click()
     acting_model.run(acting_model.part.let_go())
@@ -100,7 +100,7 @@ def test_answer_that_broke_off_stays_until_it_is_asked_for_again(
 ) -> None:
     chat = Chat(page).open(server.create_conversation("Broken", agent_id=agent))
     chat.box.fill("break it")
-    chat.button("Send").click()
+    chat.send.click()
     expect(chat.alert).to_contain_text("The model's answer broke off")
     expect(chat.answers).to_have_text(["Answer 1 to break it"])
     page.reload()
@@ -123,7 +123,7 @@ def test_failure_that_would_come_again_says_what_to_do_instead(page: Page, serve
     understudy = server.create_agent("Understudy", "slow")
     chat = Chat(page).open(server.create_conversation("Denied", agent_id=agent))
     chat.box.fill("deny it")
-    chat.button("Send").click()
+    chat.send.click()
     expect(chat.alert).to_contain_text("Only the operator of this server can change the key")
     expect(chat.button("Retry")).to_have_count(0)
     page.reload()
@@ -145,7 +145,7 @@ def test_failure_that_would_come_again_says_what_to_do_instead(page: Page, serve
     expect(chat.answers).to_have_text(["Echo from agent: deny it"])
 
     chat.box.fill("overflow now")
-    chat.button("Send").click()
+    chat.send.click()
     expect(chat.alert).to_contain_text("too long")
     expect(chat.button("Retry")).to_have_count(0)
     chat.main.get_by_role("link", name="New conversation").click()

@@ -83,7 +83,7 @@ def test_answer_that_failed_unseen_is_marked(context: BrowserContext, server: Se
     chat = Chat(context.new_page()).open(asked)
     held = Held(chat.page, "**/messages", "POST", arrives=True)
     chat.box.fill("anybody?")
-    chat.button("Send").click()
+    chat.send.click()
     held.until(1)
     chat.link(beside).click()
     held.let_go()

@@ -103,7 +103,7 @@ def test_new_conversation_has_no_axe_violations(screen: Page, server: Server) ->
     chat.open(server.create_conversation("Full", "question", "answer"))
     chat.choose_agent(away)
     chat.box.fill("anybody?")
-    chat.button("Send").click()
+    chat.send.click()
     expect(chat.alert).to_be_visible()
     assert violations(screen) == []
 
@@ -138,7 +138,7 @@ def test_ends_of_answers_have_no_axe_violations(
     server.create_agent("Understudy", "slow")
     chat = Chat(screen).open(server.create_conversation("Ends", agent_id=server.create_agent("Actor", "acting")))
     chat.box.fill("think twice")
-    chat.button("Send").click()
+    chat.send.click()
     expect(chat.main.get_by_text("Six times")).to_be_visible()
     assert violations(screen) == []
     acting_model.run(acting_model.part.let_go())
@@ -155,7 +155,7 @@ def test_ends_of_answers_have_no_axe_violations(
     assert violations(screen) == []
     for text in ("break it", "deny it"):
         chat.box.fill(f"{text} {unique_word()}")
-        chat.button("Send").click()
+        chat.send.click()
         expect(chat.alert).to_be_visible()
         assert violations(screen) == []
     chat.button("Answer with another agent").click()
@@ -185,7 +185,7 @@ def test_failed_send_has_no_axe_violations(screen: Page, server: Server, complai
     chat = Chat(screen).open(server.create_conversation("Unsent", "one", "two"))
     held = Held(screen, "**/messages", "POST")
     chat.box.fill("not yet")
-    chat.button("Send").click()
+    chat.send.click()
     held.until(1)
     assert violations(screen) == []
     held.lose()

@@ -122,7 +122,7 @@ class Dictation:
         self._model = model
         self.chat = chat
         chat.box.fill("Go on")
-        chat.button("Send").click()
+        chat.send.click()
         self._call: Call = model.run(model.part.call())
 
     @property
@@ -405,7 +405,7 @@ def test_printing_shows_the_conversation_and_nothing_else(page: Page, server: Se
     chat = Chat(page).open(server.create_conversation(unique("Printed"), *turns))
     expect(chat.answers).to_have_count(12)
     page.emulate_media(media="print", color_scheme="dark")
-    for each in (chat.box, chat.sidebar, chat.button("Send"), chat.button("Copy").first):
+    for each in (chat.box, chat.sidebar, chat.send, chat.button("Copy").first):
         expect(each).to_be_hidden()
     height = page.evaluate("() => document.documentElement.scrollHeight")
     assert height > 12 * 100

@@ -36,7 +36,7 @@ def test_help_shows_how_a_model_is_connected(open_context: OpenContext, server: 
     assert page.evaluate("navigator.clipboard.readText()") == "ollama pull llama3.2\nscripts/serve --provider ollama"
 
     page.get_by_role("link", name="Back to the chat").click()
-    expect(Chat(page).button("Send")).to_be_visible()
+    expect(Chat(page).send).to_be_visible()
     assert elsewhere == []
 
 

@@ -63,7 +63,7 @@ def test_agent_chosen_just_before_sending_answers(page: Page, server: Server) ->
     held = Held(page, f"**/conversations/{conversation_id}", "PATCH")
     chat.choose_agent("Chosen")
     chat.box.fill("Who are you?")
-    chat.button("Send").click()
+    chat.send.click()
     expect(chat.questions).to_have_text(["Who are you?"])
     with page.expect_response(f"**/conversations/{conversation_id}"):  # The next poll: long enough for a POST.
         pass
@@ -78,16 +78,16 @@ def test_stop_before_the_answer_was_requested_stops_it(page: Page, server: Serve
     chat = Chat(page).open(conversation_id)
     held = Held(page, "**/stream?*")
     chat.box.fill(words(600))
-    chat.button("Send").click()
+    chat.send.click()
     held.until(1)
     chat.button("Stop").click()
-    expect(chat.button("Send")).to_be_visible()
+    expect(chat.send).to_be_visible()
     request_stream(server, held.urls[0])
     assert server.call("GET", f"/conversations/{conversation_id}")["activeRun"] is not None
     held.let_go()
     until(page, lambda: server.call("GET", f"/conversations/{conversation_id}")["activeRun"] is None)
     expect(chat.button("Stop")).to_be_hidden()
-    expect(chat.button("Send")).to_be_visible()
+    expect(chat.send).to_be_visible()
     assert [message["status"] for message in server.messages(conversation_id)][1:] in ([], ["stopped"])
 
 
@@ -173,7 +173,7 @@ def test_slow_regenerate_does_not_leave_the_conversation_opened_since(page: Page
     expect(page).to_have_url(re.compile(entered))
     expect(page.get_by_role("heading", level=1)).to_have_text("Elsewhere")
     expect(chat.answers).to_have_text(["d"])
-    expect(chat.button("Send")).to_be_visible()
+    expect(chat.send).to_be_visible()
     assert spoken(page) == []
     chat.link("Left alone").click()
     expect(chat.answers).to_have_text([f"{ECHO}once more"])
@@ -205,7 +205,7 @@ def test_message_sent_before_leaving_is_answered(page: Page, server: Server) -> 
     chat = Chat(page).open(left)
     held = Held(page, "**/messages", "POST")
     chat.box.fill("quickly")
-    chat.button("Send").click()
+    chat.send.click()
     held.until(1)
     chat.link("Another").click()
     expect(chat.answers).to_have_text(["d"])
@@ -264,7 +264,7 @@ def test_answer_asked_again_after_an_early_stop_is_not_stopped(page: Page, serve
     chat = Chat(page).open(conversation_id)
     held = Held(page, "**/stream?*")
     chat.box.fill(words(60))
-    chat.button("Send").click()
+    chat.send.click()
     held.until(1)
     chat.button("Stop").click()
     expect(chat.button("Retry")).to_be_visible()

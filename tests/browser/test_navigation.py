@@ -184,7 +184,7 @@ def test_older_messages_load_without_moving_the_view(page: Page, server: Server)
 
 def test_conversation_created_elsewhere_appears(page: Page, server: Server) -> None:
     chat = Chat(page).open()
-    expect(chat.button("Send")).to_be_visible()
+    expect(chat.send).to_be_visible()
     title = unique("Elsewhere")
     server.create_conversation(title)
     expect(chat.link(title)).to_be_visible(timeout=5000)

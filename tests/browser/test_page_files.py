@@ -60,7 +60,7 @@ def test_all_modules_are_requested_before_the_first_one_has_arrived(page: Page, 
     page.goto("/", wait_until="commit")
     until(page, lambda: bool(held) and len(asked) == scripts)
     held[0].continue_()
-    expect(Chat(page).button("Send")).to_be_visible()
+    expect(Chat(page).send).to_be_visible()
     page.wait_for_load_state("networkidle")
     assert len(asked) == scripts
 

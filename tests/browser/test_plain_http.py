@@ -56,7 +56,7 @@ def test_each_tab_reads_the_answer_itself_over_plain_http(context: BrowserContex
     second.button("Stop").click()
     for chat in (first, second):
         expect(chat.main.get_by_text("stopped", exact=True)).to_be_visible()
-        expect(chat.button("Send")).to_be_visible()
+        expect(chat.send).to_be_visible()
     kept = server.messages(conversation_id)[1]["content"]
     for chat in (first, second):
         expect(chat.answers).to_have_text([kept.strip()])

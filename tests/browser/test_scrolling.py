@@ -115,7 +115,7 @@ def test_long_titles_leave_room_for_the_buttons(
     page = open_context(viewport={"width": width, "height": 640}).new_page()
     chat = Chat(page).open(server.create_conversation(title, "a", "b"))
     expect(page.get_by_role("heading", level=1)).to_have_text(title)
-    for button in (chat.button("Send"), chat.options):
+    for button in (chat.send, chat.options):
         expect(button).to_be_in_viewport(ratio=1)
     assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
     box = chat.options.bounding_box()

@@ -149,7 +149,7 @@ def test_page_waits_for_a_server_that_is_away(
         proxy.cut(stay_down=True)
         expect(page.get_by_text("Reconnecting …")).to_be_visible()
         chat.box.fill("Are you there?")
-        chat.button("Send").click()
+        chat.send.click()
         expect(chat.alert).to_contain_text("Not sent. The server cannot be reached")
         proxy.heal()
         expect(page.get_by_text("Reconnecting …")).to_have_count(0)
@@ -215,7 +215,7 @@ def test_stop_is_not_undone_by_other_readers(
     server.call("POST", f"/conversations/{slow_conversation}/stop", {"keep": False})
     for chat in chats:
         expect(chat.main.get_by_text("Stopped before there was an answer.")).to_be_visible()
-        expect(chat.button("Send")).to_be_visible()
+        expect(chat.send).to_be_visible()
         expect(chat.answers).to_have_count(0)
     assert server.call("GET", f"/conversations/{slow_conversation}")["activeRun"] is None
     assert len(server.messages(slow_conversation)) == 1
@@ -238,7 +238,7 @@ def test_eight_tabs_work_over_six_connections(context: BrowserContext, server: S
     for index, chat in enumerate(chats):
         chat.open(server.create_conversation(f"Slow {index}", agent_id=agent))
         chat.box.fill(words(20))
-        chat.button("Send").click()
+        chat.send.click()
     for chat in chats:
         chat.until_answered()
         assert chat.answers.text_content() == ECHO + words(20)

@@ -52,7 +52,7 @@ def paste(target: Locator, *, text: str | None = None) -> bool:
 
 def test_send_is_muted_while_there_is_nothing_to_send(page: Page, server: Server) -> None:
     chat = Chat(page).open(server.create_conversation("Empty", agent_id=server.create_agent("Slow", "slow")))
-    send, stop = chat.button("Send"), chat.button("Stop")
+    send, stop = chat.send, chat.button("Stop")
     for blank in ("", "  \n "):
         chat.box.fill(blank)
         expect(send).to_be_disabled()
@@ -89,7 +89,7 @@ def test_too_long_text_is_told_before_it_is_sent(page: Page, server: Server) -> 
     expect(told).to_have_text(f"This text has {MOST + 1:,} characters. A message has at most {MOST:,}.")
     expect(chat.box).to_have_attribute("aria-invalid", "true")
     expect(chat.box).to_have_accessible_description(re.compile(f"{MOST + 1:,}"))
-    expect(chat.button("Send")).to_be_disabled()
+    expect(chat.send).to_be_disabled()
     chat.box.press("Enter")
     page.reload()
     expect(told).to_be_visible()

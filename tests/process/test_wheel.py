@@ -16,6 +16,7 @@ from pathlib import Path
 
 import pytest
 
+from chatserver.settings import Settings
 from chatserver.web.page.page_files import PAGE, PAGE_FOLDER, load_files
 from tests.kit.process_table import ROOT
 
@@ -96,7 +97,8 @@ def test_installed_wheel_serves_from_any_folder(wheel: Path, tmp_path: Path) -> 
         assert ready.startswith("chatserver ready at "), server.communicate(timeout=60)[1]
         url = ready.split()[-1]
         assert get(f"{url}/readyz") == (200, b'{"status":"ok"}')
-        assert get(url)[1] == load_files(PAGE_FOLDER).by_name[PAGE].content
+        longest = Settings().max_message_chars
+        assert get(url)[1] == load_files(PAGE_FOLDER, longest).by_name[PAGE].content
         conversations = f"{url}/api/companies/{COMPANY}/conversations"
         headers = {"Content-Type": "application/json"}
         with urllib.request.urlopen(urllib.request.Request(conversations, b"{}", headers), timeout=30) as created:
