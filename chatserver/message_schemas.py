@@ -73,6 +73,7 @@ class ChatMessage(Wire):
         int | None, Field(description="On an answer: how long it was generated, thinking and pauses included.")
     ]
     reasoning: Annotated[str | None, Field(description="On an answer: the model's thinking, which is no part of it.")]
+    reasoning_ms: Annotated[int | None, Field(description="On an answer with thinking: how long the model thought.")]
     author: Annotated[Author | None, Field(description="Who wrote it; null where nobody is signed in.")]
     failure: Annotated[
         Failure | None,

@@ -18,6 +18,7 @@ def upgrade() -> None:
         ("stop_reason", sa.Text),
         ("duration_ms", sa.Integer),
         ("reasoning", sa.Text),
+        ("reasoning_ms", sa.Integer),
     ):
         op.add_column("chat_messages", sa.Column(name, type_))
     op.execute(
@@ -40,5 +41,5 @@ def downgrade() -> None:
         "UPDATE chat_runs AS r SET stop_reason = m.stop_reason FROM chat_messages AS m"
         " WHERE m.id = r.answer_message_id AND m.stop_reason IS NOT NULL"
     )
-    for name in ("reasoning", "duration_ms", "stop_reason", "model"):
+    for name in ("reasoning_ms", "reasoning", "duration_ms", "stop_reason", "model"):
         op.drop_column("chat_messages", name)

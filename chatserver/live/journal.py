@@ -15,6 +15,7 @@ from __future__ import annotations
 from array import array
 from bisect import bisect_right
 from collections.abc import Callable, Iterable, Sequence
+from time import monotonic
 from typing import Any, Literal
 from uuid import UUID
 
@@ -37,12 +38,13 @@ class Journal:
 
     If the answer is begun anew (`reset`), the events before are forgotten; a reader whose cursor stands there goes on
     with the reset. New readers begin at `start`, behind it. `chars`: how many characters of the answer stand before the
-    first event.
+    first event. `clock` gives seconds.
     """
 
     __slots__ = (
         "__weakref__",
         "_chars",
+        "_clock",
         "_cursors",
         "_ends",
         "_first_char",
@@ -59,6 +61,8 @@ class Journal:
         "_readers",
         "_stretches",
         "_text_name",
+        "_thinks_since",
+        "_thought_seconds",
         "ended",
         "epoch",
         "events",
@@ -66,11 +70,12 @@ class Journal:
         "start",
     )
 
-    def __init__(self, run_id: UUID, epoch: int, *, chars: int = 0) -> None:
+    def __init__(self, run_id: UUID, epoch: int, *, chars: int = 0, clock: Callable[[], float] = monotonic) -> None:
         self.start = 0
         self.ended = False
         self.events: int
         """How many events there were: the cursor behind the last one."""
+        self._clock = clock
         self._readers = FanOut()
         self._has_readers = False
         self._begin(run_id, epoch, chars, cursor=0)
@@ -91,6 +96,8 @@ class Journal:
         self._ends: list[array[int]] = []
         self._cursors = array("I", [cursor])
         self._open_kind: Kind = "token"
+        self._thinks_since: float | None = None
+        self._thought_seconds = 0.0
         self._open = bytearray()
         self._open_chars = 0
         # What was joined last, and for what: readers that have fallen behind together ask for the same.
@@ -121,7 +128,8 @@ class Journal:
             end = self._open_chars + length
             if kind != self._open_kind or end > REPLAY_CHARS:
                 self._complete_stretch()
-                self._open_kind = kind
+                if kind != self._open_kind:
+                    self._change_kind(kind)
                 end = length
             self._open += encoded
             self._open_chars = end
@@ -131,6 +139,12 @@ class Journal:
                 self._chars += length
             if self._has_readers:
                 self._keep(self._text_chunk(piece))
+
+    def _change_kind(self, kind: Kind) -> None:
+        """From now on the model thinks, or it answers."""
+        self._thought_seconds = self.thought_seconds
+        self._thinks_since = self._clock() if kind == "reasoning" else None
+        self._open_kind = kind
 
     def reset(self, run_id: UUID, epoch: int) -> None:
         """Begin the answer anew, in another epoch or run. Readers are told to drop what they have."""
@@ -199,6 +213,11 @@ class Journal:
     def reasoning(self) -> str:
         """The model's thinking so far. It is put together anew each time."""
         return self._text_of("reasoning")
+
+    @property
+    def thought_seconds(self) -> float:
+        """How long the model has thought: each time from the first piece of it to the next piece of the answer."""
+        return self._thought_seconds + (0 if self._thinks_since is None else self._clock() - self._thinks_since)
 
     def _text_of(self, kind: Kind) -> str:
         contents = (sse.content_of(sse.unchunk(chunk), kind) for chunk in self._stretches)

@@ -15,7 +15,7 @@ from chatserver.providers.base import Finish
 
 logger = logging.getLogger(__name__)
 
-# The greatest `integer` of PostgreSQL: 24 days.
+# The greatest `integer` of PostgreSQL: 24 days. An answer that waits for its readers may take as long as they like.
 LONGEST_DURATION_MS = 2**31 - 1
 
 
@@ -60,6 +60,7 @@ class RunRecord:
         Raises DatabaseUnavailableError.
         """
         journal, seconds = self._journal, asyncio.get_running_loop().time() - self._began
+        reasoning = journal.reasoning or None
         answer = NewAnswer(
             uuid7(),
             journal.text,
@@ -67,9 +68,9 @@ class RunRecord:
             finish.usage,
             finish.stop_reason,
             model=self._model,
-            # An answer that waits for its readers may take as long as they like.
-            duration_ms=min(round(seconds * 1_000), LONGEST_DURATION_MS),
-            reasoning=journal.reasoning or None,
+            duration_ms=_milliseconds(seconds),
+            reasoning=reasoning,
+            reasoning_ms=None if reasoning is None else _milliseconds(journal.thought_seconds),
         )
         result = await persist(lambda: self._store.commit(journal.run_id, journal.epoch, answer), self._given_up)
         return result if isinstance(result, Lost) else answer.message_id
@@ -99,3 +100,7 @@ class RunRecord:
                 await self._store.release(self._journal.run_id)
             else:
                 await self._store.end(self._journal.run_id, self._journal.epoch, "dropped")
+
+
+def _milliseconds(seconds: float) -> int:
+    return min(round(seconds * 1_000), LONGEST_DURATION_MS)

@@ -341,8 +341,9 @@ class Run:
 
 
 def _journal_of(first_step: steps.FirstStep) -> Journal:
+    clock = asyncio.get_running_loop().time
     match first_step:
         case steps.Follow(run_id, epoch) | steps.Generate(Claimed(run_id, epoch)):
-            return Journal(run_id, epoch)
+            return Journal(run_id, epoch, clock=clock)
         case _:
-            return Journal(uuid7(), FIRST_EPOCH)
+            return Journal(uuid7(), FIRST_EPOCH, clock=clock)

@@ -122,7 +122,8 @@ class Stored:
 class NewAnswer:
     """An answer that is to be stored as the message `message_id`. `kept`: it was stopped, and this is what was shown.
 
-    None: not known. `reasoning` is the model's thinking; `duration_ms` is how long this process generated.
+    None: not known. `reasoning` is the model's thinking, and `reasoning_ms` how long it took; `duration_ms` is how
+    long this process generated.
     """
 
     message_id: UUID
@@ -133,6 +134,7 @@ class NewAnswer:
     model: str | None
     duration_ms: int | None
     reasoning: str | None
+    reasoning_ms: int | None
 
 
 @dataclass(frozen=True, slots=True)

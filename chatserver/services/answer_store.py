@@ -35,7 +35,7 @@ from chatserver.services.claims import Claims
 from chatserver.services.idempotent_send import IdempotencyKey, send
 from chatserver.services.provider_choice import ProviderChoice
 from chatserver.services.turns import Turns
-from chatserver.storage import conversations, leases, questions, runs
+from chatserver.storage import answers, conversations, leases, questions, runs
 from chatserver.storage.history import read_before
 from chatserver.storage.postgres.database import Database
 
@@ -129,7 +129,7 @@ class PostgresAnswerStore:
 
     async def commit(self, run_id: UUID, epoch: int, answer: NewAnswer) -> Committed | Lost:
         usage = answer.usage
-        row = runs.Answer(
+        row = answers.Answer(
             run_id=run_id,
             epoch=epoch,
             message_id=answer.message_id,
@@ -141,10 +141,11 @@ class PostgresAnswerStore:
             stop_reason=answer.stop_reason,
             duration_ms=answer.duration_ms,
             reasoning=answer.reasoning,
+            reasoning_ms=answer.reasoning_ms,
         )
         if self._turns is not None and await self._turns.commit(row):
             return Committed()
-        committed = await self._database.transaction(runs.commit, row, self._owner)
+        committed = await self._database.transaction(answers.commit, row, self._owner)
         return Committed() if committed else Lost()
 
     async def end(

@@ -52,6 +52,7 @@ def to_message(row: Row[Any]) -> ChatMessage:
         stop_reason=row.stop_reason,
         duration_ms=row.duration_ms,
         reasoning=row.reasoning,
+        reasoning_ms=row.reasoning_ms,
         author=None,
         failure=None if row.failure is None else _failure(*row.failure),
     )
@@ -90,6 +91,7 @@ def added_message(added: AddedMessage) -> ChatMessage:
         stop_reason=None,
         duration_ms=None,
         reasoning=None,
+        reasoning_ms=None,
         author=None,
         failure=None,
     )

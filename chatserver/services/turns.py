@@ -15,6 +15,7 @@ from chatserver.services.idempotent_send import body_digest
 from chatserver.services.provider_choice import ProviderChoice
 from chatserver.sse import FIRST_EPOCH
 from chatserver.storage import runs
+from chatserver.storage.answers import Answer
 from chatserver.storage.postgres.batches import Batcher, Batches
 from chatserver.storage.postgres.database import Database
 from chatserver.storage.scope import Companies
@@ -48,7 +49,7 @@ class Turns:
         self._messages: Batcher[MessageToAdd, datetime] = batches.of(add_messages)
         self._claims: Batcher[Question, Any] = batches.of(partial(claim_answers, claimer=claimer))
         self._questions: Batcher[NewQuestion, Any] = batches.of(partial(ask, claimer=claimer))
-        self._commits: Batcher[runs.Answer, bool] = batches.of(partial(commit_answers, owner=owner))
+        self._commits: Batcher[Answer, bool] = batches.of(partial(commit_answers, owner=owner))
 
     async def add_message(
         self,
@@ -100,7 +101,7 @@ class Turns:
         new = NewQuestion(companies, place, uuid7(), message.content, message.agent_id, uuid7(), request.continues)
         return await self._questions.carry_out(place, new, len(new.content))
 
-    async def commit(self, answer: runs.Answer) -> bool:
+    async def commit(self, answer: Answer) -> bool:
         """Store an answer and end its run; whether that happened now."""
         chars = len(answer.content) + len(answer.reasoning or "")
         return await self._commits.carry_out(answer.run_id, answer, chars) or False

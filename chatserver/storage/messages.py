@@ -123,6 +123,7 @@ def _insert() -> Any:
         "stop_reason",
         "duration_ms",
         "reasoning",
+        "reasoning_ms",
     )
     columns = {
         "id": bindparam("message", type_=messages.c.id.type),
@@ -196,6 +197,7 @@ def insert_message(
     stop_reason: str | None = None,
     duration_ms: int | None = None,
     reasoning: str | None = None,
+    reasoning_ms: int | None = None,
     message_id: UUID | None = None,
 ) -> Row[Any] | None:
     """Append a message, in one statement; the first user message names a conversation that has no title.
@@ -217,6 +219,7 @@ def insert_message(
         "new_stop_reason": stop_reason,
         "new_duration_ms": duration_ms,
         "new_reasoning": reasoning,
+        "new_reasoning_ms": reasoning_ms,
         "first_line": first_line(content) if role == "user" else None,
     }
     row: Row[Any] | None = connection.execute(_INSERT, values).one_or_none()

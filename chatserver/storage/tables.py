@@ -110,14 +110,16 @@ messages = Table(
     Column("superseded_after", BigInteger),
     # the revision that `edited_content` holds
     Column("wording", Uuid),
-    # Of answers, as far as they are known. `model` answered; `reasoning` is its thinking, which nobody searches; the
-    # duration is that of the run that stored the answer, from its beginning in that process.
+    # Of answers, as far as they are known. `model` answered; `reasoning` is its thinking, which nobody searches, and
+    # `reasoning_ms` how long it took; the duration is that of the run that stored the answer, from its beginning in
+    # that process.
     Column("input_tokens", Integer),
     Column("output_tokens", Integer),
     Column("model", Text),
     Column("stop_reason", Text),
     Column("duration_ms", Integer),
     Column("reasoning", Text),
+    Column("reasoning_ms", Integer),
     CheckConstraint("role IN ('user', 'assistant', 'system')", name="role"),
     CheckConstraint("status IN ('completed', 'stopped')", name="status"),
 )

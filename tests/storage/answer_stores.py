@@ -54,12 +54,21 @@ class StoredAnswer(NamedTuple):
     stop_reason: str | None = None
     duration_ms: int | None = None
     reasoning: str | None = None
+    reasoning_ms: int | None = None
 
 
 def new_answer(text: str = "So.", *, message_id: UUID | None = None, kept: bool = False) -> NewAnswer:
     """An answer of which nothing more is known than its text."""
     return NewAnswer(
-        message_id or uuid7(), text, kept, None, stop_reason=None, model=None, duration_ms=None, reasoning=None
+        message_id or uuid7(),
+        text,
+        kept,
+        None,
+        stop_reason=None,
+        model=None,
+        duration_ms=None,
+        reasoning=None,
+        reasoning_ms=None,
     )
 
 
@@ -190,6 +199,7 @@ class MemoryStores(StoresUnderTest):
                 row.answer.new.stop_reason,
                 row.answer.new.duration_ms,
                 row.answer.new.reasoning,
+                row.answer.new.reasoning_ms,
             )
             for row in self._database.rows.values()
             if row.key.conversation_id == conversation_id and row.answer is not None
@@ -273,6 +283,7 @@ class PostgresStores(StoresUnderTest):
                 row.stop_reason,
                 row.duration_ms,
                 row.reasoning,
+                row.reasoning_ms,
             )
             for row in self._messages(conversation_id, "assistant")
         ]

@@ -17,7 +17,7 @@ from chatserver.live.store import Claimed, NewMessage, OpenRequest
 from chatserver.providers.echo import EchoProvider
 from chatserver.services.provider_choice import ProviderChoice
 from chatserver.services.turns import Turns
-from chatserver.storage.runs import Answer
+from chatserver.storage.answers import Answer
 from chatserver.storage.turns.statements import SESSION_SETTINGS
 
 LARGE_TABLES = frozenset({"chat_conversations", "chat_messages", "chat_runs", "chat_search"})
@@ -116,6 +116,7 @@ def take_turns(connection: Connection, places: Sequence[UUID], agent_id: UUID) -
             stop_reason=None,
             duration_ms=None,
             reasoning=None,
+            reasoning_ms=None,
         )
         assert await turns.commit(answer)
 

@@ -450,7 +450,14 @@ async def test_committed_answer_is_stored_once_however_often_it_is_committed(
     "known",
     [
         {},
-        {"usage": Usage(3, 4), "model": "m", "stop_reason": "length", "duration_ms": 1_234, "reasoning": 'hm, \n"so"'},
+        {
+            "usage": Usage(3, 4),
+            "model": "m",
+            "stop_reason": "length",
+            "duration_ms": 1_234,
+            "reasoning": 'hm, \n"so"',
+            "reasoning_ms": 567,
+        },
         {"model": 'm\\{,}"NULL', "duration_ms": 0},
         {"reasoning": "r" * 100_000, "stop_reason": "stop"},
     ],
@@ -469,7 +476,7 @@ async def test_process_that_takes_a_run_over_stores_what_it_knows(stores: Stores
     stores.expire(run.run_id)
     taken = await stores.claimed(key, store=stores.there)
     assert await stores.commit(run, "late", model="old") == Lost()
-    known: dict[str, Any] = {"model": "new", "duration_ms": 5, "reasoning": "hm"}
+    known: dict[str, Any] = {"model": "new", "duration_ms": 5, "reasoning": "hm", "reasoning_ms": 3}
     assert await stores.commit(taken, "So.", store=stores.there, **known) == Committed()
     assert stores.answers(key.conversation_id) == [StoredAnswer("So.", kept=False, **known)]
 

@@ -187,14 +187,14 @@ def test_old_answers_keep_the_reason_why_they_ended(make_empty_database: MakeDat
             )
     upgrade(url)
     with psycopg.connect(url) as connection:
-        columns = "position, stop_reason, model, duration_ms, reasoning"
+        columns = "position, stop_reason, model, duration_ms, reasoning, reasoning_ms"
         migrated = connection.execute(f"SELECT {columns} FROM chat_messages ORDER BY position").fetchall()
         entries = connection.execute("SELECT count(*) FROM chat_search").fetchone()
     assert migrated == [
-        (1, "length", None, None, None),
-        (2, "stop", None, None, None),
-        (3, "stopped", None, None, None),
-        (4, None, None, None, None),
+        (1, "length", None, None, None, None),
+        (2, "stop", None, None, None, None),
+        (3, "stopped", None, None, None, None),
+        (4, None, None, None, None, None),
     ]
     assert entries == (4,)
     alembic(command.downgrade, url, "0005")

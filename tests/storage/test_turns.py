@@ -25,10 +25,10 @@ from chatserver.services.conversations import ConversationService
 from chatserver.services.provider_choice import ProviderChoice
 from chatserver.services.turns import Turns
 from chatserver.storage import agents, conversations, revisions
+from chatserver.storage.answers import Answer, commit
 from chatserver.storage.postgres.database import Database
 from chatserver.storage.questions import lock_conversation
 from chatserver.storage.rewind import rewind
-from chatserver.storage.runs import Answer, commit
 from chatserver.storage.tables import conversations as conversation_table
 from chatserver.storage.tables import messages as message_table
 from chatserver.storage.tables import runs as run_table
@@ -86,7 +86,7 @@ class Process:
     async def commit(self, run: Claimed, text: str = "So.", *, kept: bool = False) -> UUID | None:
         """Commit an answer in a batch, and not on the general way; its id."""
         message_id = uuid7()
-        answer = Answer(run.run_id, run.epoch, message_id, text, kept, None, None, None, "stop", None, None)
+        answer = Answer(run.run_id, run.epoch, message_id, text, kept, *(None, None), None, "stop", *(None, None, None))
         stored = await self.turns.commit(answer)
         return message_id if stored else None
 
@@ -141,13 +141,14 @@ async def test_committed_answers_are_the_same_on_both_ways(
     process: Process, connection: Connection, chat: Chat, transaction: Transaction
 ) -> None:
     """Whatever is known of an answer, and whatever else is committed in the same batch."""
-    choices = product((False, True), (None, (3, 4)), (None, "m{,}"), ("stop", None), (None, 7), (None, 'hm\n\\"NULL'))
+    thoughts = (None, ('hm\n\\"NULL', 5))
+    choices = product((False, True), (None, (3, 4)), (None, "m{,}"), ("stop", None), (None, 7), thoughts)
     made = [(chat.conversation("Title"), chat.conversation("Title"), choice) for choice in choices]
 
     def answer(run: Claimed, choice: Any) -> Answer:
-        kept, usage, model, stop_reason, duration_ms, reasoning = choice
+        kept, usage, model, stop_reason, duration_ms, thinking = choice
         counted = usage or (None, None)
-        known = (kept, *counted, model, stop_reason, duration_ms, reasoning)
+        known = (kept, *counted, model, stop_reason, duration_ms, *(thinking or (None, None)))
         return Answer(run.run_id, run.epoch, uuid7(), "So.", *known)
 
     async def commit_both(batched: UUID, general: UUID, choice: Any) -> None:

@@ -60,6 +60,7 @@ def row(content: str, role: str = "user", **columns: Any) -> Any:
         "stop_reason": None,
         "duration_ms": None,
         "reasoning": None,
+        "reasoning_ms": None,
         "failure": None,
         "agent_name": None,
     }
@@ -326,6 +327,7 @@ def test_json_holds_everything_that_is_stored(count: int) -> None:
             stop_reason="length",
             duration_ms=number,
             reasoning="hm\n",
+            reasoning_ms=number,
         )
         for number in range(count)
     ]
@@ -339,7 +341,7 @@ def test_json_holds_everything_that_is_stored(count: int) -> None:
     )
     assert [message.content for message in export.messages] == [each.content for each in said]
     assert all(message.agent_name == "Guide" for message in export.messages)
-    assert [(m.model, m.stop_reason, m.duration_ms, m.reasoning) for m in export.messages] == [
-        ("m", "length", number, "hm\n") for number in range(count)
+    assert [(m.model, m.stop_reason, m.duration_ms, m.reasoning, m.reasoning_ms) for m in export.messages] == [
+        ("m", "length", number, "hm\n", number) for number in range(count)
     ]
     assert json.loads(export.model_dump_json(by_alias=True)) == document

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from chatserver.live import journal as journal_module
-from chatserver.live.journal import MOST_BYTES, NEWEST_FRAMES, REPLAY_CHARS, Journal
+from chatserver.live.journal import MOST_BYTES, NEWEST_FRAMES, REPLAY_CHARS, Journal, Kind
 from chatserver.sse import NO_EPOCH, EventId, chunk, parse_event_id, unchunk
 from tests.kit.event_stream import EventSource, Viewer
 from tests.kit.sizes import held_bytes
@@ -220,6 +220,20 @@ def test_reset_forgets_what_came_before() -> None:
     assert held_bytes(journal) < 4_000
     for cursor in range(journal.start):
         assert [data_of(frame)["type"] for frame in read(journal, cursor)] == ["reset", "token"]
+
+
+def test_time_of_thinking_ends_with_the_next_piece_of_the_answer() -> None:
+    now = 100.0
+    journal = Journal(RUN, 1, clock=lambda: now)
+    kinds: list[Kind] = ["token", "reasoning", "reasoning", "token", "reasoning"]
+    seen = []
+    for later, kind in enumerate(kinds, start=1):
+        journal.append(kind, ["a"])
+        now += later
+        seen.append(journal.thought_seconds)
+    assert seen == [0, 2, 5, 5, 10]
+    journal.reset(RUN, 2)
+    assert journal.thought_seconds == 0
 
 
 def test_each_append_wakes_every_reader_once() -> None:

@@ -307,8 +307,8 @@ async def test_page_has_html_for_answers_only() -> None:
         return VersionedMessage(
             id=UUID(int=number), conversation_id=UUID(int=9), role=role, content=content, agent_id=None, created_at=now,
             edited_content=edited, edited_at=None, reply_to=None, status="completed", superseded_at=None, usage=None,
-            model=None, stop_reason=None, duration_ms=None, reasoning=None, author=None, failure=None,
-            former_answers=[] if role == "user" else None,
+            model=None, stop_reason=None, duration_ms=None, reasoning=None, reasoning_ms=None, author=None,
+            failure=None, former_answers=[] if role == "user" else None,
         )  # fmt: skip
 
     items = [

@@ -63,8 +63,10 @@ async def test_model_duration_and_thinking_are_stored_with_the_answer() -> None:
         client = await reader_of(w.process())
         w.model.say(ReasoningDelta("h"))
         await asyncio.sleep(2)
-        w.model.say(ReasoningDelta("m"), "a", ReasoningDelta("!"))
-        await asyncio.sleep(1.5)
+        w.model.say(ReasoningDelta("m"), "a")
+        await asyncio.sleep(1)
+        w.model.say(ReasoningDelta("!"))
+        await asyncio.sleep(0.5)
         w.database.away = True
         w.model.say(STOP)
         await asyncio.sleep(5)
@@ -75,6 +77,7 @@ async def test_model_duration_and_thinking_are_stored_with_the_answer() -> None:
         new = row.answer.new
         assert (new.text, new.model, new.stop_reason, new.reasoning) == ("a", "the model", "stop", "hm!")
         assert new.duration_ms == pytest.approx(3_500, abs=100)
+        assert new.reasoning_ms == pytest.approx(2_500, abs=100)
 
 
 @in_virtual_time

@@ -212,6 +212,7 @@ async def test_new_message_has_its_fields(api: Api) -> None:
         "stopReason": None,
         "durationMs": None,
         "reasoning": None,
+        "reasoningMs": None,
         "author": None,
         "failure": None,
     }

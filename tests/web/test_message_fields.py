@@ -15,15 +15,18 @@ from tests.kit.model_answers import named
 from tests.kit.model_server import HEAD, Call, ModelServer
 from tests.kit.served_app import Served, serving
 
-OF_ANSWERS = {"usage", "model", "stopReason", "durationMs", "reasoning"}
+OF_ANSWERS = {"usage", "model", "stopReason", "durationMs", "reasoning", "reasoningMs"}
+DURATIONS = {"durationMs", "reasoningMs"}
 
 
 def known(message: Any) -> dict[str, Any]:
-    """What a message says beside its text, without the duration."""
+    """What a message says beside its text, without the durations."""
     assert message["author"] is None
     took = message["durationMs"]
     assert took is None if message["role"] == "user" else 0 <= took < 60_000
-    return {name: message[name] for name in sorted(OF_ANSWERS - {"durationMs"})}
+    thought = message["reasoningMs"]
+    assert thought is None if message["reasoning"] is None else 0 <= thought <= took
+    return {name: message[name] for name in sorted(OF_ANSWERS - DURATIONS)}
 
 
 async def answered(client: Served, conversation: str, question: str) -> Any:
@@ -32,7 +35,7 @@ async def answered(client: Served, conversation: str, question: str) -> Any:
     assert events[-1]["type"] == "done"
     asked, answer = (await client.messages(conversation))[-2:]
     assert (asked["id"], asked["failure"]) == (question, None)
-    assert known(asked) == dict.fromkeys(sorted(OF_ANSWERS - {"durationMs"}))
+    assert known(asked) == dict.fromkeys(sorted(OF_ANSWERS - DURATIONS))
     assert (answer["id"], answer["content"], answer["failure"]) == (events[-1]["messageId"], text_of(events), None)
     assert answer["stopReason"] == events[-1]["stopReason"]
     return answer

@@ -7,7 +7,7 @@ from uuid import UUID
 
 from sqlalchemy import Connection
 
-from chatserver.storage.runs import Answer
+from chatserver.storage.answers import Answer
 from chatserver.storage.turns.statements import COUNTED, array, execute
 
 # asked -> held (run and conversation locked) -> ended (the runs) -> counted (the conversations) -> the messages
@@ -16,10 +16,10 @@ WITH asked AS (
     SELECT * FROM unnest(
         %(runs)s::uuid[], %(epochs)s::int[], %(messages)s::uuid[], %(contents)s::text[], %(kept)s::bool[],
         %(input_tokens)s::int[], %(output_tokens)s::int[], %(models)s::text[], %(reasons)s::text[],
-        %(durations)s::int[], %(reasonings)s::text[]
+        %(durations)s::int[], %(reasonings)s::text[], %(reasoning_times)s::int[]
     ) AS asked (
         run_id, epoch, message_id, content, kept, input_tokens, output_tokens, model, stop_reason, duration_ms,
-        reasoning
+        reasoning, reasoning_ms
     )
 ), held AS MATERIALIZED (
     SELECT asked.*, run.* FROM asked CROSS JOIN LATERAL (
@@ -41,11 +41,11 @@ WITH asked AS (
 )
 INSERT INTO chat_messages (
     id, conversation_id, position, created_at, role, content, agent_id, reply_to, status, input_tokens, output_tokens,
-    model, stop_reason, duration_ms, reasoning
+    model, stop_reason, duration_ms, reasoning, reasoning_ms
 )
 SELECT message_id, conversation_id, last_position, updated_at, 'assistant', content, agent_id, trigger_message_id,
     CASE WHEN kept THEN 'stopped' ELSE 'completed' END, input_tokens, output_tokens,
-    nullif(model, ''), stop_reason, duration_ms, nullif(reasoning, '')
+    nullif(model, ''), stop_reason, duration_ms, nullif(reasoning, ''), reasoning_ms
 FROM counted JOIN held ON held.conversation_id = counted.id
 RETURNING id
 """  # noqa: S608 (only constants are put in)
@@ -71,6 +71,7 @@ def commit_answers(connection: Connection, items: Sequence[Answer], *, owner: UU
             "reasons": [item.stop_reason for item in items],
             "durations": array(item.duration_ms for item in items),
             "reasonings": [item.reasoning or "" for item in items],
+            "reasoning_times": array(item.reasoning_ms for item in items),
             "owner": owner,
         },
     )

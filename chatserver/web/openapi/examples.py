@@ -35,6 +35,7 @@ _question = {
     "stopReason": None,
     "durationMs": None,
     "reasoning": None,
+    "reasoningMs": None,
     "author": None,
     "failure": None,
 }
@@ -76,6 +77,7 @@ _answer = {
     "stopReason": "stop",
     "durationMs": 3210,
     "reasoning": "The tower was raised in 2022.",
+    "reasoningMs": 1870,
 }
 _error = {"code": "unavailable", "error": "The model is not reachable", "retryable": True}
 _messages = {"items": [{**_question, "failure": _error}], "hasMore": False, "nextCursor": None}

@@ -53,6 +53,7 @@ declare namespace Api {
 		stopReason: string | null;
 		durationMs: number | null;
 		reasoning: string | null;
+		reasoningMs: number | null;
 		author: Author | null;
 		failure: Failure | null;
 	}
@@ -153,6 +154,7 @@ declare namespace Api {
 		stopReason: string | null;
 		durationMs: number | null;
 		reasoning: string | null;
+		reasoningMs: number | null;
 		author: Author | null;
 		failure: Failure | null;
 		agentName: string | null;
@@ -226,6 +228,7 @@ declare namespace Api {
 		stopReason: string | null;
 		durationMs: number | null;
 		reasoning: string | null;
+		reasoningMs: number | null;
 		author: Author | null;
 		failure: Failure | null;
 		formerAnswers: FormerAnswer[] | null;

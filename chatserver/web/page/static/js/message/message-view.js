@@ -235,7 +235,7 @@ export const createMessageView = (role, author, actions) => {
 			else if (role === "assistant" && message.html === undefined) content.showProgress(effectiveContent(message));
 			else content.showText(effectiveContent(message));
 			if (message.reasoning) showThinking();
-			if (thinking.element.parentNode) thinking.fold(message.reasoning ?? "");
+			if (thinking.element.parentNode) thinking.fold(message);
 			const { author, isNewest, canRegenerate, hasOtherAgents, isBookmarked, version } = state;
 			const { id, createdAt, model, usage, durationMs, editedAt, status } = message;
 			keepFocus(() => {

@@ -41,11 +41,16 @@ export const createThinking = () => {
 			summary.textContent = t("Thinking");
 			fold(true);
 		},
-		/** The thinking is over. @param {string} [reasoning] all of it */
-		fold(reasoning) {
+		/**
+		 * The thinking is over.
+		 *
+		 * @param {Partial<Pick<Api.ChatMessage, "reasoning" | "reasoningMs">>} [stored] all of it, and how long it took
+		 */
+		fold({ reasoning, reasoningMs } = {}) {
 			if (reasoning) setText(reasoning);
-			const whole = new Intl.NumberFormat(language()).format(Math.max(1, Math.round(seconds)));
-			summary.textContent = isTimed && seconds ? t("Thought for {seconds} s", { seconds: whole }) : t("Thoughts");
+			const took = reasoningMs ? reasoningMs / 1000 : isTimed && seconds;
+			const whole = took && new Intl.NumberFormat(language()).format(Math.max(1, Math.round(took)));
+			summary.textContent = whole ? t("Thought for {seconds} s", { seconds: whole }) : t("Thoughts");
 			fold(false);
 		},
 	};

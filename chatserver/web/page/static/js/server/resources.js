@@ -22,8 +22,9 @@ export function effectiveContent(message) {
  */
 export function justStored(answer) {
 	const createdAt = new Date().toISOString();
-	const unknown = { editedContent: null, editedAt: null, supersededAt: null, model: null, durationMs: null };
-	return { ...answer, ...unknown, role: "assistant", createdAt, author: null, failure: null };
+	const unedited = { editedContent: null, editedAt: null, supersededAt: null };
+	const unknown = { model: null, durationMs: null, reasoningMs: null };
+	return { ...answer, ...unedited, ...unknown, role: "assistant", createdAt, author: null, failure: null };
 }
 
 /** @param {Api.Conversation} conversation */
