@@ -96,6 +96,7 @@ export const createConversationList = (container, api, companyId, { parents, uns
 		day = now.toDateString();
 		// A row may go from one group to another.
 		keepFocus(container, () => placeInOrder(groupsBox, all.map((group) => groupOf(group, marked))));
+		for (const id of rows.keys()) if (!known.has(id)) rows.delete(id);
 		archiveTitle.hidden = !isArchive;
 		note.hidden = !isLoaded || ordered.length > 0;
 		note.textContent = isArchive ? t("Nothing is archived.") : t("Nothing here yet.");
