@@ -1,18 +1,20 @@
-"""The chat page in a headless browser: how soon it is usable, and whether it stays smooth in long conversations."""
+"""The chat page in a headless browser: how soon it is usable, what an answer costs, and whether it stays smooth."""
 
 from __future__ import annotations
 
+import contextlib
 import http.client
 import importlib.util
 import json
 import shutil
 import tempfile
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from statistics import median
 from typing import TYPE_CHECKING, Any
 
-from scripts.benchmarks import servers
+from scripts.benchmarks import page_answer, servers
 from scripts.benchmarks.bench import Bench
 from scripts.benchmarks.figures import number, quantile
 from scripts.benchmarks.report import Goal
@@ -73,17 +75,10 @@ def measure(bench: Bench) -> None:
     if browser_path is None or importlib.util.find_spec("playwright") is None:
         print("\npage: left out; it needs Chromium, and Playwright as scripts/test installs it", flush=True)
         return
-    from playwright.sync_api import sync_playwright
-
     rounds = bench.rounds
-    with (
-        tempfile.TemporaryDirectory(prefix="chatserver-bench-") as folder,
-        servers.chatserver(Path(folder) / "data") as server,
-        sync_playwright() as playwright,
-    ):
-        conversation = _fill(server.port)
-        browser = playwright.chromium.launch(executable_path=browser_path, args=ARGUMENTS)
-        origin = f"http://127.0.0.1:{server.port}"
+    with _opened(browser_path) as (port, browser):
+        conversation = _fill(port)
+        origin = f"http://127.0.0.1:{port}"
         usable = [_usable(browser, origin) for _ in range(rounds)]
         bench.report.table(
             f"page: ms until conversations are listed and the box takes text, {rounds} new browsers",
@@ -92,7 +87,6 @@ def measure(bench: Bench) -> None:
         )
         bench.report.goal(USABLE_GOAL, usable)
         frames = _frames(browser, f"{origin}/c/{conversation}", rounds)
-        browser.close()
     bench.report.table(
         f"page: ms between frames, {MESSAGES:,} messages in the conversation",
         ["", "p50", "p95", "max"],
@@ -101,6 +95,23 @@ def measure(bench: Bench) -> None:
             for name, times in frames.items()
         ],
     )
+    with _opened(browser_path, providers={"echo": page_answer.PROVIDER}, default_provider="echo") as (port, browser):
+        page_answer.measure(bench, browser, port, COMPANY)
+
+
+@contextlib.contextmanager
+def _opened(browser_path: str, **settings: Any) -> Iterator[tuple[int, Browser]]:
+    """The port of a new server with these settings, and a browser."""
+    from playwright.sync_api import sync_playwright
+
+    with (
+        tempfile.TemporaryDirectory(prefix="chatserver-bench-") as folder,
+        servers.chatserver(Path(folder) / "data", **settings) as server,
+        sync_playwright() as playwright,
+    ):
+        browser = playwright.chromium.launch(executable_path=browser_path, args=ARGUMENTS)
+        yield server.port, browser
+        browser.close()
 
 
 def _usable(browser: Browser, origin: str) -> float:
