@@ -6,7 +6,7 @@
  * @import { TrialContext } from "./agent-trial.js"
  */
 
-import { language, t } from "../base/language.js";
+import { t } from "../base/language.js";
 import { configOf } from "../company/agents.js";
 import { ApiError } from "../server/api.js";
 import { button, element, fitHeight } from "../ui/dom.js";
@@ -80,7 +80,7 @@ export const createAgentForm = (context, agent, { onLeave, onSaved, onRemoved, o
 		t("Longest answer"),
 		longestInput,
 		t("In tokens: a word is one or two. Empty: the model decides."),
-		t("A whole number from 1 to {most}.", { most: new Intl.NumberFormat(language()).format(MOST_TOKENS) }),
+		t("A whole number from 1 to {most}.", { most: MOST_TOKENS }),
 	);
 	const fields = [nameField, providerField, modelField, promptField, temperatureField, longestField];
 	const connect = element("p", { class: "field-hint" }, t("No model is connected yet."), " ");

@@ -12,7 +12,7 @@ import { t } from "../base/language.js";
 import { repeatWhileVisible } from "../base/repeat-while-visible.js";
 import { element, keepFocus, placeInOrder } from "../ui/dom.js";
 import { createRow } from "./conversation-row.js";
-import { groupByDate } from "./dates.js";
+import { groupByDate } from "./date-groups.js";
 
 /** How late a new day may be noticed while nothing else happens. */
 const DAY_CHECK_SECONDS = 30;

@@ -13,8 +13,7 @@ import { titleOf } from "../server/resources.js";
 import { askTitle } from "../ui/dialogs.js";
 import { element } from "../ui/dom.js";
 import { describe } from "../ui/feedback.js";
-
-const MARGIN_PIXELS = 8;
+import { menuItem, openMenu } from "../ui/menu.js";
 
 /**
  * The menu of conversations, which opens below a button.
@@ -27,10 +26,6 @@ const MARGIN_PIXELS = 8;
  * @param {(conversation: Api.Conversation, wasOpen: boolean) => void} handlers.onRestored
  */
 export const createConversationMenu = (api, notices, { onChanged, onDeleted, onRestored }) => {
-	const menu = element("div", { class: "menu", role: "menu", popover: "auto", "aria-label": t("Options") });
-	/** @type {HTMLElement | null} */
-	let opener = null;
-
 	/** @param {() => Promise<void>} task */
 	const attempt = async (task) => {
 		notices.clear();
@@ -38,13 +33,7 @@ export const createConversationMenu = (api, notices, { onChanged, onDeleted, onR
 	};
 
 	/** @param {string} name @param {() => Promise<void>} task @param {string} [style] */
-	const item = (name, task, style) => {
-		const click = () => {
-			menu.hidePopover(); // First, so that a dialog gives the focus back to the button.
-			void attempt(task);
-		};
-		return element("button", { type: "button", role: "menuitem", tabindex: -1, class: style, click }, name);
-	};
+	const item = (name, task, style) => menuItem(() => void attempt(task), style, name);
 
 	/** @param {string} name @param {string} href */
 	const download = (name, href) => element("a", { role: "menuitem", tabindex: -1, href, download: true }, name);
@@ -73,29 +62,6 @@ export const createConversationMenu = (api, notices, { onChanged, onDeleted, onR
 			attempt(async () => onChanged(await api.updateConversation(id, { title: text || null }))),
 		);
 
-	/** @param {DOMRect} near */
-	const place = (near) => {
-		const { width, height } = menu.getBoundingClientRect();
-		const wanted = getComputedStyle(menu).direction === "rtl" ? near.right - width : near.left;
-		const left = Math.min(wanted, innerWidth - width - MARGIN_PIXELS);
-		const top = near.bottom + height + MARGIN_PIXELS > innerHeight ? near.top - height : near.bottom;
-		menu.style.left = `${Math.max(left, MARGIN_PIXELS)}px`;
-		menu.style.top = `${Math.max(top, MARGIN_PIXELS)}px`;
-	};
-
-	menu.addEventListener("click", () => menu.hidePopover());
-	menu.addEventListener("toggle", (event) => {
-		opener?.setAttribute("aria-expanded", `${/** @type {ToggleEvent} */ (event).newState === "open"}`);
-	});
-	menu.addEventListener("keydown", (event) => {
-		const items = /** @type {HTMLElement[]} */ ([...menu.querySelectorAll("[role=menuitem]")]);
-		const index = items.findIndex((one) => one === document.activeElement);
-		const next = { ArrowDown: index + 1, ArrowUp: index - 1, Home: 0, End: -1 }[event.key];
-		if (next !== undefined) items.at(next % items.length)?.focus();
-		else if (event.key === "Tab") menu.hidePopover();
-		else return;
-		event.preventDefault();
-	});
 	/** What can be done with a conversation, in the order of the menu. @param {Api.Conversation} conversation */
 	const actionsOn = (conversation) => {
 		const { id, pinnedAt, archivedAt } = conversation;
@@ -110,20 +76,14 @@ export const createConversationMenu = (api, notices, { onChanged, onDeleted, onR
 	/** @type {OnOptions} */
 	const open = (button, conversation) => {
 		const { id } = conversation;
-		menu.replaceChildren(
+		const children = [
 			...actionsOn(conversation).map(({ name, task }) => item(name, task)),
 			download(t("Export as Markdown"), api.exportUrl(id, "markdown")),
 			download(t("Export as JSON"), api.exportUrl(id, "json")),
 			element("hr"),
 			item(t("Delete"), () => remove(conversation), "danger"),
-		);
-		// The toggle event of the menu that was open comes later, when `opener` is another button.
-		opener?.setAttribute("aria-expanded", "false");
-		opener = button;
-		button.after(menu); // In the same landmark as the button.
-		menu.showPopover();
-		place(button.getBoundingClientRect());
-		/** @type {HTMLElement} */ (menu.firstElementChild).focus();
+		];
+		openMenu(button, { name: t("Options"), children });
 	};
 
 	return {

@@ -1,23 +1,9 @@
-/** Days and months in the reader's language and time zone. */
+/** What is ordered by time, in groups. */
 
-import { language, t } from "../base/language.js";
+import { t } from "../base/language.js";
+import { monthName } from "../ui/time.js";
 
 const WEEK_DAYS = 7;
-
-/** @param {Intl.DateTimeFormatOptions} options */
-const format = (options) => new Intl.DateTimeFormat(language(), options);
-const CLOCK = format({ timeStyle: "short" });
-const SAME_YEAR = format({ day: "numeric", month: "short" });
-const ANY = format({ dateStyle: "medium" });
-const MONTH = format({ month: "long" });
-const MONTH_OF_YEAR = format({ month: "long", year: "numeric" });
-
-/** The day, or the time if it is today. @param {string} time RFC 3339 */
-export function shortDay(time, now = new Date()) {
-	const when = new Date(time);
-	if (when.toDateString() === now.toDateString()) return CLOCK.format(when);
-	return (when.getFullYear() === now.getFullYear() ? SAME_YEAR : ANY).format(when);
-}
 
 /**
  * The group of a time: its name, and when the group begins.
@@ -36,8 +22,7 @@ function groupOf(when, now) {
 	];
 	const found = recent.find(([, start]) => when >= start);
 	if (found) return found;
-	const name = (when.getFullYear() === year ? MONTH : MONTH_OF_YEAR).format(when);
-	return [name, new Date(when.getFullYear(), when.getMonth())];
+	return [monthName(when, now), new Date(when.getFullYear(), when.getMonth())];
 }
 
 /**

@@ -12,12 +12,12 @@
  * @property {() => (Node | string)[]} nothing says that there is nothing, and where it was looked for
  */
 
-import { language, plural, t } from "../base/language.js";
+import { formatNumber, plural, t } from "../base/language.js";
 import { addressOf } from "../base/router.js";
 import { titleOf } from "../server/resources.js";
 import { button, element } from "../ui/dom.js";
 import { describe, problem } from "../ui/feedback.js";
-import { shortDay } from "./dates.js";
+import { shortDay } from "../ui/time.js";
 
 /** The server may find nothing in what it looked through, and have more: so often it is asked to go on. */
 const MOST_EMPTY_PAGES = 20;
@@ -55,7 +55,7 @@ function createGroup(conversation) {
 			list.append(element("li", { class: "conversation" }, hit, dayElement(message.createdAt)));
 			const hits = list.children.length;
 			count.hidden = hits < 2;
-			inDigits.textContent = new Intl.NumberFormat(language()).format(hits);
+			inDigits.textContent = formatNumber(hits);
 			count.title = inWords.textContent = plural(hits, { one: "{count} message", other: "{count} messages" });
 			return hit;
 		},

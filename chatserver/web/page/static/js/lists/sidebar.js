@@ -7,7 +7,7 @@
  * @import { ResultSource, createResultList } from "./result-list.js"
  */
 
-import { language, plural, t } from "../base/language.js";
+import { formatNumber, plural, t } from "../base/language.js";
 import { effectiveContent } from "../server/resources.js";
 import { button } from "../ui/dom.js";
 import { icon } from "../ui/icons.js";
@@ -29,7 +29,7 @@ const inConversations = (count) =>
 	plural(count, { one: "in {count} conversation", other: "in {count} conversations" });
 
 /** @param {number} count @param {boolean} isAll */
-const orMore = (count, isAll) => `${new Intl.NumberFormat(language()).format(count)}${isAll ? "" : "+"}`;
+const orMore = (count, isAll) => `${formatNumber(count)}${isAll ? "" : "+"}`;
 
 /**
  * @param {PageParts} parts

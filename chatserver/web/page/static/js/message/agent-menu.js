@@ -6,8 +6,7 @@
 
 import { t } from "../base/language.js";
 import { element } from "../ui/dom.js";
-
-const MARGIN_PIXELS = 8;
+import { menuItem, openMenu } from "../ui/menu.js";
 
 /**
  * Opens the menu beside a button.
@@ -22,47 +21,16 @@ const MARGIN_PIXELS = 8;
  */
 export function openAgentMenu(opener, agents, { ids, isOnce }, { onChoose, onOrphaned }) {
 	const scope = isOnce ? t("Only this message") : t("From now on");
-	const menu = element("div", {
-		class: "menu agent-menu",
-		role: "menu",
-		popover: "auto",
-		"aria-label": `${t("Answer with another agent")}: ${scope}`,
-		/** @param {ToggleEvent} event */
-		toggle({ newState }) {
-			opener.setAttribute("aria-expanded", `${newState === "open"}`);
-			if (newState !== "closed") return;
-			menu.remove();
-			if (!opener.isConnected && document.activeElement === document.body) onOrphaned();
-		},
-		/** @param {KeyboardEvent} event */
-		keydown(event) {
-			const items = /** @type {HTMLElement[]} */ ([...menu.querySelectorAll("[role=menuitem]")]);
-			const index = items.findIndex((one) => one === document.activeElement);
-			const next = { ArrowDown: index + 1, ArrowUp: index - 1, Home: 0, End: -1 }[event.key];
-			if (next !== undefined) items.at(next % items.length)?.focus();
-			else if (event.key === "Tab") menu.hidePopover();
-			else return;
-			event.preventDefault();
-		},
-	});
-	menu.append(element("p", { class: "menu-note", "aria-hidden": "true" }, scope));
-	for (const id of ids) {
-		const click = () => {
-			menu.hidePopover();
-			onChoose(id);
-		};
-		const name = element("bdi", {}, agents.nameOf(id));
+	const items = ids.map((id) => {
 		const note = element("bdi", { class: "agent-note" }, agents.noteOn(id));
-		menu.append(element("button", { type: "button", role: "menuitem", tabindex: -1, click }, name, " ", note));
-	}
-	document.querySelector("main")?.append(menu); // In a landmark, and not in a message, which cuts off what leaves it.
-	menu.showPopover();
-	const near = opener.getBoundingClientRect();
-	const { width, height } = menu.getBoundingClientRect();
-	const isRightToLeft = getComputedStyle(opener).direction === "rtl";
-	const left = Math.min(isRightToLeft ? near.right - width : near.left, innerWidth - width - MARGIN_PIXELS);
-	const below = near.bottom + height + MARGIN_PIXELS <= innerHeight;
-	menu.style.left = `${Math.max(left, MARGIN_PIXELS)}px`;
-	menu.style.top = `${Math.max(below ? near.bottom : near.top - height, MARGIN_PIXELS)}px`;
-	/** @type {HTMLElement | null} */ (menu.querySelector("[role=menuitem]"))?.focus();
+		return menuItem(() => onChoose(id), undefined, element("bdi", {}, agents.nameOf(id)), " ", note);
+	});
+	openMenu(opener, {
+		name: `${t("Answer with another agent")}: ${scope}`,
+		style: "agent-menu",
+		children: [element("p", { class: "menu-note", "aria-hidden": "true" }, scope), ...items],
+		// In a landmark, and not in a message, which cuts off what leaves it.
+		put: (menu) => document.querySelector("main")?.append(menu),
+		onClosed: () => !opener.isConnected && document.activeElement === document.body && onOrphaned(),
+	});
 }

@@ -1,6 +1,6 @@
 /** The model's thinking above its answer: open while the model thinks, folded away afterwards. */
 
-import { language, t } from "../base/language.js";
+import { t } from "../base/language.js";
 import { element } from "../ui/dom.js";
 import { growingText } from "./growing-text.js";
 
@@ -49,7 +49,7 @@ export const createThinking = () => {
 		fold({ reasoning, reasoningMs } = {}) {
 			if (reasoning) setText(reasoning);
 			const took = reasoningMs ? reasoningMs / 1000 : isTimed && seconds;
-			const whole = took && new Intl.NumberFormat(language()).format(Math.max(1, Math.round(took)));
+			const whole = took && Math.max(1, Math.round(took));
 			summary.textContent = whole ? t("Thought for {seconds} s", { seconds: whole }) : t("Thoughts");
 			fold(false);
 		},

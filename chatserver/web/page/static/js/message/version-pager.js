@@ -11,15 +11,9 @@
  * @property {boolean} canLeaf
  */
 
-import { language, t } from "../base/language.js";
+import { formatNumber, t } from "../base/language.js";
 import { element } from "../ui/dom.js";
 import { iconButton } from "../ui/icons.js";
-
-/** @param {Version} version */
-const versionName = ({ number, count }) => {
-	const format = new Intl.NumberFormat(language());
-	return t("Version {number} of {count}", { number: format.format(number), count: format.format(count) });
-};
 
 /** @param {(answerId: string, direction: "previous" | "next") => void} onLeaf */
 export const createVersionPager = (onLeaf) => {
@@ -41,9 +35,9 @@ export const createVersionPager = (onLeaf) => {
 		show(version) {
 			pager.hidden = version === null;
 			if (version === null) return pager.replaceChildren();
-			const format = new Intl.NumberFormat(language());
-			const place = `${format.format(version.number)}\u2009/\u2009${format.format(version.count)}`;
-			pager.setAttribute("aria-label", versionName(version));
+			const { number, count } = version;
+			const place = `${formatNumber(number)}\u2009/\u2009${formatNumber(count)}`;
+			pager.setAttribute("aria-label", t("Version {number} of {count}", { number, count }));
 			pager.replaceChildren(
 				leaf(t("Previous version"), "previous", version),
 				element("span", { "aria-hidden": true, class: "pager-place" }, place),

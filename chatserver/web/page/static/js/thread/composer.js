@@ -4,7 +4,7 @@
  * @typedef {ReturnType<typeof createComposer>} Composer
  */
 
-import { language, t } from "../base/language.js";
+import { t } from "../base/language.js";
 import { drafts } from "../base/storage.js";
 import { fitHeight } from "../ui/dom.js";
 import { icon } from "../ui/icons.js";
@@ -42,9 +42,7 @@ export const createComposer = (
 		const isBlank = !box.value.trim();
 		const count = box.value.length > most ? countCharacters(box.value) : 0;
 		const isTooLong = count > most;
-		const numbers = new Intl.NumberFormat(language());
-		const values = { count: numbers.format(count), most: numbers.format(most) };
-		const text = isTooLong ? t("This text has {count} characters. A message has at most {most}.", values) : "";
+		const text = isTooLong ? t("This text has {count} characters. A message has at most {most}.", { count, most }) : "";
 		if (tooLong.textContent !== text) tooLong.textContent = text; // Screen readers read each change.
 		box.setAttribute("aria-invalid", `${isTooLong}`);
 		const focused = document.activeElement;

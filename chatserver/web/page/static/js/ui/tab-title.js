@@ -1,6 +1,6 @@
 /** What the browser shows of this tab: its title and its icon. */
 
-import { language } from "../base/language.js";
+import { formatNumber } from "../base/language.js";
 
 const PRODUCT = "chatserver";
 
@@ -12,7 +12,7 @@ export const createTabTitle = () => {
 	let count = 0;
 
 	const show = () => {
-		const news = count ? `(${new Intl.NumberFormat(language()).format(count)}) ` : "";
+		const news = count ? `(${formatNumber(count)}) ` : "";
 		document.title = `${news}${name ? `${name} · ` : ""}${PRODUCT}`;
 		const icon = count ? import.meta.resolve("../../icon-news.svg") : usual;
 		if (link && link.getAttribute("href") !== icon) link.setAttribute("href", icon);

@@ -1,4 +1,4 @@
-/** Times in the page's language and the reader's time zone. */
+/** Times, days and months in the page's language and the reader's time zone. */
 
 import { language } from "../base/language.js";
 import { element } from "./dom.js";
@@ -9,6 +9,10 @@ const STYLES = {
 	sameYear: { day: "numeric", month: "short", hour: "numeric", minute: "2-digit" },
 	any: { dateStyle: "medium", timeStyle: "short" },
 	full: { dateStyle: "full", timeStyle: "medium" },
+	dayOfYear: { day: "numeric", month: "short" },
+	day: { dateStyle: "medium" },
+	month: { month: "long" },
+	monthOfYear: { month: "long", year: "numeric" },
 };
 /** Making a format takes longer than using it. @type {Partial<Record<string, Intl.DateTimeFormat>>} */
 const formats = {};
@@ -18,6 +22,18 @@ const format = (style, when) => {
 	formats[style] ??= new Intl.DateTimeFormat(language(), STYLES[style]);
 	return formats[style].format(when);
 };
+
+/** The day, or the time if it is today. @param {string} time RFC 3339 */
+export function shortDay(time, now = new Date()) {
+	const when = new Date(time);
+	if (when.toDateString() === now.toDateString()) return format("clock", when);
+	return format(when.getFullYear() === now.getFullYear() ? "dayOfYear" : "day", when);
+}
+
+/** The month, with the year if it is not this one. @param {Date} when @param {Date} now */
+export function monthName(when, now) {
+	return format(when.getFullYear() === now.getFullYear() ? "month" : "monthOfYear", when);
+}
 
 /** The time of day, with the date if it is not today. @param {string} time RFC 3339 */
 export function shortTime(time, now = new Date()) {

@@ -1,0 +1,74 @@
+/** Menus that open beside a button, and are gone when they are closed. */
+
+import { element } from "./dom.js";
+
+const MARGIN_PIXELS = 8;
+
+/** @param {HTMLElement} menu @param {HTMLElement} opener */
+function place(menu, opener) {
+	const near = opener.getBoundingClientRect();
+	const { width, height } = menu.getBoundingClientRect();
+	const start = getComputedStyle(opener).direction === "rtl" ? near.right - width : near.left;
+	const left = Math.min(start, innerWidth - width - MARGIN_PIXELS);
+	const top = near.bottom + height + MARGIN_PIXELS > innerHeight ? near.top - height : near.bottom;
+	menu.style.left = `${Math.max(left, MARGIN_PIXELS)}px`;
+	menu.style.top = `${Math.max(top, MARGIN_PIXELS)}px`;
+}
+
+/**
+ * One choice of a menu.
+ *
+ * @param {() => void} choose is called when the menu is closed, so that a dialog gives the focus back to the button
+ * @param {string} [style]
+ * @param {...(Node | string)} children
+ */
+export const menuItem = (choose, style, ...children) =>
+	element("button", { type: "button", role: "menuitem", tabindex: -1, class: style, click: choose }, ...children);
+
+/**
+ * Opens a menu below its button, or above it where there is no room.
+ *
+ * @param {HTMLElement} opener
+ * @param {object} menu
+ * @param {string} menu.name
+ * @param {string} [menu.style]
+ * @param {Node[]} menu.children elements of role "menuitem", and what stands between them
+ * @param {(menu: HTMLElement) => void} [menu.put] puts it into the document; without it it stands behind the button
+ * @param {() => void} [menu.onClosed]
+ */
+export function openMenu(opener, { name, style = "", children, put = (menu) => opener.after(menu), onClosed }) {
+	const items = () => /** @type {HTMLElement[]} */ ([...menu.querySelectorAll("[role=menuitem]")]);
+	const menu = element(
+		"div",
+		{
+			class: `menu ${style}`,
+			role: "menu",
+			popover: "auto",
+			"aria-label": name,
+			/** @param {ToggleEvent} event */
+			toggle({ newState }) {
+				opener.setAttribute("aria-expanded", `${newState === "open"}`);
+				if (newState === "open") return;
+				menu.remove();
+				onClosed?.();
+			},
+			/** @param {KeyboardEvent} event */
+			keydown(event) {
+				const index = items().findIndex((one) => one === document.activeElement);
+				const next = { ArrowDown: index + 1, ArrowUp: index - 1, Home: 0, End: -1 }[event.key];
+				if (next !== undefined) items().at(next % items().length)?.focus();
+				else if (event.key === "Tab") menu.hidePopover();
+				else return;
+				event.preventDefault();
+			},
+		},
+		...children,
+	);
+	const hide = (/** @type {Event} */ { target }) =>
+		target instanceof Element && target.closest("[role=menuitem]") && menu.hidePopover();
+	menu.addEventListener("click", hide, { capture: true });
+	put(menu);
+	menu.showPopover();
+	place(menu, opener);
+	items()[0]?.focus();
+}
