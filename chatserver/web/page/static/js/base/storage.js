@@ -66,7 +66,7 @@ export const drafts = {
 	set: (id, text) => (id ? draftsById.set(id, text) : remember("draft", text, forThisTab)),
 };
 
-/** Ids of messages that wait for their answers, as JSON, by conversation id. */
+/** Ids of messages that wait for their answers, with spaces between them, by conversation id. */
 export const waitingIds = byConversation("waiting");
 
 /**

@@ -43,14 +43,8 @@ export const createWaitingMessages = ({ api, composer, announce }, known, thread
 	/** After a failure the next answer begins only when somebody wants that: it may build on the one that failed. */
 	let isReleased = false;
 
-	/** @param {string} text @returns {string[]} */
-	const parse = (text) => {
-		try {
-			return JSON.parse(text).filter((/** @type {unknown} */ id) => typeof id === "string");
-		} catch {
-			return []; // There are none, or another program wrote there.
-		}
-	};
+	/** @param {string} text */
+	const parse = (text) => text.split(" ").filter(Boolean);
 	/** What was read last: each message that is shown asks for it. */
 	let read = { text: "", ids: parse("") };
 
@@ -65,7 +59,7 @@ export const createWaitingMessages = ({ api, composer, announce }, known, thread
 	/** @param {string[]} now */
 	const store = (now) => {
 		const id = thread.id();
-		if (id) waitingIds.set(id, now.length ? JSON.stringify(now.slice(-MOST_KEPT)) : "");
+		if (id) waitingIds.set(id, now.slice(-MOST_KEPT).join(" "));
 	};
 
 	/** @param {string} id */
