@@ -57,6 +57,7 @@ async def serve(
         if not stop.is_set():
             server.add_sockets(sockets)
             _say_ready(sockets, app)
+            app.context.page.load()  # so that the first visitor does not wait for it
             await _until(stop)
         await _drain(app, server)
 

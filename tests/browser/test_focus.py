@@ -111,7 +111,7 @@ def test_focus_after_saved_edit(page: Page, server: Server) -> None:
 def test_editor_is_loaded_at_the_first_pointer_move(page: Page, server: Server) -> None:
     """So nothing that is typed after the click on Edit waits for the network."""
     chat = Chat(page).open(server.create_conversation("At hand", "one", "two"))
-    with page.expect_request_finished(lambda request: request.url.endswith("/message-editor.js")):
+    with page.expect_request_finished(lambda request: request.url.endswith("/main-more.js")):
         chat.messages.first.hover()
     page.wait_for_load_state("networkidle")
     page.route("**/static/**", lambda route: route.abort())

@@ -40,12 +40,12 @@ def scroll_to(chat: Chat, title: str) -> None:
 
 
 def test_module_that_did_not_load_is_loaded_by_retry(page: Page, complaints: Complaints) -> None:
-    page.route("**/answer-follower.js", lambda route: route.abort())
+    page.route("**/main-more.js", lambda route: route.abort())
     chat = Chat(page).open()
     chat.box.fill("Who follows?")
     chat.send.click()
     expect(chat.alert).to_contain_text("A part of this page could not be loaded")
-    page.unroute("**/answer-follower.js")
+    page.unroute("**/main-more.js")
     chat.alert.get_by_role("button", name="Retry").click()
     chat.until_answered()
     expect(chat.answers).to_have_text([f"{ECHO}Who follows?"])
@@ -55,7 +55,7 @@ def test_module_that_did_not_load_is_loaded_by_retry(page: Page, complaints: Com
 @pytest.mark.parametrize(
     ("url", "unfit"),
     [
-        pytest.param("**/result-list.js", {"content_type": "text/javascript", "body": "import {} of"}, id="module"),
+        pytest.param("**/main-more.js", {"content_type": "text/javascript", "body": "import {} of"}, id="module"),
         pytest.param("**/search?*", {"json": {}}, id="answer"),
     ],
 )
@@ -280,11 +280,11 @@ def test_sign_in_closed_at_the_start_can_be_opened_again(page: Page) -> None:
 
 def test_sign_in_that_did_not_load_shows_error_and_retry(page: Page, complaints: Complaints) -> None:
     page.route("**/api/session", lambda route: route.fulfill(json=SIGNED_OUT))
-    page.route("**/dialogs.js", lambda route: route.abort())
+    page.route("**/main-more.js", lambda route: route.abort())
     page.goto("/")
     alert = Chat(page).alert
     expect(alert).to_be_visible()
-    page.unroute("**/dialogs.js")
+    page.unroute("**/main-more.js")
     alert.get_by_role("button", name="Retry").click()
     expect(page.get_by_role("dialog", name="Sign in")).to_be_visible()
     complaints.forgive()

@@ -8,12 +8,11 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Page, Response, Route, expect
+from playwright.sync_api import Page, Response
 
 from chatserver.web.page.page_files import load_files, slimmed
 from tests.browser.chat import Chat
 from tests.browser.conftest import Server
-from tests.browser.held import until
 from tests.needs import NODE_FOLDER
 
 pytestmark = pytest.mark.browser
@@ -22,8 +21,8 @@ PAGE = Path(__file__).parents[2] / "chatserver" / "web" / "page"
 COMPILER = NODE_FOLDER / "node_modules" / ".bin" / "tsc"
 MOST_COLUMNS = 120
 # Compressed by Brotli, as browsers get them.
-MOST_BYTES = 60_000
-MOST_BYTES_EVER = 110_000
+MOST_BYTES = 50_000
+MOST_BYTES_EVER = 95_000
 
 
 def test_page_is_small_and_loads_nothing_from_elsewhere(page: Page, server: Server) -> None:
@@ -38,31 +37,11 @@ def test_page_is_small_and_loads_nothing_from_elsewhere(page: Page, server: Serv
     page.on("response", note)
     Chat(page).open()
     page.wait_for_load_state("networkidle")
-    assert len(loaded) > 10
+    sheets = {"css/index-all.css", "css/print.css"}
+    assert loaded == {"index.html", "icon.svg", "js/base/look.js", "js/main.js", *sheets}
     sizes = {name: len(files[name].forms["br"]) for name in loaded}
     assert sum(sizes.values()) < MOST_BYTES, sizes
-    assert sum(len(file.forms["br"]) for file in files.values()) < MOST_BYTES_EVER
-
-
-def test_all_modules_are_requested_before_the_first_one_has_arrived(page: Page, server: Server) -> None:
-    """The `Link` header names them, so a browser need not read one module to learn of the next."""
-    modules = load_files(PAGE / "static").links.count("; rel=modulepreload")
-    assert modules > 10
-    scripts = modules + 1  # look.js, which is no module
-    asked: set[str] = set()
-    held: list[Route] = []
-
-    def hold(route: Route) -> None:  # Playwright inspects its handlers and does not accept a method of a list.
-        held.append(route)
-
-    page.on("request", lambda request: asked.add(request.url) if request.url.endswith(".js") else None)
-    page.route("**/js/main.js", hold)
-    page.goto("/", wait_until="commit")
-    until(page, lambda: bool(held) and len(asked) == scripts)
-    held[0].continue_()
-    expect(Chat(page).send).to_be_visible()
-    page.wait_for_load_state("networkidle")
-    assert len(asked) == scripts
+    assert sum(len(file.forms["br"]) for file in files.values() if "br" in file.forms) < MOST_BYTES_EVER
 
 
 def test_second_visit_asks_for_one_file(page: Page, server: Server) -> None:
@@ -70,7 +49,7 @@ def test_second_visit_asks_for_one_file(page: Page, server: Server) -> None:
 
     def visit(visited: Page) -> None:
         chat = Chat(visited).open()
-        with visited.expect_request_finished(lambda request: request.url.endswith("/message-editor.js")):
+        with visited.expect_request_finished(lambda request: request.url.endswith("/main-more.js")):
             chat.box.hover()  # the first input loads the rest
         visited.wait_for_load_state("networkidle")
 
@@ -84,7 +63,7 @@ def test_second_visit_asks_for_one_file(page: Page, server: Server) -> None:
     first = served()
     asked = first - before
     assert asked["PageHandler 200"] == 1
-    assert asked["StaticHandler 200"] > 40
+    assert asked["StaticHandler 200"] > 8
     visit(page.context.new_page())
     assert served() - first == Counter({"PageHandler 304": 1})
 

@@ -39,7 +39,7 @@ def folder(tmp_path: Path) -> Path:
         '<!doctype html><title>é</title><script type="module" src="/static/js/app.js"></script>', encoding="utf-8"
     )
     (page / "help.html").write_text('<link rel="stylesheet" href="/static/style.css">' * 9, encoding="utf-8")
-    (page / "js" / "app.js").write_text("export {};", encoding="utf-8")
+    (page / "js" / "app.js").write_text("let a;\n", encoding="utf-8")
     (page / "style.css").write_text("body { margin: 0 }\n" * 20, encoding="utf-8")
     (page / "icon.svg").write_text("<svg/>", encoding="utf-8")
     (page / "notes.py").write_text("secret", encoding="utf-8")
@@ -67,7 +67,6 @@ async def test_page_is_served(api: Api, folder: Path, path: str) -> None:
     assert answer.headers["X-Content-Type-Options"] == "nosniff"
     assert answer.headers["Referrer-Policy"] == "no-referrer"
     assert answer.headers["Cache-Control"] == "no-cache"
-    assert answer.headers["Link"] == f"</static/{version}/js/app.js>; rel=modulepreload"
     assert answer.headers["X-Request-Id"]
     assert "Server" not in answer.headers
 
@@ -129,7 +128,7 @@ def test_version_changes_with_each_file(folder: Path) -> None:
         with (folder / name).open("a", encoding="utf-8") as file:
             file.write("<!-- -->")
         versions.append(load_files.__wrapped__(folder).version)
-    (folder / "js" / "app.js").rename(folder / "js" / "other.js")
+    (folder / "icon.svg").rename(folder / "other.svg")
     versions.append(load_files.__wrapped__(folder).version)
     assert len(set(versions)) == 6
     (folder / "notes.py").write_text("not a file of the page", encoding="utf-8")
@@ -233,24 +232,25 @@ def test_package_has_a_page() -> None:
     assert {"index.html", "help.html"} <= set(load_files(PAGE_FOLDER).by_name)
 
 
-def test_page_preloads_imports_of_its_scripts(tmp_path: Path) -> None:
-    """Browsers ask for all of it at once, instead of reading one module to learn of the next."""
-    files = {
-        "index.html": '<script type="module" src="/static/js/main.js"></script>',
-        "js/main.js": 'import {\n\ta,\n\tb,\n} from "./parts/a.js";\nimport "./c.js";\nimport("./later.js");\n',
-        "js/parts/a.js": 'export { b } from "../c.js";\nimport { main } from "../main.js";\n',
-        "js/c.js": '/* import "./no.js"; */\nexport const c = () => import("./later.js");\n',
-        "js/later.js": 'import "./latest.js";\n',
-        "js/latest.js": "",
-    }
-    for name, text in files.items():
-        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
-        (tmp_path / name).write_text(text, encoding="utf-8")
-    names = ("js/main.js", "js/parts/a.js", "js/c.js")
+def test_page_names_joined_files(tmp_path: Path) -> None:
+    """What went into them is still there for pages of other versions, as it is."""
+    (tmp_path / "index.html").write_text(
+        '<link rel="stylesheet" href="/static/a.css">\n<link rel="stylesheet" href="/static/b.css">\n'
+        '<script type="module" src="/static/main.js"></script>\n',
+        encoding="utf-8",
+    )
+    for name in ("a.css", "b.css", "main.js", "part.js"):
+        (tmp_path / name).write_text(f"/* {name} */ {{}}\n" * 50, encoding="utf-8")
+    (tmp_path / "main.js").write_text('import "./part.js";\n', encoding="utf-8")
     loaded = load_files(tmp_path)
-    prefix = f"/static/{loaded.version}"
-    assert loaded.links == ", ".join(f"<{prefix}/{name}>; rel=modulepreload" for name in names)
-    assert f'src="{prefix}/js/main.js"'.encode() in loaded.by_name["index.html"].content
+    prefix = f"/static/{loaded.version}".encode()
+    assert loaded.by_name["index.html"].content == (
+        b'<link rel="stylesheet" href="%b/index-all.css">\n<script type="module" src="%b/main.js"></script>\n'
+        % (prefix, prefix)
+    )
+    assert loaded.by_name["part.js"].content in loaded.by_name["main.js"].content
+    compressed = {name for name, file in loaded.by_name.items() if "br" in file.forms}
+    assert compressed == {"index.html", "index-all.css", "main.js"}
 
 
 @pytest.mark.parametrize(

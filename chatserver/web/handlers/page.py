@@ -54,8 +54,6 @@ class PageHandler(FileHandler):
         files = await self.context.page.files()
         if PAGE not in files.by_name:
             raise NotFoundError
-        if files.links:
-            self.set_header("Link", files.links)
         self.write_file(files.by_name[PAGE], _ASK_AGAIN)
 
 

@@ -1,4 +1,4 @@
-"""The files of the chat page as they are sent: read once, slimmed, compressed, and under a versioned address.
+"""The files of the chat page as they are sent: read once, slimmed, joined, compressed, and under a versioned address.
 
 The version is a hash of all files, and a folder of their address: `/static/<version>/js/main.js`. Modules import each
 other by relative paths, so they stay within the version that the page itself names. What such an address holds never
@@ -10,12 +10,13 @@ from __future__ import annotations
 import asyncio
 import posixpath
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 from hashlib import sha256
 from pathlib import Path
 
+from chatserver.web.page.bundles import joined
 from chatserver.web.page.codings import IDENTITY, compressed
 
 PAGE_FOLDER = Path(__file__).resolve().parent / "static"
@@ -52,8 +53,6 @@ _NOT_SENT = {
     ".css": re.compile(b"|".join((_BLOCK_COMMENT, _EMPTY_LINE, _INDENT)), re.MULTILINE),
     ".js": re.compile(b"|".join((_BLOCK_COMMENT, _LINE_COMMENT, _EMPTY_LINE, _INDENT)), re.MULTILINE),
 }
-_MODULE_SCRIPT = re.compile(rb'<script type="module" src="' + STATIC_PREFIX.encode() + rb'([^"]+)">')
-_STATIC_IMPORT = re.compile(rb'^(?:import|export)\b(?!\()[^;]*?"(\.[^"]+)";', re.MULTILINE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,15 +74,10 @@ class StaticFile:
 
 @dataclass(frozen=True, slots=True)
 class PageFiles:
-    """All files by their path below the folder.
-
-    `links` is the value of the page's `Link` header. It names the modules that the page needs at once, so that browsers
-    request them all, instead of reading one module to learn of the next.
-    """
+    """All files by their path below the folder, and those that hold several of them."""
 
     by_name: Mapping[str, StaticFile]
     version: str
-    links: str
 
     def find(self, path: str) -> tuple[StaticFile | None, bool]:
         """The file at a path below STATIC_PREFIX, and whether the path says that it is of this version.
@@ -98,7 +92,7 @@ class PageFiles:
 
 
 class Page:
-    """The files of a folder. They are read and compressed once, on a thread, when somebody asks first."""
+    """The files of a folder. They are read and compressed once, on a thread."""
 
     def __init__(self, folder: Path = PAGE_FOLDER, *, max_message_chars: int | None = None) -> None:
         self._folder = folder
@@ -106,11 +100,15 @@ class Page:
         self._loading: asyncio.Future[PageFiles] | None = None
 
     async def files(self) -> PageFiles:
+        return await asyncio.shield(self.load())
+
+    def load(self) -> asyncio.Future[PageFiles]:
+        """Begin to read the files, unless that has begun. Nobody needs to wait for it."""
         if self._loading is None:
             self._loading = asyncio.get_running_loop().run_in_executor(
                 None, load_files, self._folder, self._max_message_chars
             )
-        return await asyncio.shield(self._loading)
+        return self._loading
 
 
 @cache
@@ -124,20 +122,20 @@ def load_files(folder: Path, max_message_chars: int | None = None) -> PageFiles:
         if path.suffix in _CONTENT_TYPES and path.is_file():
             name = path.relative_to(folder).as_posix()
             contents[name] = slimmed(path.read_bytes(), path.suffix)
+    contents, parts = joined(contents, sorted(contents.keys() & {PAGE, HELP}))
     version = _digest(b"".join(b"%b\0%d\0%b" % (name.encode(), len(text), text) for name, text in contents.items()))
     version = version[:_VERSION_DIGITS]
     prefix = f"{STATIC_PREFIX}{version}/"
-    links = ", ".join(f"<{prefix}{name}>; rel=modulepreload" for name in _modules(contents))
     for name in contents.keys() & {PAGE, HELP}:
         contents[name] = contents[name].replace(b'"' + STATIC_PREFIX.encode(), b'"' + prefix.encode())
     if PAGE in contents:
         most = b"" if max_message_chars is None else b"%d" % max_message_chars
         contents[PAGE] = contents[PAGE].replace(_MOST_CHARACTERS, most)
-    return PageFiles({name: _file(name, content) for name, content in contents.items()}, version, links)
+    return PageFiles({name: _file(name, content, name not in parts) for name, content in contents.items()}, version)
 
 
-def _file(name: str, content: bytes) -> StaticFile:
-    forms = {IDENTITY: content, **compressed(content)}
+def _file(name: str, content: bytes, is_asked_for: bool) -> StaticFile:
+    forms = {IDENTITY: content, **(compressed(content) if is_asked_for else {})}
     return StaticFile(_CONTENT_TYPES[posixpath.splitext(name)[1]], _digest(content), forms)
 
 
@@ -149,19 +147,3 @@ def slimmed(source: bytes, suffix: str) -> bytes:
     """The file without indents, empty lines, and comments that have lines of their own: a third of the page's code."""
     not_sent = _NOT_SENT.get(suffix)
     return not_sent.sub(b"", source) if not_sent else source
-
-
-def _modules(contents: Mapping[str, bytes]) -> list[str]:
-    """The page's scripts and all that they import, each once. Modules that are imported by a call are left out."""
-    found = [name.decode() for name in _MODULE_SCRIPT.findall(contents.get(PAGE, b""))]
-    for name in found:  # The list grows during the loop.
-        for imported in _imports(contents, name):
-            if imported not in found:
-                found.append(imported)
-    return found
-
-
-def _imports(contents: Mapping[str, bytes], name: str) -> Iterator[str]:
-    if name in contents:
-        for path in _STATIC_IMPORT.findall(contents[name]):
-            yield posixpath.normpath(posixpath.join(posixpath.dirname(name), path.decode()))
