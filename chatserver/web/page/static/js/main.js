@@ -244,8 +244,8 @@ function run(parts, api, companyId) {
 		const errors = results.map((result) => result.status === "rejected" && result.reason);
 		setConnection("poll", !errors.some((error) => error instanceof ApiError && error.status === 0));
 		errors.filter(Boolean).forEach(report);
+		if (agents.isOld() && !loadAgents.running()) load(loadAgents);
 		[loadAgents, loadBookmarks].filter((list) => list.isDue()).forEach(load);
-		if (agents.isOld()) load(loadAgents);
 	});
 	tabs.listen((news) => news.kind === "changed" && void poll());
 	tabs.listen((news) => news.kind === "agents" && load(loadAgents));
