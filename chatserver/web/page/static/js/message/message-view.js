@@ -50,6 +50,9 @@ import { createMessageContent } from "./message-content.js";
 import { createThinking } from "./thinking.js";
 import { createVersionPager } from "./version-pager.js";
 
+/** A model that says nothing for so long pauses. */
+const PAUSE_MILLISECONDS = 1_000;
+
 /**
  * Returns a function that calls `show`, unless all would be as after the last call: buttons that are made anew lose the
  * focus, and details that are open close.
@@ -90,12 +93,22 @@ export const createMessageView = (role, author, actions) => {
 	let shown = "";
 	/** Shown at the next frame of the screen. @type {Progress | null} */
 	let waiting = null;
+	/** @type {ReturnType<typeof setTimeout> | undefined} */
+	let pause;
 
 	const showThinking = () => {
 		if (!thinking.element.parentNode) name.after(thinking.element);
 	};
 
+	/** While words come, nothing else has to move: an animation costs as much as they do. */
+	const noteWords = () => {
+		article.classList.add("flowing");
+		clearTimeout(pause);
+		pause = setTimeout(() => article.classList.remove("flowing"), PAUSE_MILLISECONDS);
+	};
+
 	const paint = () => {
+		if (waiting) noteWords();
 		if (waiting?.reasoning) {
 			thinking.show(waiting.reasoning, waiting.content !== "");
 			showThinking();
