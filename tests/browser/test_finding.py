@@ -28,7 +28,7 @@ def test_search_result_opens_its_message(page: Page, server: Server) -> None:
     expect(chat.sidebar.get_by_role("heading", name="Haystack")).to_be_visible()
     hit = chat.link(f"turn 3 hides a {word} <b>in</b> it")
     expect(hit.locator("mark")).to_have_text(["hides", word])
-    expect(chat.sidebar.get_by_role("status")).to_have_text("1 hit in 1 conversation")
+    expect(chat.sidebar.get_by_role("status")).to_have_text("1 result in 1 conversation")
     hit.click()
     expect(chat.message(word)).to_be_in_viewport()
     expect(page).to_have_url(re.compile(f"/c/{conversation_id}#m-{message_id}$"))
@@ -170,7 +170,7 @@ def test_hits_stand_below_their_conversation_and_the_archive_is_searched_alone(p
     expect(search_box(chat)).to_have_attribute("placeholder", "Search the archive")
     search_box(chat).fill(word)
     expect(chat.sidebar.get_by_role("heading", name="Found in the archive")).to_be_visible()
-    expect(chat.sidebar.get_by_role("status")).to_have_text("1 hit in 1 conversation")
+    expect(chat.sidebar.get_by_role("status")).to_have_text("1 result in 1 conversation")
     expect(chat.link(f"{word} five")).to_be_visible()
 
     search_box(chat).fill(f"{word} four")

@@ -110,16 +110,16 @@ export const createMissingAnswers = ({ createView, onRetry, onOtherAgent, hasOth
 		 * @param {string | null} trigger
 		 * @param {Failure} failure
 		 * @param {boolean} isLast whether nothing follows
-		 * @param {string | null} [role] of the notice
+		 * @param {string} [role] of the notice; without it that of the notice before
 		 */
-		noteFailure(trigger, failure, isLast, role = null) {
+		noteFailure(trigger, failure, isLast, role) {
 			const what = JSON.stringify([failure.error, isLast, isLast && trigger && hasOtherAgents(trigger)]);
 			const before = shown.get(trigger);
 			if (before?.what === what) return;
 			const text = [sentence(failureText(failure)), advice(failure.code)].filter(Boolean).join(" ");
 			const box = element(
 				"div",
-				{ class: isLast ? "box alert failed" : "box unanswered", role },
+				{ class: isLast ? "box alert failed" : "box unanswered", role: role ?? before?.box.getAttribute("role") },
 				element("p", { dir: "auto" }, text),
 				...actionsFor(trigger, failure, isLast),
 			);
