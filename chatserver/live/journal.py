@@ -216,7 +216,10 @@ class Journal:
 
     @property
     def thought_seconds(self) -> float:
-        """How long the model has thought: each time from the first piece of it to the next piece of the answer."""
+        """How long the model has thought, pauses included.
+
+        Each time from the first piece of thinking to the next piece of the answer, or until now.
+        """
         return self._thought_seconds + (0 if self._thinks_since is None else self._clock() - self._thinks_since)
 
     def _text_of(self, kind: Kind) -> str:

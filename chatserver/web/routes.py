@@ -24,7 +24,7 @@ from chatserver.web.handlers import (
 from chatserver.web.http.base_handler import Handler
 from chatserver.web.openapi import events, headers, queries
 from chatserver.web.openapi.operations import Operation, Route
-from chatserver.web.page.page_files import STATIC_PREFIX
+from chatserver.web.page.bundles import STATIC_PREFIX
 from chatserver.web.text_routes import TEXT_ROUTES
 
 ROUTES: tuple[Route, ...] = (

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 PROVIDER = {"kind": "echo", "pace_ms": 10}
 TOKENS = 1_000
-CPU_GOAL = Goal("page: CPU for 1,000 tokens of growing Markdown, above a bare page", 1.5, " s")
+CPU_GOAL = Goal("page: CPU for 1,000 tokens of Markdown, more than a bare page", 1.5, " s")
 
 PART = """## Part {number}
 

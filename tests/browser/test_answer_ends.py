@@ -8,7 +8,7 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from tests.browser.acting_model import ActingModel
-from tests.browser.chat import Chat
+from tests.browser.chat import Chat, words
 from tests.browser.conftest import OpenContext, Server
 from tests.kit.in_thread import InThread
 
@@ -117,6 +117,37 @@ def test_answer_that_broke_off_stays_until_it_is_asked_for_again(
     expect(reason).to_have_count(0)
     expect(other.answers).to_have_text(["Answer 2 to break it"])
     assert [message["failure"] for message in server.messages(chat.conversation_id)] == [None, None]
+
+
+def test_failure_is_no_alert_any_more_when_the_conversation_goes_on(page: Page, server: Server, agent: str) -> None:
+    chat = Chat(page).open(server.create_conversation("Broken before", agent_id=agent))
+    chat.box.fill("break it")
+    chat.send.click()
+    expect(chat.alert).to_contain_text("The model's answer broke off")
+    chat.box.fill("another question")
+    chat.send.click()
+    chat.until_answered()
+    expect(chat.main.get_by_text("The model's answer broke off")).to_be_visible()
+    expect(chat.alert).to_have_count(0)
+
+
+def test_mark_of_a_running_answer_moves_in_pauses_only(
+    page: Page, server: Server, agent: str, acting_model: InThread[ActingModel]
+) -> None:
+    """An animation costs the browser as much as the words."""
+    moving = "document.querySelector('.running') && document.getAnimations().length"
+    slow = server.create_agent("Slow", "slow")
+    chat = Chat(page).open(server.create_conversation("Flowing", agent_id=slow)).ask(words(400))
+    assert page.evaluate(moving) == 0
+    chat.button("Stop").click()
+    chat.open(server.create_conversation("Pausing", agent_id=agent))
+    chat.box.fill("wait a moment")
+    chat.send.click()
+    expect(chat.answers).to_have_text(["A moment"])
+    page.wait_for_function(f"() => ({moving}) === 1")
+    acting_model.run(acting_model.part.let_go())
+    chat.until_answered()
+    assert page.evaluate("document.getAnimations().length") == 0
 
 
 def test_failure_that_would_come_again_says_what_to_do_instead(page: Page, server: Server, agent: str) -> None:

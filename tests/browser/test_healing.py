@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from typing import Any
 
@@ -53,20 +54,25 @@ def test_module_that_did_not_load_is_loaded_by_retry(page: Page, complaints: Com
 
 
 @pytest.mark.parametrize(
-    ("url", "unfit"),
+    ("url", "unfit", "told"),
     [
-        pytest.param("**/main-more.js", {"content_type": "text/javascript", "body": "import {} of"}, id="module"),
-        pytest.param("**/search?*", {"json": {}}, id="answer"),
+        pytest.param(
+            "**/main-more.js",
+            {"content_type": "text/javascript", "body": 'import { $newer } from "./main.js";'},
+            "This page does not fit the server any more. Reload it",
+            id="module",
+        ),
+        pytest.param("**/search?*", {"json": {}}, "Something on this page went wrong", id="answer"),
     ],
 )
 def test_unexpected_module_or_response_is_reported_as_a_fault_of_the_page(
-    page: Page, complaints: Complaints, url: str, unfit: dict[str, Any]
+    page: Page, complaints: Complaints, url: str, unfit: dict[str, Any], told: str
 ) -> None:
     """The console tells it, and the page does not claim that the server cannot be reached."""
     page.route(url, lambda route: route.fulfill(**unfit))
     chat = Chat(page).open()
     chat.sidebar.get_by_role("searchbox", name="Search").fill("anything")
-    expect(chat.alert).to_contain_text("Something on this page went wrong")
+    expect(chat.alert).to_contain_text(told)
     until(page, lambda: bool(complaints.texts))
     complaints.forgive()
 
@@ -361,3 +367,24 @@ def test_only_one_button_has_its_menu_open(page: Page, server: Server) -> None:
     buttons[1].evaluate("(button) => button.click()")
     expect(buttons[1]).to_have_attribute("aria-expanded", "true")
     expect(buttons[0]).to_have_attribute("aria-expanded", "false")
+    page.keyboard.press("Escape")
+    expect(buttons[1]).to_have_attribute("aria-expanded", "false")
+    buttons[1].focus()
+    page.keyboard.press("Enter")
+    expect(buttons[1]).to_have_attribute("aria-expanded", "true")
+    expect(page.locator("[role=menu]")).to_have_count(1)
+
+
+def test_menu_stays_open_while_its_row_moves(page: Page, server: Server) -> None:
+    title, other = unique("Below"), unique("Above")
+    below = server.create_conversation(title)
+    server.create_conversation(other)
+    chat = Chat(page).open()
+    chat.row(title).hover()
+    chat.row(title).get_by_role("button", name="Options").click()
+    expect(page.get_by_role("menuitem").first).to_be_focused()
+    server.call("POST", f"/conversations/{below}/messages", {"role": "user", "content": "it goes up"})
+    expect(chat.sidebar.get_by_role("link").filter(has_text=re.compile("Below|Above")).first).to_have_text(title)
+    expect(page.get_by_role("menuitem").first).to_be_focused()
+    page.keyboard.press("Escape")
+    expect(chat.row(title).get_by_role("button", name="Options")).to_have_attribute("aria-expanded", "false")

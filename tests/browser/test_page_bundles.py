@@ -24,6 +24,7 @@ add(answer(new Counter().next()));
 add(`${await anew()}`);
 add(`${(await later()).answer === answer}`);
 add(import.meta.resolve("../icon.svg"));
+add(import.meta.resolve("./main.css"));
 window.said = heard;
 }
 void start();
@@ -33,7 +34,7 @@ export function add(text) {
 said.push(text.replace(location.origin, ""));
 }
 """,
-    "js/side/effect.js": 'import { add } from "../log/log.js";\nadd("effect");\n',
+    "js/side/effect.js": 'import { add } from "../log/log.js";\nadd("effect"); // no line follows',
     "js/things.js": """import { add } from "./log/log.js";
 add("things");
 export class Counter {
@@ -68,6 +69,7 @@ SAID = [
     "at last it is",
     "true",
     "/static/icon.svg",
+    "/static/js/main.css",
 ]
 
 
@@ -85,6 +87,6 @@ def test_modules_do_the_same_one_by_one_and_joined(page: Page, *, are_joined: bo
 
     page.route("http://modules.test/**", serve)
     page.goto("http://modules.test/")
-    page.wait_for_function("() => window.said?.length === 10")
+    page.wait_for_function("() => window.said?.length === 11")
     assert page.evaluate("window.said") == SAID
     assert len(asked) == (3 if are_joined else 8)

@@ -44,7 +44,7 @@ MAY_IMPORT_LATER: dict[str, set[str]] = {
     "message": {"message"},
     "thread": {"message", "stream"},
     "commands": {"commands", "settings"},
-    ".": {"account", "agents", "lists"},
+    ".": {"agents", "lists"},
 }
 STATIC_IMPORT = re.compile(r'^import [^;]*?"(\.[^"]+)";', re.MULTILINE)
 IMPORT_CALL = re.compile(r'\bimport\("(\.[^"]+)"\)')

@@ -8,6 +8,7 @@ changes, and clients may keep it for ever.
 from __future__ import annotations
 
 import asyncio
+import logging
 import posixpath
 import re
 from collections.abc import Mapping
@@ -16,15 +17,16 @@ from functools import cache
 from hashlib import sha256
 from pathlib import Path
 
-from chatserver.web.page.bundles import joined
+from chatserver.web.page.bundles import STATIC_PREFIX, joined
 from chatserver.web.page.codings import IDENTITY, compressed
+
+logger = logging.getLogger(__name__)
 
 PAGE_FOLDER = Path(__file__).resolve().parent / "static"
 PAGE = "index.html"
 HELP = "help.html"
 # In the page, where the longest message's length belongs.
 _MOST_CHARACTERS = b"{most_characters}"
-STATIC_PREFIX = "/static/"
 
 _VERSION_DIGITS = 12
 _VERSION = re.compile(rf"[0-9a-f]{{{_VERSION_DIGITS}}}")
@@ -74,7 +76,7 @@ class StaticFile:
 
 @dataclass(frozen=True, slots=True)
 class PageFiles:
-    """All files by their path below the folder, and those that hold several of them."""
+    """The files by their path below the folder. `version` is a part of the addresses that the page names."""
 
     by_name: Mapping[str, StaticFile]
     version: str
@@ -103,19 +105,25 @@ class Page:
         return await asyncio.shield(self.load())
 
     def load(self) -> asyncio.Future[PageFiles]:
-        """Begin to read the files, unless that has begun. Nobody needs to wait for it."""
+        """Begin to read the files, unless that has begun. Nobody needs to wait for it: errors are logged."""
         if self._loading is None:
-            self._loading = asyncio.get_running_loop().run_in_executor(
-                None, load_files, self._folder, self._max_message_chars
-            )
+            loop = asyncio.get_running_loop()
+            self._loading = loop.run_in_executor(None, load_files, self._folder, self._max_message_chars)
+            self._loading.add_done_callback(_log_failure)
         return self._loading
+
+
+def _log_failure(loading: asyncio.Future[PageFiles]) -> None:
+    if not loading.cancelled() and (error := loading.exception()) is not None:
+        logger.error("the chat page cannot be served", exc_info=error)
 
 
 @cache
 def load_files(folder: Path, max_message_chars: int | None = None) -> PageFiles:
-    """Read and compress all files of a folder. Only these are ever served. It takes a third of a second.
+    """Read, join and compress the files of a folder. Only these are ever served. It takes a third of a second.
 
     The page tells its script how long a message may be, so that a longer one is not sent; None: it does not know.
+    Raises OSError, and ValueError as `joined` does.
     """
     contents = {}
     for path in sorted(folder.rglob("*")):
@@ -131,11 +139,15 @@ def load_files(folder: Path, max_message_chars: int | None = None) -> PageFiles:
     if PAGE in contents:
         most = b"" if max_message_chars is None else b"%d" % max_message_chars
         contents[PAGE] = contents[PAGE].replace(_MOST_CHARACTERS, most)
-    return PageFiles({name: _file(name, content, name not in parts) for name, content in contents.items()}, version)
+    # Pages of this version do not ask for parts, so these are not compressed.
+    by_name = {
+        name: _file(name, content, {} if name in parts else compressed(content)) for name, content in contents.items()
+    }
+    return PageFiles(by_name, version)
 
 
-def _file(name: str, content: bytes, is_asked_for: bool) -> StaticFile:
-    forms = {IDENTITY: content, **(compressed(content) if is_asked_for else {})}
+def _file(name: str, content: bytes, compressed_forms: Mapping[str, bytes]) -> StaticFile:
+    forms = {IDENTITY: content, **compressed_forms}
     return StaticFile(_CONTENT_TYPES[posixpath.splitext(name)[1]], _digest(content), forms)
 
 

@@ -9,6 +9,7 @@
  * @import { createAgentsDialog } from "./agents/agents-dialog.js"
  */
 
+import { showAccountControls } from "./account/account-controls.js";
 import { createSignIn } from "./account/sign-in.js";
 import { createAgentSelect } from "./agents/agent-select.js";
 import { createGreeting } from "./agents/greeting.js";
@@ -290,9 +291,7 @@ async function start() {
 		const ids = session.companies.map(({ id }) => id);
 		const companyId = ids.includes(recall("company")) ? recall("company") : ids[0];
 		if (ids.length > 1 || session.mode === "authenticated") {
-			import("./account/account-controls.js")
-				.then(({ showAccountControls }) => showAccountControls(parts, api, session, companyId))
-				.catch(() => {});
+			showAccountControls(parts, api, session, companyId);
 		}
 		run(parts, api, companyId);
 	} catch (error) {

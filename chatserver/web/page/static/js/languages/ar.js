@@ -44,6 +44,7 @@ export default {
 	Undo: "تراجع",
 	"Reconnecting …": "جارٍ إعادة الاتصال …",
 	"Something on this page went wrong": "حدث خطأ في هذه الصفحة",
+	"This page does not fit the server any more. Reload it": "لم تعد هذه الصفحة متوافقة مع الخادم. أعد تحميلها",
 	"A part of this page could not be loaded": "تعذّر تحميل جزء من هذه الصفحة",
 	"The server cannot be reached": "تعذّر الوصول إلى الخادم",
 	"This is not allowed": "هذا غير مسموح",

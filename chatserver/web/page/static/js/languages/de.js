@@ -44,6 +44,7 @@ export default {
 	Undo: "Rückgängig",
 	"Reconnecting …": "Verbindung wird hergestellt …",
 	"Something on this page went wrong": "Auf dieser Seite ist etwas schiefgegangen",
+	"This page does not fit the server any more. Reload it": "Diese Seite passt nicht mehr zum Server. Laden Sie sie neu",
 	"A part of this page could not be loaded": "Ein Teil dieser Seite konnte nicht geladen werden",
 	"The server cannot be reached": "Der Server ist nicht erreichbar",
 	"This is not allowed": "Das ist nicht erlaubt",

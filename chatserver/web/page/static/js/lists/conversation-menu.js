@@ -33,7 +33,7 @@ export const createConversationMenu = (api, notices, { onChanged, onDeleted, onR
 	};
 
 	/** @param {string} name @param {() => Promise<void>} task @param {string} [style] */
-	const item = (name, task, style) => menuItem(() => void attempt(task), style, name);
+	const item = (name, task, style) => menuItem(name, () => void attempt(task), style);
 
 	/** @param {string} name @param {string} href */
 	const download = (name, href) => element("a", { role: "menuitem", tabindex: -1, href, download: true }, name);

@@ -23,14 +23,12 @@ export function openAgentMenu(opener, agents, { ids, isOnce }, { onChoose, onOrp
 	const scope = isOnce ? t("Only this message") : t("From now on");
 	const items = ids.map((id) => {
 		const note = element("bdi", { class: "agent-note" }, agents.noteOn(id));
-		return menuItem(() => onChoose(id), undefined, element("bdi", {}, agents.nameOf(id)), " ", note);
+		return menuItem([element("bdi", {}, agents.nameOf(id)), " ", note], () => onChoose(id));
 	});
 	openMenu(opener, {
 		name: `${t("Answer with another agent")}: ${scope}`,
-		style: "agent-menu",
+		style: "menu agent-menu",
 		children: [element("p", { class: "menu-note", "aria-hidden": "true" }, scope), ...items],
-		// In a landmark, and not in a message, which cuts off what leaves it.
-		put: (menu) => document.querySelector("main")?.append(menu),
 		onClosed: () => !opener.isConnected && document.activeElement === document.body && onOrphaned(),
 	});
 }

@@ -195,7 +195,8 @@ export const createMessageView = (role, author, actions) => {
 
 	const showFinished = () => {
 		paint();
-		article.classList.remove("running", "pending");
+		clearTimeout(pause);
+		article.classList.remove("running", "pending", "flowing");
 		article.removeAttribute("aria-busy");
 	};
 

@@ -11,9 +11,10 @@ export const createThinking = () => {
 	const setText = growingText(text);
 	/** Whether a person opened or closed it: then it stays as it is. */
 	let isChosen = false;
-	/** Whether this tab reads the answer from its beginning on. Otherwise it cannot know how long the model thought. */
+	/** Whether this tab reads the answer from its beginning on, and so knows how long the model thought. */
 	let isTimed = false;
-	let beganAt = 0;
+	let known = { content: "", reasoning: "" };
+	let thinksSince = 0;
 	let seconds = 0;
 
 	summary.addEventListener("click", () => (isChosen = true));
@@ -31,8 +32,13 @@ export const createThinking = () => {
 		},
 		/** More of the thinking or of the answer was received. @param {{ content: string, reasoning: string }} progress */
 		note({ content, reasoning }) {
-			if (reasoning) beganAt ||= performance.now();
-			if (beganAt && content) seconds ||= (performance.now() - beganAt) / 1000;
+			const now = performance.now();
+			if (reasoning.length > known.reasoning.length) thinksSince ||= now;
+			if (content.length > known.content.length && thinksSince) {
+				seconds += (now - thinksSince) / 1000;
+				thinksSince = 0;
+			}
+			known = { content, reasoning };
 		},
 		/** Shows the thinking of an answer that grows. @param {string} reasoning @param {boolean} isOver */
 		show(reasoning, isOver) {
@@ -48,9 +54,9 @@ export const createThinking = () => {
 		 */
 		fold({ reasoning, reasoningMs } = {}) {
 			if (reasoning) setText(reasoning);
-			const took = reasoningMs ? reasoningMs / 1000 : isTimed && seconds;
-			const whole = took && Math.max(1, Math.round(took));
-			summary.textContent = whole ? t("Thought for {seconds} s", { seconds: whole }) : t("Thoughts");
+			const took = reasoningMs ? reasoningMs / 1000 : isTimed ? seconds : 0;
+			const whole = Math.max(1, Math.round(took));
+			summary.textContent = took ? t("Thought for {seconds} s", { seconds: whole }) : t("Thoughts");
 			fold(false);
 		},
 	};

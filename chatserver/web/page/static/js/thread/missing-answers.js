@@ -110,19 +110,22 @@ export const createMissingAnswers = ({ createView, onRetry, onOtherAgent, hasOth
 		 * @param {string | null} trigger
 		 * @param {Failure} failure
 		 * @param {boolean} isLast whether nothing follows
-		 * @param {string} [role] of the notice; without it that of the notice before
+		 * @param {string} [role] of the notice
 		 */
 		noteFailure(trigger, failure, isLast, role) {
 			const what = JSON.stringify([failure.error, isLast, isLast && trigger && hasOtherAgents(trigger)]);
 			const before = shown.get(trigger);
 			if (before?.what === what) return;
 			const text = [sentence(failureText(failure)), advice(failure.code)].filter(Boolean).join(" ");
-			const box = element(
-				"div",
-				{ class: isLast ? "box alert failed" : "box unanswered", role: role ?? before?.box.getAttribute("role") },
-				element("p", { dir: "auto" }, text),
-				...actionsFor(trigger, failure, isLast),
-			);
+			const style = isLast ? "box alert failed" : "box unanswered";
+			const actions = actionsFor(trigger, failure, isLast);
+			if (before?.box.className === style && before.box.firstChild?.textContent === text) {
+				// Only what can be done is another than before: nobody is told of the failure again.
+				before.what = what;
+				while (before.box.children.length > 1) before.box.lastElementChild?.remove();
+				return before.box.append(...actions);
+			}
+			const box = element("div", { class: style, role }, element("p", { dir: "auto" }, text), ...actions);
 			shown.set(trigger, { what, view: before?.view ?? restored(trigger), box });
 		},
 		/** There is no answer, nobody knows why; or it was stopped. @param {string | null} trigger @param {string} text */

@@ -26,7 +26,10 @@ export function report(error) {
 /** Returns the text of an error for people. @param {unknown} error */
 export function describe(error) {
 	report(error);
-	return error instanceof ApiError ? error.message : t("Something on this page went wrong");
+	if (error instanceof ApiError) return error.message;
+	// A module does not find what it imports: the server has been renewed since the page was loaded.
+	if (error instanceof SyntaxError) return t("This page does not fit the server any more. Reload it");
+	return t("Something on this page went wrong");
 }
 
 /** Ends a sentence with a full stop: the server's have none. @param {string} text */

@@ -18,12 +18,12 @@ function place(menu, opener) {
 /**
  * One choice of a menu.
  *
- * @param {() => void} choose is called when the menu is closed, so that a dialog gives the focus back to the button
+ * @param {string | (string | Node)[]} name
+ * @param {() => void} choose is called once the menu is closed, so that a dialog gives the focus back to the button
  * @param {string} [style]
- * @param {...(Node | string)} children
  */
-export const menuItem = (choose, style, ...children) =>
-	element("button", { type: "button", role: "menuitem", tabindex: -1, class: style, click: choose }, ...children);
+export const menuItem = (name, choose, style) =>
+	element("button", { type: "button", role: "menuitem", tabindex: -1, class: style, click: choose }, ...[name].flat());
 
 /**
  * Opens a menu below its button, or above it where there is no room.
@@ -33,15 +33,14 @@ export const menuItem = (choose, style, ...children) =>
  * @param {string} menu.name
  * @param {string} [menu.style]
  * @param {Node[]} menu.children elements of role "menuitem", and what stands between them
- * @param {(menu: HTMLElement) => void} [menu.put] puts it into the document; without it it stands behind the button
  * @param {() => void} [menu.onClosed]
  */
-export function openMenu(opener, { name, style = "", children, put = (menu) => opener.after(menu), onClosed }) {
+export function openMenu(opener, { name, style = "menu", children, onClosed }) {
 	const items = () => /** @type {HTMLElement[]} */ ([...menu.querySelectorAll("[role=menuitem]")]);
 	const menu = element(
 		"div",
 		{
-			class: `menu ${style}`,
+			class: style,
 			role: "menu",
 			popover: "auto",
 			"aria-label": name,
@@ -67,7 +66,8 @@ export function openMenu(opener, { name, style = "", children, put = (menu) => o
 	const hide = (/** @type {Event} */ { target }) =>
 		target instanceof Element && target.closest("[role=menuitem]") && menu.hidePopover();
 	menu.addEventListener("click", hide, { capture: true });
-	put(menu);
+	// In a landmark, and not beside the button: a row or a message that is moved would close it.
+	(opener.closest("nav, header, main") ?? document.body).append(menu);
 	menu.showPopover();
 	place(menu, opener);
 	items()[0]?.focus();
