@@ -1,4 +1,4 @@
-"""Values that schemathesis cannot derive from the document: cursors, and messages of the same conversation."""
+"""Values that schemathesis cannot derive from the document: cursors, messages of a conversation, superseded ones."""
 
 from __future__ import annotations
 
@@ -47,6 +47,14 @@ def set_message(case: Case) -> None:
         case.body = {**case.body, "messageId": message["id"]}
 
 
+def set_superseded(case: Case) -> None:
+    """Restore a message that was superseded."""
+    messages = case.formatted_path.removesuffix("/restore").rpartition("/")[0]
+    first, second = (ask(case, "POST", messages, {"role": "user", "content": content}) for content in "xy")
+    if first and second and ask(case, "POST", f"{messages}/{first['id']}/rewind"):
+        case.path_parameters = {**case.path_parameters, "messageId": second["id"]}
+
+
 @schemathesis.hook  # type: ignore[untyped-decorator]
 def before_call(context: HookContext, case: Case, kwargs: dict[str, Any]) -> None:
     if case.meta is None or not case.meta.generation.mode.is_positive:
@@ -55,3 +63,5 @@ def before_call(context: HookContext, case: Case, kwargs: dict[str, Any]) -> Non
         set_cursor(case)
     if case.operation.definition.raw["operationId"] == "branchConversation":
         set_message(case)
+    if case.operation.definition.raw["operationId"] == "restoreMessages":
+        set_superseded(case)

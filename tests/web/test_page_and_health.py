@@ -228,6 +228,20 @@ async def test_file_name_that_is_not_utf_8_is_malformed(api: Api) -> None:
     assert (await api.get("/static/%ff")).error == (400, "Malformed path")
 
 
+async def test_page_that_could_not_be_read_is_read_when_it_is_asked_for_again(
+    folder: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    (folder / "js" / "app.js").write_text('import "./later.js";\n', encoding="utf-8")
+    page = Page(folder)
+    with pytest.raises(ValueError, match="which is not there"):
+        await page.files()
+    assert [record.getMessage() for record in caplog.records] == [
+        "the chat page cannot be read: js/app.js imports js/later.js, which is not there"
+    ]
+    (folder / "js" / "later.js").write_text("let later;\n", encoding="utf-8")
+    assert "js/later.js" in (await page.files()).by_name
+
+
 def test_package_has_a_page() -> None:
     assert {"index.html", "help.html"} <= set(load_files(PAGE_FOLDER).by_name)
 

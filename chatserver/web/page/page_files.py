@@ -105,17 +105,20 @@ class Page:
         return await asyncio.shield(self.load())
 
     def load(self) -> asyncio.Future[PageFiles]:
-        """Begin to read the files, unless that has begun. Nobody needs to wait for it: errors are logged."""
+        """Begin to read the files, unless that has begun. Nobody needs to wait for it.
+
+        A failure is logged, and the next call tries again: perhaps too many files were open.
+        """
         if self._loading is None:
             loop = asyncio.get_running_loop()
             self._loading = loop.run_in_executor(None, load_files, self._folder, self._max_message_chars)
-            self._loading.add_done_callback(_log_failure)
+            self._loading.add_done_callback(self._forget_failure)
         return self._loading
 
-
-def _log_failure(loading: asyncio.Future[PageFiles]) -> None:
-    if not loading.cancelled() and (error := loading.exception()) is not None:
-        logger.error("the chat page cannot be served", exc_info=error)
+    def _forget_failure(self, loading: asyncio.Future[PageFiles]) -> None:
+        if not loading.cancelled() and (error := loading.exception()) is not None:
+            self._loading = None
+            logger.error("the chat page cannot be read: %s", error)
 
 
 @cache
