@@ -3,6 +3,8 @@
 import { element } from "./dom.js";
 
 const MARGIN_PIXELS = 8;
+/** Between the button and its menu. */
+const GAP_PIXELS = 4;
 
 /** @param {HTMLElement} menu @param {HTMLElement} opener */
 function place(menu, opener) {
@@ -10,9 +12,14 @@ function place(menu, opener) {
 	const { width, height } = menu.getBoundingClientRect();
 	const start = getComputedStyle(opener).direction === "rtl" ? near.right - width : near.left;
 	const left = Math.min(start, innerWidth - width - MARGIN_PIXELS);
-	const top = near.bottom + height + MARGIN_PIXELS > innerHeight ? near.top - height : near.bottom;
+	const roomBelow = innerHeight - near.bottom - GAP_PIXELS - MARGIN_PIXELS;
+	const roomAbove = near.top - GAP_PIXELS - MARGIN_PIXELS;
+	const isBelow = height <= roomBelow || roomBelow >= roomAbove;
+	const shown = Math.min(height, isBelow ? roomBelow : roomAbove);
+	// Where it has room on neither side, it scrolls and does not cover its button.
+	if (shown < height) menu.style.maxHeight = `${shown}px`;
 	menu.style.left = `${Math.max(left, MARGIN_PIXELS)}px`;
-	menu.style.top = `${Math.max(top, MARGIN_PIXELS)}px`;
+	menu.style.top = `${isBelow ? near.bottom + GAP_PIXELS : near.top - GAP_PIXELS - shown}px`;
 }
 
 /**
