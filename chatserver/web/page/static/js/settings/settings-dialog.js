@@ -29,9 +29,9 @@ const segments = (title, choices, current, onChange) => {
 		return element("label", { class: "segment" }, input, label);
 	});
 	return element(
-		"fieldset",
-		{ class: "setting" },
-		element("legend", {}, title),
+		"div",
+		{ class: "setting", role: "radiogroup", "aria-label": title },
+		element("span", { "aria-hidden": "true" }, title),
 		element("div", { class: "segments" }, ...options),
 	);
 };
