@@ -49,7 +49,7 @@ def test_token_is_asked_for_until_it_is_accepted(page: Page, complaints: Complai
     token.fill("wrong")
     page.keyboard.press("Enter")
     chat = Chat(page)
-    expect(chat.alert).to_have_text("Sign in first.")
+    expect(chat.alert).to_have_text("This token is not accepted.")
     token.fill(TOKEN)
     page.get_by_role("button", name="Sign in").click()
     expect(token).to_have_count(0)

@@ -9,6 +9,7 @@
  * @property {(cursor: string | null, signal: AbortSignal) => Promise<Page<Api.SearchHit>>} fetch
  * @property {(hits: number, isAll: boolean, conversations: number) => string} count says how much was found; `isAll`:
  *   there is no more
+ * @property {string} none says that there is nothing, in two words
  * @property {() => (Node | string)[]} nothing says that there is nothing, and where it was looked for
  */
 
@@ -101,7 +102,7 @@ export const createResultList = (container) => {
 			const links = page.items.map(add);
 			heading.textContent = source.name;
 			const isEmpty = !count && !page.hasMore;
-			status.textContent = isEmpty ? t("Nothing found") : source.count(count, !page.hasMore, groups.size);
+			status.textContent = isEmpty ? source.none : source.count(count, !page.hasMore, groups.size);
 			nothing.hidden = !isEmpty;
 			if (isEmpty) nothing.replaceChildren(...source.nothing());
 			foot.replaceChildren();

@@ -61,6 +61,7 @@ export const createSidebar = (parts, api, companyId, { onNew, onError, ...contex
 					count: orMore(hits, isAll),
 					where: inConversations(conversations),
 				}),
+			none: t("Nothing found"),
 			nothing() {
 				if (!inArchive) return [t("“{query}” is in no conversation, archived ones included.", { query: q })];
 				const everywhere = button(t("Search all conversations"), () => showResults?.(searchOf(false)));
@@ -85,6 +86,7 @@ export const createSidebar = (parts, api, companyId, { onNew, onError, ...contex
 				count: orMore(hits, isAll),
 				where: inConversations(conversations),
 			}),
+		none: t("No bookmarks"),
 		nothing: () => [t("Bookmarks of messages are listed here. Each message has a button for it.")],
 	};
 

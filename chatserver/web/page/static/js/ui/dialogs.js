@@ -1,6 +1,7 @@
 /** Modal dialogs. */
 
 import { t } from "../base/language.js";
+import { ApiError } from "../server/api.js";
 import { button, element } from "./dom.js";
 import { describe, problem } from "./feedback.js";
 
@@ -49,7 +50,8 @@ export function askToken(signIn) {
 		event.preventDefault();
 		submit.disabled = true;
 		await signIn(input.value).catch((error) => {
-			trouble.replaceChildren(problem(describe(error)));
+			const isRefused = error instanceof ApiError && error.status === 401;
+			trouble.replaceChildren(problem(isRefused ? t("This token is not accepted") : describe(error)));
 			submit.disabled = false;
 			input.select();
 		});
