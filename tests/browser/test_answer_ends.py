@@ -8,7 +8,7 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from tests.browser.acting_model import ActingModel
-from tests.browser.chat import Chat, words
+from tests.browser.chat import Chat, unique_word, words
 from tests.browser.conftest import OpenContext, Server
 from tests.kit.in_thread import InThread
 
@@ -121,7 +121,7 @@ def test_answer_that_broke_off_stays_until_it_is_asked_for_again(
 
 def test_failure_is_no_alert_any_more_when_the_conversation_goes_on(page: Page, server: Server, agent: str) -> None:
     chat = Chat(page).open(server.create_conversation("Broken before", agent_id=agent))
-    chat.box.fill("break it")
+    chat.box.fill(f"break it {unique_word()}")
     chat.send.click()
     expect(chat.alert).to_contain_text("The model's answer broke off")
     chat.box.fill("another question")

@@ -56,6 +56,8 @@ export const createMissingAnswers = ({ createView, onRetry, onOtherAgent, hasOth
 	 * @type {Map<string | null, { what: string, view: MessageView | null, box: HTMLElement }>}
 	 */
 	const shown = new Map();
+	/** Failures that came while somebody waited for the answer, by trigger. @type {Map<string | null, string>} */
+	const alerts = new Map();
 
 	/** @param {string | null} trigger */
 	const otherAgent = (trigger) => {
@@ -102,7 +104,8 @@ export const createMissingAnswers = ({ createView, onRetry, onOtherAgent, hasOth
 			if (hasText) view.showBrokenOff(beginning?.content ?? "");
 			else view.close();
 			shown.set(trigger, { what: "", view: hasText ? view : null, box: element("div") });
-			this.noteFailure(trigger, failure, true, "alert");
+			alerts.set(trigger, failure.error);
+			this.noteFailure(trigger, failure, true);
 		},
 		/**
 		 * There is no answer because it failed.
@@ -110,9 +113,8 @@ export const createMissingAnswers = ({ createView, onRetry, onOtherAgent, hasOth
 		 * @param {string | null} trigger
 		 * @param {Failure} failure
 		 * @param {boolean} isLast whether nothing follows
-		 * @param {string} [role] of the notice
 		 */
-		noteFailure(trigger, failure, isLast, role) {
+		noteFailure(trigger, failure, isLast) {
 			const what = JSON.stringify([failure.error, isLast, isLast && trigger && hasOtherAgents(trigger)]);
 			const before = shown.get(trigger);
 			if (before?.what === what) return;
@@ -125,6 +127,7 @@ export const createMissingAnswers = ({ createView, onRetry, onOtherAgent, hasOth
 				while (before.box.children.length > 1) before.box.lastElementChild?.remove();
 				return before.box.append(...actions);
 			}
+			const role = isLast && alerts.get(trigger) === failure.error && "alert";
 			const box = element("div", { class: style, role }, element("p", { dir: "auto" }, text), ...actions);
 			shown.set(trigger, { what, view: before?.view ?? restored(trigger), box });
 		},
