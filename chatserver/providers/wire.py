@@ -13,6 +13,7 @@ from typing import Any, Protocol
 from chatserver.providers.base import Delta, Prompt, TextDelta, Turn, Usage
 from chatserver.providers.error_events import error_of_event, error_of_text
 from chatserver.providers.event_decoder import ServerEvent
+from chatserver.providers.failures import AttemptError
 from chatserver.providers.json_content import NO_DELTAS
 from chatserver.providers.repeated_events import RepeatedEvent
 from chatserver.providers.stop_reasons import stop_reason_of
@@ -64,9 +65,12 @@ class ResponseReader(ABC):
         return deltas
 
     def _text_of(self, event: ServerEvent) -> str | None:
-        """The text that an event adds to an answer; None if it says anything else."""
+        """The text that an event adds to an answer; None if it says anything else, or is no event."""
         alone = type(self)()
-        deltas = alone._read(event)
+        try:
+            deltas = alone._read(event)
+        except (AttemptError, UnreadableError):
+            return None
         if alone.stop_reason is not None or alone.usage is not None or alone.has_whole or alone.over:
             return None
         return deltas[0].text if len(deltas) == 1 and type(deltas[0]) is TextDelta else None

@@ -6,7 +6,7 @@ import json
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from chatserver.providers.anthropic import MessageReader
@@ -29,7 +29,7 @@ def block(delta: Any, name: str = "content_block_delta") -> ServerEvent:
 
 
 texts = st.sampled_from(
-    ["a", "b", "", " ", '"', "\\", '\\"', "content", "x", "m", "é", "😀", "\ud83d", "\0", "null", "{}"]
+    ["a", "b", "", " ", ": ", ", ", '"', "\\", '\\"', "content", "x", "m", "é", "😀", "\ud83d", "\0", "null", "{}"]
 )
 texts = texts | st.text(max_size=5)
 chat_events = st.one_of(
@@ -78,6 +78,8 @@ def both(kind: type[ResponseReader], events: list[ServerEvent]) -> None:
     assert read(kind(), events) == read(plain, events)
 
 
+# What stands between two strings of JSON can be a text, too.
+@example([chunk({"content": ": "}), chunk({"content": ", "}), chunk({"content": "a"})])
 @given(st.lists(chat_events, max_size=12))
 def test_chat_completions_are_read_as_if_nothing_were_learnt(events: list[ServerEvent]) -> None:
     both(ChatCompletionReader, events)
