@@ -56,6 +56,7 @@ class Chat:
 
     def ask(self, text: str) -> Chat:
         """Send, and wait until the question is shown with words of its answer or with an error."""
+        expect(self.page.get_by_role("heading", level=1)).not_to_be_empty()  # until the messages are there, too
         last = self.messages.last.get_attribute("id") if self.messages.count() else None
         question = f"#{last} ~ .user" if last else ".user"
         self.box.fill(text)

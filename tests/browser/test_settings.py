@@ -15,7 +15,7 @@ pytestmark = pytest.mark.browser
 
 
 def choose(page: Page, setting: str, choice: str) -> None:
-    page.get_by_role("group", name=setting).get_by_text(choice, exact=True).click()
+    page.get_by_role("radiogroup", name=setting).get_by_text(choice, exact=True).click()
 
 
 def root(page: Page) -> Locator:
