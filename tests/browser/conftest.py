@@ -16,7 +16,7 @@ from tests.kit.http_client import COMPANY
 from tests.kit.in_thread import InThread, in_thread
 from tests.kit.model_server import HEAD, Call, ModelServer
 from tests.kit.server_process import ServerProcess, started
-from tests.needs import chromium
+from tests.needs import chromium, headless_shell
 
 # Stands for a machine in the LAN: to browsers, plain HTTP is as secure as HTTPS only to the machine itself.
 LAN_HOST = "lan.test"
@@ -184,6 +184,14 @@ def playwright() -> Iterator[Playwright]:
 
 @pytest.fixture(scope="session")
 def browser(playwright: Playwright) -> Iterator[Browser]:
+    browser = playwright.chromium.launch(executable_path=headless_shell(), args=CHROMIUM_ARGUMENTS)
+    yield browser
+    browser.close()
+
+
+@pytest.fixture(scope="session")
+def whole_browser(playwright: Playwright) -> Iterator[Browser]:
+    """For what a browser without windows lacks: icons of tabs, and notifications."""
     browser = playwright.chromium.launch(executable_path=chromium(), args=CHROMIUM_ARGUMENTS)
     yield browser
     browser.close()

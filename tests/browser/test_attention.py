@@ -5,13 +5,19 @@ from __future__ import annotations
 import re
 
 import pytest
-from playwright.sync_api import BrowserContext, Page, Route, expect
+from playwright.sync_api import Browser, BrowserContext, Page, Route, expect
 
 from tests.browser.chat import Chat, hide, unique, words
 from tests.browser.conftest import Complaints, Server
 from tests.browser.held import Held, until
 
 pytestmark = pytest.mark.browser
+
+
+@pytest.fixture(scope="session")
+def browser(whole_browser: Browser) -> Browser:
+    return whole_browser
+
 
 # The browser's own notifications cannot be seen by a test: this notes them, and a test can click on them.
 NOTE_NOTIFICATIONS = """

@@ -8,7 +8,7 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Page, Response
+from playwright.sync_api import Browser, Page, Response
 
 from chatserver.web.page.page_files import load_files, slimmed
 from tests.browser.chat import Chat
@@ -16,6 +16,12 @@ from tests.browser.conftest import Server
 from tests.needs import NODE_FOLDER
 
 pytestmark = pytest.mark.browser
+
+
+@pytest.fixture(scope="session")
+def browser(whole_browser: Browser) -> Browser:
+    return whole_browser
+
 
 PAGE = Path(__file__).parents[2] / "chatserver" / "web" / "page"
 COMPILER = NODE_FOLDER / "node_modules" / ".bin" / "tsc"

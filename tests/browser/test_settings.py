@@ -5,13 +5,18 @@ from __future__ import annotations
 import re
 
 import pytest
-from playwright.sync_api import Locator, Page, Route, expect
+from playwright.sync_api import Browser, Locator, Page, Route, expect
 
 from tests.browser.chat import Chat
 from tests.browser.conftest import OpenContext, Server
 from tests.browser.held import until
 
 pytestmark = pytest.mark.browser
+
+
+@pytest.fixture(scope="session")
+def browser(whole_browser: Browser) -> Browser:
+    return whole_browser
 
 
 def choose(page: Page, setting: str, choice: str) -> None:
