@@ -23,24 +23,27 @@ const format = (style, when) => {
 	return formats[style].format(when);
 };
 
-/** The day, or the time if it is today. @param {string} time RFC 3339 */
-export function shortDay(time, now = new Date()) {
-	const when = new Date(time);
-	if (when.toDateString() === now.toDateString()) return format("clock", when);
-	return format(when.getFullYear() === now.getFullYear() ? "dayOfYear" : "day", when);
-}
+/** @param {Date} when @param {Date} now @param {string} thisYear the style in this year @param {string} otherwise */
+const byYear = (when, now, thisYear, otherwise) =>
+	format(when.getFullYear() === now.getFullYear() ? thisYear : otherwise, when);
+
+/** The time of day if it is today, else as `byYear`. @param {string} thisYear @param {string} otherwise */
+const byDay =
+	(thisYear, otherwise) =>
+	(/** @type {string} RFC 3339 */ time, now = new Date()) => {
+		const when = new Date(time);
+		const isToday = when.toDateString() === now.toDateString();
+		return isToday ? format("clock", when) : byYear(when, now, thisYear, otherwise);
+	};
+
+/** The time of day, with the date if it is not today. */
+export const shortTime = byDay("sameYear", "any");
+
+/** The day, or the time if it is today. */
+export const shortDay = byDay("dayOfYear", "day");
 
 /** The month, with the year if it is not this one. @param {Date} when @param {Date} now */
-export function monthName(when, now) {
-	return format(when.getFullYear() === now.getFullYear() ? "month" : "monthOfYear", when);
-}
-
-/** The time of day, with the date if it is not today. @param {string} time RFC 3339 */
-export function shortTime(time, now = new Date()) {
-	const when = new Date(time);
-	if (when.toDateString() === now.toDateString()) return format("clock", when);
-	return format(when.getFullYear() === now.getFullYear() ? "sameYear" : "any", when);
-}
+export const monthName = (when, now) => byYear(when, now, "month", "monthOfYear");
 
 /** @param {string} time RFC 3339 */
 export function fullTime(time) {
