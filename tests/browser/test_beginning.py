@@ -31,6 +31,17 @@ def long_conversation(server: Server, title: str, count: int) -> str:
     return conversation_id
 
 
+def at_the_beginning(page: Page, server: Server, title: str, count: int) -> tuple[Chat, Locator]:
+    """A new conversation with that many messages, opened at its end and brought to its beginning; what scrolls it."""
+    chat = Chat(page).open(long_conversation(server, title, count))
+    region = page.get_by_role("region", name=title)
+    expect(chat.message(f"turn {count}")).to_be_in_viewport()
+    region.focus()
+    page.keyboard.press("Home")
+    expect(chat.message("turn 1")).to_be_in_viewport()
+    return chat, region
+
+
 def numbers(chat: Chat) -> list[int]:
     found: list[int] = chat.main.locator(".message .content").evaluate_all(NUMBERS)
     return found
@@ -96,12 +107,7 @@ def test_home_shows_the_first_of_many_messages_at_once(page: Page, server: Serve
 
 def test_first_messages_and_last_ones_meet(page: Page, server: Server) -> None:
     count = 230
-    chat = Chat(page).open(long_conversation(server, "Meeting", count))
-    region = page.get_by_role("region", name="Meeting")
-    expect(chat.message(f"turn {count}")).to_be_in_viewport()
-    region.focus()
-    page.keyboard.press("Home")
-    expect(chat.message("turn 1")).to_be_in_viewport()
+    chat, region = at_the_beginning(page, server, "Meeting", count)
     assert len(numbers(chat)) < count
     # The end of what is loaded is not the end.
     expect(chat.button("Jump to the end")).to_be_visible()
@@ -114,12 +120,7 @@ def test_first_messages_and_last_ones_meet(page: Page, server: Server) -> None:
 def test_beginning_is_shown_again_without_loading_all(page: Page, server: Server) -> None:
     count = 2000
     server.create_conversation("Beside the beginning", "a", "b")
-    chat = Chat(page).open(long_conversation(server, "Left at its beginning", count))
-    region = page.get_by_role("region", name="Left at its beginning")
-    expect(chat.message(f"turn {count}")).to_be_in_viewport()
-    region.focus()
-    page.keyboard.press("Home")
-    expect(chat.message("turn 1")).to_be_in_viewport()
+    chat, region = at_the_beginning(page, server, "Left at its beginning", count)
     scroll_to(chat, region, 120, 400)
     chat.link("Beside the beginning").click()
     expect(chat.questions).to_have_text(["a"])

@@ -131,6 +131,16 @@ def test_waiting_message_can_be_taken_back(page: Page, server: Server, patient: 
     expect(waiting(chat)).to_have_count(0)
 
 
+def take_back_and_leave(chat: Chat, other: str) -> Held:
+    """Take the waiting message back, and open another conversation before the server has erased it; the request."""
+    erasing = Held(chat.page, "**/messages/*", "DELETE")
+    chat.button("Take back").click()
+    erasing.until(1)
+    chat.link(other).click()
+    expect(chat.questions).to_have_text(["a"])
+    return erasing
+
+
 def test_message_taken_back_goes_to_its_own_conversation(
     page: Page, server: Server, patient: PatientModel, complaints: Complaints
 ) -> None:
@@ -139,11 +149,7 @@ def test_message_taken_back_goes_to_its_own_conversation(
     chat = answering(page, server, "Taken late", "hold late")
     conversation_id = chat.conversation_id
     queue(chat, "for this one")
-    taken = Held(page, "**/messages/*", "DELETE")
-    chat.button("Take back").click()
-    taken.until(1)
-    chat.link("Beside the taken").click()
-    expect(chat.questions).to_have_text(["a"])
+    taken = take_back_and_leave(chat, "Beside the taken")
     with page.expect_response(lambda response: response.request.method == "DELETE"):
         taken.let_go()
     draft = "(id) => localStorage.getItem(`chatserver draft ${id}`) === 'for this one'"
@@ -155,11 +161,7 @@ def test_message_taken_back_goes_to_its_own_conversation(
 
     # Nothing is lost if the server does not erase it, and nobody has to come back for its answer.
     queue(chat, "refused")
-    refused = Held(page, "**/messages/*", "DELETE")
-    chat.button("Take back").click()
-    refused.until(1)
-    chat.link("Beside the taken").click()
-    expect(chat.questions).to_have_text(["a"])
+    refused = take_back_and_leave(chat, "Beside the taken")
     refused.lose()
     patient.release("hold late")
     until(page, lambda: len(server.messages(conversation_id)) == 4)

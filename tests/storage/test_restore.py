@@ -59,6 +59,14 @@ class Versions:
         self.chat.answer(self.id, self.rows()[question], name, status)
         return name
 
+    def turn(self, question: str, answer: str, status: str = "completed") -> None:
+        self.ask(question)
+        self.answer(question, answer, status)
+
+    def answer_anew(self, question: str, answer: str) -> None:
+        self.rewind(question)
+        self.answer(question, answer)
+
     def edit(self, name: str, content: str) -> None:
         assert revisions.edit(self.chat.connection, None, self.id, self.rows()[name].id, content)
 
@@ -100,10 +108,8 @@ def versions(chat: Chat, transaction: Transaction) -> Versions:
 
 
 def test_restored_answer_takes_its_continuation_along(versions: Versions) -> None:
-    versions.ask("q1")
-    versions.answer("q1", "a1", "kept")
-    versions.ask("q2")
-    versions.answer("q2", "a2")
+    versions.turn("q1", "a1", "kept")
+    versions.turn("q2", "a2")
     assert versions.rewind("q1") == 3
     versions.answer("q1", "b1")
     versions.ask("q3")
@@ -125,15 +131,11 @@ def test_restored_answer_takes_its_continuation_along(versions: Versions) -> Non
 
 
 def test_older_branch_is_restored_up_to_the_place_first(versions: Versions) -> None:
-    versions.ask("q1")
-    versions.answer("q1", "a1")
-    versions.ask("q2")
-    versions.answer("q2", "a2")
-    versions.rewind("q2")
-    versions.answer("q2", "b2")
+    versions.turn("q1", "a1")
+    versions.turn("q2", "a2")
+    versions.answer_anew("q2", "b2")
     versions.ask("q3")
-    versions.rewind("q1")
-    versions.answer("q1", "b1")
+    versions.answer_anew("q1", "b1")
     assert versions.restore("a2") == (3, 1)
     assert versions.read() == ["q1", "a1", "q2", "a2"]
     assert versions.statuses() == {"a1": "completed", "a2": "completed", "b1": "superseded", "b2": "superseded"}
@@ -151,21 +153,17 @@ def test_search_finds_what_is_live(versions: Versions) -> None:
     def found(name: str) -> int:
         return int(versions.chat.connection.execute(entries, {"id": versions.rows()[name].id}).scalar_one())
 
-    versions.ask("q")
-    versions.answer("q", "a")
-    versions.rewind("q")
-    versions.answer("q", "b")
+    versions.turn("q", "a")
+    versions.answer_anew("q", "b")
     versions.restore("a")
     assert (found("a"), found("b")) == (1, 0)
 
 
 def test_answer_of_an_edited_question_brings_its_wording_back(versions: Versions) -> None:
-    versions.ask("q")
-    versions.answer("q", "a")
+    versions.turn("q", "a")
     for number in (2, 3):
         versions.edit("q", f"q{number}")
-        versions.rewind("q")
-        versions.answer("q", f"a{number}")
+        versions.answer_anew("q", f"a{number}")
     for answer, wording in (("a2", "q2"), ("a", None), ("a3", "q3"), ("a2", "q2")):
         versions.restore(answer)
         row = versions.rows()["q"]
@@ -176,19 +174,15 @@ def test_answer_of_an_edited_question_brings_its_wording_back(versions: Versions
 
 def test_wording_that_an_answer_stood_below_comes_back_with_it(versions: Versions) -> None:
     """The question was edited and not asked again."""
-    versions.ask("q1")
-    versions.answer("q1", "a1")
-    versions.ask("q2")
-    versions.answer("q2", "a2")
-    versions.rewind("q2")
-    versions.answer("q2", "b2")
+    versions.turn("q1", "a1")
+    versions.turn("q2", "a2")
+    versions.answer_anew("q2", "b2")
     versions.edit("q2", "corrected")
     for answer, wording in (("a2", "q2"), ("b2", "corrected"), ("a2", "q2")):
         versions.restore(answer)
         assert versions.wordings()["q2"] == wording
     versions.restore("b2")
-    versions.rewind("q1")
-    versions.answer("q1", "b1")
+    versions.answer_anew("q1", "b1")
     versions.restore("a2")  # the place of it is superseded, too
     assert versions.wordings() == {"q1": "q1", "a1": "a1", "q2": "q2", "a2": "a2"}
     versions.restore("b2")
@@ -196,10 +190,8 @@ def test_wording_that_an_answer_stood_below_comes_back_with_it(versions: Version
 
 
 def test_edit_after_which_nothing_was_superseded_is_of_the_same_version(versions: Versions) -> None:
-    versions.ask("q1")
-    versions.answer("q1", "a1")
-    versions.ask("q2")
-    versions.answer("q2", "a2")
+    versions.turn("q1", "a1")
+    versions.turn("q2", "a2")
     versions.edit("q2", "q2, spelled right")
     versions.rewind("q1")
     versions.restore("a1")
@@ -210,8 +202,7 @@ def test_message_that_is_not_superseded_in_the_conversation_is_not_found(
     versions: Versions, transaction: Transaction
 ) -> None:
     chat = versions.chat
-    versions.ask("q")
-    versions.answer("q", "a")
+    versions.turn("q", "a")
     versions.rewind("q")
     live, superseded = versions.rows()["q"].id, versions.rows()["a"].id
     before = conversations.find(chat.connection, None, versions.id)
@@ -231,8 +222,7 @@ def test_message_that_is_not_superseded_in_the_conversation_is_not_found(
 
 
 def test_restore_is_refused_while_an_answer_is_generated(versions: Versions) -> None:
-    versions.ask("q")
-    versions.answer("q", "a")
+    versions.turn("q", "a")
     versions.rewind("q")
     run = versions.chat.run(versions.id, "active", trigger_message_id=versions.rows()["q"].id)
     with pytest.raises(ConflictError):
@@ -243,16 +233,13 @@ def test_restore_is_refused_while_an_answer_is_generated(versions: Versions) -> 
 
 
 def test_branch_has_the_wordings_of_its_messages(versions: Versions, transaction: Transaction) -> None:
-    versions.ask("q")
-    versions.answer("q", "a")
+    versions.turn("q", "a")
     versions.edit("q", "q2")
-    versions.rewind("q")
-    versions.answer("q", "a2")
+    versions.answer_anew("q", "a2")
     with transaction() as connection:
         versions.id = branch(connection, None, versions.id, versions.rows()["a2"].id)
     versions.edit("q", "q3")
-    versions.rewind("q")
-    versions.answer("q", "a3")
+    versions.answer_anew("q", "a3")
     versions.restore("a2")
     assert versions.wordings() == {"q": "q2", "a2": "a2"}
     versions.restore("a3")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 
 import pytest
 
@@ -18,21 +19,23 @@ def files(**modules: str) -> dict[str, bytes]:
     return {"index.html": SCRIPT.encode(), **named}
 
 
+def join(beside: Mapping[str, bytes] | None = None, **modules: str) -> tuple[dict[str, bytes], set[str]]:
+    """The page of these modules, joined. `beside`: more files, by their paths."""
+    return joined(files(**modules) | dict(beside or {}), ["index.html"])
+
+
 def functions(script: bytes) -> list[str]:
     """The modules in a script, in their order."""
     return [name.decode() for name in re.findall(rb"^const \$js_(\w+) = \(\(\) => {$", script, re.MULTILINE)]
 
 
 def test_modules_are_in_the_order_in_which_browsers_evaluate_them() -> None:
-    made, parts = joined(
-        files(
-            main='import { a } from "./x/a.js";\nimport "./b.js";\nlet main;\n',
-            x_a='import { c } from "../c.js";\nexport const a = c;\n',
-            b='import { c } from "./c.js";\nlet b;\n',
-            c="export const c = 1;\n",
-            unused="let unused;\n",
-        ),
-        ["index.html"],
+    made, parts = join(
+        main='import { a } from "./x/a.js";\nimport "./b.js";\nlet main;\n',
+        x_a='import { c } from "../c.js";\nexport const a = c;\n',
+        b='import { c } from "./c.js";\nlet b;\n',
+        c="export const c = 1;\n",
+        unused="let unused;\n",
     )
     assert functions(made["js/main.js"]) == ["c", "x_a", "b", "main"]
     assert parts == {"js/x/a.js", "js/b.js", "js/c.js"}
@@ -40,15 +43,12 @@ def test_modules_are_in_the_order_in_which_browsers_evaluate_them() -> None:
 
 
 def test_what_is_imported_by_a_call_has_a_file_of_its_own() -> None:
-    made, parts = joined(
-        files(
-            main='import { a } from "./a.js";\nconst later = () => import("./x/later.js");\n',
-            a='export const a = () => import("./latest.js");\n',
-            x_later='import { a } from "../a.js";\nimport { d } from "../d.js";\nvoid import("../latest.js");\n',
-            d="export const d = 1;\n",
-            latest="let latest;\n",
-        ),
-        ["index.html"],
+    made, parts = join(
+        main='import { a } from "./a.js";\nconst later = () => import("./x/later.js");\n',
+        a='export const a = () => import("./latest.js");\n',
+        x_later='import { a } from "../a.js";\nimport { d } from "../d.js";\nvoid import("../latest.js");\n',
+        d="export const d = 1;\n",
+        latest="let latest;\n",
     )
     assert functions(made["js/main.js"]) == ["a", "main"]
     more = made["js/main-more.js"]
@@ -81,7 +81,7 @@ def test_what_is_imported_by_a_call_has_a_file_of_its_own() -> None:
 )
 def test_forms_that_are_not_understood_are_refused(source: str) -> None:
     with pytest.raises(ValueError, match=r"js/odd\.js cannot be joined with others: .*(import|export)"):
-        joined(files(main='import "./odd.js";\n', odd=f"{source}\n", a="export const a = 1;\n"), ["index.html"])
+        join(main='import "./odd.js";\n', odd=f"{source}\n", a="export const a = 1;\n")
 
 
 @pytest.mark.parametrize(
@@ -95,18 +95,18 @@ def test_forms_that_are_not_understood_are_refused(source: str) -> None:
 )
 def test_imports_that_cannot_work_are_refused(modules: dict[str, str], told: str) -> None:
     with pytest.raises(ValueError, match=re.escape(told)):
-        joined(files(**modules), ["index.html"])
+        join(**modules)
 
 
 def test_modules_whose_names_differ_in_punctuation_are_refused() -> None:
     modules = {"js/a-b.js": b"let a;\n", "js/a/b.js": b"let b;\n"}
     with pytest.raises(ValueError, match="differ in punctuation only"):
-        joined(files(main='import "./a-b.js";\nimport "./a/b.js";\n') | modules, ["index.html"])
+        join(modules, main='import "./a-b.js";\nimport "./a/b.js";\n')
 
 
 def test_names_of_joined_files_are_free() -> None:
     with pytest.raises(ValueError, match=r"js/main-more\.js is the name of a file that is made of others"):
-        joined(files(main='import("./a.js");\n', a="let a;\n") | {"js/main-more.js": b""}, ["index.html"])
+        join({"js/main-more.js": b""}, main='import("./a.js");\n', a="let a;\n")
 
 
 def test_sheets_that_follow_each_other_become_one() -> None:
