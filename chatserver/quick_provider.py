@@ -10,7 +10,8 @@ from urllib.parse import urlsplit
 import pydantic
 
 from chatserver.errors import ConfigurationError
-from chatserver.settings import ProviderSettings, Settings
+from chatserver.settings import Settings
+from chatserver.settings_tables import ProviderSettings
 
 # What `--provider` may name, and the variable whose presence says that somebody has it.
 VARIABLES = {"openai": "OPENAI_API_KEY", "anthropic": "ANTHROPIC_API_KEY", "ollama": "OLLAMA_HOST"}

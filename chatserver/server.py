@@ -23,7 +23,8 @@ import tornado.netutil
 
 from chatserver import logs, systemd
 from chatserver.errors import ConfigurationError
-from chatserver.settings import ProviderSettings, Settings
+from chatserver.settings import Settings
+from chatserver.settings_tables import ProviderSettings
 from chatserver.settings_types import is_loopback
 from chatserver.storage.postgres.embedded import StartGivenUpError
 from chatserver.storage.postgres.provision import ProvidedDatabase, provided_database

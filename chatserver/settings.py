@@ -6,97 +6,28 @@ from typing import Annotated, Literal
 from uuid import UUID
 
 import platformdirs
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator
+from pydantic import BaseModel, BeforeValidator, Field, field_validator
 from pydantic_core.core_schema import ValidationInfo
 
+from chatserver.settings_tables import TABLE, CompanySettings, MembershipSettings, ProviderSettings
 from chatserver.settings_types import (
     CompanyId,
     DatabaseUrl,
     Folder,
+    HeaderName,
     HostName,
     HostNames,
-    ModelUrl,
     Networks,
     Number,
     Origins,
     ProviderName,
-    VariableName,
     Whole,
+    decode_list,
     decode_table,
     is_loopback,
 )
 
 ENVIRONMENT_PREFIX = "CHATSERVER_"
-
-
-class ProviderSettings(BaseModel):
-    """A provider of answers: a table `[providers.NAME]` of the file."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, validate_default=True)
-
-    kind: Literal["openai", "anthropic", "echo"] = Field(
-        description="The wire format: OpenAI's chat completions, Anthropic's messages, or the built-in echo.",
-        examples=["openai"],
-    )
-    base_url: ModelUrl | None = Field(
-        default=None,
-        description="The base URL of the model's API, version included. Required unless the kind is echo.",
-        examples=["http://127.0.0.1:11434/v1"],
-    )
-    api_key_env: VariableName | None = Field(
-        default=None,
-        description="The environment variable that holds the API key; none: no key is sent.",
-        examples=["OPENAI_API_KEY"],
-    )
-    model: Annotated[str, Field(min_length=1, max_length=200)] | None = Field(
-        default=None,
-        description="The model for agents that name none. Required unless the kind is echo.",
-        examples=["llama3.2"],
-    )
-    pace_ms: Number = Field(default=5, ge=0, le=10_000, description="For the kind echo: the time between two pieces.")
-    connect_seconds: Number = Field(default=10, gt=0, le=600, description="How long connecting may take.")
-    first_token_seconds: Number = Field(
-        default=120, gt=0, le=3_600, description="How long the model may take to begin its answer."
-    )
-    between_tokens_seconds: Number = Field(
-        default=60, gt=0, le=3_600, description="How long the model may be silent within an answer."
-    )
-    retries: Whole = Field(
-        default=2, ge=0, le=10, description="How often a request is sent again if it fails before the first token."
-    )
-    alternate_roles: bool | None = Field(
-        default=None,
-        description="Whether neighbouring messages of one role are joined into one; none: if the kind needs it.",
-        examples=[True],
-    )
-    max_tokens: Whole | None = Field(
-        default=None,
-        ge=1,
-        le=10_000_000,
-        description="The longest answer to ask for, if the agent names no length; none: as the kind requires.",
-        examples=[1024],
-    )
-    max_tokens_field: Literal["max_tokens", "max_completion_tokens"] = Field(
-        default="max_tokens", description="The name by which an OpenAI-compatible server knows max_tokens."
-    )
-    ask_for_usage: bool = Field(
-        default=True,
-        description="Whether an OpenAI-compatible server is asked for token counts (stream_options in the request).",
-    )
-    max_prompt_chars: Whole = Field(
-        default=400_000,
-        ge=1,
-        le=100_000_000,
-        description="How much of a conversation the model is sent: the newest messages that fit, and the question "
-        "always.",
-    )
-
-    @field_validator("base_url", "model")
-    @classmethod
-    def _model_kinds_need_it(cls, value: str | None, info: ValidationInfo) -> str | None:
-        if value is None and info.data.get("kind") in ("openai", "anthropic"):
-            raise ValueError(f'is needed for kind = "{info.data["kind"]}"')
-        return value
 
 
 class Settings(BaseModel):
@@ -105,12 +36,13 @@ class Settings(BaseModel):
     Constructed directly, it reads neither environment nor file.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, validate_default=True)
+    model_config = TABLE
 
-    auth: Literal["local_trusted", "authenticated"] = Field(
+    auth: Literal["local_trusted", "authenticated", "proxy"] = Field(
         default="local_trusted",
         description="Who may use the server. local_trusted: it binds to loopback only and trusts everyone there. "
-        "authenticated: it asks for tokens; not part of this version.",
+        "authenticated: it asks for tokens, which chatserver token create makes. proxy: a proxy in trusted_proxies "
+        "says who it is, and memberships what they may.",
     )
     host: HostName = Field(default="127.0.0.1", description="The address or name to listen on.")
     port: Whole = Field(default=8000, ge=0, le=65_535, description="The TCP port to listen on; 0: a free one.")
@@ -196,12 +128,25 @@ class Settings(BaseModel):
         le=1_000_000,
         description="The most answers that this process generates, queues or follows; one more gets 503.",
     )
+    company_max_runs: Whole = Field(
+        default=0,
+        ge=0,
+        le=1_000_000,
+        description="The most answers of one company that are generated at once, by all processes together; one more "
+        "gets 429; 0: no limit.",
+    )
+    company_max_streams: Whole = Field(
+        default=0,
+        ge=0,
+        le=1_000_000,
+        description="The most open streams of one company, of all processes together; one more gets 429; 0: no limit.",
+    )
     requests_per_minute: Whole = Field(
         default=0,
         ge=0,
         le=1_000_000,
-        description="The most requests under /api of one address; one more gets 429; 0: no limit. Preflight requests "
-        "of allowed_origins do not count.",
+        description="The most requests under /api of one token, or of one address where there is no token; one more "
+        "gets 429; 0: no limit. Preflight requests of allowed_origins do not count.",
     )
     max_connections_per_address: Whole = Field(
         default=0,
@@ -227,6 +172,43 @@ class Settings(BaseModel):
     trusted_proxies: Networks = Field(
         default=(),
         description="Addresses and networks of the proxies whose X-Forwarded-For and X-Forwarded-Proto are believed.",
+    )
+    user_header: HeaderName = Field(
+        default="X-Forwarded-User",
+        description="The header in which a trusted proxy names the user, if auth is proxy.",
+    )
+    groups_header: HeaderName = Field(
+        default="X-Forwarded-Groups",
+        description="The header in which a trusted proxy names the user's groups, separated by commas, if auth is "
+        "proxy.",
+    )
+    session_idle_hours: Number = Field(
+        default=12, gt=0, le=8_760, description="How long a browser stays signed in without a request."
+    )
+    session_max_days: Number = Field(
+        default=30, gt=0, le=3_650, description="How long a browser stays signed in at most."
+    )
+    retention_days: Whole = Field(
+        default=0,
+        ge=0,
+        le=36_500,
+        description="Conversations that nobody touched for so long are erased, pinned ones spared; 0: never.",
+    )
+    purge_deleted_days: Whole = Field(
+        default=0,
+        ge=0,
+        le=36_500,
+        description="Conversations that were deleted so long ago are erased; 0: never.",
+    )
+    audit_retention_days: Whole = Field(
+        default=365, ge=0, le=36_500, description="How long the audit log keeps an event; 0: for ever."
+    )
+    memberships: Annotated[tuple[MembershipSettings, ...], BeforeValidator(decode_list)] = Field(
+        default=(),
+        description="What users and groups may do, if auth is proxy; in the environment one JSON array.",
+    )
+    companies: Annotated[dict[CompanyId, CompanySettings], BeforeValidator(decode_table)] = Field(
+        default={}, description="What is different for some companies, by id; in the environment one JSON object."
     )
     log_level: Literal["debug", "info", "warning", "error"] = Field(
         default="info", description="The lowest level that is logged."

@@ -50,6 +50,18 @@ def decode_table(value: object) -> object:
     return value
 
 
+def decode_list(value: object) -> object:
+    """A list of tables; or one string, in the environment: a JSON array."""
+    if isinstance(value, str):
+        try:
+            value = json.loads(value)
+        except (ValueError, RecursionError):
+            value = None
+    if not isinstance(value, list | tuple):
+        raise ValueError("should be a list of tables, in the environment a JSON array")
+    return value
+
+
 def _normal_host(value: str) -> str:
     """A host as hosts are compared: lower case, an IPv6 address in its shortest form without brackets."""
     host = value.strip().lower().rstrip(".")
@@ -148,6 +160,12 @@ def _variable_name(value: str) -> str:
     return value
 
 
+def _header_name(value: str) -> str:
+    if not re.fullmatch(r"[A-Za-z0-9!#$%&'*+.^_`|~-]{1,100}", value):
+        raise ValueError("should be the name of a header, such as X-Forwarded-User")
+    return value
+
+
 def _company_id(value: object) -> object:
     return parse_uuid(value) if isinstance(value, str) else value
 
@@ -161,6 +179,8 @@ DatabaseUrl = Annotated[str, AfterValidator(_normal_database_url)]
 ModelUrl = Annotated[str, AfterValidator(_model_url)]
 VariableName = Annotated[str, AfterValidator(_variable_name)]
 CompanyId = Annotated[UUID, BeforeValidator(_company_id)]
+CompanyIds = Annotated[tuple[CompanyId, ...], BeforeValidator(_split_list)]
+HeaderName = Annotated[str, AfterValidator(_header_name)]
 HostNames = Annotated[tuple[HostName, ...], BeforeValidator(_split_list)]
 Origins = Annotated[tuple[Origin, ...], BeforeValidator(_split_list)]
 Networks = Annotated[tuple[Network, ...], BeforeValidator(_split_list)]

@@ -10,7 +10,7 @@ from chatserver.providers.error_events import error_of_part
 from chatserver.providers.json_content import NO_DELTAS, content_deltas, count
 from chatserver.providers.turns import alternate, lift_system
 from chatserver.providers.wire import NO_FIELDS, STREAM_FIELD, ResponseReader, messages_of
-from chatserver.settings import ProviderSettings
+from chatserver.settings_tables import ProviderSettings
 
 _VERSION = "2023-06-01"
 # The API requires a bound. All of Anthropic's models allow this one.

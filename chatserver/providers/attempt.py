@@ -16,7 +16,7 @@ from chatserver.providers.failures import AttemptError
 from chatserver.providers.response_body import CutError, ResponseBody
 from chatserver.providers.transport import ConnectionLostError, Exchange, Target
 from chatserver.providers.wire import ResponseReader
-from chatserver.settings import ProviderSettings
+from chatserver.settings_tables import ProviderSettings
 
 MAX_ERROR_BYTES = 64 * 1024
 _ERROR_BODY_SECONDS = 2.0

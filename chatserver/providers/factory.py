@@ -13,7 +13,7 @@ from chatserver.providers.echo import EchoProvider
 from chatserver.providers.openai import ChatCompletions
 from chatserver.providers.remote import RemoteProvider
 from chatserver.providers.wire import WireFormat
-from chatserver.settings import ProviderSettings
+from chatserver.settings_tables import ProviderSettings
 
 logger = logging.getLogger(__name__)
 

@@ -12,7 +12,7 @@ from chatserver.providers.error_events import error_of_part
 from chatserver.providers.json_content import NO_DELTAS, content_deltas, count, reasoning_deltas
 from chatserver.providers.turns import alternate, lift_system
 from chatserver.providers.wire import NO_FIELDS, STREAM_FIELD, ResponseReader, messages_of
-from chatserver.settings import ProviderSettings
+from chatserver.settings_tables import ProviderSettings
 
 # Servers use one of these names; some send two, with the same text.
 _THINKING_FIELDS = ("reasoning_content", "reasoning", "thinking", "reasoning_text", "reasoning_details")

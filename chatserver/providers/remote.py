@@ -18,7 +18,7 @@ from chatserver.providers.pictures import TooLongError
 from chatserver.providers.response_body import CutError
 from chatserver.providers.transport import ConnectError, ConnectionLostError, Target
 from chatserver.providers.wire import UnreadableError, WireFormat
-from chatserver.settings import ProviderSettings
+from chatserver.settings_tables import ProviderSettings
 
 logger = logging.getLogger(__name__)
 

@@ -34,7 +34,7 @@ from sqlalchemy import (
     literal_column,
     text,
 )
-from sqlalchemy.dialects.postgresql import JSONB, TSVECTOR
+from sqlalchemy.dialects.postgresql import ARRAY, JSONB, TSVECTOR
 
 from chatserver.storage.search.folding import FOLD
 from chatserver.storage.search.triggers import SEARCH_SCHEMA
@@ -97,6 +97,8 @@ messages = Table(
     Column("role", Text, nullable=False),
     Column("content", Text, nullable=False),
     Column("agent_id", Uuid),
+    # who wrote it; null: an agent, or somebody who was not signed in
+    Column("author", Text),
     Column("created_at", Moment, nullable=False),
     Column("edited_content", Text),
     Column("edited_at", Moment),
@@ -125,6 +127,11 @@ messages = Table(
 )
 
 Index("uq_chat_messages_conversation_id_position", messages.c.conversation_id, messages.c.position, unique=True)
+
+# For erasing what a person wrote.
+Index(
+    "ix_chat_messages_author", messages.c.author, messages.c.id, postgresql_where=messages.c.author.is_not(None)
+)
 
 # What messages were edited to, each wording once, the present ones included. The first wording is the message's own.
 revisions = Table(
@@ -156,6 +163,8 @@ runs = Table(
     Column("epoch", Integer, nullable=False),
     Column("lease_until", Moment, nullable=False),
     Column("continues", Boolean, nullable=False, server_default=text("false")),
+    # the tokens on whose behalf it continues; null: no token is asked for
+    Column("continues_for", ARRAY(Uuid)),
     # until when another process has readers of it
     Column("followed_until", Moment),
     # a requested stop: 'discard' or 'keep'

@@ -7,7 +7,7 @@ import pytest
 from chatserver.errors import ProviderError
 from chatserver.providers.base import Prompt, Provider, Turn
 from chatserver.providers.factory import make_provider
-from chatserver.settings import ProviderSettings
+from chatserver.settings_tables import ProviderSettings
 from tests.kit.model_server import END, HEAD, Call, Script, token
 from tests.kit.pulled_answer import PulledAnswer
 

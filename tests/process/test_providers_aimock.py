@@ -18,7 +18,7 @@ import pytest
 from chatserver.errors import ProviderError
 from chatserver.providers.base import Finish, Prompt, ReasoningDelta, TextDelta, Turn, Usage
 from chatserver.providers.factory import make_provider
-from chatserver.settings import ProviderSettings
+from chatserver.settings_tables import ProviderSettings
 from tests.kit.pulled_answer import PulledAnswer
 from tests.needs import NODE_FOLDER
 

@@ -17,7 +17,7 @@ from chatserver.errors import ConfigurationError, ProviderError
 from chatserver.local_model import start_local_model
 from chatserver.providers.base import Finish, Prompt, TextDelta, Turn
 from chatserver.providers.factory import make_provider
-from chatserver.settings import ProviderSettings
+from chatserver.settings_tables import ProviderSettings
 from tests.kit.process_table import ROOT, kill
 from tests.kit.pulled_answer import PulledAnswer
 from tests.kit.waiting import eventually

@@ -10,7 +10,7 @@ import pytest
 
 from chatserver.providers.base import Finish, Provider, ReasoningDelta, TextDelta
 from chatserver.providers.factory import make_provider
-from chatserver.settings import ProviderSettings
+from chatserver.settings_tables import ProviderSettings
 from tests.kit.model_server import HEAD, Call, ModelServer, Script, event, refusal, token
 from tests.kit.pulled_answer import PulledAnswer
 from tests.process.provider_calls import ANSWER, PROMPT, SECRET, ask, failure_of, in_turn, sending

@@ -6,7 +6,8 @@ import pytest
 
 from chatserver.hints import next_steps
 from chatserver.services.provider_choice import list_providers
-from chatserver.settings import ProviderSettings, Settings
+from chatserver.settings import Settings
+from chatserver.settings_tables import ProviderSettings
 
 URL = "http://127.0.0.1:8000"
 MAIN = ProviderSettings(kind="openai", base_url="http://127.0.0.1:1/v1", model="m-1")

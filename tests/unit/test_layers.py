@@ -30,6 +30,7 @@ GROUND = frozenset(
         "schemas",
         "settings",
         "settings_reading",
+        "settings_tables",
         "settings_types",
         "sse",
         "systemd",

@@ -13,7 +13,7 @@ from chatserver.providers.anthropic import MessageReader, Messages
 from chatserver.providers.base import Delta, Prompt, ReasoningDelta, TextDelta, Turn, Usage
 from chatserver.providers.event_decoder import ServerEvent
 from chatserver.providers.failures import AttemptError
-from chatserver.settings import ProviderSettings
+from chatserver.settings_tables import ProviderSettings
 
 URL = "http://model.example"
 HISTORY = (Turn("user", "a"), Turn("system", "b"), Turn("user", "c"), Turn("assistant", "d"), Turn("user", "e"))

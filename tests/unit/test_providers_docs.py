@@ -12,7 +12,7 @@ from pydantic_core import PydanticUndefined
 from chatserver.errors import ErrorCode
 from chatserver.providers import attempt, body_decoder, deadlines, failures, pictures, turns
 from chatserver.quick_provider import ANTHROPIC_MODEL, OLLAMA_PORT, OPENAI_MODEL, VARIABLES
-from chatserver.settings import ProviderSettings
+from chatserver.settings_tables import ProviderSettings
 from chatserver.web.page.page_files import HELP, PAGE_FOLDER
 
 PAGE = (Path(__file__).parents[2] / "docs" / "providers.md").read_text()

@@ -10,7 +10,7 @@ from chatserver.providers.echo import EchoProvider
 from chatserver.providers.factory import make_provider
 from chatserver.providers.openai import ChatCompletions
 from chatserver.providers.remote import RemoteProvider
-from chatserver.settings import ProviderSettings
+from chatserver.settings_tables import ProviderSettings
 
 
 def remote(kind: str, **settings: object) -> ProviderSettings:

@@ -14,7 +14,7 @@ from chatserver.providers.base import Delta, Prompt, ReasoningDelta, TextDelta, 
 from chatserver.providers.event_decoder import ServerEvent
 from chatserver.providers.failures import AttemptError
 from chatserver.providers.openai import ChatCompletionReader, ChatCompletions
-from chatserver.settings import ProviderSettings
+from chatserver.settings_tables import ProviderSettings
 
 URL = "http://model.example/v1"
 HISTORY = (Turn("user", "a"), Turn("system", "b"), Turn("user", "c"), Turn("assistant", "d"), Turn("user", "e"))

@@ -14,7 +14,8 @@ from chatserver.quick_provider import (
     ollama_url,
     with_quick_provider,
 )
-from chatserver.settings import ProviderSettings, Settings
+from chatserver.settings import Settings
+from chatserver.settings_tables import ProviderSettings
 
 KEYS = {"OPENAI_API_KEY": "sk-secret", "ANTHROPIC_API_KEY": "sk-ant-secret"}
 MAIN = ProviderSettings(kind="openai", base_url="http://127.0.0.1:1/v1", model="m")

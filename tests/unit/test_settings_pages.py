@@ -15,7 +15,8 @@ import annotated_types
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
-from chatserver.settings import ProviderSettings, Settings
+from chatserver.settings import Settings
+from chatserver.settings_tables import CompanySettings, MembershipSettings, ProviderSettings
 from chatserver.settings_reading import load_settings, variable_name
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -29,6 +30,8 @@ UNITS = {
     "_bytes": "bytes",
     "_chars": "characters",
     "_per_minute": "per minute",
+    "_hours": "hours",
+    "_days": "days",
     "_connections": "connections",
     "_streams": "streams",
     "_runs": "answers",
@@ -42,11 +45,23 @@ EXAMPLE_HEAD = """\
 # docs/configuration.md says more. The file is read when --config names it.
 
 """
-PROVIDERS_HEAD = """\
-# Sources of answers: any number of tables, each with a name of its own; agents name them.
-#[providers.main]
-
-"""
+# Settings that are tables themselves, in this order: their model, and how the example file begins one.
+TABLES: dict[str, tuple[type[BaseModel], str]] = {
+    "providers": (
+        ProviderSettings,
+        "# Sources of answers: any number of tables, each with a name of its own; agents name them.\n#[providers.main]\n",
+    ),
+    "memberships": (
+        MembershipSettings,
+        "# What the users and groups of a proxy may do: any number of tables.\n#[[memberships]]\n",
+    ),
+    "companies": (
+        CompanySettings,
+        "# What is different for one company, by its id.\n#[companies.00000000-0000-4000-8000-000000000001]\n",
+    ),
+}
+# Settings that exclude another one: the example file shows them as a comment.
+ALTERNATIVES = {"group"}
 
 
 def unit(name: str) -> str:
@@ -66,14 +81,16 @@ def default_of(name: str, field: FieldInfo) -> Any:
 
 
 def fields(model: type[BaseModel]) -> Iterator[tuple[str, FieldInfo]]:
-    return ((name, field) for name, field in model.model_fields.items() if name != "providers")
+    tables = TABLES if model is Settings else ()
+    return ((name, field) for name, field in model.model_fields.items() if name not in tables)
 
 
 # --- conf/chatserver.toml ----------------------------------------------------------------------------------
 
 
 def example_file() -> str:
-    return EXAMPLE_HEAD + "\n".join(entries(Settings)) + "\n" + PROVIDERS_HEAD + "\n".join(entries(ProviderSettings))
+    tables = [f"\n{head}\n" + "\n".join(entries(model)) for model, head in TABLES.values()]
+    return EXAMPLE_HEAD + "\n".join(entries(Settings)) + "".join(tables)
 
 
 def entries(model: type[BaseModel]) -> Iterator[str]:
@@ -83,7 +100,8 @@ def entries(model: type[BaseModel]) -> Iterator[str]:
         shown = (field.examples or [None])[0] if default is None else default
         assert shown is not None, f"{name} has neither a default nor an example"
         note = unit(name) if default is not None else ", ".join(filter(None, (unit(name), "an example")))
-        yield f"# {field.description}" + (f" ({note})" if note else "") + f"\n#{name} = {json.dumps(shown)}\n"
+        mark = "# or: " if name in ALTERNATIVES else "#"
+        yield f"# {field.description}" + (f" ({note})" if note else "") + f"\n{mark}{name} = {json.dumps(shown)}\n"
 
 
 def test_the_example_file_shows_every_setting_with_its_default() -> None:
@@ -97,7 +115,9 @@ def test_the_example_file_is_valid_when_every_setting_is_uncommented(tmp_path: P
     config.write_text("\n".join(bare))
     written = tomllib.loads(config.read_text())
     assert set(written) == set(Settings.model_fields)
-    assert set(written["providers"]["main"]) == set(ProviderSettings.model_fields)
+    for name, (model, _) in TABLES.items():
+        [table] = written[name].values() if isinstance(written[name], dict) else written[name]
+        assert set(table) == set(model.model_fields) - ALTERNATIVES
 
     settings = load_settings(config, {}, {})
     for name, field in fields(Settings):
@@ -146,6 +166,8 @@ def page_with_tables(page: str) -> str:
     for mark, text in (
         ("settings", table(Settings, variables=True)),
         ("provider settings", table(ProviderSettings, variables=False)),
+        ("membership settings", table(MembershipSettings, variables=False)),
+        ("company settings", table(CompanySettings, variables=False)),
     ):
         start, end = f"<!-- {mark}, from the code -->\n", f"<!-- end of {mark} -->\n"
         before, found, rest = page.partition(start)

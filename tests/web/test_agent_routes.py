@@ -7,7 +7,8 @@ from uuid import UUID, uuid4
 
 import pytest
 
-from chatserver.settings import ProviderSettings, Settings
+from chatserver.settings import Settings
+from chatserver.settings_tables import ProviderSettings
 from tests.web.conftest import Api
 
 LLM = {"name": "Ada", "adapterType": "llm", "adapterConfig": {"provider": "main"}}

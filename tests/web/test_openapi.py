@@ -12,7 +12,8 @@ from jsonschema import Draft202012Validator, FormatChecker
 from openapi_spec_validator import OpenAPIV31SpecValidator
 
 from chatserver.errors import ErrorCode
-from chatserver.settings import ProviderSettings, Settings
+from chatserver.settings import Settings
+from chatserver.settings_tables import ProviderSettings
 from chatserver.web.http.error_responses import STATUSES
 from chatserver.web.openapi.document import REFUSALS, describe
 from chatserver.web.openapi.examples import EXAMPLES
