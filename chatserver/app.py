@@ -15,12 +15,14 @@ from chatserver.loop_share import LoopShare
 from chatserver.metrics import Metrics
 from chatserver.providers.echo import EchoProvider
 from chatserver.providers.factory import make_provider
+from chatserver.rate_limits import RateLimiter
 from chatserver.services.access import LocalTrusted
 from chatserver.services.agents import AgentService
 from chatserver.services.answer_store import PostgresAnswerStore
 from chatserver.services.bookmarks import BookmarkService
 from chatserver.services.conversations import ConversationService
 from chatserver.services.export import ExportService
+from chatserver.services.owners import Owners
 from chatserver.services.provider_choice import ProviderChoice, list_providers
 from chatserver.services.rendering import RenderingService
 from chatserver.services.search import SearchService
@@ -38,7 +40,6 @@ from chatserver.web.http.hangups import Hangups
 from chatserver.web.http.large_lists import LargeLists
 from chatserver.web.http.open_requests import OpenRequests
 from chatserver.web.http.open_streams import OpenStreams
-from chatserver.web.http.rate_limits import RateLimiter
 from chatserver.web.page.page_files import Page
 
 # Each holds about a megabyte in memory while its reader takes nothing.
@@ -101,6 +102,7 @@ class App:
             streams=self.streams,
             requests=self.requests,
             access=LocalTrusted(),
+            owners=Owners(self.database),
             guards=Guards(allowed_hosts=settings.allowed_hosts, allowed_origins=settings.allowed_origins),
             settings=settings,
             metrics=self.metrics,

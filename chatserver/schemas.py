@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Generic, Literal, TypeVar
 
-from pydantic import ConfigDict, Field, StringConstraints
+from pydantic import ConfigDict, Field, SerializerFunctionWrapHandler, StringConstraints, model_serializer
 from pydantic.config import JsonDict
 from pydantic.json_schema import SkipJsonSchema
 
@@ -285,7 +285,22 @@ class Error(Wire):
 
 
 class Company(Wire):
+    """A company of the actor's, and what they are there."""
+
+    model_config = ConfigDict(json_schema_extra=absent_is_no_default)
+
     id: Id
+    name: Annotated[
+        str | SkipJsonSchema[None], Field(description="What the server's configuration calls it, if it does.")
+    ] = None
+    role: Annotated[
+        Literal["reader", "member", "manager"] | SkipJsonSchema[None],
+        Field(description="What the actor may do there; absent where everyone may all."),
+    ] = None
+
+    @model_serializer(mode="wrap")
+    def _leave_out_what_is_absent(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        return {key: value for key, value in handler(self).items() if value is not None}
 
 
 class SessionActor(Wire):
@@ -303,6 +318,6 @@ class SignIn(Wire):
 class Session(Wire):
     """The actor, and the companies that the page should show."""
 
-    mode: Literal["local_trusted", "authenticated"]
+    mode: Literal["local_trusted", "authenticated", "proxy"]
     actor: Annotated[SessionActor | None, Field(description="Null: nobody is signed in.")]
     companies: Annotated[list[Company], Field(description="A page begins with the first one.")]

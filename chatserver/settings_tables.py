@@ -128,7 +128,9 @@ class CompanySettings(BaseModel):
     model_config = TABLE
 
     name: Named | None = Field(
-        default=None, description="What people call the company; none: the page shows its id.", examples=["Example Inc."]
+        default=None,
+        description="What people call the company; none: the page shows its id.",
+        examples=["Example Inc."],
     )
     retention_days: Whole | None = Field(
         default=None, ge=0, le=36_500, description="As the setting of that name, for this company.", examples=[365]

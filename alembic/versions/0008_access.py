@@ -57,9 +57,7 @@ def upgrade() -> None:
         sa.Column("created_at", MOMENT, nullable=False),
         sa.Column("used_at", MOMENT, nullable=False),
         sa.PrimaryKeyConstraint("id", name="pk_chat_sessions"),
-        sa.ForeignKeyConstraint(
-            ["token_id"], ["api_tokens.id"], name="fk_chat_sessions_token_id", ondelete="CASCADE"
-        ),
+        sa.ForeignKeyConstraint(["token_id"], ["api_tokens.id"], name="fk_chat_sessions_token_id", ondelete="CASCADE"),
     )
     op.create_index("uq_chat_sessions_digest", "chat_sessions", ["digest"], unique=True)
     op.create_index("ix_chat_sessions_token_id", "chat_sessions", ["token_id"])

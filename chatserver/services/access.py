@@ -1,13 +1,16 @@
-"""Who sends a request, and which companies they may see.
+"""Who sends a request, and what they may do: every rule of it.
 
-Use cases are handed an `Actor`. An `Authenticator` finds it out.
+Each operation says what it needs (`Need`), and a handler is dispatched only for an `Actor` who has that. Each query
+takes the actor's companies (`Actor.scope`): what belongs to others does not exist. An `Authenticator` finds out who it
+is.
 """
 
 from __future__ import annotations
 
+import enum
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Literal, Protocol
+from dataclasses import dataclass, replace
+from typing import Literal, NamedTuple, Protocol
 from uuid import UUID
 
 from chatserver.errors import ForbiddenError
@@ -15,44 +18,155 @@ from chatserver.storage.scope import Companies
 
 API = "/api"
 
+Mode = Literal["local_trusted", "authenticated", "proxy"]
+RoleName = Literal["reader", "member", "manager"]
+
+
+class Role(enum.IntEnum):
+    """What somebody may do in a company; each may all that those before it may."""
+
+    READER = 1
+    """Read, and follow answers that others began."""
+    MEMBER = 2
+    """Write, ask and stop; edit and erase their own messages."""
+    MANAGER = 3
+    """Make and change agents; add messages of other roles than `user`; change and erase what others wrote."""
+
+    @property
+    def label(self) -> RoleName:
+        """Its name outside of the code."""
+        return _LABELS[self]
+
+    @classmethod
+    def of(cls, label: str) -> Role:
+        """The role of that name. Raises KeyError."""
+        return _ROLES[label]
+
+
+_LABELS: Mapping[Role, RoleName] = {Role.READER: "reader", Role.MEMBER: "member", Role.MANAGER: "manager"}
+_ROLES: Mapping[str, Role] = {label: role for role, label in _LABELS.items()}
+
+
+class Need(enum.Enum):
+    """What an operation needs from whoever asks for it."""
+
+    NOTHING = "anyone may"
+    OPERATOR = "a connection from this machine or from a trusted proxy itself, or an administrator"
+    READER = "the role reader"
+    MEMBER = "the role member"
+    MANAGER = "the role manager"
+
+    @property
+    def role(self) -> Role | None:
+        """The role that it needs in the company of whatever it is about; None: it needs no role."""
+        return Role[self.name] if self.name in Role.__members__ else None
+
+
+class Access(NamedTuple):
+    """By what an actor has access: what goes on for them ends with it.
+
+    `token_id` None: by no token. `session_id` None: by no session of a browser.
+    """
+
+    token_id: UUID | None = None
+    session_id: UUID | None = None
+
 
 @dataclass(frozen=True, slots=True)
 class Actor:
-    """The sender of a request. `companies`: those whose resources exist for the actor; None: all."""
+    """The sender of a request. `roles`: what they are in their companies; None: an administrator, manager of all.
+
+    `author`: the name that their messages bear; None: they are not signed in. `access` None: nobody can take it away.
+    """
 
     name: str
-    companies: frozenset[UUID] | None
+    roles: Mapping[UUID, Role] | None = None
+    author: str | None = None
+    access: Access | None = None
+
+    @property
+    def companies(self) -> frozenset[UUID] | None:
+        """The companies whose resources exist for the actor; None: all."""
+        return None if self.roles is None else frozenset(self.roles)
 
     @property
     def scope(self) -> Companies:
         """`companies`, as the storage takes them."""
-        return None if self.companies is None else tuple(self.companies)
+        return None if self.roles is None else tuple(self.roles)
+
+    @property
+    def is_administrator(self) -> bool:
+        return self.roles is None
+
+    def role_in(self, company_id: UUID) -> Role | None:
+        """None: the company is not the actor's."""
+        return Role.MANAGER if self.roles is None else self.roles.get(company_id)
+
+    def has(self, role: Role, company_id: UUID) -> bool:
+        """Whether the actor has that role, or a higher one, in a company."""
+        return (self.role_in(company_id) or 0) >= role
+
+    def acting_as(self, role: Role) -> Actor:
+        """The actor, with only those companies in which they have that role. Raises ForbiddenError without any."""
+        if self.roles is None or all(held >= role for held in self.roles.values()):
+            if self.roles is not None and not self.roles:
+                raise ForbiddenError("You belong to no company here")
+            return self
+        kept = {company: held for company, held in self.roles.items() if held >= role}
+        if not kept:
+            raise role_is_missing(role)
+        return replace(self, roles=kept)
 
     def require_company(self, company_id: UUID) -> None:
         """Raises ForbiddenError for a company that is not the actor's."""
-        if self.companies is not None and company_id not in self.companies:
+        if self.roles is not None and company_id not in self.roles:
             raise ForbiddenError("Not your company")
+
+    def require_change_of(self, company_id: UUID, role: str, author: str | None) -> None:
+        """Raises ForbiddenError unless the actor may edit or erase a message of that company, role and author."""
+        is_own = role == "user" and author is not None and author == self.author
+        if not is_own and not self.has(Role.MANAGER, company_id):
+            raise ForbiddenError("It takes the role manager to change what others wrote")
+
+
+def role_is_missing(role: Role) -> ForbiddenError:
+    return ForbiddenError(f"It takes the role {role.label}")
 
 
 def local_actor() -> Actor:
     """Everyone on this machine: the board."""
-    return Actor(name="board", companies=None)
+    return Actor(name="board")
+
+
+class Caller(Protocol):
+    """Where a request comes from."""
+
+    @property
+    def is_proxy(self) -> bool:
+        """Whether the other end of the connection is a trusted proxy."""
+
+    @property
+    def address(self) -> str:
+        """The client's, behind trusted proxies, as clients are counted."""
 
 
 class Authenticator(Protocol):
     """Finds out who sent a request. `headers` are a case-insensitive mapping."""
 
     @property
-    def mode(self) -> Literal["local_trusted", "authenticated"]: ...
+    def mode(self) -> Mode: ...
 
-    async def authenticate(self, headers: Mapping[str, str]) -> Actor:
-        """The actor whom the request's credentials name. Raises NotSignedInError."""
+    async def authenticate(self, headers: Mapping[str, str], caller: Caller) -> Actor:
+        """The actor whom the request's credentials name.
+
+        Raises NotSignedInError, RateLimitedError for an address that has sent too many bad ones, and UnavailableError.
+        """
 
 
 class LocalTrusted:
     """Trusts everyone who reaches a loopback address. The guards keep pages of other sites away."""
 
-    mode: Literal["local_trusted"] = "local_trusted"
+    mode: Mode = "local_trusted"
 
-    async def authenticate(self, headers: Mapping[str, str]) -> Actor:  # noqa: ARG002
+    async def authenticate(self, headers: Mapping[str, str], caller: Caller) -> Actor:  # noqa: ARG002
         return local_actor()

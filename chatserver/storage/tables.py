@@ -129,9 +129,7 @@ messages = Table(
 Index("uq_chat_messages_conversation_id_position", messages.c.conversation_id, messages.c.position, unique=True)
 
 # For erasing what a person wrote.
-Index(
-    "ix_chat_messages_author", messages.c.author, messages.c.id, postgresql_where=messages.c.author.is_not(None)
-)
+Index("ix_chat_messages_author", messages.c.author, messages.c.id, postgresql_where=messages.c.author.is_not(None))
 
 # What messages were edited to, each wording once, the present ones included. The first wording is the message's own.
 revisions = Table(

@@ -8,12 +8,14 @@ from dataclasses import dataclass
 from chatserver.live.answers import Answers
 from chatserver.metrics import Metrics
 from chatserver.provider_schemas import Providers
+from chatserver.rate_limits import RateLimiter
 from chatserver.services.access import Authenticator
 from chatserver.services.agents import AgentService
 from chatserver.services.bookmarks import BookmarkService
 from chatserver.services.conversations import ConversationService
 from chatserver.services.export import ExportService
 from chatserver.services.health import Asked
+from chatserver.services.owners import Owners
 from chatserver.services.rendering import RenderingService
 from chatserver.services.search import SearchService
 from chatserver.settings import Settings
@@ -23,7 +25,6 @@ from chatserver.web.http.hangups import Hangups
 from chatserver.web.http.large_lists import LargeLists
 from chatserver.web.http.open_requests import OpenRequests
 from chatserver.web.http.open_streams import OpenStreams
-from chatserver.web.http.rate_limits import RateLimiter
 from chatserver.web.page.page_files import Page
 
 
@@ -42,6 +43,7 @@ class HandlerContext:
     streams: OpenStreams
     requests: OpenRequests
     access: Authenticator
+    owners: Owners
     guards: Guards
     settings: Settings
     metrics: Metrics

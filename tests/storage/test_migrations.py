@@ -17,9 +17,9 @@ from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 
 from chatserver.errors import ConfigurationError
+from chatserver.storage import access_tables  # noqa: F401 (its tables are in the metadata)
 from chatserver.storage.postgres.connections import make_engine
 from chatserver.storage.postgres.migrate import alembic_config, revisions, upgrade
-from chatserver.storage import access_tables  # noqa: F401 (its tables are in the metadata)
 from chatserver.storage.tables import metadata
 
 ROOT = Path(__file__).parents[2]

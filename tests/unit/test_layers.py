@@ -26,6 +26,7 @@ GROUND = frozenset(
         "metrics",
         "message_schemas",
         "provider_schemas",
+        "rate_limits",
         "schema_types",
         "schemas",
         "settings",

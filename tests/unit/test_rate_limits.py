@@ -1,8 +1,8 @@
 import pytest
 
+from chatserver import rate_limits
 from chatserver.errors import RateLimitedError
-from chatserver.web.http import rate_limits
-from chatserver.web.http.rate_limits import RateLimiter
+from chatserver.rate_limits import RateLimiter
 
 
 class Clock:

@@ -7,16 +7,39 @@ import re
 import pytest
 
 from chatserver import errors
+from chatserver.services.access import Need
+from chatserver.web.handlers.openapi import OpenApiHandler
 from chatserver.web.handlers.session import SessionHandler
 from chatserver.web.http.base_handler import ApiHandler, Handler
 from chatserver.web.http.error_responses import STATUSES, error_response, status_of
 from chatserver.web.routes import BESIDE_THE_API, ROUTES
 
 
-def test_every_handler_of_the_api_authenticates() -> None:
-    """Who has no session yet asks for one; all others have to show who they are."""
-    assert [route.handler for route in ROUTES if not issubclass(route.handler, ApiHandler)] == [SessionHandler]
-    assert all(route.handler.prepare is ApiHandler.prepare for route in ROUTES if route.handler is not SessionHandler)
+def test_every_operation_of_the_api_needs_a_role() -> None:
+    """Who has no session asks for one, and the operator reads the document; all others show who they are."""
+    for route in ROUTES:
+        for method in route.operations:
+            need = route.handler.needs[method]
+            if route.handler is SessionHandler:
+                assert need is Need.NOTHING
+            elif route.handler is OpenApiHandler:
+                assert need is Need.OPERATOR
+            else:
+                assert need.role is not None, route.path
+                assert issubclass(route.handler, ApiHandler)
+
+
+def test_a_handler_that_does_not_say_what_it_needs_cannot_be_defined() -> None:
+    with pytest.raises(TypeError, match="Forgetful does not say what PUT needs"):
+
+        class Forgetful(Handler, GET=Need.READER):
+            def get(self) -> None: ...
+            def put(self) -> None: ...
+
+    with pytest.raises(TypeError, match="Open has a method that needs no role"):
+
+        class Open(ApiHandler, GET=Need.NOTHING):
+            def get(self) -> None: ...
 
 
 def test_every_handler_guards() -> None:

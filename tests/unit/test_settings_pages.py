@@ -16,8 +16,8 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 from chatserver.settings import Settings
-from chatserver.settings_tables import CompanySettings, MembershipSettings, ProviderSettings
 from chatserver.settings_reading import load_settings, variable_name
+from chatserver.settings_tables import CompanySettings, MembershipSettings, ProviderSettings
 
 ROOT = Path(__file__).resolve().parents[2]
 EXAMPLE_FILE = ROOT / "conf" / "chatserver.toml"
@@ -49,7 +49,7 @@ EXAMPLE_HEAD = """\
 TABLES: dict[str, tuple[type[BaseModel], str]] = {
     "providers": (
         ProviderSettings,
-        "# Sources of answers: any number of tables, each with a name of its own; agents name them.\n#[providers.main]\n",
+        "# Sources of answers: any number of tables, each with its own name; agents name them.\n#[providers.main]\n",
     ),
     "memberships": (
         MembershipSettings,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any, Literal
+from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
@@ -13,7 +13,7 @@ from tornado.web import Application
 
 from chatserver.app import App
 from chatserver.errors import NotSignedInError
-from chatserver.services.access import Actor, LocalTrusted
+from chatserver.services.access import Actor, Caller, LocalTrusted, Mode, Role
 from chatserver.settings import Settings
 from chatserver.web.assembly import make_application
 from chatserver.web.routes import ROUTES
@@ -35,12 +35,12 @@ def settings() -> Settings:
 class OneCompany(LocalTrusted):
     """Knows whoever sends their company's id for a token, and nobody else."""
 
-    mode: Literal["authenticated"] = "authenticated"  # type: ignore[assignment]
+    mode: Mode = "authenticated"
 
-    async def authenticate(self, headers: Mapping[str, str]) -> Actor:
+    async def authenticate(self, headers: Mapping[str, str], caller: Caller) -> Actor:
         if "Authorization" not in headers:
             raise NotSignedInError
-        return Actor("someone", frozenset({UUID(headers["Authorization"])}))
+        return Actor("someone", {UUID(headers["Authorization"]): Role.MANAGER})
 
 
 def some_path(template: str) -> str:
@@ -215,7 +215,7 @@ async def test_request_without_credentials_reaches_only_the_session(
     speakers: object, api: Api, method: str, template: str
 ) -> None:
     answer = await api.request(method, some_path(template), None if method in ("GET", "DELETE") else BODY)
-    if template == "/api/session":
+    if template in ("/api/session", "/api/openapi.json"):  # the latter for the operator, on this machine
         assert answer.status in (200, 204)
         return
     assert answer.error == (401, "Sign in first")

@@ -15,7 +15,7 @@ import pytest
 
 from chatserver.errors import DatabaseUnavailableError
 from chatserver.schemas import ConversationExport
-from chatserver.services.access import Actor, local_actor
+from chatserver.services.access import Actor, Role, local_actor
 from chatserver.services.export_formats import Format
 from chatserver.storage import export
 from chatserver.web.http.long_request_handler import PIECE_BYTES
@@ -125,7 +125,7 @@ async def test_unknown_or_deleted_conversation_is_not_found(api: Api, monkeypatc
     await api.post(f"{conversation}/restore")
 
     async def authenticate(*_: object) -> Actor:
-        return Actor(name="somebody", companies=frozenset([uuid4()]))
+        return Actor("somebody", {uuid4(): Role.MANAGER})
 
     monkeypatch.setattr("chatserver.services.access.LocalTrusted.authenticate", authenticate)
     assert (await api.get(f"{conversation}/export")).status == 404

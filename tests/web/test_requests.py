@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from chatserver.app import App
-from chatserver.web.http import base_handler
+from chatserver.web.http import caller
 from chatserver.web.http.base_handler import Handler
 from chatserver.web.routes import BESIDE_THE_API, ROUTES, Route
 from tests.kit.http_client import COMPANY, Response
@@ -348,13 +348,13 @@ async def test_without_a_limit_no_client_is_looked_up(
     module_database_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     looked_up = []
-    original = base_handler.counted_address
+    original = caller.counted_address
 
     def counted_address(address: str) -> str:
         looked_up.append(address)
         return original(address)
 
-    monkeypatch.setattr(base_handler, "counted_address", counted_address)
+    monkeypatch.setattr(caller, "counted_address", counted_address)
     for limit, addresses in ((0, []), (1, ["127.0.0.1"])):
         async with serving(module_database_url, requests_per_minute=limit) as client:
             assert (await client.request("GET", "/api/session")).status == 200

@@ -6,7 +6,7 @@ from uuid import uuid4
 
 import pytest
 
-from chatserver.services.access import Actor
+from chatserver.services.access import Actor, Role
 from chatserver.web.openapi.queries import MAX_QUERY_CHARS
 from tests.web.conftest import Api
 
@@ -126,7 +126,7 @@ async def test_another_company_is_forbidden(api: Api, monkeypatch: pytest.Monkey
     await api.say(await api.conversation(), "fox")
 
     async def authenticate(*_: object) -> Actor:
-        return Actor(name="somebody", companies=frozenset([uuid4()]))
+        return Actor("somebody", {uuid4(): Role.MANAGER})
 
     monkeypatch.setattr("chatserver.services.access.LocalTrusted.authenticate", authenticate)
     for list_path in (path(api, "q=fox"), f"/api/companies/{api.company}/bookmarks"):

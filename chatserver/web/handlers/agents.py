@@ -5,6 +5,7 @@ from __future__ import annotations
 from functools import partial
 
 from chatserver.schemas import CreateAgent, UpdateAgent
+from chatserver.services.access import Need
 from chatserver.services.paging import in_pages
 from chatserver.web.http.base_handler import ApiHandler
 from chatserver.web.http.list_handler import ListHandler
@@ -12,7 +13,7 @@ from chatserver.web.http.parsing import parse_id
 from chatserver.web.openapi.queries import ListAgents
 
 
-class AgentsHandler(ListHandler):
+class AgentsHandler(ListHandler, GET=Need.READER, POST=Need.MANAGER):
     async def get(self, company_id: str) -> None:
         company, query = parse_id(company_id), self.query(ListAgents)
         read = partial(self.context.agents.list_agents, self.actor, company, status=query.status)
@@ -23,7 +24,7 @@ class AgentsHandler(ListHandler):
         self.write_json(await self.context.agents.create_agent(self.actor, company, body), 201)
 
 
-class AgentHandler(ApiHandler):
+class AgentHandler(ApiHandler, GET=Need.READER, PATCH=Need.MANAGER, DELETE=Need.MANAGER):
     async def get(self, agent_id: str) -> None:
         self.write_json(await self.context.agents.get_agent(self.actor, parse_id(agent_id)))
 

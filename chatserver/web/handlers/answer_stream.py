@@ -17,6 +17,7 @@ from chatserver.live.reader import Reader
 from chatserver.live.store import NewMessage
 from chatserver.schema_types import Id, Wire
 from chatserver.schemas import StopAnswer, Stopped, StreamMessage
+from chatserver.services.access import Need
 from chatserver.web.handler_context import HandlerContext
 from chatserver.web.http import fast_flush
 from chatserver.web.http.base_handler import ApiHandler
@@ -63,7 +64,7 @@ class StreamQuery(PostStreamQuery):
     ] = None
 
 
-class StreamHandler(StreamingHandler):
+class StreamHandler(StreamingHandler, GET=Need.READER, POST=Need.MEMBER):
     """GET follows the answer to a message; POST adds the message first.
 
     There is one writer, `_pump`. It is called when the answer has more, and when the client takes more, and sends what
@@ -259,7 +260,7 @@ class StreamHandler(StreamingHandler):
         return self._outlet
 
 
-class StopHandler(ApiHandler):
+class StopHandler(ApiHandler, POST=Need.MEMBER):
     """Stops the answer that is being generated, for all its readers."""
 
     async def post(self, conversation_id: str) -> None:

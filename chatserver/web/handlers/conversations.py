@@ -7,7 +7,7 @@ from functools import partial
 from uuid import UUID
 
 from chatserver.schemas import BranchConversation, Conversation, CreateConversation, UpdateConversation
-from chatserver.services.access import Actor
+from chatserver.services.access import Actor, Need, Role
 from chatserver.services.conversations import ConversationService
 from chatserver.services.paging import in_pages
 from chatserver.web.handler_context import HandlerContext
@@ -18,7 +18,7 @@ from chatserver.web.http.parsing import parse_id
 from chatserver.web.openapi.queries import DeleteConversation, ListConversations
 
 
-class ConversationsHandler(ListHandler):
+class ConversationsHandler(ListHandler, GET=Need.READER, POST=Need.MEMBER):
     async def get(self, company_id: str) -> None:
         company, query = parse_id(company_id), self.query(ListConversations)
         read = partial(
@@ -36,7 +36,7 @@ class ConversationsHandler(ListHandler):
         self.write_json(await self.context.conversations.create_conversation(self.actor, company, body), 201)
 
 
-class ConversationHandler(ApiHandler):
+class ConversationHandler(ApiHandler, GET=Need.READER, PATCH=Need.MEMBER, DELETE=Need.MEMBER):
     async def get(self, conversation_id: str) -> None:
         self.write_json(await self.context.conversations.get_conversation(self.actor, parse_id(conversation_id)))
 
@@ -47,6 +47,7 @@ class ConversationHandler(ApiHandler):
     async def delete(self, conversation_id: str) -> None:
         conversation, query = parse_id(conversation_id), self.query(DeleteConversation)
         if query.erase == "true":
+            await self.require(Role.MANAGER)
             await self.context.conversations.erase_conversation(self.actor, conversation)
         else:
             await self.context.conversations.soft_delete_conversation(self.actor, conversation)
@@ -56,7 +57,7 @@ class ConversationHandler(ApiHandler):
 Action = Callable[[ConversationService, Actor, UUID], Awaitable[Conversation]]
 
 
-class ActionHandler(ApiHandler):
+class ActionHandler(ApiHandler, POST=Need.MEMBER):
     """Carries out one method of the conversation service that takes a conversation and nothing else."""
 
     def initialize(self, context: HandlerContext, action: Action) -> None:  # type: ignore[override]
@@ -72,7 +73,7 @@ class ActionHandler(ApiHandler):
         self.write_json(await self._action(self.context.conversations, self.actor, parse_id(conversation_id)))
 
 
-class BranchHandler(LongRequestHandler):
+class BranchHandler(LongRequestHandler, POST=Need.MEMBER):
     async def post(self, conversation_id: str) -> None:
         conversation, body = parse_id(conversation_id), self.body(BranchConversation)
         branch = self.context.conversations.branch_conversation(self.actor, conversation, body.message_id)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing
 
+from chatserver.services.access import Need
 from chatserver.services.export_formats import Format
 from chatserver.web.http.filenames import content_disposition
 from chatserver.web.http.long_request_handler import LongRequestHandler
@@ -18,7 +19,7 @@ FILES: dict[Format, tuple[str, str]] = {
 }
 
 
-class ExportHandler(LongRequestHandler):
+class ExportHandler(LongRequestHandler, GET=Need.READER):
     timed: bool = False  # its duration depends on the client
 
     async def get(self, conversation_id: str) -> None:

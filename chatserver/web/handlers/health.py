@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from chatserver.errors import UnavailableError
+from chatserver.services.access import Need
 from chatserver.services.health import require_database
 from chatserver.web.http.base_handler import Handler
 
 
-class HealthHandler(Handler):
+class HealthHandler(Handler, GET=Need.NOTHING):
     def get(self) -> None:
         _write_ok(self)
 
 
-class ReadyHandler(Handler):
+class ReadyHandler(Handler, GET=Need.OPERATOR):
     async def get(self) -> None:
         if self.context.draining():
             raise UnavailableError("Shutting down")
@@ -20,7 +21,7 @@ class ReadyHandler(Handler):
         _write_ok(self)
 
 
-class MetricsHandler(Handler):
+class MetricsHandler(Handler, GET=Need.OPERATOR):
     def get(self) -> None:
         text_format, content_type = self.context.metrics.render()
         self.set_header("Content-Type", content_type)

@@ -8,7 +8,7 @@ from uuid import UUID
 from pydantic import RootModel
 
 from chatserver.schemas import CreateMessage, EditMessage, Page, Restored, Superseded
-from chatserver.services.access import Actor
+from chatserver.services.access import Actor, Need, Role
 from chatserver.services.conversations import MessagePage, VersionedPage
 from chatserver.services.paging import in_pages
 from chatserver.services.rendering import RenderedPage
@@ -51,7 +51,7 @@ class _Read:
         return page
 
 
-class MessagesHandler(ListHandler):
+class MessagesHandler(ListHandler, GET=Need.READER, POST=Need.MEMBER):
     async def get(self, conversation_id: str) -> None:
         read = _Read(self.context, self.actor, parse_id(conversation_id), self.query(ListMessages))
         await self.write_list(in_pages(read, read.query.limit, read.query.cursor), lambda: read.company)
@@ -59,11 +59,13 @@ class MessagesHandler(ListHandler):
     async def post(self, conversation_id: str) -> None:
         conversation, body = parse_id(conversation_id), self.message_body(CreateMessage)
         key = self.idempotency_key()
+        if body.role != "user":
+            await self.require(Role.MANAGER)
         message, added = await self.context.conversations.add_message(self.actor, conversation, body, key)
         self.write_json(message, 201 if added else 200)
 
 
-class MessageHandler(ApiHandler):
+class MessageHandler(ApiHandler, PUT=Need.MEMBER, DELETE=Need.MEMBER):
     async def put(self, conversation_id: str, message_id: str) -> None:
         conversation, message = parse_id(conversation_id), parse_id(message_id)
         body = self.message_body(EditMessage)
@@ -75,14 +77,14 @@ class MessageHandler(ApiHandler):
         self.write_nothing()
 
 
-class RewindHandler(LongRequestHandler):
+class RewindHandler(LongRequestHandler, POST=Need.MEMBER):
     async def post(self, conversation_id: str, message_id: str) -> None:
         conversation, message = parse_id(conversation_id), parse_id(message_id)
         rewind = self.context.conversations.rewind_messages(self.actor, conversation, message)
         self.write_json(Superseded(superseded=await self.unless_gone(rewind)))
 
 
-class RestoreHandler(LongRequestHandler):
+class RestoreHandler(LongRequestHandler, POST=Need.MEMBER):
     async def post(self, conversation_id: str, message_id: str) -> None:
         conversation, message = parse_id(conversation_id), parse_id(message_id)
         restore = self.context.conversations.restore_messages(self.actor, conversation, message)

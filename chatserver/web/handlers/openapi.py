@@ -7,14 +7,15 @@ from typing import Any
 
 from pydantic import RootModel
 
-from chatserver.web.http.base_handler import ApiHandler
+from chatserver.services.access import Need
+from chatserver.web.http.base_handler import Handler
 
 
 class OpenApiDocument(RootModel[dict[str, Any]]):
     """An OpenAPI 3.1 document."""
 
 
-class OpenApiHandler(ApiHandler):
+class OpenApiHandler(Handler, GET=Need.OPERATOR):
     """Writes the document that the application's setting `openapi`, a function, returns as bytes."""
 
     def get(self) -> None:

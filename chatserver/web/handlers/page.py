@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from chatserver.errors import NotFoundError
+from chatserver.services.access import Need
 from chatserver.web.http.base_handler import Handler
 from chatserver.web.page.codings import IDENTITY, preferred_coding
 from chatserver.web.page.page_files import HELP, PAGE, StaticFile
@@ -39,7 +40,7 @@ class FileHandler(Handler):
             self.finish(file.forms[coding])
 
 
-class StaticHandler(FileHandler):
+class StaticHandler(FileHandler, GET=Need.NOTHING):
     async def get(self, path: str) -> None:
         file, is_of_this_version = (await self.context.page.files()).find(path)
         if file is None:
@@ -47,7 +48,7 @@ class StaticHandler(FileHandler):
         self.write_file(file, _KEEP if is_of_this_version else _ASK_AGAIN)
 
 
-class PageHandler(FileHandler):
+class PageHandler(FileHandler, GET=Need.NOTHING):
     """The page itself. Its script reads from the path which view to show."""
 
     async def get(self) -> None:
@@ -57,7 +58,7 @@ class PageHandler(FileHandler):
         self.write_file(files.by_name[PAGE], _ASK_AGAIN)
 
 
-class HelpHandler(FileHandler):
+class HelpHandler(FileHandler, GET=Need.NOTHING):
     """The page that tells how a model is connected."""
 
     async def get(self) -> None:

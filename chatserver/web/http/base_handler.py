@@ -6,7 +6,6 @@ import asyncio
 import logging
 import re
 from collections.abc import Sequence
-from functools import cache
 from types import TracebackType
 from typing import Any, TypeVar
 
@@ -22,24 +21,23 @@ from chatserver.errors import (
     NotFoundError,
     Problem,
     TryLaterError,
-    UnavailableError,
     ValidationError,
 )
 from chatserver.ids import new_request_id
 from chatserver.schema_types import to_json
 from chatserver.schemas import CreateMessage, EditMessage, StreamMessage
-from chatserver.services.access import Actor
+from chatserver.services.access import Need
 from chatserver.web.handler_context import HandlerContext
 from chatserver.web.http import parsing
+from chatserver.web.http.admitting_handler import AdmittingHandler
 from chatserver.web.http.body_limits import IncomingBody
-from chatserver.web.http.client_address import client_address, counted_address
-from chatserver.web.http.cors import cors_headers, is_allowed_origin
+from chatserver.web.http.caller import RequestCaller
+from chatserver.web.http.cors import cors_headers
 from chatserver.web.http.error_responses import error_response
 from chatserver.web.http.guards import under_api
 from chatserver.web.http.origins import request_scheme
 from chatserver.web.http.refusals import ISOLATION_HEADERS
 from chatserver.web.http.server_stream import ServerStream
-from chatserver.web.http.slim_handler import SlimHandler
 
 logger = logging.getLogger(__name__)
 
@@ -52,8 +50,9 @@ _WITHOUT_BODY = frozenset({"GET", "HEAD", "DELETE", "OPTIONS"})
 _SANE_REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}", re.ASCII)
 
 
-class Handler(SlimHandler):
-    """Base of every handler: refuses requests of other sites' pages, and turns errors into responses.
+class Handler(AdmittingHandler):
+    """Base of every handler: refuses requests of other sites' pages, and of those who may not send them; turns errors
+    into responses.
 
     `prepare` and `admit` run before the body of the request is read, the method that serves the request afterwards.
 
@@ -92,6 +91,9 @@ class Handler(SlimHandler):
 
     def initialize(self, context: HandlerContext) -> None:
         self.context = context
+        self.caller = RequestCaller(
+            self.request.remote_ip or "", self.request.headers, context.settings.trusted_proxies
+        )
 
     @property
     def label(self) -> str:
@@ -146,28 +148,6 @@ class Handler(SlimHandler):
             raise tornado.web.HTTPError(405)
         self._incoming.admit()
 
-    async def admit(self) -> None:
-        """Raises a ChatServerError to refuse the request before its body is read. The guards have let it pass."""
-        if under_api(self.request.path) and not self._is_preflight():
-            self._check_load()
-
-    def _is_preflight(self) -> bool:
-        """Whether a browser asks on behalf of an allowed site's page. It does so unbidden, and costs nothing."""
-        headers, allowed = self.request.headers, self.context.guards.allowed_origins
-        asks = self.request.method == "OPTIONS" and "Access-Control-Request-Method" in headers
-        return asks and bool(allowed) and is_allowed_origin(headers, allowed)
-
-    def _check_load(self) -> None:
-        """Raises UnavailableError if there are too many connections, RateLimitedError if the client asks too often."""
-        if self._stream is not None and self._stream.surplus:
-            raise UnavailableError("Too many connections are open")
-        if self.context.rates.is_off:
-            return
-        trusted = self.context.settings.trusted_proxies
-        forwarded_for = self.request.headers.get("X-Forwarded-For", "") if trusted else ""
-        client = client_address(self.request.remote_ip or "", forwarded_for, trusted)
-        self.context.rates.check(counted_address(client))
-
     def body_arrived(self) -> None:
         self.context.requests.add(self)
 
@@ -197,18 +177,6 @@ class Handler(SlimHandler):
     def options(self, *args: str, **kwargs: str) -> None:  # noqa: ARG002
         self.set_header("Allow", ", ".join(self.allowed_methods()))
         self.write_nothing()
-
-    @classmethod
-    @cache
-    def allowed_methods(cls) -> Sequence[str]:
-        names = [name for name in cls.SUPPORTED_METHODS if cls.implements(name)]
-        return [name for name in names if name != "HEAD" or "GET" in names]
-
-    @classmethod
-    @cache
-    def implements(cls, method: str) -> bool:
-        """Whether the handler serves a method of `SUPPORTED_METHODS`, if only by saying that it does not have it."""
-        return getattr(cls, method.lower()) is not getattr(tornado.web.RequestHandler, method.lower())
 
     # --- reading ------------------------------------------------------------------------------------------
 
@@ -307,14 +275,14 @@ def _set(future: asyncio.Future[None] | None) -> None:
 
 
 class ApiHandler(Handler):
-    """Base of the handlers that need an actor: each request is authenticated."""
+    """Base of the handlers that need an actor: all their methods need a role."""
 
-    actor: Actor
+    otherwise = Need.READER
 
-    async def admit(self) -> None:
-        await super().admit()
-        if self.request.method != "OPTIONS":  # browsers send preflight requests without credentials
-            self.actor = await self.context.access.authenticate(self.request.headers)
+    def __init_subclass__(cls, **needs: Need) -> None:
+        super().__init_subclass__(**needs)
+        if any(need.role is None for need in cls.needs.values()):
+            raise TypeError(f"{cls.__name__} has a method that needs no role")
 
 
 class NotFoundHandler(Handler):

@@ -12,8 +12,8 @@ from pydantic.json_schema import GenerateJsonSchema, JsonSchemaMode, JsonSchemaV
 
 from chatserver import errors
 from chatserver.schemas import CreateAgent, CreateMessage, EditMessage, Error, StreamMessage
+from chatserver.services.access import Need
 from chatserver.settings import Settings
-from chatserver.web.http.base_handler import ApiHandler
 from chatserver.web.http.error_responses import error_response
 from chatserver.web.openapi import headers
 from chatserver.web.openapi.examples import EXAMPLES
@@ -140,18 +140,20 @@ class _Table(NamedTuple):
         if route.parameters:
             item["parameters"] = list(_path_parameters(route))
         for method, operation in route.operations.items():
-            item[method.lower()] = self._operation(route, operation)
+            item[method.lower()] = self._operation(route, method, operation)
         return item
 
-    def _operation(self, route: Route, operation: Operation) -> dict[str, Any]:
+    def _operation(self, route: Route, method: str, operation: Operation) -> dict[str, Any]:
         described: dict[str, Any] = {
             "operationId": operation.id,
             "summary": operation.summary,
             "tags": [_tag(route)],
         }
-        if operation.description is not None:
-            described["description"] = operation.description
-        if not issubclass(route.handler, ApiHandler):
+        need = route.handler.needs[method]
+        told = None if need is Need.NOTHING else f"Needs {need.value}."
+        if description := " ".join(filter(None, (operation.description, told))):
+            described["description"] = description
+        if need is Need.NOTHING:
             described["security"] = []
         parameters = [*self._query_parameters(operation), *map(_request_header, operation.headers)]
         if parameters:
@@ -159,7 +161,7 @@ class _Table(NamedTuple):
         if operation.request is not None:
             required = any(field.is_required() for field in operation.request.model_fields.values())
             described["requestBody"] = {"required": required, "content": self._content({JSON: operation.request})}
-        described["responses"] = self._responses(route, operation)
+        described["responses"] = self._responses(route, method, operation)
         return described
 
     def _query_parameters(self, operation: Operation) -> Iterator[dict[str, Any]]:
@@ -173,7 +175,7 @@ class _Table(NamedTuple):
             assert description, f"{operation.query.__name__}.{name} says nothing of itself"
             yield {**parameter, "description": description, "schema": given}
 
-    def _responses(self, route: Route, operation: Operation) -> dict[str, Any]:
+    def _responses(self, route: Route, method: str, operation: Operation) -> dict[str, Any]:
         content = self._content(operation.responses)
         described: dict[str, dict[str, Any]] = {}
         for status, description in {operation.status: _PHRASES[operation.status], **operation.also}.items():
@@ -181,7 +183,7 @@ class _Table(NamedTuple):
             described[str(status)] = {"description": description, "headers": _shared(headers.REQUEST_ID) | own}
             if content and status != 204:
                 described[str(status)]["content"] = content
-        for status in sorted(_statuses_of_refusal(route, operation)):
+        for status in sorted(_statuses_of_refusal(route, method, operation)):
             described[str(status)] = {"$ref": f"#/components/responses/{REFUSALS[status].name}"}
             if status in operation.refusals:
                 described[str(status)]["description"] = operation.refusals[status]
@@ -277,9 +279,9 @@ REFUSALS: Mapping[int, Refusal] = {
 _SHARED_HEADERS = (headers.REQUEST_ID, headers.RETRY_AFTER, headers.WWW_AUTHENTICATE)
 
 
-def _statuses_of_refusal(route: Route, operation: Operation) -> set[int]:
+def _statuses_of_refusal(route: Route, method: str, operation: Operation) -> set[int]:
     statuses = {403, 429, 500, 503, *operation.refusals}
-    if issubclass(route.handler, ApiHandler):
+    if route.handler.needs[method] is not Need.NOTHING:
         statuses.add(401)
     if route.parameters or operation.query or operation.headers:
         statuses.add(400)

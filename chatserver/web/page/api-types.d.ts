@@ -64,6 +64,8 @@ declare namespace Api {
 	}
 	interface Company {
 		id: string;
+		name?: string;
+		role?: "reader" | "member" | "manager";
 	}
 	interface Conversation {
 		id: string;
@@ -257,7 +259,7 @@ declare namespace Api {
 		nextCursor: string | null;
 	}
 	interface Session {
-		mode: "local_trusted" | "authenticated";
+		mode: "local_trusted" | "authenticated" | "proxy";
 		actor: SessionActor | null;
 		companies: Company[];
 	}

@@ -1,0 +1,124 @@
+"""Who may send a request: looked at when its head is there, before its body is read.
+
+The rules are those of `services/access.py`. Every handler says what its methods need, and is dispatched accordingly.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from functools import cache
+from typing import ClassVar
+
+import tornado.web
+
+from chatserver.errors import ForbiddenError, UnavailableError
+from chatserver.services.access import Actor, Need, Role
+from chatserver.web.http import parsing
+from chatserver.web.http.caller import RequestCaller
+from chatserver.web.http.cors import is_allowed_origin
+from chatserver.web.http.guards import under_api
+from chatserver.web.http.server_stream import ServerStream
+from chatserver.web.http.slim_handler import SlimHandler
+
+# Methods for which a handler says what they need. HEAD needs what GET does, OPTIONS nothing.
+_RULED = ("GET", "POST", "PUT", "PATCH", "DELETE")
+
+
+class AdmittingHandler(SlimHandler):
+    """A handler that is dispatched only for those who may.
+
+    A subclass says what each method that it serves needs, as in `class AgentsHandler(Handler, GET=Need.READER)`; one
+    that forgets it cannot be defined.
+    """
+
+    needs: ClassVar[Mapping[str, Need]] = {}
+    """What each method needs."""
+    otherwise: ClassVar[Need] = Need.NOTHING
+    """What is needed to be told that the handler does not have a method."""
+
+    actor: Actor
+    """Who sent the request, with the companies in which they have the role that it needs. There if it needs one."""
+    _signed_in: Actor
+    """Who sent the request, with all their companies."""
+
+    caller: RequestCaller
+    _parameters: Sequence[str]
+    """The texts of the path's parameters, as they are in the path."""
+    _stream: ServerStream | None
+    """The stream of the connection; None under a server that is not ours."""
+
+    def __init_subclass__(cls, **needs: Need) -> None:
+        super().__init_subclass__()
+        cls.needs = {**cls.needs, **needs}
+        served = [method for method in _RULED if cls.implements(method)]
+        if unruled := [method for method in served if method not in cls.needs]:
+            raise TypeError(f"{cls.__name__} does not say what {', '.join(unruled)} needs")
+
+    @classmethod
+    @cache
+    def allowed_methods(cls) -> Sequence[str]:
+        names = [name for name in cls.SUPPORTED_METHODS if cls.implements(name)]
+        return [name for name in names if name != "HEAD" or "GET" in names]
+
+    @classmethod
+    @cache
+    def implements(cls, method: str) -> bool:
+        """Whether the handler serves a method of `SUPPORTED_METHODS`, if only by saying that it does not have it."""
+        return getattr(cls, method.lower()) is not getattr(tornado.web.RequestHandler, method.lower())
+
+    async def admit(self) -> None:
+        """Raises a ChatServerError to refuse the request before its body is read. The guards have let it pass."""
+        if under_api(self.request.path) and not self._is_preflight():
+            self._check_load()
+        need = self.need
+        if need is Need.OPERATOR:
+            await self._require_operator()
+        elif need.role is not None:
+            await self._sign_in(need.role)
+
+    @property
+    def need(self) -> Need:
+        """What the request needs from whoever sent it."""
+        method = self.request.method or ""
+        if method == "OPTIONS":
+            return Need.NOTHING
+        return self.needs.get("GET" if method == "HEAD" else method, self.otherwise)
+
+    async def _sign_in(self, role: Role) -> None:
+        """Find out who the actor is. Raises ForbiddenError if they lack the role for what the request is about."""
+        self._signed_in = await self.context.access.authenticate(self.request.headers, self.caller)
+        await self.require(role)
+
+    async def require(self, role: Role) -> None:
+        """From now on the actor has only the companies in which they have this role, or a higher one.
+
+        Raises ForbiddenError if they have it in none, or not for what the request is about.
+        """
+        self.actor = self._signed_in.acting_as(role)
+        if self.actor is not self._signed_in and self._parameters:
+            kind, resource = self.request.path.split("/")[2], parsing.parse_id(self._parameters[0])
+            await self.context.owners.require_role(self._signed_in, role, kind, resource)
+
+    async def _require_operator(self) -> None:
+        access = self.context.access
+        if access.mode == "local_trusted":
+            return
+        if self.caller.is_operators and "Authorization" not in self.request.headers:
+            return
+        actor = await access.authenticate(self.request.headers, self.caller)
+        if not actor.is_administrator and not self.caller.is_operators:
+            raise ForbiddenError("This is for administrators")
+
+    def _is_preflight(self) -> bool:
+        """Whether a browser asks on behalf of an allowed site's page. It does so unbidden, and costs nothing."""
+        headers, allowed = self.request.headers, self.context.guards.allowed_origins
+        asks = self.request.method == "OPTIONS" and "Access-Control-Request-Method" in headers
+        return asks and bool(allowed) and is_allowed_origin(headers, allowed)
+
+    def _check_load(self) -> None:
+        """Raises UnavailableError if there are too many connections, RateLimitedError if the client asks too often."""
+        if self._stream is not None and self._stream.surplus:
+            raise UnavailableError("Too many connections are open")
+        if self.context.rates.is_off:
+            return
+        self.context.rates.check(self.caller.address)
