@@ -16,7 +16,8 @@ from chatserver.metrics import Metrics
 from chatserver.providers.echo import EchoProvider
 from chatserver.providers.factory import make_provider
 from chatserver.rate_limits import RateLimiter
-from chatserver.services.access import LocalTrusted
+from chatserver.services.access import Authenticator, LocalTrusted
+from chatserver.services.access_watch import AccessWatch
 from chatserver.services.agents import AgentService
 from chatserver.services.answer_store import PostgresAnswerStore
 from chatserver.services.bookmarks import BookmarkService
@@ -26,10 +27,12 @@ from chatserver.services.owners import Owners
 from chatserver.services.provider_choice import ProviderChoice, list_providers
 from chatserver.services.rendering import RenderingService
 from chatserver.services.search import SearchService
+from chatserver.services.tokens import TokenSignIn
 from chatserver.services.turns import Turns
 from chatserver.settings import Settings
 from chatserver.storage.postgres.batches import MAX_UNDER_WAY
 from chatserver.storage.postgres.database import Database
+from chatserver.storage.sign_in import Lifetimes
 from chatserver.storage.turns.statements import SESSION_SETTINGS
 from chatserver.version import installed_version
 from chatserver.web.assembly import make_application
@@ -54,8 +57,8 @@ class App:
     """
 
     def __init__(self, settings: Settings, url: str, environment: Mapping[str, str]) -> None:
-        if settings.auth != "local_trusted":
-            raise ConfigurationError('auth = "authenticated" is not part of this version')
+        if settings.auth == "proxy":
+            raise ConfigurationError('auth = "proxy" is not part of this version')
         self.settings = settings
         self.draining = False
         self._hangups = Hangups()
@@ -86,6 +89,11 @@ class App:
             max_answer_chars=settings.max_answer_chars,
             max_runs=settings.max_runs,
         )
+        lifetimes = Lifetimes(settings.session_idle_hours * 3_600, settings.session_max_days * 86_400)
+        access: Authenticator = LocalTrusted()
+        if settings.auth == "authenticated":
+            access = TokenSignIn(self.batches, lifetimes)
+        self._watch = AccessWatch(self.pulse, self.answers, lifetimes)
         self._garbage = GarbageCollection(lambda: len(self.streams) + len(self.answers))
         self.rendering = RenderingService()
         # One thread for Python that takes long: more would only wait for each other.
@@ -101,8 +109,9 @@ class App:
             answers=self.answers,
             streams=self.streams,
             requests=self.requests,
-            access=LocalTrusted(),
-            owners=Owners(self.database),
+            access=access,
+            watch=self._watch,
+            owners=Owners(self.database, settings.default_company_id),
             guards=Guards(allowed_hosts=settings.allowed_hosts, allowed_origins=settings.allowed_origins),
             settings=settings,
             metrics=self.metrics,
@@ -119,6 +128,7 @@ class App:
     def start(self) -> None:
         """Begin what works in the background."""
         self.answers.start()
+        self._watch.start()
         self._loop_lag.start()
         self._garbage.start()
 
@@ -136,6 +146,7 @@ class App:
 
     async def close(self) -> None:
         """Hand over the answers that are still being generated, and close all parts."""
+        await self._watch.close()
         await self.answers.close()
         await self.rendering.close()
         self._loop_lag.close()

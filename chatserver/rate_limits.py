@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import time
 from collections.abc import Callable
@@ -41,3 +42,13 @@ class RateLimiter:
             del self._clear_at[next(iter(self._clear_at))]
         if wait > 1e-9:
             raise RateLimitedError(retry_after_seconds=math.ceil(wait))
+
+    def count(self, client: str) -> None:
+        """Count a request, whether it is one too many or not."""
+        with contextlib.suppress(RateLimitedError):
+            self.check(client)
+
+    def give_back(self, client: str) -> None:
+        """Count a request no more that `check` counted."""
+        if client in self._clear_at:
+            self._clear_at[client] -= self._interval

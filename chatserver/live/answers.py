@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass, replace
 from typing import Literal
 from uuid import UUID
@@ -242,6 +242,15 @@ class Answers:
         for run in self._queues.of(conversation_id).runs:
             if run.key.trigger_id == trigger_id and not run.owned:
                 run.interrupt(Interrupt.DISCARD)
+
+    # --- access -------------------------------------------------------------------------------------------
+
+    def askers(self) -> Collection[UUID]:
+        """The tokens on whose behalf answers of this process go on without readers."""
+        return ()
+
+    def forsake(self, tokens: Collection[UUID]) -> None:
+        """These tokens have lost access: no answer goes on without readers for them alone."""
 
     # --- the life of runs ---------------------------------------------------------------------------------
 

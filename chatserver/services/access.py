@@ -146,6 +146,10 @@ class Caller(Protocol):
         """Whether the other end of the connection is a trusted proxy."""
 
     @property
+    def is_secure(self) -> bool:
+        """Whether the client's connection is TLS, as this server or a trusted proxy knows it."""
+
+    @property
     def address(self) -> str:
         """The client's, behind trusted proxies, as clients are counted."""
 

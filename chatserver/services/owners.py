@@ -1,17 +1,29 @@
-"""Whose a resource is: for actors who may do more in one of their companies than in another."""
+"""Whose a resource is, and which companies there are: for actors of several companies."""
 
 from __future__ import annotations
 
 from uuid import UUID
 
 from chatserver.services.access import Actor, Role, role_is_missing
-from chatserver.storage import owners
+from chatserver.storage import companies, owners
 from chatserver.storage.postgres.database import Database
+
+# The most companies that an administrator is told of.
+MAX_COMPANIES = 100
 
 
 class Owners:
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, default_company_id: UUID) -> None:
+        """`default_company_id`: the company that is there from the start, even if it has nothing."""
         self._database = database
+        self._default = default_company_id
+
+    async def companies_of_administrator(self, actor: Actor) -> frozenset[UUID]:
+        """The companies that an administrator begins with, MAX_COMPANIES at most; everyone on this machine: one."""
+        if actor.author is None:
+            return frozenset({self._default})
+        found = await self._database.autocommit(companies.with_anything, MAX_COMPANIES)
+        return frozenset(found) or frozenset({self._default})
 
     async def require_role(self, actor: Actor, role: Role, kind: str, resource_id: UUID) -> None:
         """Raises ForbiddenError if a resource is in a company of the actor's in which they lack the role.

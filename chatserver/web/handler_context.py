@@ -10,6 +10,7 @@ from chatserver.metrics import Metrics
 from chatserver.provider_schemas import Providers
 from chatserver.rate_limits import RateLimiter
 from chatserver.services.access import Authenticator
+from chatserver.services.access_watch import AccessWatch
 from chatserver.services.agents import AgentService
 from chatserver.services.bookmarks import BookmarkService
 from chatserver.services.conversations import ConversationService
@@ -44,6 +45,7 @@ class HandlerContext:
     requests: OpenRequests
     access: Authenticator
     owners: Owners
+    watch: AccessWatch
     guards: Guards
     settings: Settings
     metrics: Metrics

@@ -310,10 +310,17 @@ ROUTES: tuple[Route, ...] = (
                 "Sign in",
                 schemas.SignIn,
                 status=204,
-                description="Sets the cookie that an EventSource needs. Where everyone is trusted it does nothing.",
-                refusals={401: "There is no such token, or it has expired."},
+                description="Sets the cookie that an EventSource needs, with a new value each time; the browser's "
+                "session until now ends. Only for the server's own page. Where everyone is trusted it does nothing.",
+                refusals={401: "There is no such token, or it has expired or was revoked.", 403: "A proxy signs in."},
             ),
-            "DELETE": Operation("signOut", "Sign out", status=204),
+            "DELETE": Operation(
+                "signOut",
+                "Sign out",
+                status=204,
+                query=session.SignOut,
+                description="Also for those who are not signed in. The cookie goes, and what the page has stored.",
+            ),
         },
     ),
     Route(

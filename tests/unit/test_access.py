@@ -13,7 +13,7 @@ from chatserver.web.http.caller import RequestCaller
 
 
 async def test_everyone_is_the_board_in_local_trusted() -> None:
-    actor = await LocalTrusted().authenticate(HTTPHeaders(), RequestCaller("127.0.0.1", HTTPHeaders(), ()))
+    actor = await LocalTrusted().authenticate(HTTPHeaders(), RequestCaller("127.0.0.1", "http", HTTPHeaders(), ()))
     assert actor == local_actor()
     assert (actor.name, actor.scope) == ("board", None)
     actor.require_company(uuid4())

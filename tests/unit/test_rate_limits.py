@@ -52,3 +52,14 @@ def test_number_of_remembered_clients_is_bounded(monkeypatch: pytest.MonkeyPatch
         limiter.check("99")
     limiter.check("0")
     assert len(limiter._clear_at) == 10
+
+
+def test_request_that_is_given_back_does_not_count() -> None:
+    limiter = RateLimiter(1, Clock())
+    for _ in range(3):
+        limiter.check("a")
+        limiter.give_back("a")
+    limiter.check("a")
+    limiter.give_back("unknown")
+    with pytest.raises(RateLimitedError):
+        limiter.check("a")

@@ -182,6 +182,13 @@ class StreamHandler(StreamingHandler, GET=Need.READER, POST=Need.MEMBER):
             return super().flush(include_footers)
         return self._outlet.flush(include_footers)
 
+    def access_lost(self) -> None:
+        """End the response, without an event. The client comes back, and is told that it has no access."""
+        if self._reader is None:
+            super().access_lost()
+        else:
+            self._stop()
+
     def wake(self) -> None:
         if self._reader is not None:
             self._stop()

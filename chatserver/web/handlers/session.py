@@ -2,12 +2,29 @@
 
 from __future__ import annotations
 
+from typing import Annotated, Literal
 from uuid import UUID
 
-from chatserver.errors import NotSignedInError
+from pydantic import Field
+
+from chatserver.errors import ForbiddenError, NotSignedInError
+from chatserver.schema_types import Wire
 from chatserver.schemas import Company, Session, SessionActor, SignIn
 from chatserver.services.access import Actor, Need, RoleName
+from chatserver.services.tokens import COOKIE, SECURE_COOKIE, TokenSignIn
 from chatserver.web.http.base_handler import Handler
+
+# What a browser has stored for this site. Not "cookies": those of other servers of the same domain would go, too.
+_CLEAR = '"storage"'
+
+
+class SignOut(Wire):
+    """Query of DELETE /session."""
+
+    everywhere: Annotated[
+        Literal["true", "false"],
+        Field(description="`true`: all sessions of the same token end, those of other browsers too."),
+    ] = "false"
 
 
 class SessionHandler(Handler, GET=Need.NOTHING, POST=Need.NOTHING, DELETE=Need.NOTHING):
@@ -18,10 +35,13 @@ class SessionHandler(Handler, GET=Need.NOTHING, POST=Need.NOTHING, DELETE=Need.N
         try:
             actor = await access.authenticate(self.request.headers, self.caller)
         except NotSignedInError:
+            if "Authorization" in self.request.headers and access.mode == "authenticated":
+                raise
             self.write_json(Session(mode=access.mode, actor=None, companies=[]))
             return
-        # An actor who may see all companies begins with the default one.
-        companies = actor.companies or {self.context.settings.default_company_id}
+        companies = actor.companies
+        if companies is None:  # an administrator's are all that there are; the default one is there from the start
+            companies = await self.context.owners.companies_of_administrator(actor)
         names = {company: settings.name for company, settings in self.context.settings.companies.items()}
         self.write_json(
             Session(
@@ -34,13 +54,33 @@ class SessionHandler(Handler, GET=Need.NOTHING, POST=Need.NOTHING, DELETE=Need.N
             )
         )
 
-    def post(self) -> None:
-        """In local_trusted there is nothing to sign in to: the token is ignored, and no cookie is set."""
-        self.body(SignIn)
+    async def post(self) -> None:
+        """Where everyone is trusted, there is nothing to sign in to: the token is ignored, and no cookie is set."""
+        access = self.context.access
+        body = self.body(SignIn)
+        if access.mode == "proxy":
+            raise ForbiddenError("The proxy signs you in")
+        if isinstance(access, TokenSignIn):
+            # Nobody may be signed in as somebody else by another site's page.
+            self.context.guards.require_own_page(self.request.headers, self.scheme)
+            value = await access.sign_in(body.token, self.request.headers, self.caller)
+            self._set_cookie(value, int(access.lifetimes.max_seconds))
         self.write_nothing()
 
-    def delete(self) -> None:
+    async def delete(self) -> None:
+        access = self.context.access
+        query = self.query(SignOut)
+        if isinstance(access, TokenSignIn):
+            await access.sign_out(self.request.headers, self.caller, everywhere=query.everywhere == "true")
+            self._set_cookie("", 0)
+            self.set_header("Clear-Site-Data", _CLEAR)
         self.write_nothing()
+
+    def _set_cookie(self, value: str, seconds: int) -> None:
+        """Give the browser a cookie for so long; 0: take it away."""
+        secure = self.caller.is_secure
+        name, mark = (SECURE_COOKIE, "; Secure") if secure else (COOKIE, "")
+        self.set_header("Set-Cookie", f"{name}={value}; Path=/; Max-Age={seconds}; HttpOnly; SameSite=Lax{mark}")
 
 
 def _role(actor: Actor, company_id: UUID) -> RoleName | None:

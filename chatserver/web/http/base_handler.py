@@ -35,7 +35,6 @@ from chatserver.web.http.caller import RequestCaller
 from chatserver.web.http.cors import cors_headers
 from chatserver.web.http.error_responses import error_response
 from chatserver.web.http.guards import under_api
-from chatserver.web.http.origins import request_scheme
 from chatserver.web.http.refusals import ISOLATION_HEADERS
 from chatserver.web.http.server_stream import ServerStream
 
@@ -91,9 +90,8 @@ class Handler(AdmittingHandler):
 
     def initialize(self, context: HandlerContext) -> None:
         self.context = context
-        self.caller = RequestCaller(
-            self.request.remote_ip or "", self.request.headers, context.settings.trusted_proxies
-        )
+        request, trusted = self.request, context.settings.trusted_proxies
+        self.caller = RequestCaller(request.remote_ip or "", request.protocol, request.headers, trusted)
 
     @property
     def label(self) -> str:
@@ -160,10 +158,7 @@ class Handler(AdmittingHandler):
     @property
     def scheme(self) -> str:
         """The scheme that the client used: http or https."""
-        trusted = self.context.settings.trusted_proxies
-        if not trusted:
-            return self.request.protocol
-        return request_scheme(self.request.protocol, self.request.remote_ip or "", self.request.headers, trusted)
+        return self.caller.scheme
 
     def compute_etag(self) -> str | None:
         return None

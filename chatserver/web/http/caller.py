@@ -6,6 +6,7 @@ from collections.abc import Collection, Mapping
 from functools import cached_property
 
 from chatserver.web.http.client_address import Network, client_address, counted_address, is_in, parse_address
+from chatserver.web.http.origins import request_scheme
 
 # What proxies say of whom they forward for. A request that bears one of these was not sent from here.
 _FORWARDED = ("X-Forwarded-For", "Forwarded", "X-Real-IP")
@@ -14,8 +15,10 @@ _FORWARDED = ("X-Forwarded-For", "Forwarded", "X-Real-IP")
 class RequestCaller:
     """The sender of one request: `services.access.Caller`, worked out when it is asked for."""
 
-    def __init__(self, peer: str, headers: Mapping[str, str], trusted: Collection[Network]) -> None:
+    def __init__(self, peer: str, protocol: str, headers: Mapping[str, str], trusted: Collection[Network]) -> None:
+        """`protocol`: that of the connection, http or https."""
         self.peer = peer
+        self._protocol = protocol
         self._headers = headers
         self._trusted = trusted
 
@@ -29,6 +32,18 @@ class RequestCaller:
     def is_proxy(self) -> bool:
         """Whether the other end of the connection is a trusted proxy."""
         return is_in(self.peer, self._trusted)
+
+    @cached_property
+    def scheme(self) -> str:
+        """The scheme that the client used: http or https."""
+        if not self._trusted:
+            return self._protocol
+        return request_scheme(self._protocol, self.peer, self._headers, self._trusted)
+
+    @property
+    def is_secure(self) -> bool:
+        """Whether the client's connection is TLS."""
+        return self.scheme == "https"
 
     @property
     def address(self) -> str:

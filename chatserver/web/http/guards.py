@@ -63,6 +63,13 @@ class Guards:
         if site is not None and site not in _OWN_SITES:
             raise ForbiddenError("Sent by another site")
 
+    def require_own_page(self, headers: Mapping[str, str], scheme: str) -> None:
+        """Raises ForbiddenError for a request of a page of `allowed_origins`. `check` has let it pass."""
+        named = parse_origin(headers.get("Origin", ""))
+        host = self._host(headers.get("Host", ""))
+        if named in self.allowed_origins and host is not None and named != origin_of(host, scheme):
+            raise ForbiddenError("Origin is another site")
+
     def _parse_host(self, text: str) -> Host | None:
         """The host that a `Host` header names; None unless it is a name of this server."""
         host = parse_host(text)

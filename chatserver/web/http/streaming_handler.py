@@ -27,6 +27,25 @@ class StreamingHandler(ApiHandler):
         """The file number of the connection if it is watched."""
         self._next_look_at = 0.0
 
+    async def admit(self) -> None:
+        await super().admit()
+        if self.request.method != "OPTIONS" and self.actor.access is not None:
+            self.context.watch.hold(self.actor.access, self)
+
+    async def serve(self, prepared: asyncio.Future[None] | None) -> None:
+        try:
+            await super().serve(prepared)
+        finally:
+            actor = getattr(self, "actor", None)
+            if actor is not None and actor.access is not None:
+                self.context.watch.release(actor.access, self)
+
+    def access_lost(self) -> None:
+        """The actor has no access any more: cut the connection."""
+        self.gone = True
+        self.reset()
+        self.wake()
+
     def on_connection_close(self) -> None:
         super().on_connection_close()
         self.gone = True

@@ -357,4 +357,7 @@ declare namespace Api {
 		limit?: number;
 		cursor?: string;
 	}
+	interface SignOutQuery {
+		everywhere?: "true" | "false";
+	}
 }

@@ -1,0 +1,165 @@
+"""Signing in with tokens (`auth = "authenticated"`): bearers, and the sessions of browsers.
+
+Who sends a request is looked up in the database, each time: a token that was revoked lets nobody in any more. The
+lookups of requests that come together are one statement.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Mapping
+from functools import partial
+from uuid import UUID
+
+from chatserver import credentials
+from chatserver.errors import NotSignedInError, Problem, UnavailableError, ValidationError
+from chatserver.rate_limits import RateLimiter
+from chatserver.services.access import Access, Actor, Caller, Mode, Role
+from chatserver.storage import sign_in
+from chatserver.storage.postgres.batches import Batcher, Batches
+from chatserver.storage.postgres.database import Database
+from chatserver.storage.sign_in import Credential, Known, Lifetimes, Unknown
+
+COOKIE = "chatserver_session"
+# With this prefix browsers take a cookie only from this very host, over TLS.
+SECURE_COOKIE = f"__Host-{COOKIE}"
+
+# So many bad credentials, and failed sign-ins, of one address per minute cost a lookup; of others nothing is asked.
+BAD_CREDENTIALS_PER_MINUTE = 60
+FAILED_SIGN_INS_PER_MINUTE = 20
+# The most credentials that are remembered as good ones: they are looked up whatever others at their address do.
+MAX_GOOD = 20_000
+
+_NOT_VALID = "The token is not valid, or not any more"
+_SESSION_OVER = "The session is over: sign in again"
+
+
+class TokenSignIn:
+    """`access.Authenticator` for tokens, which also signs browsers in and out. `database` runs the batches."""
+
+    mode: Mode = "authenticated"
+
+    def __init__(self, database: Database, lifetimes: Lifetimes) -> None:
+        self.lifetimes = lifetimes
+        self._database = database
+        self._look_ups: Batcher[Credential, Known | Unknown] = Batches(database).of(
+            partial(sign_in.look_up, lifetimes=lifetimes)
+        )
+        self._bad = RateLimiter(BAD_CREDENTIALS_PER_MINUTE)
+        self._failed = RateLimiter(FAILED_SIGN_INS_PER_MINUTE)
+        self._good: OrderedDict[bytes, UUID] = OrderedDict()
+
+    # --- requests -----------------------------------------------------------------------------------------
+
+    async def authenticate(self, headers: Mapping[str, str], caller: Caller) -> Actor:
+        credential = credential_of(headers, secure=caller.is_secure)
+        if credential is None:
+            raise NotSignedInError
+        known = await self._known(credential, self._bad, caller)
+        if known is None:
+            raise NotSignedInError(_SESSION_OVER if credential.of_session else _NOT_VALID)
+        roles = None if known.company_id is None else {known.company_id: Role.of(known.role)}
+        return Actor(known.name, roles, author=known.name, access=Access(known.token_id, known.session_id))
+
+    def known_client(self, headers: Mapping[str, str], caller: Caller) -> str | None:
+        """What stands for the token of a request in counts, if its credential was good before. Asks nobody."""
+        try:
+            credential = credential_of(headers, secure=caller.is_secure)
+        except NotSignedInError:
+            return None
+        token_id = None if credential is None else self._good.get(credential.digest)
+        return None if token_id is None else str(token_id)
+
+    async def _known(self, credential: Credential, failures: RateLimiter, caller: Caller) -> Known | None:
+        """Whose a credential is; None: nobody's. Raises RateLimitedError before a query."""
+        was_good = credential.digest in self._good
+        if not was_good:
+            failures.check(caller.address)
+        known = await self._look_ups.carry_out(object(), credential, 0)
+        if known is None:
+            raise UnavailableError
+        if isinstance(known, Unknown):
+            if self._good.pop(credential.digest, None) is not None:
+                failures.count(caller.address)
+            return None
+        if not was_good:
+            failures.give_back(caller.address)
+        self._good[credential.digest] = known.token_id
+        self._good.move_to_end(credential.digest)
+        if len(self._good) > MAX_GOOD:
+            self._good.popitem(last=False)
+        return known
+
+    # --- sessions -----------------------------------------------------------------------------------------
+
+    async def sign_in(self, token: str, headers: Mapping[str, str], caller: Caller) -> str:
+        """Open a session with a token; the value of its cookie. The browser's session until now ends.
+
+        Raises ValidationError without a token, NotSignedInError for one that is not good, and RateLimitedError after
+        too many of them.
+        """
+        if not token:
+            raise ValidationError([Problem("token", "Field required")])
+        if not credentials.is_token(token):
+            self._failed.check(caller.address)
+            raise NotSignedInError(_NOT_VALID)
+        known = await self._known(Credential(credentials.digest(token), of_session=False), self._failed, caller)
+        if known is None:
+            raise NotSignedInError(_NOT_VALID)
+        value = credentials.new_cookie()
+        former = cookie_of(headers, secure=caller.is_secure)
+        await self._database.transaction(
+            sign_in.open_session,
+            known.token_id,
+            credentials.digest(value),
+            None if former is None else credentials.digest(former),
+        )
+        return value
+
+    async def sign_out(self, headers: Mapping[str, str], caller: Caller, *, everywhere: bool) -> None:
+        """End the browser's session; `everywhere`: all sessions of its token, or of the bearer.
+
+        Does nothing for who is not signed in. Raises NotSignedInError for a bad bearer.
+        """
+        credential = credential_of(headers, secure=caller.is_secure)
+        if credential is None:
+            return
+        if credential.of_session and not everywhere:
+            await self._database.autocommit(sign_in.close_session, credential.digest)
+            return
+        try:
+            actor = await self.authenticate(headers, caller)
+        except NotSignedInError:
+            if credential.of_session:
+                return
+            raise
+        if everywhere and actor.access is not None and actor.access.token_id is not None:
+            await self._database.autocommit(sign_in.close_sessions, actor.access.token_id)
+
+
+def credential_of(headers: Mapping[str, str], *, secure: bool) -> Credential | None:
+    """What a request shows: its bearer token, else its cookie; None: nothing.
+
+    `secure`: it came over TLS. Raises NotSignedInError for a bearer that is no token. Other schemes of `Authorization`,
+    such as a proxy's own, are none of ours.
+    """
+    authorization = headers.get("Authorization", "")
+    scheme, _, token = authorization.strip().partition(" ")
+    if scheme.lower() == "bearer":
+        token = token.strip()
+        if not credentials.is_token(token):
+            raise NotSignedInError(_NOT_VALID)
+        return Credential(credentials.digest(token), of_session=False)
+    value = cookie_of(headers, secure=secure)
+    return None if value is None else Credential(credentials.digest(value), of_session=True)
+
+
+def cookie_of(headers: Mapping[str, str], *, secure: bool) -> str | None:
+    """The value of the session's cookie, if there is one that could be ours."""
+    name = SECURE_COOKIE if secure else COOKIE
+    for pair in headers.get("Cookie", "").split(";"):
+        given, _, value = pair.partition("=")
+        if given.strip() == name:
+            value = value.strip()
+            return value if credentials.is_cookie(value) else None
+    return None
