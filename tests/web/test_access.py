@@ -1,46 +1,26 @@
-"""Access on every route: the guards of `local_trusted`, and the resources that an actor of one company sees."""
+"""The guards on every route, and `local_trusted`."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
-from dataclasses import replace
-from typing import Any
-from uuid import UUID, uuid4
+from uuid import uuid4
 
 import pytest
-from tornado.web import Application
 
 from chatserver.app import App
-from chatserver.errors import NotSignedInError
-from chatserver.services.access import Actor, Caller, LocalTrusted, Mode, Role
 from chatserver.settings import Settings
-from chatserver.web.assembly import make_application
 from chatserver.web.routes import ROUTES
-from tests.kit.http_client import Client
 from tests.kit.served_app import serving
 from tests.web.conftest import Api
 
 OTHER_SITE = "https://app.example.org"
 OPERATIONS = [(method, route.path) for route in ROUTES for method in route.operations]
-NOBODYS = ("/api/session", "/api/openapi.json", "/api/providers")
 BODY = {"role": "user", "content": "x", "messageId": str(uuid4()), "name": "a", "adapterType": "echo", "text": "x"}
 
 
 @pytest.fixture
 def settings() -> Settings:
     return Settings(allowed_hosts=("localhost", "chat.example.org"), allowed_origins=(OTHER_SITE,))
-
-
-class OneCompany(LocalTrusted):
-    """Knows whoever sends their company's id for a token, and nobody else."""
-
-    mode: Mode = "authenticated"
-
-    async def authenticate(self, headers: Mapping[str, str], caller: Caller) -> Actor:
-        if "Authorization" not in headers:
-            raise NotSignedInError
-        return Actor("someone", {UUID(headers["Authorization"]): Role.MANAGER})
 
 
 def some_path(template: str) -> str:
@@ -154,83 +134,3 @@ async def test_session_names_actor_and_companies(api: Api, settings: Settings) -
     for answer in (await api.post("/api/session", {"token": "x"}), await api.delete("/api/session")):
         assert (answer.status, answer.body) == (204, b"")
         assert "Set-Cookie" not in answer.headers
-
-
-# --- an actor of one company ------------------------------------------------------------------------------
-
-
-class ScopedApi(Api):
-    """Speaks as somebody of one company."""
-
-    async def request(self, method: str, path: str, body: Any = None, headers: Mapping[str, str] | None = None) -> Any:
-        return await super().request(method, path, body, {"Authorization": self.company, **(headers or {})})
-
-
-@pytest.fixture
-def app(chat: App, request: pytest.FixtureRequest) -> Application:
-    """Where a test speaks for companies, the server knows them."""
-    if "speakers" in request.fixturenames:
-        return make_application(replace(chat.context, access=OneCompany()))
-    return chat.web
-
-
-@pytest.fixture
-def speakers(client: Client) -> tuple[ScopedApi, ScopedApi]:
-    """Of two companies."""
-    return ScopedApi(client), ScopedApi(client)
-
-
-@pytest.mark.parametrize(("method", "template"), OPERATIONS)
-async def test_resources_of_another_company_are_not_found_and_its_lists_forbidden(
-    speakers: tuple[ScopedApi, ScopedApi], method: str, template: str
-) -> None:
-    owner, stranger = speakers
-    conversation = await owner.conversation()
-    said = await owner.say(conversation, "x")
-    agent = (await owner.post(owner.agents, {"name": "a", "adapterType": "echo"})).json["id"]
-    ids = {
-        "{companyId}": owner.company,
-        "{messageId}": said["id"],
-        "{id}": agent if "/agents/" in template else said["conversationId"],
-    }
-    path = re.sub(r"{\w+}", lambda match: ids[match[0]], template) + "?q=x"  # which search needs
-    body = None if method in ("GET", "DELETE") else {**BODY, "messageId": said["id"]}
-    answer = await stranger.request(method, path, body)
-    if template in NOBODYS:
-        assert answer.status in (200, 204)
-    elif "{companyId}" in template:
-        assert answer.error == (403, "Not your company")
-    else:
-        assert answer.error[0] == 404
-        assert answer.error[1] in ("Conversation not found", "Message not found", "Agent not found")
-    # Nothing happened.
-    assert await owner.contents(conversation) == ["x"]
-    assert (await owner.get(conversation)).json["title"] == "x"
-    assert (await owner.get(f"/api/agents/{agent}")).json["name"] == "a"
-    assert len((await owner.get(owner.conversations)).json["items"]) == 1
-
-
-@pytest.mark.parametrize(("method", "template"), OPERATIONS)
-async def test_request_without_credentials_reaches_only_the_session(
-    speakers: object, api: Api, method: str, template: str
-) -> None:
-    answer = await api.request(method, some_path(template), None if method in ("GET", "DELETE") else BODY)
-    if template in ("/api/session", "/api/openapi.json"):  # the latter for the operator, on this machine
-        assert answer.status in (200, 204)
-        return
-    assert answer.error == (401, "Sign in first")
-    assert answer.headers["WWW-Authenticate"] == "Bearer"
-
-
-async def test_session_differs_for_signed_in_and_signed_out_clients(
-    speakers: tuple[ScopedApi, ScopedApi], api: Api
-) -> None:
-    speaker, _ = speakers
-    company = {"id": speaker.company}
-    answer = await speaker.get("/api/session")
-    assert answer.json == {"mode": "authenticated", "actor": {"name": "someone"}, "companies": [company]}
-    assert (await api.get("/api/session")).json == {"mode": "authenticated", "actor": None, "companies": []}
-
-
-async def test_preflight_needs_no_credentials(speakers: object, api: Api) -> None:
-    assert (await api.request("OPTIONS", some_path("/api/conversations/{id}"))).status == 204

@@ -48,6 +48,8 @@ async def test_nobody_gets_in_without_a_token(database_url: str) -> None:
         assert session.json == {"mode": "authenticated", "actor": None, "companies": []}
         for path in ("/", "/healthz", "/help"):
             assert await status(client, {}, path) == 200
+        # Browsers send preflight requests without credentials.
+        assert (await client.request("OPTIONS", CONVERSATIONS)).status == 204
 
 
 async def test_bearer_is_let_in_until_it_is_revoked_or_expires(database_url: str) -> None:
