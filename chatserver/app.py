@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import Mapping
 
+from chatserver.databases import open_database
 from chatserver.errors import ConfigurationError
 from chatserver.garbage import GarbageCollection
 from chatserver.ids import uuid7
@@ -31,7 +31,6 @@ from chatserver.services.tokens import TokenSignIn
 from chatserver.services.turns import Turns
 from chatserver.settings import Settings
 from chatserver.storage.postgres.batches import MAX_UNDER_WAY
-from chatserver.storage.postgres.database import Database
 from chatserver.storage.sign_in import Lifetimes
 from chatserver.storage.turns.statements import SESSION_SETTINGS
 from chatserver.version import installed_version
@@ -64,9 +63,9 @@ class App:
         self._hangups = Hangups()
         self.metrics = Metrics(installed_version())
         self._loop_lag = LoopLag(self.metrics.loop_lag_seconds)
-        self.database = _database(settings, url, self.metrics, settings.database_connections)
+        self.database = open_database(settings, url, self.metrics, settings.database_connections)
         # For leases and the health check: they must not wait behind the requests of users.
-        self.pulse = _database(settings, url, self.metrics, 1, heavy=0)
+        self.pulse = open_database(settings, url, self.metrics, 1, heavy=0)
         share = LoopShare()
         self.providers = ProviderChoice(
             {name: make_provider(name, provider, environment, share) for name, provider in settings.providers.items()},
@@ -74,7 +73,9 @@ class App:
             settings.answering_provider,
         )
         owner = uuid7()
-        self.batches = _database(settings, url, self.metrics, MAX_UNDER_WAY, heavy=0, session_settings=SESSION_SETTINGS)
+        self.batches = open_database(
+            settings, url, self.metrics, MAX_UNDER_WAY, heavy=0, session_settings=SESSION_SETTINGS
+        )
         common_turns = Turns(self.batches, self.providers, owner, settings.lease_seconds)
         store = PostgresAnswerStore(
             self.database, self.pulse, self.providers, owner, settings.lease_seconds, common_turns
@@ -162,33 +163,3 @@ class App:
 def _look_seconds(settings: Settings) -> float:
     """How often streams are looked after. Pings are early by twice that at most."""
     return min(settings.ping_seconds, settings.slow_reader_seconds, 16) / 32
-
-
-def _database(
-    settings: Settings,
-    url: str,
-    metrics: Metrics,
-    connections: int,
-    *,
-    heavy: int | None = None,
-    session_settings: Mapping[str, str] | None = None,
-) -> Database:
-    return Database(
-        url,
-        connections=connections,
-        statement_timeout_seconds=settings.statement_timeout_seconds,
-        metrics=metrics,
-        pooled=settings.listen_database_url is not None,
-        heavy=heavy,
-        session_settings=session_settings,
-    )
-
-
-@asynccontextmanager
-async def open_agents(settings: Settings, url: str) -> AsyncIterator[AgentService]:
-    """The agents' use cases alone, for the command line; `url` as for `App`."""
-    database = _database(settings, url, Metrics(installed_version()), 1)
-    try:
-        yield AgentService(database, settings.providers)
-    finally:
-        database.close()

@@ -40,7 +40,20 @@ GROUND = frozenset(
     }
 )
 TOP = frozenset(
-    {"__main__", "app", "cli", "doctor", "hints", "local_model", "model_list", "quick_provider", "server", "serving"}
+    {
+        "__main__",
+        "app",
+        "cli",
+        "commands",
+        "databases",
+        "doctor",
+        "hints",
+        "local_model",
+        "model_list",
+        "quick_provider",
+        "server",
+        "serving",
+    }
 )
 
 # The names that the modules of each floor may import. A name means the module or package, and all modules in it.

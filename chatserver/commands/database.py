@@ -1,0 +1,31 @@
+"""The database of the settings, for one command: it works beside running servers, and without any."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
+
+from chatserver.databases import open_database
+from chatserver.metrics import Metrics
+from chatserver.settings import Settings
+from chatserver.storage.postgres.database import Database
+from chatserver.storage.postgres.provision import provided_database
+from chatserver.version import installed_version
+
+T = TypeVar("T")
+
+
+def with_database(settings: Settings, work: Callable[[Database], Awaitable[T]]) -> T:
+    """What `work` returns, given the migrated database. Raises ConfigurationError, and anything that `work` raises."""
+
+    async def carry_out(url: str) -> T:
+        # One connection each for short calls and for heavy ones.
+        database = open_database(settings, url, Metrics(installed_version()), 2)
+        try:
+            return await work(database)
+        finally:
+            database.close()
+
+    with provided_database(settings) as provided:
+        return asyncio.run(carry_out(provided.url))

@@ -1,0 +1,72 @@
+"""The commands `serve`, `migrate` and `doctor`."""
+
+from __future__ import annotations
+
+import argparse
+import gc
+import os
+import sys
+
+from chatserver.commands.parser import FAILED, SERVE_SETTINGS, Commands, add_command, add_settings
+from chatserver.errors import ConfigurationError
+from chatserver.quick_provider import VARIABLES, with_quick_provider
+from chatserver.settings import Settings
+
+
+def add_serve(commands: Commands) -> None:
+    serve = add_command(commands, "serve", _serve, "run the server")
+    add_settings(serve, SERVE_SETTINGS)
+    serve.add_argument("--reuse-port", action="store_true", help="let several processes share the port")
+    serve.add_argument(
+        "--local-model", action="store_true", help="run a small model on this machine, which answers by default"
+    )
+    serve.add_argument(
+        "--provider",
+        choices=tuple(VARIABLES),
+        help="who answers by default, without a file: OpenAI (its key in OPENAI_API_KEY), Anthropic "
+        "(ANTHROPIC_API_KEY), or Ollama (OLLAMA_HOST; default: this machine)",
+    )
+    serve.add_argument("--model", help="of --provider (default: one that suits most; Ollama's newest one)")
+
+
+def add_migrate(commands: Commands) -> None:
+    add_command(commands, "migrate", _migrate, "bring the database to this version's schema")
+
+
+def add_doctor(commands: Commands) -> None:
+    doctor = add_command(commands, "doctor", _doctor, "check a running server from where its users are")
+    doctor.add_argument("url", metavar="URL", help="where it is reached, such as https://chat.example.org")
+
+
+def _serve(settings: Settings, arguments: argparse.Namespace) -> int:
+    settings = _with_provider(settings, arguments)
+    # On again when the server is ready: see serving.py.
+    gc.disable()
+    try:
+        from chatserver.server import serve
+
+        return serve(settings, reuse_port=arguments.reuse_port, local_model=arguments.local_model)
+    finally:
+        gc.enable()
+
+
+def _with_provider(settings: Settings, arguments: argparse.Namespace) -> Settings:
+    if arguments.provider is not None:
+        return with_quick_provider(settings, arguments.provider, arguments.model, os.environ)
+    if arguments.model is not None:
+        raise ConfigurationError("--model: is of use with --provider only")
+    return settings
+
+
+def _migrate(settings: Settings, _arguments: argparse.Namespace) -> int:
+    from chatserver.storage.postgres.provision import provided_database
+
+    with provided_database(settings):
+        print("the database is up to date")
+    return 0
+
+
+def _doctor(_settings: Settings, arguments: argparse.Namespace) -> int:
+    from chatserver.doctor import examine
+
+    return 0 if examine(arguments.url, sys.stdout) else FAILED
