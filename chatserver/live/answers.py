@@ -5,21 +5,23 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import Collection, Iterator
-from dataclasses import dataclass, replace
-from typing import Literal
+from dataclasses import replace
 from uuid import UUID
 
 from chatserver import logs
 from chatserver.errors import UnavailableError
 from chatserver.live import steps
 from chatserver.live.leases import Leases
+from chatserver.live.options import StreamOptions
 from chatserver.live.queue import ConversationQueue, Queues
 from chatserver.live.reader import Reader
 from chatserver.live.replay import read_end, read_stored
 from chatserver.live.run import Run
 from chatserver.live.steps import FirstStep, Interrupt
 from chatserver.live.store import (
+    NOBODY,
     AnswerStore,
+    Askers,
     Claimed,
     Companies,
     Elsewhere,
@@ -33,29 +35,11 @@ from chatserver.live.store import (
 )
 from chatserver.live.waiting import POLL_SECONDS
 from chatserver.metrics import Metrics
-from chatserver.sse import EventId
 
 # How long a stop waits for an owner elsewhere. By then the owner has reacted, or its lease has expired.
 STOP_SECONDS = 20.0
 # How long the deletion of a conversation waits for its answer to be stopped.
 STOP_FOR_DELETE_SECONDS = 5.0
-
-WhenBusy = Literal["reject", "interrupt", "enqueue"]
-
-
-@dataclass(frozen=True, slots=True)
-class StreamOptions:
-    """What a client asks of a stream.
-
-    `trigger_id` None: the newest user message. `resume`: the event id that the client has. `reset`: it has an id that
-    is not one of ours. `continues`: the answer shall be generated to its end even if all readers leave.
-    """
-
-    trigger_id: UUID | None = None
-    resume: EventId | None = None
-    reset: bool = False
-    when_busy: WhenBusy = "reject"
-    continues: bool = False
 
 
 class Answers:
@@ -100,7 +84,8 @@ class Answers:
     async def open(self, companies: Companies, conversation_id: UUID, options: StreamOptions) -> Reader:
         """A reader of the answer to a trigger. The answer is begun if nobody has begun it yet.
 
-        The reader must be closed. Raises NotFoundError, ValidationError, ConflictError and UnavailableError.
+        The reader must be closed. Raises NotFoundError, ValidationError, ForbiddenError, ConflictError and
+        UnavailableError.
         """
         reader, _ = await self._open(companies, conversation_id, options, None)
         return reader
@@ -153,9 +138,9 @@ class Answers:
             return run
         match opened.outcome:
             case Claimed():
-                return self._add(key, steps.Generate(opened.outcome), continues=options.continues)
+                return self._add(key, steps.Generate(opened.outcome))
             case Elsewhere():
-                return self._add(key, steps.Follow(opened.outcome.run_id, opened.outcome.epoch), continues=False)
+                return self._add(key, steps.Follow(opened.outcome.run_id, opened.outcome.epoch))
             case _:
                 return await self._enqueue(queue, key, options)
 
@@ -166,7 +151,8 @@ class Answers:
             await self._store.request_stop(key.conversation_id, None, keep=False)
         others = queue.runs
         unread = [other for other in others if not other.wanted]
-        run = self._add(key, steps.WaitForTurn(), continues=options.continues, next_in_turn=interrupts or bool(unread))
+        askers = options.askers_in(key.company_id)
+        run = self._add(key, steps.WaitForTurn(), askers, next_in_turn=interrupts or bool(unread))
         run.interrupts = interrupts
         for other in unread:
             other.interrupt(Interrupt.DROP)
@@ -180,11 +166,12 @@ class Answers:
 
     async def _join(self, run: Run, options: StreamOptions) -> Reader:
         """A reader of the run. If the run is to continue, the database knows it by then."""
-        begins_to_continue = options.continues and not run.continues
-        reader = run.join(options.resume, reset=options.reset, continues=options.continues)
+        askers = options.askers_in(run.key.company_id)
+        asks_now = not askers <= run.askers
+        reader = run.join(options.resume, reset=options.reset, askers=askers)
         try:
-            if begins_to_continue:
-                await self._store.set_continues(run.journal.run_id)
+            if asks_now:
+                await self._store.set_continues(run.journal.run_id, askers)
         except BaseException:
             reader.close()
             raise
@@ -245,16 +232,22 @@ class Answers:
 
     # --- access -------------------------------------------------------------------------------------------
 
-    def askers(self) -> Collection[UUID]:
-        """The tokens on whose behalf answers of this process go on without readers."""
-        return ()
+    def askers(self) -> set[UUID]:
+        """The tokens on whose behalf answers of this process go on without readers, queued ones included."""
+        return {token for run in self for token in run.askers if token is not None}
 
     def forsake(self, tokens: Collection[UUID]) -> None:
-        """These tokens have lost access: no answer goes on without readers for them alone."""
+        """These tokens have lost access for good: on their behalf alone no answer goes on.
+
+        An answer that has readers goes on for them, as any other; one that has none is dropped at once.
+        """
+        lost = frozenset(tokens)
+        for run in self:
+            run.forsake(lost)
 
     # --- the life of runs ---------------------------------------------------------------------------------
 
-    def _add(self, key: RunKey, first_step: FirstStep, *, continues: bool, next_in_turn: bool = False) -> Run:
+    def _add(self, key: RunKey, first_step: FirstStep, askers: Askers = NOBODY, *, next_in_turn: bool = False) -> Run:
         self.start()
         queue = self._queues.of(key.conversation_id)
         run = Run(
@@ -265,7 +258,7 @@ class Answers:
             self._metrics,
             resume_grace_seconds=self._resume_grace_seconds,
             max_answer_chars=self._max_answer_chars,
-            continues=continues,
+            askers=askers,
         )
         self._queues.add(run, next_in_turn=next_in_turn)
         self._metrics.runs.set(len(self._queues))
@@ -275,7 +268,7 @@ class Answers:
         return run
 
     def _adopt(self, key: RunKey, claimed: Claimed) -> Run:
-        return self._add(key, steps.Generate(claimed), continues=True)
+        return self._add(key, steps.Generate(claimed))
 
     async def _live(self, run: Run) -> None:
         try:
@@ -292,7 +285,7 @@ class Answers:
 
     async def finish_continuing(self) -> None:
         """Return when no run is left that goes on without readers."""
-        while continuing := [run for run in self if run.continues]:
+        while continuing := [run for run in self if run.askers]:
             await continuing[0].wait_settled()
 
     async def close(self) -> None:
@@ -334,7 +327,8 @@ def _request(
         trigger_id=options.trigger_id,
         resume=options.resume,
         message=message,
-        continues=options.continues,
+        begins_in=options.begins_in,
+        askers=options.askers,
         # An answer that nobody reads is not busy.
         refuse_busy=options.when_busy == "reject" and (not runs or any(run.wanted for run in runs)),
         here=[run.key.trigger_id for run in runs],

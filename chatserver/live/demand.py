@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from uuid import UUID
+
+from chatserver.live.store import NOBODY, Askers
 
 
 class Demand:
-    """The readers of one run, in this process and in others.
+    """The readers of one run, in this process and in others, and those on whose behalf it goes on without.
 
     Without demand the answer is `paused`; the pause ends when demand is back and the next delta is taken. `on_end` is
     called when demand has ended: after `grace_seconds`, or at once for a run that has no grace period.
@@ -16,46 +19,60 @@ class Demand:
     __slots__ = (
         "_closed",
         "_followed",
+        "_forsaken",
         "_grace",
         "_grace_seconds",
         "_has_grace",
         "_on_end",
         "_readers",
         "_wanted_again",
-        "continues",
+        "askers",
         "paused",
         "wanted",
     )
 
-    def __init__(self, grace_seconds: float, on_end: Callable[[], None], *, continues: bool, has_grace: bool) -> None:
-        self.continues = continues
-        """Whether the answer shall be generated without readers."""
-        self.wanted = continues
+    def __init__(self, grace_seconds: float, on_end: Callable[[], None], *, askers: Askers, has_grace: bool) -> None:
+        self.askers = askers
+        """On whose behalf the answer shall be generated without readers."""
+        self.wanted = bool(askers)
         """Whether there is any demand."""
         self.paused = False
         self._grace_seconds = grace_seconds
         self._on_end = on_end
         self._has_grace = has_grace
+        self._forsaken: Askers = NOBODY
         self._readers = 0
         self._followed = False
         self._closed = False
         self._grace: asyncio.TimerHandle | None = None
         self._wanted_again: asyncio.Future[None] | None = None
 
-    def add_reader(self, *, continues: bool) -> None:
-        """Count one more reader. `continues`: from now on the answer shall go on without readers."""
+    def add_reader(self, askers: Askers = NOBODY) -> None:
+        """Count one more reader. `askers`: as of `add_askers`."""
         self._readers += 1
-        self.continues = self.continues or continues
+        self.askers |= askers - self._forsaken
         self._changed()
 
     def remove_reader(self) -> None:
         self._readers -= 1
         self._changed()
 
-    def set_continues(self) -> None:
-        """From now on the answer shall go on without readers."""
-        self.continues = True
-        self._changed()
+    def add_askers(self, askers: Askers) -> None:
+        """From now on the answer shall go on without readers also on behalf of these, but not of forsaken ones."""
+        if not askers <= self.askers:
+            self.askers |= askers - self._forsaken
+            self._changed()
+
+    def forsake(self, tokens: frozenset[UUID]) -> None:
+        """These tokens have lost access: on their behalf the answer goes on no more.
+
+        If that ends the demand, `on_end` is called at once.
+        """
+        lost = self.askers & tokens
+        if lost:
+            self._forsaken |= lost
+            self.askers -= lost
+            self._changed(at_once=True)
 
     def set_followed(self, followed: bool) -> None:
         """`followed`: other processes have readers of the answer."""
@@ -67,15 +84,16 @@ class Demand:
         self._has_grace = has_grace
         self._changed()
 
-    def _changed(self) -> None:
-        self.wanted = self._readers > 0 or self.continues or self._followed
+    def _changed(self, *, at_once: bool = False) -> None:
+        """`at_once`: there is no grace."""
+        self.wanted = self._readers > 0 or bool(self.askers) or self._followed
         if self._closed:
             return
         if self.wanted:
             self._cancel_grace()
             if self._wanted_again is not None and not self._wanted_again.done():
                 self._wanted_again.set_result(None)
-        elif not self._has_grace or self._grace_seconds == 0:
+        elif at_once or not self._has_grace or self._grace_seconds == 0:
             self._on_end()
         else:
             self.paused = True

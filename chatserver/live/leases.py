@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable, Iterator, Mapping
 from uuid import UUID
 
 from chatserver import logs
-from chatserver.errors import ChatServerError, DatabaseUnavailableError
+from chatserver.errors import ChatServerError, DatabaseUnavailableError, ForbiddenError
 from chatserver.ids import uuid7
 from chatserver.live.queue import Queues
 from chatserver.live.run import Run
@@ -109,9 +109,11 @@ class Leases:
             if queue.find(key) is not None or queue.owned is not None:
                 return
             try:
-                outcome = await self._store.claim(key, uuid7(), continues=True)
+                outcome = await self._store.claim(key, uuid7(), may_begin=False)
             except DatabaseUnavailableError:
                 raise
+            except ForbiddenError:  # it has ended meanwhile
+                return
             except ChatServerError as error:
                 logger.info("an abandoned run cannot be taken over: %s", error.message)
             else:

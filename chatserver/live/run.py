@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from uuid import UUID
 
 from chatserver.errors import (
     DatabaseUnavailableError,
@@ -29,8 +30,10 @@ from chatserver.live.reader import Reader
 from chatserver.live.record import RunRecord
 from chatserver.live.steps import Interrupt, Outcome
 from chatserver.live.store import (
+    NOBODY,
     PERSIST_SECONDS,
     AnswerStore,
+    Askers,
     Busy,
     Claimed,
     ClaimOutcome,
@@ -69,7 +72,7 @@ class Run:
         *,
         resume_grace_seconds: float,
         max_answer_chars: int,
-        continues: bool,
+        askers: Askers,
     ) -> None:
         self.key = key
         self.outcome: Outcome | None = None
@@ -80,16 +83,17 @@ class Run:
         self._max_answer_chars = max_answer_chars
         self._metrics = metrics
         self._first_step = first_step
-        self._named = not isinstance(first_step, steps.WaitForTurn)
-        """Whether the journal's run id is one that the database knows."""
         claimed = first_step.claimed if isinstance(first_step, steps.Generate) else None
-        self.journal = _journal_of(first_step)
+        known = steps.run_of(first_step)
+        self._named = known is not None
+        """Whether the journal's run id is one that the database knows."""
+        self.journal = Journal(*(known or (uuid7(), FIRST_EPOCH)), clock=asyncio.get_running_loop().time)
         self._record = RunRecord(store, self.journal, owned=claimed is not None)
         self._interruption = Interruption()
         self._demand = Demand(
             resume_grace_seconds,
             lambda: self.interrupt(Interrupt.DROP),
-            continues=continues or (claimed is not None and claimed.continues),
+            askers=askers if claimed is None else askers | claimed.askers,
             has_grace=claimed is not None,
         )
         self._restarts = 0
@@ -105,9 +109,9 @@ class Run:
         return self._demand.wanted
 
     @property
-    def continues(self) -> bool:
-        """Whether the answer is generated to its end without readers."""
-        return self._demand.continues
+    def askers(self) -> Askers:
+        """On whose behalf the answer is generated to its end without readers."""
+        return self._demand.askers
 
     @property
     def joinable(self) -> bool:
@@ -119,12 +123,12 @@ class Run:
         """Whether this process generates the answer, and so renews its lease."""
         return self._record.owned and self._interruption.why is not Interrupt.LOST
 
-    def join(self, resume: EventId | None = None, *, reset: bool = False, continues: bool = False) -> Reader:
+    def join(self, resume: EventId | None = None, *, reset: bool = False, askers: Askers = NOBODY) -> Reader:
         """A new reader, for a client that has all up to and with the event `resume`; None: it has nothing.
 
         The run must be `joinable`. The reader must be closed.
         """
-        self._demand.add_reader(continues=continues)
+        self._demand.add_reader(askers)
         return Reader.join(self.journal, resume, reset=reset, on_close=self._demand.remove_reader)
 
     def renewed(self, renewal: Renewal | None) -> None:
@@ -132,11 +136,14 @@ class Run:
         if renewal is None:
             self.interrupt(Interrupt.LOST)
             return
-        if renewal.continues:
-            self._demand.set_continues()
+        self._demand.add_askers(renewal.askers)
         self._demand.set_followed(renewal.followed)
         if renewal.stop is not None:
             self.interrupt(Interrupt.KEEP if renewal.stop == "keep" else Interrupt.DISCARD)
+
+    def forsake(self, tokens: frozenset[UUID]) -> None:
+        """These tokens have lost access for good. If nobody else wants the answer, it is dropped, without a grace."""
+        self._demand.forsake(tokens)
 
     # --- ends from outside --------------------------------------------------------------------------------
 
@@ -235,8 +242,8 @@ class Run:
                 await self._record.end("stopped")
                 return steps.Over("stopped" if generated else "elsewhere", stopped_event(None))
             case Interrupt.HAND_OVER:
-                await self._record.hand_over(continues=self.continues)
-                generated = generated and not self.continues
+                await self._record.hand_over(continues=bool(self.askers))
+                generated = generated and not self.askers
             case Interrupt.DROP:
                 await self._record.end("dropped")
         return steps.Over("dropped" if generated else "elsewhere")
@@ -254,7 +261,7 @@ class Run:
             if not self._queue.is_first(self):
                 return steps.WaitForTurn()
             try:
-                outcome = await self._store.claim(self.key, run_id, continues=self.continues)
+                outcome = await self._store.claim(self.key, run_id, askers=self.askers)
             except (NotFoundError, ValidationError):
                 # The conversation, the message or its text was deleted meanwhile, which stops the answer.
                 return steps.Over("elsewhere", stopped_event(None))
@@ -279,11 +286,10 @@ class Run:
             self.journal.epoch,
         ):
             self.journal.reset(outcome.run_id, outcome.epoch)
-        if isinstance(outcome, Claimed) and outcome.continues:
-            self._demand.set_continues()
         self._set_owned(isinstance(outcome, Claimed))
         match outcome:
             case Claimed():
+                self._demand.add_askers(outcome.askers)
                 return steps.Generate(outcome)
             case Elsewhere():
                 return steps.Follow(outcome.run_id, outcome.epoch)
@@ -338,12 +344,3 @@ class Run:
         if step.kept:
             return steps.Over("stopped", stopped_event(committed))
         return steps.Over("done", done_event(committed, finish.usage, finish.stop_reason))
-
-
-def _journal_of(first_step: steps.FirstStep) -> Journal:
-    clock = asyncio.get_running_loop().time
-    match first_step:
-        case steps.Follow(run_id, epoch) | steps.Generate(Claimed(run_id, epoch)):
-            return Journal(run_id, epoch, clock=clock)
-        case _:
-            return Journal(uuid7(), FIRST_EPOCH, clock=clock)

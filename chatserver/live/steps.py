@@ -109,3 +109,12 @@ class Over:
 
 FirstStep = WaitForTurn | Follow | Generate
 Step = WaitForTurn | Follow | Claim | Pause | Generate | BeginAnew | Commit | Fail | ShowStored | Interrupted | Over
+
+
+def run_of(first_step: FirstStep) -> tuple[UUID, int] | None:
+    """The run that a run begins with, and its epoch; None: the database knows none yet."""
+    match first_step:
+        case Follow(run_id, epoch) | Generate(Claimed(run_id, epoch)):
+            return run_id, epoch
+        case _:
+            return None

@@ -27,6 +27,12 @@ FIRST_RETRY_SECONDS, LONGEST_RETRY_SECONDS = 0.05, 1.0
 
 Companies = Collection[UUID] | None
 """The companies whose conversations a client may see; None: all."""
+Askers = frozenset[UUID | None]
+"""On whose behalf an answer goes on without readers: tokens, by their ids. Empty: it does not.
+
+None is among them if somebody asked for it who needs no token. Then it goes on whichever tokens lose access.
+"""
+NOBODY: Askers = frozenset()
 EndStatus = Literal["stopped", "failed", "dropped"]
 
 
@@ -44,11 +50,15 @@ class RunKey:
 
 @dataclass(frozen=True, slots=True)
 class NewMessage:
-    """A user message to be added before its answer is opened; with an idempotency key it is added only once."""
+    """A user message to be added before its answer is opened; with an idempotency key it is added only once.
+
+    `author` None: who wrote it is not signed in.
+    """
 
     content: str
     agent_id: UUID | None = None
     idempotency_key: str | None = None
+    author: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +67,10 @@ class OpenRequest:
 
     `trigger_id` None: the trigger is the newest user message, or `message`, which is added first.
     `resume`: the event id that the client has.
-    `continues`: the answer shall be generated to its end without readers.
+    `begins_in`: the companies in which the client may begin an answer; None: all of `companies`. Elsewhere it only
+    joins what others began: where an answer would have to be begun, raise ForbiddenError.
+    `askers`: on whose behalf the answer is generated to its end without readers. Where the client may begin none, this
+    counts for nothing.
     `refuse_busy`: raise ConflictError, and store nothing, if another answer is being generated.
     `here`: the triggers whose answers this process generates, follows or queues. If there are any, they come first: no
     answer is begun now.
@@ -70,10 +83,20 @@ class OpenRequest:
     trigger_id: UUID | None = None
     resume: EventId | None = None
     message: NewMessage | None = None
-    continues: bool = False
+    begins_in: Companies = None
+    askers: Askers = NOBODY
     refuse_busy: bool = False
     here: Collection[UUID | None] = ()
     at_capacity: bool = False
+
+    @property
+    def scope_of_claims(self) -> Companies:
+        """The companies in which an answer may be begun for the client; None: all."""
+        return self.companies if self.begins_in is None else self.begins_in
+
+    def begins(self, company_id: UUID) -> bool:
+        """Whether the client may begin an answer in a company that it can see."""
+        return self.begins_in is None or company_id in self.begins_in
 
 
 # --- outcomes ---------------------------------------------------------------------------------------------
@@ -84,15 +107,15 @@ class Claimed:
     """This process generates the answer, in this epoch.
 
     `prompt` holds the question alone; the messages before it are read outside the claim (`AnswerStore.history`).
-    `continues`: a client asked that the answer be generated without readers. `history_chars`: how many characters of
-    earlier messages the prompt has room for; 0: none are read.
+    `askers`: on whose behalf it is generated without readers. `history_chars`: how many characters of earlier messages
+    the prompt has room for; 0: none are read.
     """
 
     run_id: UUID
     epoch: int
     provider: Provider
     prompt: Prompt
-    continues: bool = False
+    askers: Askers = NOBODY
     history_chars: int = 0
 
 
@@ -192,12 +215,12 @@ class Opened:
 class Renewal:
     """The state of a run whose lease was renewed.
 
-    `followed`: other processes have readers of it. `continues`: a client asked that it be generated without readers.
+    `followed`: other processes have readers of it. `askers`: on whose behalf it is generated without readers.
     """
 
     stop: Literal["discard", "keep"] | None
     followed: bool
-    continues: bool = False
+    askers: Askers = NOBODY
 
 
 class StopState(enum.Enum):
@@ -218,12 +241,17 @@ class AnswerStore(Protocol):
         """Find the answer that a client asks for, or claim it for this process, all in one transaction.
 
         The outcome is Ended only where `resume` names a run that was stopped or failed. Raises what the API
-        refuses: NotFoundError, ValidationError, ConflictError, UnavailableError, and UnprocessableError if the
-        idempotency key was used with another body. A refused request stores nothing.
+        refuses: NotFoundError, ValidationError, ForbiddenError, ConflictError, UnavailableError, and
+        UnprocessableError if the idempotency key was used with another body. A refused request stores nothing.
         """
 
-    async def claim(self, key: RunKey, run_id: UUID, *, continues: bool) -> ClaimOutcome:
+    async def claim(
+        self, key: RunKey, run_id: UUID, *, askers: Askers = NOBODY, may_begin: bool = True
+    ) -> ClaimOutcome:
         """Claim an answer that a run of this process has waited for; a new run gets the id `run_id`.
+
+        `askers` ask that it goes on without readers, beside those who asked before. `may_begin` False: no new run is
+        begun, but ForbiddenError raised.
 
         A run of the same trigger whose lease has expired is taken over under its own id and a new epoch; if it was to
         be stopped, the outcome is Ended. Raises NotFoundError if the conversation or the trigger is gone,
@@ -264,11 +292,14 @@ class AnswerStore(Protocol):
     async def release(self, run_id: UUID) -> None:
         """Give up the lease of a run of this process, so that another process takes the run over at once."""
 
-    async def set_continues(self, run_id: UUID) -> None:
-        """Have an active run, of whichever process, generated without readers. May be repeated."""
+    async def set_continues(self, run_id: UUID, askers: Askers) -> None:
+        """Have an active run, of whichever process, generated without readers, also on behalf of these.
+
+        May be repeated.
+        """
 
     async def abandoned(self) -> Collection[RunKey]:
-        """Runs that shall go on without readers and whose lease has expired."""
+        """Runs whose lease has expired, and that shall go on without readers for somebody who still has access."""
 
     async def require_conversation(self, companies: Companies, conversation_id: UUID) -> None:
         """Raises NotFoundError unless the conversation exists for these companies."""

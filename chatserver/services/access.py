@@ -89,6 +89,12 @@ class Actor:
         """The companies whose resources exist for the actor; None: all."""
         return None if self.roles is None else frozenset(self.roles)
 
+    def companies_as(self, role: Role) -> frozenset[UUID] | None:
+        """The companies in which the actor has that role, or a higher one; None: all. May be empty."""
+        if self.roles is None:
+            return None
+        return frozenset(company for company, held in self.roles.items() if held >= role)
+
     @property
     def scope(self) -> Companies:
         """`companies`, as the storage takes them."""

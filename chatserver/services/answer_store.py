@@ -12,6 +12,8 @@ from sqlalchemy import Connection
 
 from chatserver.errors import ErrorCode, NotFoundError
 from chatserver.live.store import (
+    NOBODY,
+    Askers,
     Claimed,
     ClaimOutcome,
     Committed,
@@ -69,8 +71,11 @@ class PostgresAnswerStore:
         opened = None if self._turns is None else await self._turns.open(request)
         return opened if opened is not None else await self._database.transaction(self._open, request)
 
-    async def claim(self, key: RunKey, run_id: UUID, *, continues: bool) -> ClaimOutcome:
-        return await self._database.transaction(self._claims.claim, key, run_id, continues=continues)
+    async def claim(
+        self, key: RunKey, run_id: UUID, *, askers: Askers = NOBODY, may_begin: bool = True
+    ) -> ClaimOutcome:
+        claim = self._claims.claim
+        return await self._database.transaction(claim, key, run_id, askers=askers, may_begin=may_begin)
 
     def _open(self, connection: Connection, request: OpenRequest) -> Opened:
         trigger_id, resume = request.trigger_id, request.resume
@@ -109,7 +114,7 @@ class PostgresAnswerStore:
 
     async def renew(self, run_ids: Collection[UUID]) -> Mapping[UUID, Renewal]:
         rows = await self._lease_database.autocommit(leases.renew, tuple(run_ids), self._owner, self._lease_seconds)
-        return {row.id: Renewal(row.stop_requested, row.followed, row.continues) for row in rows}
+        return {row.id: Renewal(row.stop_requested, row.followed, run_outcomes.askers_of(row)) for row in rows}
 
     async def next_epoch(self, run_id: UUID, epoch: int) -> Restarted | Lost:
         next_epoch = await self._database.autocommit(runs.next_epoch, run_id, self._owner, epoch)
@@ -118,8 +123,9 @@ class PostgresAnswerStore:
     async def release(self, run_id: UUID) -> None:
         await self._database.autocommit(leases.release, run_id, self._owner)
 
-    async def set_continues(self, run_id: UUID) -> None:
-        await self._database.autocommit(leases.set_continues, run_id)
+    async def set_continues(self, run_id: UUID, askers: Askers) -> None:
+        tokens = run_outcomes.continuing(askers).continues_for
+        await self._database.autocommit(leases.set_continues, run_id, tokens)
 
     async def abandoned(self) -> Collection[RunKey]:
         rows = await self._database.autocommit(leases.abandoned)
@@ -185,6 +191,7 @@ def _send(connection: Connection, request: OpenRequest) -> UUID:
         role="user",
         content=message.content,
         agent_id=message.agent_id,
+        author=message.author,
     )
     message_id: UUID = sent.message.id
     return message_id

@@ -12,10 +12,21 @@ from sqlalchemy import Connection
 
 from chatserver.errors import ConflictError, NotFoundError, Problem, UnavailableError, ValidationError
 from chatserver.ids import uuid7
-from chatserver.live.store import Busy, Claimed, ClaimOutcome, Elsewhere, Ended, OpenRequest, RunKey
+from chatserver.live.store import (
+    NOBODY,
+    Askers,
+    Busy,
+    Claimed,
+    ClaimOutcome,
+    Elsewhere,
+    Ended,
+    OpenRequest,
+    RunKey,
+)
 from chatserver.providers.base import Turn
+from chatserver.services.access import Role, role_is_missing
 from chatserver.services.provider_choice import ChosenProvider, ProviderChoice
-from chatserver.services.run_outcomes import stored
+from chatserver.services.run_outcomes import askers_of, continuing, stored
 from chatserver.sse import FIRST_EPOCH
 from chatserver.storage import agents, questions, runs
 
@@ -33,16 +44,18 @@ class Claims:
 
     def claim_for(self, connection: Connection, key: RunKey, request: OpenRequest) -> ClaimOutcome:
         """Claim an answer for a client that has just come."""
+        begins, is_here = request.begins(key.company_id), key.trigger_id in request.here
         for _ in range(ATTEMPTS):
             outcome = self.claim(
                 connection,
                 key,
                 uuid7(),
-                continues=request.continues,
+                askers=request.askers if begins else NOBODY,
+                may_begin=begins or is_here,
                 must_queue=bool(request.here),
-                at_capacity=request.at_capacity and key.trigger_id not in request.here,
+                at_capacity=request.at_capacity and not is_here,
             )
-            if isinstance(outcome, Busy) and request.refuse_busy:
+            if isinstance(outcome, Busy) and request.refuse_busy and not is_here:
                 raise ConflictError("Another answer is being generated in this conversation")
             # A run that ends here was stopped while its process was dead. This client has not waited for it.
             if not isinstance(outcome, Ended):
@@ -55,7 +68,8 @@ class Claims:
         key: RunKey,
         run_id: UUID,
         *,
-        continues: bool,
+        askers: Askers = NOBODY,
+        may_begin: bool = True,
         must_queue: bool = False,
         at_capacity: bool = False,
     ) -> ClaimOutcome:
@@ -63,6 +77,9 @@ class Claims:
             current = runs.find_current(connection, key.conversation_id, key.trigger_id)
             if current is not None and current.status != "active":
                 return stored(current)
+            if current is None and not may_begin:
+                _require_trigger(connection, key)
+                raise role_is_missing(Role.MEMBER)
             if at_capacity:
                 raise UnavailableError("Too many answers are being generated")
             if current is not None:
@@ -74,14 +91,20 @@ class Claims:
                     return Ended(current.id, current.epoch, "stopped")
             question, provider = self._lock_question(connection, key)
             if current is not None:
-                epoch = runs.take_over(connection, current.id, self._owner, self._lease_seconds, question.wording)
-                if epoch is not None:
-                    continues = continues or current.continues
-                    return claimed_run(key, question, provider, current.id, epoch, continues=continues)
+                taken = runs.take_over(
+                    connection,
+                    current.id,
+                    owner=self._owner,
+                    lease_seconds=self._lease_seconds,
+                    wording=question.wording,
+                    **continuing(askers)._asdict(),
+                )
+                if taken is not None:
+                    return claimed_run(key, question, provider, current.id, taken.epoch, askers_of(taken))
             elif must_queue:
                 return Busy()
-            elif self._insert(connection, key, question, run_id, continues=continues):
-                return claimed_run(key, question, provider, run_id, FIRST_EPOCH, continues=continues)
+            elif self._insert(connection, key, question, run_id, askers):
+                return claimed_run(key, question, provider, run_id, FIRST_EPOCH, askers)
             elif _is_busy(connection, key):
                 return Busy()
         raise UnavailableError
@@ -91,14 +114,7 @@ class Claims:
         if not questions.lock_conversation(connection, key.conversation_id):
             raise NotFoundError("Conversation not found")
         # Read again: the row may have changed before it was locked.
-        question = questions.find_question(connection, None, key.conversation_id, key.trigger_id, newest=False)
-        if question is None:
-            raise NotFoundError("Conversation not found")
-        if key.trigger_id is not None:
-            if question.trigger_id is None or question.superseded_at is not None:
-                raise NotFoundError("Message not found")
-            if question.role != "user":
-                raise ValidationError([Problem("triggerMessageId", "must name a user message")])
+        question = _require_trigger(connection, key)
         agent_id = _agent_id(question)
         agent = None if agent_id is None else agents.find(connection, key.company_id, agent_id)
         chosen = self._providers.for_agent(agent)
@@ -106,7 +122,7 @@ class Claims:
             raise ValidationError([Problem("triggerMessageId", "there is nothing to answer")])
         return question, chosen
 
-    def _insert(self, connection: Connection, key: RunKey, question: Any, run_id: UUID, *, continues: bool) -> bool:
+    def _insert(self, connection: Connection, key: RunKey, question: Any, run_id: UUID, askers: Askers) -> bool:
         return runs.insert_run(
             connection,
             run_id=run_id,
@@ -116,8 +132,21 @@ class Claims:
             agent_id=_agent_id(question),
             owner=self._owner,
             lease_seconds=self._lease_seconds,
-            continues=continues,
+            **continuing(askers)._asdict(),
         )
+
+
+def _require_trigger(connection: Connection, key: RunKey) -> Any:
+    """The question of an answer. Raises NotFoundError and ValidationError for what cannot be answered."""
+    question = questions.find_question(connection, None, key.conversation_id, key.trigger_id, newest=False)
+    if question is None:
+        raise NotFoundError("Conversation not found")
+    if key.trigger_id is not None:
+        if question.trigger_id is None or question.superseded_at is not None:
+            raise NotFoundError("Message not found")
+        if question.role != "user":
+            raise ValidationError([Problem("triggerMessageId", "must name a user message")])
+    return question
 
 
 def _agent_id(question: Any) -> UUID | None:
@@ -129,8 +158,8 @@ def _agent_id(question: Any) -> UUID | None:
 def _is_busy(connection: Connection, key: RunKey) -> bool:
     """Whether another answer is being generated.
 
-    A run whose lease has expired is ended by this, unless it shall go on without readers: some process is about to
-    take that one over.
+    A run whose lease has expired is ended by this, unless it shall go on without readers on behalf of somebody who
+    still has access: some process is about to take that one over.
     """
     active = runs.find_active(connection, key.conversation_id)
     if active is None or active.trigger_message_id == key.trigger_id:
@@ -143,10 +172,10 @@ def _is_busy(connection: Connection, key: RunKey) -> bool:
 
 
 def claimed_run(
-    key: RunKey, question: Any, chosen: ChosenProvider, run_id: UUID, epoch: int, *, continues: bool
+    key: RunKey, question: Any, chosen: ChosenProvider, run_id: UUID, epoch: int, askers: Askers
 ) -> Claimed:
     """The outcome of a claim. `question` has the `content` of the trigger."""
     if key.trigger_id is None:
-        return Claimed(run_id, epoch, chosen.provider, chosen.prompt(()), continues)
+        return Claimed(run_id, epoch, chosen.provider, chosen.prompt(()), askers)
     prompt = chosen.prompt((Turn("user", question.content),))
-    return Claimed(run_id, epoch, chosen.provider, prompt, continues, chosen.room_for_history(prompt))
+    return Claimed(run_id, epoch, chosen.provider, prompt, askers, chosen.room_for_history(prompt))

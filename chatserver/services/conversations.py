@@ -19,6 +19,7 @@ from chatserver.schemas import (
 )
 from chatserver.services.access import Actor
 from chatserver.services.idempotent_send import IdempotencyKey, send
+from chatserver.services.own_messages import changes_all, if_allowed
 from chatserver.services.to_wire import added_message, to_conversation, to_message, to_versioned_message
 from chatserver.services.turns import Turns
 from chatserver.storage import conversations, erase, leases, messages, revisions
@@ -222,6 +223,7 @@ class ConversationService:
                 role=body.role,
                 content=body.content,
                 agent_id=body.agent_id,
+                author=actor.author,
             )
             if added is not None:
                 return added_message(added), True
@@ -235,12 +237,19 @@ class ConversationService:
             role=body.role,
             content=body.content,
             agent_id=body.agent_id,
+            author=actor.author,
         )
         return to_message(sent.message), sent.first
 
     async def edit_message(self, actor: Actor, conversation_id: UUID, message_id: UUID, content: str) -> ChatMessage:
-        """Change the effective content of a message. The original is kept."""
-        row = await self._database.autocommit(revisions.edit, actor.scope, conversation_id, message_id, content)
+        """Change the effective content of a message. The original is kept.
+
+        Raises ForbiddenError if others wrote it and the actor is no manager.
+        """
+        # To look who wrote it takes a second statement.
+        execute = self._database.autocommit if changes_all(actor) else self._database.transaction
+        edit = if_allowed(actor, revisions.edit)
+        row = await execute(edit, actor.scope, conversation_id, message_id, content)
         return to_message(_found(row, "Message"))
 
     async def get_message_history(self, actor: Actor, conversation_id: UUID) -> list[HistoryMessage]:
@@ -266,10 +275,11 @@ class ConversationService:
     async def erase_message(self, actor: Actor, conversation_id: UUID, message_id: UUID) -> None:
         """Erase a message for good, and the answers to it.
 
-        Raises ConflictError while its answer is being generated that somebody reads, or that continues without readers,
-        and UnavailableError as `rewind_messages` does.
+        Raises ForbiddenError if others wrote it and the actor is no manager, ConflictError while its answer is being
+        generated that somebody reads, or that continues without readers, and UnavailableError as `rewind_messages`
+        does.
         """
-        await self._when_idle(erase.erase_message, actor, conversation_id, message_id)
+        await self._when_idle(if_allowed(actor, erase.erase_message), actor, conversation_id, message_id)
         self._answers.end_waiting(conversation_id, message_id)
 
     async def _when_idle(

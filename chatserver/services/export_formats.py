@@ -100,6 +100,8 @@ class MarkdownWriter:
 def _author(row: Row[Any]) -> str:
     if row.role == "assistant":
         return "Agent" if row.agent_name is None else _inline(row.agent_name)
+    if row.role == "user" and row.author is not None:
+        return _inline(row.author)
     return str(row.role).capitalize()
 
 

@@ -40,8 +40,11 @@ def send(
     role: str,
     content: str,
     agent_id: UUID | None,
+    author: str | None = None,
 ) -> Sent:
     """Add a message, unless it was added before under the same key. With a key this needs a transaction.
+
+    `author` None: who wrote it is not signed in.
 
     Raises NotFoundError for an unknown conversation and for a message that was added and erased since, and
     UnprocessableError if the key was used with another body.
@@ -64,6 +67,7 @@ def send(
         role=role,
         content=content,
         agent_id=agent_id,
+        author=author,
         message_id=message_id,
     )
     if row is None:

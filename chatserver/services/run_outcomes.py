@@ -1,18 +1,38 @@
-"""What has become of a run, from its row.
+"""What has become of a run, from its row, and on whose behalf it goes on.
 
 `look` also tells its owner that it has readers here, and `stop_state` also stops a run whose process died.
 """
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 from uuid import UUID
 
 from sqlalchemy import Connection
 
-from chatserver.live.store import Elsewhere, Ended, Orphaned, RunState, StopState, Stored
+from chatserver.live.store import NOBODY, Askers, Elsewhere, Ended, Orphaned, RunState, StopState, Stored
 from chatserver.providers.base import Usage
 from chatserver.storage import leases, runs
+
+
+class Continuing(NamedTuple):
+    """`Askers`, as `storage.continuing` has them."""
+
+    continues: bool
+    continues_for: tuple[UUID, ...] | None
+
+
+def continuing(askers: Askers) -> Continuing:
+    """The columns of a run that goes on without readers on behalf of these."""
+    tokens = tuple(token for token in askers if token is not None)
+    return Continuing(bool(askers), tokens if askers and None not in askers else None)
+
+
+def askers_of(row: Any) -> Askers:
+    """On whose behalf a run goes on without readers; `row` has its `continues` and `continues_for`."""
+    if not row.continues:
+        return NOBODY
+    return frozenset((None,) if row.continues_for is None else row.continues_for)
 
 
 def look(connection: Connection, run_id: UUID) -> RunState:

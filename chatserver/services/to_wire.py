@@ -8,7 +8,7 @@ from sqlalchemy import Row
 
 from chatserver.errors import ErrorCode
 from chatserver.live.terminal_events import FAILED, error_event
-from chatserver.message_schemas import ChatMessage, Failure, FormerAnswer, TokenUsage, VersionedMessage
+from chatserver.message_schemas import Author, ChatMessage, Failure, FormerAnswer, TokenUsage, VersionedMessage
 from chatserver.schemas import ActiveRun, Agent, Conversation
 from chatserver.services.turns import AddedMessage
 
@@ -53,7 +53,7 @@ def to_message(row: Row[Any]) -> ChatMessage:
         duration_ms=row.duration_ms,
         reasoning=row.reasoning,
         reasoning_ms=row.reasoning_ms,
-        author=None,
+        author=_author(row.author),
         failure=None if row.failure is None else _failure(*row.failure),
     )
 
@@ -63,6 +63,10 @@ def to_versioned_message(row: Row[Any]) -> VersionedMessage:
     former = zip(row.former_ids or (), row.former_times or (), strict=True)
     answers = [FormerAnswer(id=answer_id, created_at=created_at) for answer_id, created_at in former]
     return VersionedMessage(**dict(to_message(row)), former_answers=answers if row.role == "user" else None)
+
+
+def _author(name: str | None) -> Author | None:
+    return None if name is None else Author(name=name)
 
 
 def _failure(code: ErrorCode | None, error: str | None) -> Failure:
@@ -92,7 +96,7 @@ def added_message(added: AddedMessage) -> ChatMessage:
         duration_ms=None,
         reasoning=None,
         reasoning_ms=None,
-        author=None,
+        author=_author(message.author),
         failure=None,
     )
 

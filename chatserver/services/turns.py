@@ -13,6 +13,7 @@ from chatserver.message_schemas import Role
 from chatserver.services.claims import claimed_run
 from chatserver.services.idempotent_send import body_digest
 from chatserver.services.provider_choice import ProviderChoice
+from chatserver.services.run_outcomes import continuing
 from chatserver.sse import FIRST_EPOCH
 from chatserver.storage import runs
 from chatserver.storage.answers import Answer
@@ -60,11 +61,12 @@ class Turns:
         role: Role,
         content: str,
         agent_id: UUID | None,
+        author: str | None = None,
     ) -> AddedMessage | None:
         """Add a message; None: it was not added, perhaps because it was sent before under the same idempotency key."""
         digest = None if idempotency_key is None else body_digest(role, content, agent_id)
         message = MessageToAdd(
-            companies, conversation_id, uuid7(), role, content, agent_id, key=idempotency_key, digest=digest
+            companies, conversation_id, uuid7(), role, content, agent_id, author, key=idempotency_key, digest=digest
         )
         added_at = await self._messages.carry_out(conversation_id, message, len(content))
         return None if added_at is None else AddedMessage(message, added_at)
@@ -73,7 +75,7 @@ class Turns:
         """Claim the answer that a client asks for, and add its question; None: nothing was done.
 
         Only if nothing has to be found out first: no event id or idempotency key, no other answer of the conversation
-        here.
+        here, and a client that may begin answers.
         """
         if request.resume is not None or request.here or request.at_capacity:
             return None
@@ -87,18 +89,23 @@ class Turns:
             # Such as settings of the agent that this version does not know. The claim has taken effect already.
             await self._database.autocommit(runs.end_run, row.run_id, self._owner, FIRST_EPOCH, "dropped")
             raise
-        claimed = claimed_run(key, row, chosen, row.run_id, FIRST_EPOCH, continues=request.continues)
+        claimed = claimed_run(key, row, chosen, row.run_id, FIRST_EPOCH, request.askers)
         return Opened(key, claimed, reset=False)
 
     async def _claim(self, request: OpenRequest) -> Any | None:
-        companies = None if request.companies is None else tuple(request.companies)
+        scope, askers = request.scope_of_claims, continuing(request.askers)
+        if scope is not None and not scope:
+            return None
+        companies = None if scope is None else tuple(scope)
         place, message = request.conversation_id, request.message
         if message is None:
-            question = Question(companies, place, request.trigger_id, uuid7(), request.continues)
+            question = Question(companies, place, request.trigger_id, uuid7(), *askers)
             return await self._claims.carry_out(place, question, 0)
         if message.idempotency_key is not None:
             return None
-        new = NewQuestion(companies, place, uuid7(), message.content, message.agent_id, uuid7(), request.continues)
+        new = NewQuestion(
+            companies, place, uuid7(), message.content, message.agent_id, message.author, uuid7(), *askers
+        )
         return await self._questions.carry_out(place, new, len(new.content))
 
     async def commit(self, answer: Answer) -> bool:

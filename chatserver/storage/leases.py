@@ -23,6 +23,7 @@ from sqlalchemy import (
     update,
 )
 
+from chatserver.storage.continuing import ASKED_TOO, HAS_ASKER, asking
 from chatserver.storage.runs import LEASE, NOW
 from chatserver.storage.tables import IS_ACTIVE, conversations, runs
 
@@ -48,6 +49,7 @@ def _renew() -> CompoundSelect[Any]:
         runs.c.id,
         runs.c.stop_requested,
         runs.c.continues,
+        runs.c.continues_for,
         func.coalesce(runs.c.followed_until > NOW, False).label("followed"),
     )
     # In the order of their ids, so that two renewals do not deadlock.
@@ -67,7 +69,7 @@ _FOLLOW = (
     .returning(runs.c.epoch)
 )
 
-_SET_CONTINUES = update(runs).where(runs.c.id == bindparam("run_id"), IS_ACTIVE).values(continues=True)
+_SET_CONTINUES = update(runs).where(runs.c.id == bindparam("run_id"), IS_ACTIVE).values(ASKED_TOO)
 
 _REQUEST_STOP = (
     update(runs)
@@ -91,9 +93,9 @@ _ABANDONED = (
     .join_from(runs, conversations, conversations.c.id == runs.c.conversation_id)
     .where(
         runs.c.status == literal_column("'active'"),
-        runs.c.continues,
         runs.c.stop_requested.is_(None),
         runs.c.lease_until <= NOW,
+        HAS_ASKER,
         conversations.c.deleted_at.is_(None),
     )
     # Some may be refused here each time, because their provider is not configured: they must not hide the others.
@@ -105,7 +107,7 @@ _ABANDONED = (
 def renew(connection: Connection, run_ids: Sequence[UUID], owner: UUID, lease_seconds: float) -> Sequence[Row[Any]]:
     """Extend those leases of `owner`'s runs that have passed their first third.
 
-    Rows of `id stop_requested continues followed`, of all runs but those it lost.
+    Rows of `id stop_requested continues continues_for followed`, of all runs but those it lost.
     """
     parameters = {"run_ids": list(run_ids), "by": owner, "lease_seconds": lease_seconds}
     return connection.execute(_RENEW, parameters).all()
@@ -121,9 +123,9 @@ def follow(connection: Connection, run_id: UUID) -> int | None:
     return connection.execute(_FOLLOW, {"run_id": run_id}).scalar_one_or_none()
 
 
-def set_continues(connection: Connection, run_id: UUID) -> None:
-    """Have an active run generated without readers."""
-    connection.execute(_SET_CONTINUES, {"run_id": run_id})
+def set_continues(connection: Connection, run_id: UUID, continues_for: Sequence[UUID] | None) -> None:
+    """Have an active run generated without readers, also on behalf of these tokens; None: no token is asked for."""
+    connection.execute(_SET_CONTINUES, {"run_id": run_id} | asking(True, continues_for))
 
 
 def request_stop(
@@ -144,6 +146,6 @@ def request_stop(
 def abandoned(connection: Connection) -> Sequence[Any]:
     """Rows of `company_id conversation_id trigger_message_id`: runs without an owner that shall go on without readers.
 
-    20 at most, in random order.
+    On behalf of somebody who still has access. 20 at most, in random order.
     """
     return connection.execute(_ABANDONED).all()

@@ -115,6 +115,7 @@ def _insert() -> Any:
         "role",
         "content",
         "agent_id",
+        "author",
         "reply_to",
         "status",
         "input_tokens",
@@ -138,6 +139,11 @@ def _insert() -> Any:
 _FIND = (
     select(messages, failure_of(messages))
     .join(conversations, conversations.c.id == messages.c.conversation_id)
+    .where(visible(), messages.c.id == bindparam("message", type_=messages.c.id.type))
+)
+_WRITTEN_BY: Select[Any] = (
+    select(conversations.c.company_id, messages.c.role, messages.c.author)
+    .join_from(messages, conversations, conversations.c.id == messages.c.conversation_id)
     .where(visible(), messages.c.id == bindparam("message", type_=messages.c.id.type))
 )
 
@@ -189,6 +195,7 @@ def insert_message(
     role: str,
     content: str,
     agent_id: UUID | None = None,
+    author: str | None = None,
     reply_to: UUID | None = None,
     status: str = "completed",
     input_tokens: int | None = None,
@@ -202,7 +209,8 @@ def insert_message(
 ) -> Row[Any] | None:
     """Append a message, in one statement; the first user message names a conversation that has no title.
 
-    `message_id` None: a new id. None: there is no such conversation.
+    `author` None: an agent wrote it, or somebody who is not signed in. `message_id` None: a new id. None: there is no
+    such conversation.
     """
     values = {
         "companies": companies_parameter(companies),
@@ -211,6 +219,7 @@ def insert_message(
         "new_role": role,
         "new_content": content,
         "new_agent_id": agent_id,
+        "new_author": author,
         "new_reply_to": reply_to,
         "new_status": status,
         "new_input_tokens": input_tokens,
@@ -234,6 +243,18 @@ def find(connection: Connection, companies: Companies, conversation_id: UUID, me
         "message": message_id,
     }
     return connection.execute(_FIND, values).one_or_none()
+
+
+def written_by(
+    connection: Connection, companies: Companies, conversation_id: UUID, message_id: UUID
+) -> Row[Any] | None:
+    """`company_id role author` of a message of the conversation, superseded or not."""
+    values = {
+        "companies": companies_parameter(companies),
+        "conversation": conversation_id,
+        "message": message_id,
+    }
+    return connection.execute(_WRITTEN_BY, values).one_or_none()
 
 
 def history(connection: Connection, conversation_id: UUID) -> Sequence[Row[Any]]:

@@ -5,6 +5,7 @@ All times are the database's, so that processes on several machines agree on whe
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, Literal
 from uuid import UUID
 
@@ -12,6 +13,7 @@ from sqlalchemy import (
     ColumnElement,
     Connection,
     Row,
+    Select,
     and_,
     bindparam,
     func,
@@ -23,6 +25,7 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import insert as pg_insert
 
 from chatserver.sse import FIRST_EPOCH
+from chatserver.storage.continuing import ASKED_TOO, HAS_ASKER, asking
 from chatserver.storage.tables import IS_ACTIVE, is_current, messages, runs
 
 NOW = func.clock_timestamp()
@@ -36,7 +39,7 @@ ADOPTED_WITHIN: ColumnElement[Any] = literal_column("interval '1 minute'")
 # --- find -------------------------------------------------------------------------------------------------
 
 _ANSWER = messages.alias("answer")
-_RUN = select(
+_RUN: Select[Any] = select(
     runs.c.id,
     runs.c.conversation_id,
     runs.c.trigger_message_id,
@@ -45,9 +48,10 @@ _RUN = select(
     runs.c.owner,
     runs.c.epoch,
     runs.c.continues,
+    runs.c.continues_for,
     runs.c.stop_requested,
     (runs.c.lease_until > NOW).label("leased"),
-    (runs.c.continues & runs.c.stop_requested.is_(None) & (runs.c.lease_until > NOW - ADOPTED_WITHIN)).label("awaited"),
+    (runs.c.stop_requested.is_(None) & (runs.c.lease_until > NOW - ADOPTED_WITHIN) & HAS_ASKER).label("awaited"),
     runs.c.error_code,
     runs.c.error_message,
     _ANSWER.c.id.label("answer_id"),
@@ -107,6 +111,7 @@ _INSERT = (
         epoch=FIRST_EPOCH,
         lease_until=LEASE,
         continues=bindparam("continues"),
+        continues_for=bindparam("continues_for"),
         started_at=NOW,
     )
     .on_conflict_do_nothing()
@@ -121,8 +126,14 @@ _TAKE_OVER = (
         IS_ACTIVE,
         or_(runs.c.lease_until <= NOW, runs.c.owner == bindparam("new_owner")),
     )
-    .values(owner=bindparam("new_owner"), epoch=runs.c.epoch + 1, lease_until=LEASE, trigger_wording=_WORDING)
-    .returning(runs.c.epoch)
+    .values(
+        owner=bindparam("new_owner"),
+        epoch=runs.c.epoch + 1,
+        lease_until=LEASE,
+        trigger_wording=_WORDING,
+        **ASKED_TOO,
+    )
+    .returning(runs.c.epoch, runs.c.continues, runs.c.continues_for)
 )
 
 _END_ORPHAN = update(runs).where(_ORPHAN).values(status=bindparam("new_status"), ended_at=NOW)
@@ -139,8 +150,13 @@ def insert_run(
     owner: UUID,
     lease_seconds: float,
     continues: bool,
+    continues_for: Sequence[UUID] | None,
 ) -> bool:
-    """Claim an answer; False if the trigger has a run, or the conversation an active one."""
+    """Claim an answer; False if the trigger has a run, or the conversation an active one.
+
+    `continues`: it goes on without readers; `continues_for` are the tokens that ask for it, None: no token is asked
+    for.
+    """
     inserted = connection.execute(
         _INSERT,
         {
@@ -152,17 +168,28 @@ def insert_run(
             "owner": owner,
             "lease_seconds": lease_seconds,
             "continues": continues,
+            "continues_for": None if continues_for is None else list(continues_for),
         },
     )
     return inserted.first() is not None
 
 
 def take_over(
-    connection: Connection, run_id: UUID, owner: UUID, lease_seconds: float, wording: UUID | None
-) -> int | None:
-    """Give a run whose lease has expired, or was `owner`'s own, to `owner`; its new epoch. None: it was too late."""
+    connection: Connection,
+    run_id: UUID,
+    *,
+    owner: UUID,
+    lease_seconds: float,
+    wording: UUID | None,
+    continues: bool,
+    continues_for: Sequence[UUID] | None,
+) -> Row[Any] | None:
+    """Give a run whose lease has expired, or was `owner`'s own, to `owner`. None: it was too late.
+
+    A row of its new `epoch`, and of `continues` and `continues_for`: what was asked before, and what is asked now.
+    """
     parameters = {"run_id": run_id, "new_owner": owner, "lease_seconds": lease_seconds, "wording": wording}
-    return connection.execute(_TAKE_OVER, parameters).scalar_one_or_none()
+    return connection.execute(_TAKE_OVER, parameters | asking(continues, continues_for)).one_or_none()
 
 
 def end_orphan(connection: Connection, run_id: UUID, status: Literal["stopped", "dropped"]) -> None:

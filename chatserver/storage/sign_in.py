@@ -10,12 +10,12 @@ from uuid import UUID
 from sqlalchemy import Connection, text
 
 from chatserver.ids import uuid7
+from chatserver.storage.token_validity import IS_VALID
 from chatserver.storage.turns.statements import array, execute
 
 # How exactly the last use of tokens and sessions is known: a use is written down once in so long.
 _USE = "interval '1 minute'"
 
-_IS_VALID = "(t.revoked_at IS NULL AND (t.expires_at IS NULL OR t.expires_at > clock_timestamp()))"
 _IS_OPEN = """(
     s.used_at > clock_timestamp() - %(idle_seconds)s * interval '1 second'
     AND s.created_at > clock_timestamp() - %(max_seconds)s * interval '1 second'
@@ -30,12 +30,12 @@ WITH asked AS (
     SELECT asked.place, t.id AS token_id, NULL::uuid AS session_id, t.company_id, t.name, t.role,
         coalesce(t.last_used_at < clock_timestamp() - {_USE}, true) AS token_rested, false AS session_rested
     FROM asked JOIN api_tokens AS t ON t.digest = asked.digest
-    WHERE NOT asked.of_session AND {_IS_VALID}
+    WHERE NOT asked.of_session AND {IS_VALID}
     UNION ALL
     SELECT asked.place, t.id, s.id, t.company_id, t.name, t.role,
         coalesce(t.last_used_at < clock_timestamp() - {_USE}, true), s.used_at < clock_timestamp() - {_USE}
     FROM asked JOIN chat_sessions AS s ON s.digest = asked.digest JOIN api_tokens AS t ON t.id = s.token_id
-    WHERE asked.of_session AND {_IS_VALID} AND {_IS_OPEN}
+    WHERE asked.of_session AND {IS_VALID} AND {_IS_OPEN}
 ), used_tokens AS (
     UPDATE api_tokens SET last_used_at = clock_timestamp() WHERE id IN (
         SELECT id FROM api_tokens WHERE id IN (SELECT token_id FROM found WHERE token_rested)
@@ -52,7 +52,7 @@ SELECT place, token_id, session_id, company_id, name, role FROM found
 
 _LOST_TOKENS = f"""
 SELECT asked.id FROM unnest(%(ids)s::uuid[]) AS asked (id)
-WHERE NOT EXISTS (SELECT FROM api_tokens AS t WHERE t.id = asked.id AND {_IS_VALID})
+WHERE NOT EXISTS (SELECT FROM api_tokens AS t WHERE t.id = asked.id AND {IS_VALID})
 """  # noqa: S608
 _LOST_SESSIONS = f"""
 SELECT asked.id FROM unnest(%(ids)s::uuid[]) AS asked (id)

@@ -18,6 +18,7 @@ from chatserver.errors import (
     ConflictError,
     DatabaseUnavailableError,
     ErrorCode,
+    ForbiddenError,
     NotFoundError,
     UnavailableError,
     UnprocessableError,
@@ -25,6 +26,8 @@ from chatserver.errors import (
 )
 from chatserver.ids import uuid7
 from chatserver.live.store import (
+    NOBODY,
+    Askers,
     Busy,
     Claimed,
     ClaimOutcome,
@@ -56,6 +59,9 @@ FOLLOWED_SECONDS = 3.0
 ADOPTED_WITHIN_SECONDS = 60.0
 GREATEST_INTEGER = 2**31 - 1
 
+ANYBODY: Askers = frozenset((None,))
+"""Somebody who needs no token asks that an answer goes on without readers."""
+
 Status = Literal["active", "completed", "kept", "stopped", "failed", "dropped"]
 
 
@@ -86,7 +92,7 @@ class Row:
     key: RunKey
     owner: UUID
     lease_until: float
-    continues: bool
+    askers: Askers
     epoch: int = 1
     status: Status = "active"
     followed_until: float = float("-inf")
@@ -116,7 +122,7 @@ class MemoryDatabase:
     """All processes share it. `conversations` maps ids to companies; `messages` are in the order of writing.
 
     `refusal` is raised by claims, as for a provider that is not configured. `prompt_model` is the one that the agent
-    names.
+    names. `revoked` are tokens that have lost access; all others have it.
     """
 
     clock: Callable[[], float]
@@ -128,6 +134,7 @@ class MemoryDatabase:
     sent_ids: dict[tuple[UUID, str], UUID] = field(default_factory=dict)
     rows: dict[UUID, Row] = field(default_factory=dict)
     deleted: set[UUID] = field(default_factory=set)
+    revoked: set[UUID] = field(default_factory=set)
     refusal: Exception | None = None
     prompt_model: str | None = None
 
@@ -293,7 +300,8 @@ class MemoryStore:
         if message.idempotency_key is not None:
             sent = (conversation_id, message.idempotency_key)
             if sent in database.sent_keys:
-                if database.sent_keys[sent] != message:
+                before = database.sent_keys[sent]
+                if (before.content, before.agent_id) != (message.content, message.agent_id):
                     raise UnprocessableError("The Idempotency-Key was used for another body")
                 return database.sent_ids[sent]
             database.sent_keys[sent] = message
@@ -304,29 +312,43 @@ class MemoryStore:
         return message_id
 
     def _claim_for(self, key: RunKey, request: OpenRequest) -> ClaimOutcome:
+        begins, is_here = request.begins(key.company_id), key.trigger_id in request.here
         while True:
             outcome = self._claim(
                 key,
                 uuid7(),
-                request.continues,
+                request.askers if begins else NOBODY,
+                may_begin=begins or is_here,
                 must_queue=bool(request.here),
-                at_capacity=request.at_capacity and key.trigger_id not in request.here,
+                at_capacity=request.at_capacity and not is_here,
             )
-            if isinstance(outcome, Busy) and request.refuse_busy:
+            if isinstance(outcome, Busy) and request.refuse_busy and not is_here:
                 raise ConflictError("Another answer is being generated in this conversation")
             if not isinstance(outcome, Ended):  # this client has not waited for that one
                 return outcome
 
-    async def claim(self, key: RunKey, run_id: UUID, *, continues: bool) -> ClaimOutcome:
-        return await self._visit("claim", lambda: self._claim(key, run_id, continues))
+    async def claim(
+        self, key: RunKey, run_id: UUID, *, askers: Askers = NOBODY, may_begin: bool = True
+    ) -> ClaimOutcome:
+        return await self._visit("claim", lambda: self._claim(key, run_id, askers, may_begin=may_begin))
 
     def _claim(
-        self, key: RunKey, run_id: UUID, continues: bool, *, must_queue: bool = False, at_capacity: bool = False
+        self,
+        key: RunKey,
+        run_id: UUID,
+        askers: Askers,
+        *,
+        may_begin: bool,
+        must_queue: bool = False,
+        at_capacity: bool = False,
     ) -> ClaimOutcome:
         database = self.database
         row = database.current(key)
         if row is not None and row.status != "active":
             return stored(row)
+        if row is None and not may_begin:
+            self._require_trigger(key)
+            raise ForbiddenError("Only what others began")
         if at_capacity:
             raise UnavailableError("Too many answers are being generated")
         if row is not None:
@@ -339,13 +361,14 @@ class MemoryStore:
         self._check_question(key)
         if row is not None:
             row.owner, row.epoch, row.lease_until = self.owner, row.epoch + 1, self._lease()
-            return self._claimed(row, continues)
+            row.askers |= askers
+            return self._claimed(row)
         if must_queue:
             return Busy()
         active = database.active(key.conversation_id)
         if active is not None:
             awaited = (
-                active.continues
+                self._has_asker(active)
                 and active.stop_requested is None
                 and active.lease_until > database.clock() - ADOPTED_WITHIN_SECONDS
             )
@@ -353,26 +376,34 @@ class MemoryStore:
                 return Busy()
             active.status = "dropped"
         assert run_id not in database.rows, "the id of a run is used twice"
-        database.rows[run_id] = row = Row(run_id, key, self.owner, self._lease(), continues)
-        return self._claimed(row, continues)
+        database.rows[run_id] = row = Row(run_id, key, self.owner, self._lease(), askers)
+        return self._claimed(row)
 
-    def _check_question(self, key: RunKey) -> None:
+    def _has_asker(self, row: Row) -> bool:
+        """Whether it goes on without readers on behalf of somebody who still has access."""
+        return bool(row.askers - self.database.revoked)
+
+    def _require_trigger(self, key: RunKey) -> str:
+        """The text of the trigger."""
         database = self.database
         database.require(None, key.conversation_id)
-        content = ""
-        if key.trigger_id is not None:
-            message = database.messages.get(key.trigger_id)
-            if message is None or message.superseded or message.conversation_id != key.conversation_id:
-                raise NotFoundError("Message not found")
-            if message.role != "user":
-                raise ValidationError
-            content = message.content
+        if key.trigger_id is None:
+            return ""
+        message = database.messages.get(key.trigger_id)
+        if message is None or message.superseded or message.conversation_id != key.conversation_id:
+            raise NotFoundError("Message not found")
+        if message.role != "user":
+            raise ValidationError
+        return message.content
+
+    def _check_question(self, key: RunKey) -> None:
+        database, content = self.database, self._require_trigger(key)
         if database.provider.needs_user_turn and not content.strip():
             raise ValidationError
         if database.refusal is not None:
             raise database.refusal
 
-    def _claimed(self, row: Row, continues: bool) -> Claimed:
+    def _claimed(self, row: Row) -> Claimed:
         trigger = None if row.key.trigger_id is None else self.database.messages[row.key.trigger_id]
         turns = () if trigger is None else (Turn("user", trigger.content),)
         provider = self.database.provider
@@ -380,7 +411,7 @@ class MemoryStore:
         if trigger is not None and provider.needs_user_turn:
             room = max(0, provider.max_prompt_chars - len(trigger.content))
         prompt = Prompt(turns, model=self.database.prompt_model)
-        return Claimed(row.id, row.epoch, provider, prompt, continues or row.continues, history_chars=room)
+        return Claimed(row.id, row.epoch, provider, prompt, row.askers, history_chars=room)
 
     async def history(self, key: RunKey, max_chars: int) -> tuple[Turn, ...]:
         return await self._visit("history", lambda: self._history(key, max_chars))
@@ -427,7 +458,7 @@ class MemoryStore:
                 if row is not None and row.owner == self.owner and row.status == "active":
                     row.lease_until = self._lease()
                     followed = row.followed_until > self.database.clock()
-                    renewals[row.id] = Renewal(row.stop_requested, followed, row.continues)
+                    renewals[row.id] = Renewal(row.stop_requested, followed, row.askers)
             return renewals
 
         return await self._visit("renew", renew)
@@ -488,11 +519,11 @@ class MemoryStore:
 
         await self._visit("release", release)
 
-    async def set_continues(self, run_id: UUID) -> None:
+    async def set_continues(self, run_id: UUID, askers: Askers) -> None:
         def set_continues() -> None:
             row = self.database.rows.get(run_id)
             if row is not None and row.status == "active":
-                row.continues = True
+                row.askers |= askers
 
         await self._visit("set_continues", set_continues)
 
@@ -503,7 +534,7 @@ class MemoryStore:
                 row.key
                 for row in self.database.rows.values()
                 if row.status == "active"
-                and row.continues
+                and self._has_asker(row)
                 and row.stop_requested is None
                 and not self._leased(row)
                 and row.key.conversation_id not in self.database.deleted

@@ -13,7 +13,8 @@ from typing import Any, TypeVar
 from uuid import UUID
 from weakref import WeakKeyDictionary
 
-from chatserver.live.answers import Answers, StreamOptions, WhenBusy
+from chatserver.live.answers import Answers
+from chatserver.live.options import StreamOptions, WhenBusy
 from chatserver.live.reader import BATCH_FRAMES, Reader
 from chatserver.live.run import Run
 from chatserver.live.store import RunKey

@@ -34,7 +34,7 @@ class Generation:
 
     def __init__(self, base_url: str, **settings: object) -> None:
         self.journal = Journal(uuid7(), 1)
-        self.demand = Demand(60, lambda: None, continues=False, has_grace=True)
+        self.demand = Demand(60, lambda: None, askers=frozenset(), has_grace=True)
         self.interruption = Interruption()
         self.sink = AnswerSink(
             self.journal, self.demand, self.interruption, max_chars=100_000_000, metrics=Metrics("0")
@@ -51,7 +51,7 @@ class Generation:
         self.demand.remove_reader()
 
     def come_back(self) -> None:
-        self.demand.add_reader(continues=False)
+        self.demand.add_reader()
 
     async def shown(self, text: str) -> None:
         await eventually(lambda: self.journal.text == text)

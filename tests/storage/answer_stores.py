@@ -14,7 +14,7 @@ from uuid import UUID, uuid4
 from sqlalchemy import Engine, func, select, text, update
 
 from chatserver.ids import uuid7
-from chatserver.live.store import AnswerStore, Claimed, Committed, Lost, NewAnswer, OpenRequest, RunKey
+from chatserver.live.store import NOBODY, AnswerStore, Askers, Claimed, Committed, Lost, NewAnswer, OpenRequest, RunKey
 from chatserver.metrics import Metrics
 from chatserver.providers.base import Finish, Prompt, Sink, Usage
 from chatserver.services.answer_store import PostgresAnswerStore
@@ -87,9 +87,9 @@ class StoresUnderTest(ABC):
     def key(self, conversation_id: UUID, trigger_id: UUID | None) -> RunKey:
         return RunKey(self.company, conversation_id, trigger_id)
 
-    async def claimed(self, key: RunKey, *, store: AnswerStore | None = None, continues: bool = False) -> Claimed:
+    async def claimed(self, key: RunKey, *, store: AnswerStore | None = None, askers: Askers = NOBODY) -> Claimed:
         """A claim of the answer, `here` or in another process, that must succeed."""
-        outcome = await (store or self.here).claim(key, uuid7(), continues=continues)
+        outcome = await (store or self.here).claim(key, uuid7(), askers=askers)
         assert isinstance(outcome, Claimed), outcome
         return outcome
 

@@ -20,6 +20,7 @@ from chatserver.errors import (
 )
 from chatserver.ids import uuid7
 from chatserver.live.store import (
+    NOBODY,
     Busy,
     Claimed,
     Committed,
@@ -36,6 +37,7 @@ from chatserver.live.store import (
 )
 from chatserver.providers.base import Turn, Usage
 from chatserver.sse import EventId
+from tests.kit.memory_store import ANYBODY
 from tests.storage.answer_stores import (
     MemoryStores,
     NamedProvider,
@@ -84,11 +86,11 @@ async def commit(stores: StoresUnderTest, claimed: Claimed, text: str = "So.", *
 
 
 async def test_open_claims_an_answer_that_nobody_generates(stores: StoresUnderTest, key: RunKey) -> None:
-    opened = await stores.here.open(stores.request(key, continues=True))
+    opened = await stores.here.open(stores.request(key, askers=ANYBODY))
     assert isinstance(opened.outcome, Claimed)
     assert (opened.key, opened.reset) == (key, False)
     claimed = opened.outcome
-    assert (claimed.epoch, claimed.provider, claimed.continues) == (1, stores.provider, True)
+    assert (claimed.epoch, claimed.provider, claimed.askers) == (1, stores.provider, ANYBODY)
     assert claimed.prompt.turns == (Turn("user", "?"),)
     assert stores.status(claimed.run_id) == "active"
 
@@ -287,24 +289,24 @@ async def test_event_id_of_another_answer_or_conversation_means_a_reset(stores: 
 
 async def test_claim_gives_a_new_run_the_id_that_was_asked_for(stores: StoresUnderTest, key: RunKey) -> None:
     run_id = uuid7()
-    outcome = await stores.here.claim(key, run_id, continues=False)
+    outcome = await stores.here.claim(key, run_id)
     assert isinstance(outcome, Claimed)
-    assert (outcome.run_id, outcome.epoch, outcome.continues) == (run_id, 1, False)
+    assert (outcome.run_id, outcome.epoch, outcome.askers) == (run_id, 1, NOBODY)
 
 
 async def test_claim_of_a_leased_run_is_elsewhere_and_of_another_trigger_busy(
     stores: StoresUnderTest, key: RunKey
 ) -> None:
     run = await stores.claimed(key)
-    assert await stores.there.claim(key, uuid7(), continues=False) == Elsewhere(run.run_id, 1)
-    assert await stores.there.claim(other_key(stores, key), uuid7(), continues=False) == Busy()
+    assert await stores.there.claim(key, uuid7()) == Elsewhere(run.run_id, 1)
+    assert await stores.there.claim(other_key(stores, key), uuid7()) == Busy()
 
 
 async def test_expired_run_is_taken_over_under_its_id_and_a_new_epoch(stores: StoresUnderTest, key: RunKey) -> None:
-    run = await stores.claimed(key, continues=True)
+    run = await stores.claimed(key, askers=ANYBODY)
     stores.expire(run.run_id)
     taken = await stores.claimed(key, store=stores.there)
-    assert (taken.run_id, taken.epoch, taken.continues) == (run.run_id, 2, True)
+    assert (taken.run_id, taken.epoch, taken.askers) == (run.run_id, 2, ANYBODY)
     assert await stores.here.renew([run.run_id]) == {}
     assert await stores.here.next_epoch(run.run_id, 1) == Lost()
     lost = await stores.here.commit(run.run_id, 1, new_answer("late"))
@@ -323,7 +325,7 @@ async def test_expired_run_that_was_to_be_stopped_ends_stopped(stores: StoresUnd
     run = await stores.claimed(key)
     assert await stores.there.request_stop(key.conversation_id, None, keep=False) == run.run_id
     stores.expire(run.run_id)
-    assert await stores.there.claim(key, uuid7(), continues=False) == Ended(run.run_id, 1, "stopped")
+    assert await stores.there.claim(key, uuid7()) == Ended(run.run_id, 1, "stopped")
     assert stores.status(run.run_id) == "stopped"
 
 
@@ -344,10 +346,10 @@ async def test_expired_run_makes_way_for_another_trigger(stores: StoresUnderTest
 
 
 async def test_expired_run_that_continues_makes_way_only_after_a_minute(stores: StoresUnderTest, key: RunKey) -> None:
-    run = await stores.claimed(key, continues=True)
+    run = await stores.claimed(key, askers=ANYBODY)
     other = other_key(stores, key)
     stores.expire(run.run_id, seconds_ago=50)
-    assert await stores.there.claim(other, uuid7(), continues=False) == Busy()
+    assert await stores.there.claim(other, uuid7()) == Busy()
     stores.expire(run.run_id, seconds_ago=70)
     await stores.claimed(other, store=stores.there)
     assert stores.status(run.run_id) == "dropped"
@@ -357,10 +359,10 @@ async def test_claim_of_what_was_deleted_meanwhile_is_refused(stores: StoresUnde
     assert key.trigger_id is not None
     stores.supersede(key.trigger_id)
     with pytest.raises(NotFoundError):
-        await stores.here.claim(key, uuid7(), continues=False)
+        await stores.here.claim(key, uuid7())
     stores.delete(key.conversation_id)
     with pytest.raises(NotFoundError):
-        await stores.here.claim(key, uuid7(), continues=False)
+        await stores.here.claim(key, uuid7())
 
 
 # --- hold -------------------------------------------------------------------------------------------------
@@ -389,9 +391,9 @@ async def test_renewal_extends_the_lease_and_tells_what_others_asked_for(stores:
     stores.expire(run.run_id)
     await stores.here.renew([run.run_id])
     await stores.there.look(run.run_id)
-    await stores.there.set_continues(run.run_id)
+    await stores.there.set_continues(run.run_id, ANYBODY)
     await stores.there.request_stop(key.conversation_id, None, keep=True)
-    assert await stores.here.renew([run.run_id]) == {run.run_id: Renewal("keep", followed=True, continues=True)}
+    assert await stores.here.renew([run.run_id]) == {run.run_id: Renewal("keep", followed=True, askers=ANYBODY)}
     await stores.here.end(run.run_id, 1, "stopped")
     assert await stores.here.renew([run.run_id]) == {}
 
@@ -418,7 +420,7 @@ async def test_abandoned_runs_are_those_that_continue_and_have_no_owner(stores: 
     for _ in range(5):
         conversation = stores.conversation()
         keys.append(stores.key(conversation, stores.say(conversation)))
-    runs = [await stores.claimed(key, continues=number != 0) for number, key in enumerate(keys)]
+    runs = [await stores.claimed(key, askers=ANYBODY if number else NOBODY) for number, key in enumerate(keys)]
     for run in runs[:4]:
         stores.expire(run.run_id)
     await stores.there.request_stop(keys[1].conversation_id, None, keep=False)

@@ -35,7 +35,13 @@ def test_lease_is_extended_when_its_first_third_is_over(
     run_id = run(connection, chat, seconds_left)
     before = lease(connection, run_id)
     (row,) = leases.renew(connection, [run_id], OWNER, LEASE_SECONDS)
-    assert (row.id, row.stop_requested, row.continues, row.followed) == (run_id, None, False, False)
+    assert (row.id, row.stop_requested, row.continues, row.continues_for, row.followed) == (
+        run_id,
+        None,
+        False,
+        None,
+        False,
+    )
     assert (lease(connection, run_id) > before) is due
 
 

@@ -40,6 +40,7 @@ from chatserver.storage.rewind import rewind
 from chatserver.storage.search import hits
 from chatserver.storage.search.terms import parse_terms
 from scripts.benchmarks.scale import COMPANY, fill, made_id, message_of
+from tests.kit.memory_store import ANYBODY
 from tests.storage.answer_stores import new_answer
 from tests.storage.plans import OnConnection, nodes_of, plans, read_whole, rows_looked_at, set_session, take_turns
 
@@ -93,7 +94,7 @@ class Answers:
         messages.insert_message(
             self._connection, companies=None, conversation_id=CONVERSATION, role="user", content="what?"
         )
-        outcome = asyncio.run(self.store.open(OpenRequest([COMPANY], CONVERSATION, continues=True))).outcome
+        outcome = asyncio.run(self.store.open(OpenRequest([COMPANY], CONVERSATION, askers=ANYBODY))).outcome
         assert isinstance(outcome, Claimed)
         return outcome
 
@@ -153,7 +154,7 @@ def hold(connection: Connection) -> None:
     assert asyncio.run(answers.store.renew([run.run_id]))
     assert leases.follow(connection, run.run_id) == run.epoch
     assert leases.request_stop(connection, CONVERSATION, keep=False) == run.run_id
-    asyncio.run(answers.store.set_continues(run.run_id))
+    asyncio.run(answers.store.set_continues(run.run_id, ANYBODY))
     asyncio.run(answers.store.release(run.run_id))
     assert runs.take_over(connection, run.run_id, uuid7(), 10, None) == run.epoch + 1
     asyncio.run(answers.store.end(run.run_id, run.epoch, "dropped"))

@@ -15,7 +15,7 @@ from sqlalchemy import Connection, Engine, func, select, update
 
 from chatserver.errors import DatabaseUnavailableError, UnavailableError
 from chatserver.ids import uuid7
-from chatserver.live.store import Claimed, NewMessage, OpenRequest, RunKey
+from chatserver.live.store import NOBODY, Claimed, NewMessage, OpenRequest, RunKey
 from chatserver.metrics import Metrics
 from chatserver.providers.base import Turn
 from chatserver.schemas import CreateMessage
@@ -34,6 +34,7 @@ from chatserver.storage.tables import messages as message_table
 from chatserver.storage.tables import runs as run_table
 from chatserver.storage.tables import sent_keys
 from chatserver.storage.turns.statements import SESSION_SETTINGS
+from tests.kit.memory_store import ANYBODY
 from tests.storage.answer_stores import NamedProvider, new_answer
 from tests.storage.conftest import Chat
 
@@ -122,10 +123,10 @@ def title_of(connection: Connection, conversation_id: UUID) -> str | None:
 
 async def test_whole_turn_goes_in_batches(process: Process, connection: Connection, conversation: UUID) -> None:
     added = await process.add(conversation, "Why?")
-    run = await process.claim(conversation, added.message.message_id, continues=True)
+    run = await process.claim(conversation, added.message.message_id, askers=ANYBODY)
     assert run is not None
     assert (run.epoch, run.provider, run.prompt.turns) == (1, process.default, (Turn("user", "Why?"),))
-    assert (run.continues, run.history_chars) == (True, process.default.max_prompt_chars - len("Why?"))
+    assert (run.askers, run.history_chars) == (ANYBODY, process.default.max_prompt_chars - len("Why?"))
     answer_id = await process.commit(run)
     question, answer = rows(connection, message_table, conversation)
     assert (question.id, question.position, question.created_at) == (added.message.message_id, 1, added.created_at)
@@ -223,7 +224,12 @@ async def test_question_is_added_and_claimed_by_one_statement(
     places = [chat.conversation() for _ in range(5)]
     agent_id = uuid4()
     requests = [
-        OpenRequest(None, place, message=NewMessage(f"Question {number}", agent_id), continues=number % 2 == 0)
+        OpenRequest(
+            None,
+            place,
+            message=NewMessage(f"Question {number}", agent_id),
+            askers=ANYBODY if number % 2 == 0 else NOBODY,
+        )
         for number, place in enumerate(places)
     ]
     opened = await asyncio.gather(*(process.turns.open(request) for request in requests))
@@ -235,7 +241,7 @@ async def test_question_is_added_and_claimed_by_one_statement(
         assert each.key == RunKey(chat.company, place, message.id)
         assert (message.content, message.role, message.position) == (f"Question {number}", "user", 1)
         assert (run.id, run.trigger_message_id, run.agent_id) == (each.outcome.run_id, message.id, agent_id)
-        assert (run.continues, each.outcome.continues) == (number % 2 == 0, number % 2 == 0)
+        assert (run.continues, bool(each.outcome.askers)) == (number % 2 == 0, number % 2 == 0)
         assert title_of(connection, place) == f"Question {number}"
         assert await process.commit(each.outcome) is not None
 
@@ -322,7 +328,7 @@ async def test_agent_whose_settings_are_unknown_leaves_no_active_run(
     chat.say(conversation, "?")
     for message in (None, NewMessage("!")):
         with pytest.raises(ValidationError):
-            await process.store.open(OpenRequest(None, conversation, message=message, continues=True))
+            await process.store.open(OpenRequest(None, conversation, message=message, askers=ANYBODY))
         assert {row.status for row in rows(connection, run_table, conversation)} == {"dropped"}
 
 

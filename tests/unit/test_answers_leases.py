@@ -13,7 +13,7 @@ from chatserver.live.leases import HEARTBEAT_SECONDS, SWEEP_SECONDS
 from chatserver.live.waiting import POLL_SECONDS
 from chatserver.providers.base import ReasoningDelta
 from chatserver.sse import unchunk
-from tests.kit.memory_store import LEASE_SECONDS
+from tests.kit.memory_store import ANYBODY, LEASE_SECONDS
 from tests.kit.processes import (
     ELSEWHERE,
     FIRST,
@@ -96,7 +96,7 @@ async def test_owner_stops_when_another_process_requests_it(keep: bool) -> None:
 async def test_owner_continues_when_another_process_requests_it() -> None:
     async with world(grace_seconds=0) as w:
         (client,) = await clients(w.process(), FIRST)
-        await w.process().store.set_continues(run_of(client).journal.run_id)
+        await w.process().store.set_continues(run_of(client).journal.run_id, ANYBODY)
         await asyncio.sleep(HEARTBEAT_SECONDS + 0.1)
         client.leave()
         w.model.say("a", STOP)

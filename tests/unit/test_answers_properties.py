@@ -13,7 +13,7 @@ from hypothesis import given, note, settings
 from hypothesis import strategies as st
 
 from chatserver.errors import ConflictError, ProviderError, UnavailableError
-from chatserver.live.answers import WhenBusy
+from chatserver.live.options import WhenBusy
 from chatserver.live.store import RunKey
 from chatserver.providers.base import ReasoningDelta
 from tests.kit.processes import CONVERSATION, GRACE_SECONDS, STOP, Client, Process, World, key, world

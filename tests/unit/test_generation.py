@@ -14,7 +14,7 @@ from chatserver.providers.base import TextDelta
 
 
 async def test_more_deltas_than_fit_a_turn_are_appended_in_several_turns() -> None:
-    journal, demand = Journal(UUID(int=1), 1), Demand(60, lambda: None, continues=True, has_grace=True)
+    journal, demand = Journal(UUID(int=1), 1), Demand(60, lambda: None, askers=frozenset((None,)), has_grace=True)
     sink = AnswerSink(journal, demand, Interruption(), max_chars=1_000_000, metrics=Metrics("1"))
     held = sink.push([TextDelta("x")] * (3 * DELTAS_PER_TURN + 1))
     assert held is not None

@@ -14,7 +14,7 @@ from chatserver.live.leases import HEARTBEAT_SECONDS
 from chatserver.live.queue import ConversationQueue
 from chatserver.live.run import Run
 from chatserver.live.steps import Generate
-from chatserver.live.store import Claimed
+from chatserver.live.store import NOBODY, Claimed
 from chatserver.providers.base import Finish, ReasoningDelta, TextDelta, Usage
 from tests.kit.processes import (
     FIRST,
@@ -199,7 +199,7 @@ async def test_reader_of_a_moment_has_nothing_taken_from_the_model() -> None:
 async def test_run_without_a_reader_asks_the_model_for_nothing() -> None:
     async with world() as w:
         process = w.process()
-        outcome = await process.store.claim(FIRST, uuid7(), continues=False)
+        outcome = await process.store.claim(FIRST, uuid7())
         assert isinstance(outcome, Claimed)
         queue: ConversationQueue[Run] = ConversationQueue()
         run = Run(
@@ -210,7 +210,7 @@ async def test_run_without_a_reader_asks_the_model_for_nothing() -> None:
             process.metrics,
             resume_grace_seconds=GRACE_SECONDS,
             max_answer_chars=100,
-            continues=False,
+            askers=NOBODY,
         )
         queue.add(run)
         running = asyncio.create_task(run.run())

@@ -12,7 +12,7 @@ from sqlalchemy import Connection
 from chatserver.sse import FIRST_EPOCH
 from chatserver.storage.scope import Companies
 from chatserver.storage.titles import WHITE_SPACE
-from chatserver.storage.turns.statements import FOR_EACH_ROW, IN_SCOPE, array, companies, execute
+from chatserver.storage.turns.statements import FOR_EACH_ROW, IN_SCOPE, array, arrays, execute
 
 # Longer ones are left out: all others of the batch would wait until they are read. A batch may read MAX_BATCH of them:
 # MAX_BATCH_CHARS bounds only the texts that it brings.
@@ -51,10 +51,11 @@ answerable AS MATERIALIZED (
 ), claimed AS (
     INSERT INTO chat_runs (
         id, conversation_id, trigger_message_id, trigger_wording, agent_id, status, owner, epoch, lease_until,
-        continues, started_at
+        continues, continues_for, started_at
     )
     SELECT run_id, conversation_id, trigger_id, wording, agent_id, 'active', %(owner)s, {FIRST_EPOCH},
-        clock_timestamp() + %(lease_seconds)s * interval '1 second', continues, clock_timestamp()
+        clock_timestamp() + %(lease_seconds)s * interval '1 second', continues, continues_for::uuid[],
+        clock_timestamp()
     FROM locked WHERE unchanged
     ON CONFLICT DO NOTHING
     RETURNING id
@@ -62,19 +63,20 @@ answerable AS MATERIALIZED (
 """  # noqa: S608 (only constants are put in)
 """Claims the questions in `found`: those that can be answered, in conversations that nobody else works on.
 
-`found` has `run_id continues conversation_id company_id version trigger_id wording content agent_id`; `version` is the
-`ctid` of the conversation, `wording` that of the question. `locked` then has these and `adapter_type adapter_config
-unchanged untitled`, and `claimed` has the `id` of each run that was claimed.
+`found` has `run_id continues continues_for conversation_id company_id version trigger_id wording content agent_id`;
+`version` is the `ctid` of the conversation, `wording` that of the question. `locked` then has these and `adapter_type
+adapter_config unchanged untitled`, and `claimed` has the `id` of each run that was claimed.
 """
 
 # asked -> found -> answerable -> locked -> claimed (the runs)
 _CLAIM = f"""
 WITH asked AS (
     SELECT * FROM unnest(
-        %(conversations)s::uuid[], %(companies)s::text[], %(triggers)s::uuid[], %(runs)s::uuid[], %(continues)s::bool[]
-    ) AS asked (conversation_id, companies, trigger_id, run_id, continues)
+        %(conversations)s::uuid[], %(companies)s::text[], %(triggers)s::uuid[], %(runs)s::uuid[], %(continues)s::bool[],
+        %(continues_for)s::text[]
+    ) AS asked (conversation_id, companies, trigger_id, run_id, continues, continues_for)
 ), found AS MATERIALIZED (
-    SELECT asked.run_id, asked.continues, c.id AS conversation_id, c.company_id, c.ctid AS version,
+    SELECT asked.run_id, asked.continues, asked.continues_for, c.id AS conversation_id, c.company_id, c.ctid AS version,
         question.id AS trigger_id, question.wording, question.content,
         coalesce(question.agent_id, c.agent_id) AS agent_id
     FROM asked
@@ -96,13 +98,18 @@ WITH asked AS (
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """A user message to be answered by the run `run_id`; `trigger_id` None: the newest live one."""
+    """A user message to be answered by the run `run_id`; `trigger_id` None: the newest live one.
+
+    `continues`: the run goes on without readers; `continues_for` are the tokens that ask for it, None: no token is
+    asked for.
+    """
 
     companies: Companies
     conversation_id: UUID
     trigger_id: UUID | None
     run_id: UUID
     continues: bool
+    continues_for: Sequence[UUID] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,10 +148,11 @@ def claim_answers(connection: Connection, items: Sequence[Question], claimer: Cl
         _CLAIM,
         {
             "conversations": array(item.conversation_id for item in items),
-            "companies": companies(item.companies for item in items),
+            "companies": arrays(item.companies for item in items),
             "triggers": array(item.trigger_id for item in items),
             "runs": array(item.run_id for item in items),
             "continues": array(item.continues for item in items),
+            "continues_for": arrays(item.continues_for for item in items),
             **claimer.parameters(),
         },
     )

@@ -30,8 +30,6 @@ from psycopg.rows import namedtuple_row
 from sqlalchemy import Connection
 from sqlalchemy.exc import DBAPIError
 
-from chatserver.storage.scope import Companies
-
 SESSION_SETTINGS = {
     # All rows are found by an index, also while the tables are still so small that reading them whole seems cheaper: a
     # plan is kept until the tables are analyzed again, and they grow meanwhile. Without bitmaps, because these read all
@@ -108,6 +106,6 @@ def array(values: Iterable[UUID | int | str | None]) -> str:
     return f"{{{','.join('NULL' if value is None else str(value) for value in values)}}}"
 
 
-def companies(scopes: Iterable[Companies]) -> str:
+def arrays(values: Iterable[Sequence[UUID] | None]) -> str:
     """An array of arrays of different lengths, as texts."""
-    return array(None if scope is None else f'"{array(scope)}"' for scope in scopes)
+    return array(None if value is None else f'"{array(value)}"' for value in values)

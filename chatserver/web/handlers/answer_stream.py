@@ -6,18 +6,19 @@ import asyncio
 import logging
 from contextlib import closing
 from typing import Annotated, Any, Literal
+from uuid import UUID
 
 import tornado.web
 from pydantic import Field
 
 from chatserver import logs, sse
 from chatserver.errors import ConflictError, TryLaterError
-from chatserver.live.answers import StreamOptions, WhenBusy
+from chatserver.live.options import StreamOptions, WhenBusy
 from chatserver.live.reader import Reader
 from chatserver.live.store import NewMessage
 from chatserver.schema_types import Id, Wire
 from chatserver.schemas import StopAnswer, Stopped, StreamMessage
-from chatserver.services.access import Need
+from chatserver.services.access import Need, Role
 from chatserver.web.handler_context import HandlerContext
 from chatserver.web.http import fast_flush
 from chatserver.web.http.base_handler import ApiHandler
@@ -101,7 +102,14 @@ class StreamHandler(StreamingHandler, GET=Need.READER, POST=Need.MEMBER):
             reset=last_event_id is not None and resume is None,
             when_busy=query.when_busy,
             continues=query.on_disconnect == "continue",
+            asked_by=self._token(),
+            begins_in=self.actor.companies_as(Role.MEMBER),
         )
+
+    def _token(self) -> UUID | None:
+        """The token on whose behalf an answer may go on; None: the client needs none."""
+        access = self.actor.access
+        return None if access is None else access.token_id
 
     async def post(self, conversation_id: str) -> None:
         message, options = self._message(), self._options_of_post()
@@ -115,11 +123,12 @@ class StreamHandler(StreamingHandler, GET=Need.READER, POST=Need.MEMBER):
 
     def _options_of_post(self) -> StreamOptions:
         query = self.query(PostStreamQuery)
-        return StreamOptions(when_busy=query.when_busy, continues=query.on_disconnect == "continue")
+        continues = query.on_disconnect == "continue"
+        return StreamOptions(when_busy=query.when_busy, continues=continues, asked_by=self._token())
 
     def _message(self) -> NewMessage:
         message = self.message_body(StreamMessage)
-        return NewMessage(message.content, message.agent_id, self.idempotency_key())
+        return NewMessage(message.content, message.agent_id, self.idempotency_key(), self.actor.author)
 
     # --- the stream ---------------------------------------------------------------------------------------
 
