@@ -20,6 +20,7 @@ from chatserver.services.access import Authenticator, LocalTrusted
 from chatserver.services.access_watch import AccessWatch
 from chatserver.services.agents import AgentService
 from chatserver.services.answer_store import PostgresAnswerStore
+from chatserver.services.audit import AuditLog
 from chatserver.services.bookmarks import BookmarkService
 from chatserver.services.conversations import ConversationService
 from chatserver.services.export import ExportService
@@ -99,11 +100,13 @@ class App:
         self.rendering = RenderingService()
         # One thread for Python that takes long: more would only wait for each other.
         self.texts = Lane("texts", 1)
+        owners = Owners(self.database, settings.default_company_id)
+        self.audit = AuditLog(self.database, owners, self.metrics)
         self.context = HandlerContext(
             conversations=ConversationService(self.database, self.answers, common_turns),
             rendering=self.rendering,
             search=SearchService(self.database, self.texts),
-            export=ExportService(self.database, self.texts),
+            export=ExportService(self.database, self.texts, self.audit),
             bookmarks=BookmarkService(self.database),
             agents=AgentService(self.database, settings.providers),
             providers=list_providers(settings),
@@ -112,7 +115,8 @@ class App:
             requests=self.requests,
             access=access,
             watch=self._watch,
-            owners=Owners(self.database, settings.default_company_id),
+            owners=owners,
+            audit=self.audit,
             guards=Guards(allowed_hosts=settings.allowed_hosts, allowed_origins=settings.allowed_origins),
             settings=settings,
             metrics=self.metrics,

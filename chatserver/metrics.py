@@ -91,6 +91,11 @@ class Metrics:
         self.database_errors = Counter(
             "chatserver_database_errors", "Visits to the database that failed.", registry=registry
         )
+        self.unrecorded_sign_ins = Counter(
+            "chatserver_audit_unrecorded_sign_ins",
+            "Failed sign-ins that are not in the audit log, because there were too many.",
+            registry=registry,
+        )
         # not `chatserver_runs`: the gauge has that name
         ended = Counter(
             "chatserver_runs_ended", "Answers that this process generated, by outcome.", ["outcome"], registry=registry

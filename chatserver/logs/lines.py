@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 from functools import lru_cache
 
 from chatserver.logs.scrubbing import scrub
+from chatserver.origin import origin
 
 request_id: ContextVar[str | None] = ContextVar("request_id", default=None)
 """The id of the request that this context serves. Every line logged in the context has it."""
@@ -20,6 +21,7 @@ def without_request() -> Context:
     """This context without its request: for a task that a request begins, and that goes on for others."""
     context = copy_context()
     context.run(request_id.set, None)
+    context.run(origin.set, None)
     return context
 
 

@@ -6,18 +6,22 @@ from collections.abc import Collection
 from typing import Any
 from uuid import UUID
 
+from pydantic.alias_generators import to_camel
 from sqlalchemy import Connection, Row
 
+from chatserver.audit_events import AgentChanged, AgentCreated, AgentDeleted
 from chatserver.errors import NotFoundError, Problem, ValidationError
 from chatserver.schemas import Agent, CreateAgent, LlmConfig, Page, UpdateAgent
 from chatserver.services.access import Actor
 from chatserver.services.to_wire import to_agent
-from chatserver.storage import agents
+from chatserver.storage import agents, audit
 from chatserver.storage.agents import AgentStatusFilter
 from chatserver.storage.postgres.database import Database
 from chatserver.storage.scope import Companies
 
 AgentPage = Page[Agent]
+
+_CHANGEABLE = ("name", "adapter_type", "adapter_config")
 
 
 class AgentService:
@@ -57,8 +61,8 @@ class AgentService:
         """Raises ForbiddenError for another company, ValidationError for a provider that is not configured."""
         actor.require_company(company_id)
         config = self._stored_config(body.adapter_config) if body.adapter_type == "llm" else {}
-        row = await self._database.autocommit(
-            agents.create,
+        row = await self._database.transaction(
+            _create,
             company_id=company_id,
             name=body.name,
             adapter_type=body.adapter_type,
@@ -81,8 +85,7 @@ class AgentService:
 
     async def delete_agent(self, actor: Actor, agent_id: UUID) -> None:
         """Remove an agent. From now on the default provider serves its conversations."""
-        if not await self._database.autocommit(agents.soft_delete, actor.scope, agent_id):
-            raise NotFoundError("Agent not found")
+        await self._database.transaction(_delete, actor.scope, agent_id)
 
     def _update(self, connection: Connection, companies: Companies, agent_id: UUID, body: UpdateAgent) -> Row[Any]:
         stored = agents.lock(connection, companies, agent_id)
@@ -105,6 +108,16 @@ class AgentService:
             adapter_config=config,
         )
         assert changed is not None, "the row is locked"
+        names = [name for name in _CHANGEABLE if getattr(stored, name) != getattr(changed, name)]
+        audit.record(
+            connection,
+            AgentChanged(
+                company_id=changed.company_id,
+                agent_id=agent_id,
+                agent_name=changed.name,
+                changed=tuple(map(to_camel, names)),
+            ),
+        )
         return changed
 
     def _stored_config(self, config: LlmConfig | None) -> dict[str, Any]:
@@ -114,3 +127,16 @@ class AgentService:
         if config.provider not in self._providers:
             raise ValidationError([Problem("adapterConfig.provider", "is not a configured provider")])
         return config.model_dump(by_alias=True, exclude_none=True)
+
+
+def _create(connection: Connection, /, **values: Any) -> Row[Any]:
+    row = agents.create(connection, **values)
+    audit.record(connection, AgentCreated(company_id=row.company_id, agent_id=row.id, agent_name=row.name))
+    return row
+
+
+def _delete(connection: Connection, companies: Companies, agent_id: UUID) -> None:
+    row = agents.soft_delete(connection, companies, agent_id)
+    if row is None:
+        raise NotFoundError("Agent not found")
+    audit.record(connection, AgentDeleted(company_id=row.company_id, agent_id=agent_id, agent_name=row.name))

@@ -11,10 +11,12 @@ from uuid import UUID
 
 from sqlalchemy import Connection, Row
 
+from chatserver.audit_events import ConversationExported
 from chatserver.errors import NotFoundError
 from chatserver.lanes import Lane
 from chatserver.services.access import Actor
-from chatserver.services.export_formats import WRITERS, Format, Writer
+from chatserver.services.audit import AuditLog
+from chatserver.services.export_formats import WRITERS, Format
 from chatserver.services.to_wire import to_conversation
 from chatserver.storage import conversations, export
 from chatserver.storage.postgres.database import Database
@@ -27,21 +29,24 @@ TURN_SECONDS = 0.02
 class Export:
     """The export of one conversation."""
 
-    def __init__(self, database: Database, texts: Lane, row: Row[Any], writer: Writer) -> None:
+    def __init__(self, database: Database, texts: Lane, audit: AuditLog, row: Row[Any], format_name: Format) -> None:
         self.title: str | None = row.title
         self._calls = database.heavy(row.company_id)
         self._texts = texts
         self._row = row
-        self._writer = writer
+        self._writer = WRITERS[format_name]()
+        self._audit = audit
+        self._entry = ConversationExported(company_id=row.company_id, conversation_id=row.id, format=format_name)
 
     async def chunks(self) -> AsyncGenerator[bytes]:
         """The file, in pieces of about a megabyte, without messages that are added after it was opened.
 
-        No database connection is held between two pieces. Raises DatabaseUnavailableError, and UnavailableError if too
-        many heavy calls wait.
+        Before the first piece there is an entry in the audit log. No database connection is held between two pieces.
+        Raises DatabaseUnavailableError, and UnavailableError if too many heavy calls wait.
         """
         head = self._writer.head(to_conversation(self._row), datetime.now(UTC)).encode()
         chunk, position = await self._batch(0)
+        await self._audit.record(self._entry)
         yield head + chunk
         while chunk:
             chunk, position = await self._batch(position)
@@ -78,15 +83,16 @@ class Export:
 
 
 class ExportService:
-    def __init__(self, database: Database, texts: Lane) -> None:
+    def __init__(self, database: Database, texts: Lane, audit: AuditLog) -> None:
         """`texts` is where the files are written: it takes long, and needs no connection."""
         self._database = database
         self._texts = texts
+        self._audit = audit
 
     async def open_export(self, actor: Actor, conversation_id: UUID, format_name: Format) -> Export:
         """Raises NotFoundError."""
         row = await self._database.autocommit(_find, actor.scope, conversation_id)
-        return Export(self._database, self._texts, row, WRITERS[format_name]())
+        return Export(self._database, self._texts, self._audit, row, format_name)
 
 
 def _find(connection: Connection, companies: Companies, conversation_id: UUID) -> Row[Any]:

@@ -1,7 +1,8 @@
-"""Whose a resource is, and which companies there are: for actors of several companies."""
+"""Whose a resource is, and which companies there are: for actors of several companies, and for the audit log."""
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from uuid import UUID
 
 from chatserver.services.access import Actor, Role, role_is_missing
@@ -10,6 +11,8 @@ from chatserver.storage.postgres.database import Database
 
 # The most companies that an administrator is told of.
 MAX_COMPANIES = 100
+# Of how many resources this process remembers whose they are. That never changes.
+MAX_RESOURCES = 10_000
 
 
 class Owners:
@@ -17,6 +20,7 @@ class Owners:
         """`default_company_id`: the company that is there from the start, even if it has nothing."""
         self._database = database
         self._default = default_company_id
+        self._companies: OrderedDict[UUID, UUID] = OrderedDict()
 
     async def companies_of_administrator(self, actor: Actor) -> frozenset[UUID]:
         """The companies that an administrator begins with, MAX_COMPANIES at most; everyone on this machine: one."""
@@ -24,6 +28,22 @@ class Owners:
             return frozenset({self._default})
         found = await self._database.autocommit(companies.with_anything, MAX_COMPANIES)
         return frozenset(found) or frozenset({self._default})
+
+    async def company_of(self, kind: str, resource_id: UUID) -> UUID | None:
+        """The company of a resource, deleted or not; None: there is no such resource.
+
+        `kind`: the resource's segment in paths. Raises DatabaseUnavailableError.
+        """
+        if kind == "companies":
+            return resource_id
+        if resource_id in self._companies:
+            return self._companies[resource_id]
+        company_id = await self._database.autocommit(owners.company_of, kind, None, resource_id)
+        if company_id is not None:
+            self._companies[resource_id] = company_id
+            if len(self._companies) > MAX_RESOURCES:
+                self._companies.popitem(last=False)
+        return company_id
 
     async def require_role(self, actor: Actor, role: Role, kind: str, resource_id: UUID) -> None:
         """Raises ForbiddenError if a resource is in a company of the actor's in which they lack the role.

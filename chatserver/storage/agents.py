@@ -54,7 +54,7 @@ _UPDATE = (
     )
     .returning(agents)
 )
-_SOFT_DELETE = update(agents).where(_visible()).values(deleted_at=func.clock_timestamp()).returning(agents.c.id)
+_SOFT_DELETE = update(agents).where(_visible()).values(deleted_at=func.clock_timestamp()).returning(agents)
 
 
 @cache
@@ -116,9 +116,10 @@ def change(
     return row
 
 
-def soft_delete(connection: Connection, companies: Companies, agent_id: UUID) -> bool:
-    """Delete an agent; False: there is none."""
-    return connection.execute(_SOFT_DELETE, _named(companies, agent_id)).one_or_none() is not None
+def soft_delete(connection: Connection, companies: Companies, agent_id: UUID) -> Row[Any] | None:
+    """Delete an agent; None: there is none."""
+    row: Row[Any] | None = connection.execute(_SOFT_DELETE, _named(companies, agent_id)).one_or_none()
+    return row
 
 
 def list_page(

@@ -1,5 +1,7 @@
 """Erasing for good: a message with its answers, or a conversation, with all that was made from their texts.
 
+The audit log gets its entry in the same transaction.
+
 `ON DELETE CASCADE` takes along revisions and bookmarks, a trigger the entries of the search.
 """
 
@@ -12,8 +14,9 @@ from sqlalchemy import BigInteger, Connection, Row, any_, bindparam, delete, fun
 from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.types import Uuid
 
+from chatserver.audit_events import ConversationErased, MessageErased
 from chatserver.errors import NotFoundError
-from chatserver.storage import leases
+from chatserver.storage import audit, leases
 from chatserver.storage.conversations import named, visible
 from chatserver.storage.messages import effective_content, live
 from chatserver.storage.older_rewinds import find_places
@@ -123,6 +126,15 @@ def erase_message(connection: Connection, companies: Companies, conversation_id:
     if retitle:
         first = connection.execute(_FIRST_QUESTION, given).scalar_one_or_none()
         connection.execute(_NAME, {**given, "new_title": None if first is None else first_line(first)})
+    audit.record(
+        connection,
+        MessageErased(
+            company_id=conversation.company_id,
+            conversation_id=conversation_id,
+            message_id=message_id,
+            answers=len(rows) - 1,
+        ),
+    )
 
 
 def _named_it(connection: Connection, title: str | None, target: Any, given: dict[str, Any]) -> bool:
@@ -138,7 +150,7 @@ def _named_it(connection: Connection, title: str | None, target: Any, given: dic
 
 # --- conversations ----------------------------------------------------------------------------------------
 
-_LOCK_CONVERSATION = select(conversations.c.id).where(named()).with_for_update()
+_LOCK_CONVERSATION = select(conversations.c.company_id).where(named()).with_for_update()
 _HIDE = (
     update(conversations)
     .where(named())
@@ -153,7 +165,7 @@ _DELETE_SOME = delete(messages).where(
         .limit(ROWS_A_STATEMENT)
     )
 )
-_DELETE_CONVERSATION = delete(conversations).where(named())
+_DELETE_CONVERSATION = delete(conversations).where(conversations.c.id == _conversation_id)
 
 
 def hide_conversation(connection: Connection, companies: Companies, conversation_id: UUID) -> Row[Any]:
@@ -173,8 +185,17 @@ def hide_conversation(connection: Connection, companies: Companies, conversation
 def erase_conversation(connection: Connection, companies: Companies, conversation_id: UUID) -> None:
     """Erase a conversation with all its rows, if it is still there. Branches of it stay."""
     given = {"conversation": conversation_id, "companies": companies_parameter(companies)}
-    if connection.execute(_LOCK_CONVERSATION, given).first() is None:
+    row = connection.execute(_LOCK_CONVERSATION, given).one_or_none()
+    if row is None:
         return
-    while connection.execute(_DELETE_SOME, {"conversation": conversation_id}).rowcount == ROWS_A_STATEMENT:
+    delete_conversation(connection, conversation_id)
+    audit.record(connection, ConversationErased(company_id=row.company_id, conversation_id=conversation_id))
+
+
+def delete_conversation(connection: Connection, conversation_id: UUID) -> None:
+    """Delete all rows of a conversation that this transaction has locked. The caller writes the entry of the audit
+    log."""
+    given = {"conversation": conversation_id}
+    while connection.execute(_DELETE_SOME, given).rowcount == ROWS_A_STATEMENT:
         pass
     connection.execute(_DELETE_CONVERSATION, given)

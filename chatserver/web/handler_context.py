@@ -12,6 +12,7 @@ from chatserver.rate_limits import RateLimiter
 from chatserver.services.access import Authenticator
 from chatserver.services.access_watch import AccessWatch
 from chatserver.services.agents import AgentService
+from chatserver.services.audit import AuditLog
 from chatserver.services.bookmarks import BookmarkService
 from chatserver.services.conversations import ConversationService
 from chatserver.services.export import ExportService
@@ -46,6 +47,7 @@ class HandlerContext:
     access: Authenticator
     owners: Owners
     watch: AccessWatch
+    audit: AuditLog
     guards: Guards
     settings: Settings
     metrics: Metrics

@@ -14,6 +14,7 @@ PACKAGE = Path(__file__).resolve().parents[2] / "chatserver"
 
 GROUND = frozenset(
     {
+        "audit_events",
         "children",
         "credentials",
         "errors",
@@ -26,6 +27,7 @@ GROUND = frozenset(
         "loop_share",
         "metrics",
         "message_schemas",
+        "origin",
         "provider_schemas",
         "rate_limits",
         "schema_types",

@@ -4,6 +4,8 @@ There are as many threads as connections, so no thread waits for a connection. A
 `f(connection, …)` and one hop to a thread: `autocommit` for a single statement, or several that need not take effect
 together, else `transaction`. Calls that read or copy much go through `heavy`: they have threads and connections of
 their own.
+
+On its thread a function has the context of its caller: the request that it serves.
 """
 
 from __future__ import annotations
@@ -15,6 +17,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from contextvars import copy_context
 from functools import partial
 from typing import Any, Concatenate, ParamSpec, TypeVar
 from uuid import UUID
@@ -126,7 +129,7 @@ class Database:
                 else partial(self._run_autocommit, watched, args, kwargs)
             )
             with self._measured():
-                return await lane.run(company_id, call, interrupt=statements.cancel)
+                return await lane.run(company_id, partial(copy_context().run, call), interrupt=statements.cancel)
 
         return HeavyCalls(run)
 
@@ -138,7 +141,8 @@ class Database:
         self._waiting += 1
         try:
             with self._measured():
-                return await asyncio.get_running_loop().run_in_executor(self._executor, run, function, args, kwargs)
+                loop, context = asyncio.get_running_loop(), copy_context()
+                return await loop.run_in_executor(self._executor, context.run, run, function, args, kwargs)
         except asyncio.CancelledError:
             task = asyncio.current_task()
             if task is not None and not task.cancelling():  # `close` cancelled the wait for a thread, not a caller

@@ -8,10 +8,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from functools import cache
 from typing import ClassVar
+from uuid import UUID
 
 import tornado.web
 
 from chatserver.errors import ForbiddenError, UnavailableError
+from chatserver.origin import Origin, origin
 from chatserver.services.access import Actor, Need, Role
 from chatserver.web.http import parsing
 from chatserver.web.http.caller import RequestCaller
@@ -86,8 +88,11 @@ class AdmittingHandler(SlimHandler):
 
     async def _sign_in(self, role: Role) -> None:
         """Find out who the actor is. Raises ForbiddenError if they lack the role for what the request is about."""
-        self._signed_in = await self.context.access.authenticate(self.request.headers, self.caller)
+        actor = self._signed_in = await self.context.access.authenticate(self.request.headers, self.caller)
+        origin.set(Origin(self.caller, actor.author, None if actor.access is None else actor.access.token_id))
         await self.require(role)
+        if actor.is_administrator and actor.author is not None and self._parameters and self._reads():
+            await self.context.audit.administrator_reads(actor, *self._resource())
 
     async def require(self, role: Role) -> None:
         """From now on the actor has only the companies in which they have this role, or a higher one.
@@ -96,8 +101,14 @@ class AdmittingHandler(SlimHandler):
         """
         self.actor = self._signed_in.acting_as(role)
         if self.actor is not self._signed_in and self._parameters:
-            kind, resource = self.request.path.split("/")[2], parsing.parse_id(self._parameters[0])
-            await self.context.owners.require_role(self._signed_in, role, kind, resource)
+            await self.context.owners.require_role(self._signed_in, role, *self._resource())
+
+    def _resource(self) -> tuple[str, UUID]:
+        """What the request is about: the resource's segment in paths, and its id. Raises MalformedError."""
+        return self.request.path.split("/")[2], parsing.parse_id(self._parameters[0])
+
+    def _reads(self) -> bool:
+        return self.request.method in ("GET", "HEAD")
 
     async def _require_operator(self) -> None:
         access = self.context.access

@@ -24,6 +24,7 @@ from chatserver.errors import (
     ValidationError,
 )
 from chatserver.ids import new_request_id
+from chatserver.origin import Origin, origin
 from chatserver.schema_types import to_json
 from chatserver.schemas import CreateMessage, EditMessage, StreamMessage
 from chatserver.services.access import Need
@@ -134,9 +135,11 @@ class Handler(AdmittingHandler):
         finally:
             _set(prepared)
             logs.request_id.set(None)  # the task may serve other requests
+            origin.set(None)
 
     async def prepare(self) -> None:
         logs.request_id.set(self.request_id)
+        origin.set(Origin(self.caller))
         if self._incoming.complete:
             self.context.requests.add(self)
         self.context.guards.check(self.request.path, self.request.headers, self.scheme)

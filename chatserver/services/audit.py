@@ -1,0 +1,79 @@
+"""Writing the audit log, where no transaction of a change writes it."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import OrderedDict
+from uuid import UUID
+
+from chatserver.audit_events import AdministratorRead, AuditEvent, SignInFailed
+from chatserver.metrics import Metrics
+from chatserver.services.access import Actor
+from chatserver.services.owners import Owners
+from chatserver.storage import audit
+from chatserver.storage.postgres.database import Database
+
+# For how long one entry says that an administrator reads in a company.
+READ_SECONDS = 600.0
+# Of how many administrators' companies this process remembers that. For one that is forgotten, there is an entry more.
+MAX_READS = 10_000
+# The most failed sign-ins that this process writes down in a minute. The next entry tells how many more there were.
+FAILURES_A_MINUTE = 60
+
+
+class AuditLog:
+    """Every entry is written before what it is about goes on. Raises DatabaseUnavailableError: then it does not."""
+
+    def __init__(self, database: Database, owners: Owners, metrics: Metrics) -> None:
+        self._database = database
+        self._owners = owners
+        self._metrics = metrics
+        self._reads: OrderedDict[tuple[UUID | str, UUID], float] = OrderedDict()
+        self._reading = asyncio.Lock()
+        self._minute = 0
+        self._failures = 0
+        self._unrecorded = 0
+
+    async def record(self, event: AuditEvent, *, actor: str | None = None, token_id: UUID | None = None) -> None:
+        """Add an entry. `actor` and `token_id`: in place of who sent the request."""
+        await self._database.autocommit(audit.record, event, actor=actor, token_id=token_id)
+
+    async def sign_in_failed(self, event: SignInFailed) -> None:
+        """Add an entry about a refused token, or only count it, if there are too many: nobody shall fill the disk."""
+        minute = int(time.monotonic() // 60)
+        if minute != self._minute:
+            self._minute, self._failures = minute, 0
+        if self._failures >= FAILURES_A_MINUTE:
+            self._unrecorded += 1
+            self._metrics.unrecorded_sign_ins.inc()
+            return
+        self._failures += 1
+        unrecorded, self._unrecorded = self._unrecorded, 0
+        await self.record(
+            SignInFailed(company_id=event.company_id, reason=event.reason, unrecorded=event.unrecorded + unrecorded)
+        )
+
+    async def administrator_reads(self, actor: Actor, kind: str, resource_id: UUID) -> None:
+        """Tell that an administrator reads a company's resource. `kind`: the resource's segment in paths.
+
+        One entry tells it for READ_SECONDS, of a token and a company.
+        """
+        company_id = await self._owners.company_of(kind, resource_id)
+        if company_id is None:
+            return
+        by = actor.access.token_id if actor.access is not None and actor.access.token_id is not None else actor.name
+        key = by, company_id
+        if self._is_told(key):
+            return
+        async with self._reading:  # of requests that come together, one writes it, and the others wait
+            if self._is_told(key):
+                return
+            await self.record(AdministratorRead(company_id=company_id))
+            self._reads[key] = time.monotonic() + READ_SECONDS
+            self._reads.move_to_end(key)
+            if len(self._reads) > MAX_READS:
+                self._reads.popitem(last=False)
+
+    def _is_told(self, key: tuple[UUID | str, UUID]) -> bool:
+        return self._reads.get(key, 0.0) > time.monotonic()
