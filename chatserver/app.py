@@ -92,16 +92,16 @@ class App:
             max_runs=settings.max_runs,
         )
         lifetimes = Lifetimes(settings.session_idle_hours * 3_600, settings.session_max_days * 86_400)
+        owners = Owners(self.database, settings.default_company_id)
+        self.audit = AuditLog(self.database, owners, self.metrics)
         access: Authenticator = LocalTrusted()
         if settings.auth == "authenticated":
-            access = TokenSignIn(self.batches, lifetimes)
+            access = TokenSignIn(self.batches, lifetimes, self.audit)
         self._watch = AccessWatch(self.pulse, self.answers, lifetimes)
         self._garbage = GarbageCollection(lambda: len(self.streams) + len(self.answers))
         self.rendering = RenderingService()
         # One thread for Python that takes long: more would only wait for each other.
         self.texts = Lane("texts", 1)
-        owners = Owners(self.database, settings.default_company_id)
-        self.audit = AuditLog(self.database, owners, self.metrics)
         self.context = HandlerContext(
             conversations=ConversationService(self.database, self.answers, common_turns),
             rendering=self.rendering,

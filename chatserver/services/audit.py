@@ -39,7 +39,9 @@ class AuditLog:
         """Add an entry. `actor` and `token_id`: in place of who sent the request."""
         await self._database.autocommit(audit.record, event, actor=actor, token_id=token_id)
 
-    async def sign_in_failed(self, event: SignInFailed) -> None:
+    async def sign_in_failed(
+        self, event: SignInFailed, *, actor: str | None = None, token_id: UUID | None = None
+    ) -> None:
         """Add an entry about a refused token, or only count it, if there are too many: nobody shall fill the disk."""
         minute = int(time.monotonic() // 60)
         if minute != self._minute:
@@ -50,9 +52,8 @@ class AuditLog:
             return
         self._failures += 1
         unrecorded, self._unrecorded = self._unrecorded, 0
-        await self.record(
-            SignInFailed(company_id=event.company_id, reason=event.reason, unrecorded=event.unrecorded + unrecorded)
-        )
+        event = SignInFailed(company_id=event.company_id, reason=event.reason, unrecorded=event.unrecorded + unrecorded)
+        await self.record(event, actor=actor, token_id=token_id)
 
     async def administrator_reads(self, actor: Actor, kind: str, resource_id: UUID) -> None:
         """Tell that an administrator reads a company's resource. `kind`: the resource's segment in paths.

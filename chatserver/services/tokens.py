@@ -11,11 +11,15 @@ from collections.abc import Mapping
 from functools import partial
 from uuid import UUID
 
+from sqlalchemy import Connection
+
 from chatserver import credentials
+from chatserver.audit_events import SignIn, SignInFailed, SignInFailure, SignOut
 from chatserver.errors import NotSignedInError, Problem, UnavailableError, ValidationError
 from chatserver.rate_limits import RateLimiter
 from chatserver.services.access import Access, Actor, Caller, Mode, Role
-from chatserver.storage import sign_in
+from chatserver.services.audit import AuditLog
+from chatserver.storage import audit, sign_in
 from chatserver.storage.postgres.batches import Batcher, Batches
 from chatserver.storage.postgres.database import Database
 from chatserver.storage.sign_in import Credential, Known, Lifetimes, Unknown
@@ -39,9 +43,10 @@ class TokenSignIn:
 
     mode: Mode = "authenticated"
 
-    def __init__(self, database: Database, lifetimes: Lifetimes) -> None:
+    def __init__(self, database: Database, lifetimes: Lifetimes, audit_log: AuditLog) -> None:
         self.lifetimes = lifetimes
         self._database = database
+        self._audit = audit_log
         self._look_ups: Batcher[Credential, Known | Unknown] = Batches(database).of(
             partial(sign_in.look_up, lifetimes=lifetimes)
         )
@@ -57,7 +62,10 @@ class TokenSignIn:
             raise NotSignedInError
         known = await self._known(credential, self._bad, caller)
         if known is None:
-            raise NotSignedInError(_SESSION_OVER if credential.of_session else _NOT_VALID)
+            if credential.of_session:
+                raise NotSignedInError(_SESSION_OVER)
+            await self._tell_refused(credential.digest)
+            raise NotSignedInError(_NOT_VALID)
         roles = None if known.company_id is None else {known.company_id: Role.of(known.role)}
         return Actor(known.name, roles, author=known.name, access=Access(known.token_id, known.session_id))
 
@@ -100,21 +108,32 @@ class TokenSignIn:
         """
         if not token:
             raise ValidationError([Problem("token", "Field required")])
+        digest = credentials.digest(token)
         if not credentials.is_token(token):
             self._failed.check(caller.address)
+            await self._tell_refused(digest)
             raise NotSignedInError(_NOT_VALID)
-        known = await self._known(Credential(credentials.digest(token), of_session=False), self._failed, caller)
+        known = await self._known(Credential(digest, of_session=False), self._failed, caller)
         if known is None:
+            await self._tell_refused(digest)
             raise NotSignedInError(_NOT_VALID)
         value = credentials.new_cookie()
         former = cookie_of(headers, secure=caller.is_secure)
         await self._database.transaction(
-            sign_in.open_session,
-            known.token_id,
-            credentials.digest(value),
-            None if former is None else credentials.digest(former),
+            _open_session, known, credentials.digest(value), None if former is None else credentials.digest(former)
         )
         return value
+
+    async def _tell_refused(self, digest: bytes) -> None:
+        """Have the audit log tell that a token was refused, and why."""
+        former = await self._database.autocommit(sign_in.former_token, digest)
+        if former is None:
+            await self._audit.sign_in_failed(SignInFailed(reason="unknown"))
+            return
+        reason: SignInFailure = "revoked" if former.revoked_at is not None else "expired"
+        await self._audit.sign_in_failed(
+            SignInFailed(company_id=former.company_id, reason=reason), actor=former.name, token_id=former.id
+        )
 
     async def sign_out(self, headers: Mapping[str, str], caller: Caller, *, everywhere: bool) -> None:
         """End the browser's session; `everywhere`: all sessions of its token, or of the bearer.
@@ -124,17 +143,32 @@ class TokenSignIn:
         credential = credential_of(headers, secure=caller.is_secure)
         if credential is None:
             return
-        if credential.of_session and not everywhere:
-            await self._database.autocommit(sign_in.close_session, credential.digest)
-            return
         try:
             actor = await self.authenticate(headers, caller)
         except NotSignedInError:
             if credential.of_session:
-                return
+                return  # it is over already
             raise
-        if everywhere and actor.access is not None and actor.access.token_id is not None:
-            await self._database.autocommit(sign_in.close_sessions, actor.access.token_id)
+        if actor.access is not None and (everywhere or credential.of_session):
+            await self._database.transaction(_close_sessions, actor, everywhere=everywhere)
+
+
+def _open_session(connection: Connection, known: Known, digest: bytes, former: bytes | None) -> None:
+    sign_in.open_session(connection, known.token_id, digest, former)
+    audit.record(connection, SignIn(company_id=known.company_id), actor=known.name, token_id=known.token_id)
+
+
+def _close_sessions(connection: Connection, actor: Actor, *, everywhere: bool) -> None:
+    """End the session by which the actor is here; `everywhere`: all of its token."""
+    access = actor.access
+    assert access is not None
+    if everywhere and access.token_id is not None:
+        sign_in.close_sessions(connection, access.token_id)
+    elif access.session_id is not None:
+        sign_in.close_session(connection, access.session_id)
+    company = None if actor.roles is None else next(iter(actor.roles))
+    event = SignOut(company_id=company, everywhere=everywhere)
+    audit.record(connection, event, actor=actor.author, token_id=access.token_id)
 
 
 def credential_of(headers: Mapping[str, str], *, secure: bool) -> Credential | None:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 from uuid import UUID
 
-from sqlalchemy import Connection, text
+from sqlalchemy import Connection, Row, text
 
 from chatserver.ids import uuid7
 from chatserver.storage.token_validity import IS_VALID
@@ -65,8 +65,12 @@ _OPEN_SESSION = text(
     VALUES (:session, :digest, :token, clock_timestamp(), clock_timestamp())
     """
 )
-_CLOSE_SESSION = text("DELETE FROM chat_sessions WHERE digest = :digest")
+_CLOSE_FORMER_SESSION = text("DELETE FROM chat_sessions WHERE digest = :digest")
+_CLOSE_SESSION = text("DELETE FROM chat_sessions WHERE id = :session")
 _CLOSE_SESSIONS = text("DELETE FROM chat_sessions WHERE token_id = :token")
+
+
+_FORMER_TOKEN = text("SELECT id, company_id, name, revoked_at FROM api_tokens WHERE digest = :digest")
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,15 +139,20 @@ def lost(connection: Connection, tokens: Collection[UUID], sessions: Collection[
 def open_session(connection: Connection, token_id: UUID, digest: bytes, former_digest: bytes | None) -> None:
     """Open a session of a token. `former_digest`: that of the browser's session until now, which ends."""
     if former_digest is not None:
-        connection.execute(_CLOSE_SESSION, {"digest": former_digest})
+        connection.execute(_CLOSE_FORMER_SESSION, {"digest": former_digest})
     connection.execute(_OPEN_SESSION, {"session": uuid7(), "digest": digest, "token": token_id})
 
 
-def close_session(connection: Connection, digest: bytes) -> None:
-    """End the session whose cookie has this digest, if there is one."""
-    connection.execute(_CLOSE_SESSION, {"digest": digest})
+def close_session(connection: Connection, session_id: UUID) -> None:
+    """End a session."""
+    connection.execute(_CLOSE_SESSION, {"session": session_id})
 
 
 def close_sessions(connection: Connection, token_id: UUID) -> None:
     """End all sessions of a token."""
     connection.execute(_CLOSE_SESSIONS, {"token": token_id})
+
+
+def former_token(connection: Connection, digest: bytes) -> Row[Any] | None:
+    """A token that is good no more: a row of `id company_id name revoked_at`. None: there was none."""
+    return connection.execute(_FORMER_TOKEN, {"digest": digest}).one_or_none()

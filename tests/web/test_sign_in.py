@@ -278,3 +278,33 @@ async def test_administrator_is_told_of_all_companies_that_have_anything(databas
         make_token(database_url, others[2])
         told = await client.request("GET", SESSION, headers=admin.bearer)
         assert [company["id"] for company in told.json["companies"]] == others
+
+
+# --- the audit log ----------------------------------------------------------------------------------------
+
+
+async def test_audit_log_tells_of_sign_ins_and_of_refused_tokens(database_url: str) -> None:
+    ann, bob = make_token(database_url, COMPANY), make_token(database_url, COMPANY, name="bob", expires="-1 second")
+    eve = make_token(database_url, None, name="eve")
+    revoke(database_url, eve)
+    async with authenticated(database_url, trusted_proxies=("127.0.0.1",)) as client:
+        sent = {"X-Forwarded-For": "192.0.2.7", "X-Request-Id": "one"}
+        cookie = await sign_in(client, ann, sent)
+        await client.request("POST", SESSION, {"token": "nonsense"}, sent)
+        await client.request("POST", SESSION, {"token": bob.text}, sent)
+        await status(client, {**eve.bearer, **sent})
+        await client.request("DELETE", SESSION, headers={"Cookie": cookie, **sent})
+        await client.request("DELETE", f"{SESSION}?everywhere=true", headers={**ann.bearer, **sent})
+    with psycopg.connect(database_url) as connection:
+        rows = connection.execute(
+            "SELECT event, company_id::text, actor, token_id, address, request_id, details FROM chat_audit ORDER BY at"
+        ).fetchall()
+    assert [row[4:6] for row in rows] == [("192.0.2.7", "one")] * len(rows)
+    assert [(*row[:4], row[6]) for row in rows] == [
+        ("sign_in", COMPANY, "ann", ann.id, {}),
+        ("sign_in_failed", None, None, None, {"reason": "unknown", "unrecorded": 0}),
+        ("sign_in_failed", COMPANY, "bob", bob.id, {"reason": "expired", "unrecorded": 0}),
+        ("sign_in_failed", None, "eve", eve.id, {"reason": "revoked", "unrecorded": 0}),
+        ("sign_out", COMPANY, "ann", ann.id, {"everywhere": False}),
+        ("sign_out", COMPANY, "ann", ann.id, {"everywhere": True}),
+    ]
