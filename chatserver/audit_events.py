@@ -16,7 +16,7 @@ from pydantic.alias_generators import to_camel
 
 from chatserver.schema_types import format_time
 
-SignInFailure = Literal["unknown", "expired", "revoked"]
+SignInWay = Literal["session", "bearer"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,11 +56,14 @@ class SignIn(AuditEvent):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SignInFailed(AuditEvent):
-    """A token was refused. `unrecorded`: how many more were, since the entry before, without an entry of their own."""
+    """A token was refused: when a browser wanted to sign in with it, or as the bearer of a request.
+
+    `unrecorded`: how many more were refused, since the entry before, without an entry of their own.
+    """
 
     name = "sign_in_failed"
 
-    reason: SignInFailure
+    way: SignInWay
     unrecorded: int = 0
 
 

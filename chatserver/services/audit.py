@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import OrderedDict
+from collections.abc import Callable
+from dataclasses import replace
 from uuid import UUID
 
 from chatserver.audit_events import AdministratorRead, AuditEvent, SignInFailed
@@ -25,6 +27,9 @@ FAILURES_A_MINUTE = 60
 class AuditLog:
     """Every entry is written before what it is about goes on. Raises DatabaseUnavailableError: then it does not."""
 
+    clock: Callable[[], float] = staticmethod(time.monotonic)
+    """Seconds."""
+
     def __init__(self, database: Database, owners: Owners, metrics: Metrics) -> None:
         self._database = database
         self._owners = owners
@@ -43,7 +48,7 @@ class AuditLog:
         self, event: SignInFailed, *, actor: str | None = None, token_id: UUID | None = None
     ) -> None:
         """Add an entry about a refused token, or only count it, if there are too many: nobody shall fill the disk."""
-        minute = int(time.monotonic() // 60)
+        minute = int(self.clock() // 60)
         if minute != self._minute:
             self._minute, self._failures = minute, 0
         if self._failures >= FAILURES_A_MINUTE:
@@ -52,8 +57,7 @@ class AuditLog:
             return
         self._failures += 1
         unrecorded, self._unrecorded = self._unrecorded, 0
-        event = SignInFailed(company_id=event.company_id, reason=event.reason, unrecorded=event.unrecorded + unrecorded)
-        await self.record(event, actor=actor, token_id=token_id)
+        await self.record(replace(event, unrecorded=unrecorded), actor=actor, token_id=token_id)
 
     async def administrator_reads(self, actor: Actor, kind: str, resource_id: UUID) -> None:
         """Tell that an administrator reads a company's resource. `kind`: the resource's segment in paths.
@@ -71,10 +75,10 @@ class AuditLog:
             if self._is_told(key):
                 return
             await self.record(AdministratorRead(company_id=company_id))
-            self._reads[key] = time.monotonic() + READ_SECONDS
+            self._reads[key] = self.clock() + READ_SECONDS
             self._reads.move_to_end(key)
             if len(self._reads) > MAX_READS:
                 self._reads.popitem(last=False)
 
     def _is_told(self, key: tuple[UUID | str, UUID]) -> bool:
-        return self._reads.get(key, 0.0) > time.monotonic()
+        return self._reads.get(key, 0.0) > self.clock()
