@@ -17,7 +17,7 @@ from chatserver.live.answers import Answers
 from chatserver.live.options import StreamOptions, WhenBusy
 from chatserver.live.reader import BATCH_FRAMES, Reader
 from chatserver.live.run import Run
-from chatserver.live.store import RunKey
+from chatserver.live.store import Companies, RunKey
 from chatserver.metrics import Metrics
 from chatserver.providers.base import Delta, Finish, Prompt, Sink, TextDelta
 from chatserver.sse import unchunk
@@ -106,11 +106,25 @@ class Client(Viewer):
     run: Run | None = None
 
     async def open(
-        self, process: Process, asked: RunKey, *, continues: bool = False, when_busy: WhenBusy = "enqueue"
+        self,
+        process: Process,
+        asked: RunKey,
+        *,
+        continues: bool = False,
+        when_busy: WhenBusy = "enqueue",
+        asked_by: UUID | None = None,
+        begins_in: Companies = None,
     ) -> None:
         """Connect, for the first time or again."""
         assert self.reader is None
-        options = StreamOptions(asked.trigger_id, self.last_id, when_busy=when_busy, continues=continues)
+        options = StreamOptions(
+            asked.trigger_id,
+            self.last_id,
+            when_busy=when_busy,
+            continues=continues,
+            asked_by=asked_by,
+            begins_in=begins_in,
+        )
         self.reader = await process.open(asked.conversation_id, options)
         self.run = process.find(asked)
         self.see(self.reader.opening)

@@ -21,11 +21,13 @@ from chatserver.services.answer_store import PostgresAnswerStore
 from chatserver.services.provider_choice import ProviderChoice
 from chatserver.services.turns import Turns
 from chatserver.storage import conversations, messages
+from chatserver.storage.access_tables import tokens
 from chatserver.storage.postgres.database import Database
 from chatserver.storage.tables import messages as message_table
 from chatserver.storage.tables import runs as run_table
 from chatserver.storage.turns.statements import SESSION_SETTINGS
 from tests.kit.memory_store import MemoryDatabase, MemoryStore, Message
+from tests.kit.tokens import make_token
 
 LEASE_SECONDS = 15.0
 
@@ -134,6 +136,13 @@ class StoresUnderTest(ABC):
         """Let the lease of a run end in the past."""
 
     @abstractmethod
+    def token(self, expires: str | None = None) -> UUID:
+        """A token of the company. `expires`: an interval from now, as PostgreSQL writes it."""
+
+    @abstractmethod
+    def revoke(self, token_id: UUID) -> None: ...
+
+    @abstractmethod
     def status(self, run_id: UUID) -> str: ...
 
     @abstractmethod
@@ -178,6 +187,15 @@ class MemoryStores(StoresUnderTest):
 
     def expire(self, run_id: UUID, *, seconds_ago: float = 1.0) -> None:
         self._database.rows[run_id].lease_until = self._database.clock() - seconds_ago
+
+    def token(self, expires: str | None = None) -> UUID:
+        token_id = uuid7()
+        if expires is not None and expires.startswith("-"):
+            self._database.revoked.add(token_id)
+        return token_id
+
+    def revoke(self, token_id: UUID) -> None:
+        self._database.revoked.add(token_id)
 
     def status(self, run_id: UUID) -> str:
         return self._database.rows[run_id].status
@@ -265,6 +283,12 @@ class PostgresStores(StoresUnderTest):
 
     def expire(self, run_id: UUID, *, seconds_ago: float = 1.0) -> None:
         self._change(run_table, run_id, lease_until=func.clock_timestamp() - text(f"interval '{seconds_ago} seconds'"))
+
+    def token(self, expires: str | None = None) -> UUID:
+        return make_token(self._url, self.company, expires=expires).id
+
+    def revoke(self, token_id: UUID) -> None:
+        self._change(tokens, token_id, revoked_at=func.now())
 
     def status(self, run_id: UUID) -> str:
         with self._engine.connect() as connection:

@@ -13,11 +13,13 @@ import pytest
 from sqlalchemy import Connection, Engine, Row, func, insert, select
 
 from chatserver.ids import uuid7
+from chatserver.live.store import RunKey
 from chatserver.storage import conversations, messages
 from chatserver.storage.postgres.connections import make_engine
 from chatserver.storage.tables import messages as message_table
 from chatserver.storage.tables import runs
 from tests.conftest import with_database
+from tests.storage.answer_stores import MemoryStores, NamedProvider, PostgresStores, StoresUnderTest
 
 
 @pytest.fixture
@@ -130,3 +132,24 @@ class Chat:
 @pytest.fixture
 def chat(connection: Connection, company: UUID) -> Chat:
     return Chat(connection, company)
+
+
+@pytest.fixture(params=["memory", "postgresql", "postgresql in batches"])
+def stores(request: pytest.FixtureRequest) -> Iterator[StoresUnderTest]:
+    provider = NamedProvider(needs_user_turn=True)
+    made: StoresUnderTest
+    if request.param == "memory":
+        made = MemoryStores(provider)
+    else:
+        engine: Engine = request.getfixturevalue("engine")
+        batches = request.param == "postgresql in batches"
+        made = PostgresStores(provider, engine, request.getfixturevalue("module_database_url"), in_batches=batches)
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def key(stores: StoresUnderTest) -> RunKey:
+    """The answer to the only question of a conversation."""
+    conversation = stores.conversation()
+    return stores.key(conversation, stores.say(conversation))

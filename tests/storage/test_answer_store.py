@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
 from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
-from sqlalchemy import Engine
 
 from chatserver.errors import (
     ChatServerError,
@@ -39,34 +37,10 @@ from chatserver.providers.base import Turn, Usage
 from chatserver.sse import EventId
 from tests.kit.memory_store import ANYBODY
 from tests.storage.answer_stores import (
-    MemoryStores,
-    NamedProvider,
-    PostgresStores,
     StoredAnswer,
     StoresUnderTest,
     new_answer,
 )
-
-
-@pytest.fixture(params=["memory", "postgresql", "postgresql in batches"])
-def stores(request: pytest.FixtureRequest) -> Iterator[StoresUnderTest]:
-    provider = NamedProvider(needs_user_turn=True)
-    made: StoresUnderTest
-    if request.param == "memory":
-        made = MemoryStores(provider)
-    else:
-        engine: Engine = request.getfixturevalue("engine")
-        batches = request.param == "postgresql in batches"
-        made = PostgresStores(provider, engine, request.getfixturevalue("module_database_url"), in_batches=batches)
-    yield made
-    made.close()
-
-
-@pytest.fixture
-def key(stores: StoresUnderTest) -> RunKey:
-    """The answer to the only question of a conversation."""
-    conversation = stores.conversation()
-    return stores.key(conversation, stores.say(conversation))
 
 
 def other_key(stores: StoresUnderTest, key: RunKey) -> RunKey:

@@ -1,6 +1,7 @@
 """Whatever clients, models, processes and the database do, in any order: every reader that stays gets the answer.
 
 Two processes share a database; each may die, or lose the database alone, or lose the confirmation of what it wrote.
+Each client has a token, which may lose access; the last client only reads.
 """
 
 from __future__ import annotations
@@ -8,11 +9,12 @@ from __future__ import annotations
 import asyncio
 import logging
 from typing import Any
+from uuid import UUID
 
 from hypothesis import given, note, settings
 from hypothesis import strategies as st
 
-from chatserver.errors import ConflictError, ProviderError, UnavailableError
+from chatserver.errors import ConflictError, ForbiddenError, ProviderError, UnavailableError
 from chatserver.live.options import WhenBusy
 from chatserver.live.store import RunKey
 from chatserver.providers.base import ReasoningDelta
@@ -20,6 +22,7 @@ from tests.kit.processes import CONVERSATION, GRACE_SECONDS, STOP, Client, Proce
 from tests.kit.virtual_time import in_virtual_time, quiet
 
 CLIENTS = 4
+READER = 3
 PROCESSES = 2
 # Longer than any lease, grace and wait for the database together.
 PATIENCE_SECONDS = 300.0
@@ -48,10 +51,15 @@ actions = st.one_of(
     st.tuples(st.just("die"), process_numbers),
     st.tuples(st.just("close"), process_numbers),
     st.tuples(st.just("slow"), process_numbers, st.sampled_from([0.0, 0.3, 2.0])),
+    st.tuples(st.just("forsake"), client_numbers),
     st.tuples(st.just("closing"), st.sampled_from([0.0, 0.5, 3.0])),
 )
 # What may leave a run without an owner until its lease is over.
 ORPHANING = {"away", "lose", "die"}
+
+
+def token_of(number: int) -> UUID:
+    return UUID(int=500 + number)
 
 
 class Story:
@@ -82,8 +90,18 @@ class Story:
         if client.reader is not None or client.ends:
             return
         try:
-            await client.open(self.processes[at], self.key_of(number), continues=continues, when_busy=when_busy)
+            await client.open(
+                self.processes[at],
+                self.key_of(number),
+                continues=continues,
+                when_busy=when_busy,
+                asked_by=token_of(number),
+                begins_in=() if number == READER else None,
+            )
         except (UnavailableError, ConflictError):
+            return
+        except ForbiddenError:
+            assert number == READER
             return
         self.at[number] = at
 
@@ -153,6 +171,12 @@ class Story:
 
     async def do_slow(self, at: int, seconds: float) -> None:
         self.processes[at].store.latency_seconds = seconds
+
+    async def do_forsake(self, number: int) -> None:
+        """The client is still there: it has signed in anew."""
+        self.world.database.revoked.add(token_of(number))
+        for process in self.processes:
+            process.answers.forsake([token_of(number)])
 
     async def do_closing(self, seconds: float) -> None:
         self.world.model.closing_seconds = seconds
