@@ -17,6 +17,7 @@ from pydantic.alias_generators import to_camel
 from chatserver.schema_types import format_time
 
 SignInWay = Literal["session", "bearer"]
+SignInFailure = Literal["unknown", "expired", "revoked"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,6 +65,7 @@ class SignInFailed(AuditEvent):
     name = "sign_in_failed"
 
     way: SignInWay
+    reason: SignInFailure
     unrecorded: int = 0
 
 

@@ -14,7 +14,7 @@ from uuid import UUID
 from sqlalchemy import Connection
 
 from chatserver import credentials
-from chatserver.audit_events import SignIn, SignInFailed, SignInFailure, SignOut
+from chatserver.audit_events import SignIn, SignInFailed, SignInFailure, SignInWay, SignOut
 from chatserver.errors import NotSignedInError, Problem, UnavailableError, ValidationError
 from chatserver.rate_limits import RateLimiter
 from chatserver.services.access import Access, Actor, Caller, Mode, Role
@@ -64,7 +64,7 @@ class TokenSignIn:
         if known is None:
             if credential.of_session:
                 raise NotSignedInError(_SESSION_OVER)
-            await self._tell_refused(credential.digest)
+            await self._tell_refused(credential.digest, "bearer")
             raise NotSignedInError(_NOT_VALID)
         roles = None if known.company_id is None else {known.company_id: Role.of(known.role)}
         return Actor(known.name, roles, author=known.name, access=Access(known.token_id, known.session_id))
@@ -111,11 +111,11 @@ class TokenSignIn:
         digest = credentials.digest(token)
         if not credentials.is_token(token):
             self._failed.check(caller.address)
-            await self._tell_refused(digest)
+            await self._tell_refused(digest, "session")
             raise NotSignedInError(_NOT_VALID)
         known = await self._known(Credential(digest, of_session=False), self._failed, caller)
         if known is None:
-            await self._tell_refused(digest)
+            await self._tell_refused(digest, "session")
             raise NotSignedInError(_NOT_VALID)
         value = credentials.new_cookie()
         former = cookie_of(headers, secure=caller.is_secure)
@@ -124,15 +124,15 @@ class TokenSignIn:
         )
         return value
 
-    async def _tell_refused(self, digest: bytes) -> None:
+    async def _tell_refused(self, digest: bytes, way: SignInWay) -> None:
         """Have the audit log tell that a token was refused, and why."""
         former = await self._database.autocommit(sign_in.former_token, digest)
         if former is None:
-            await self._audit.sign_in_failed(SignInFailed(reason="unknown"))
+            await self._audit.sign_in_failed(SignInFailed(way=way, reason="unknown"))
             return
         reason: SignInFailure = "revoked" if former.revoked_at is not None else "expired"
         await self._audit.sign_in_failed(
-            SignInFailed(company_id=former.company_id, reason=reason), actor=former.name, token_id=former.id
+            SignInFailed(company_id=former.company_id, way=way, reason=reason), actor=former.name, token_id=former.id
         )
 
     async def sign_out(self, headers: Mapping[str, str], caller: Caller, *, everywhere: bool) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from typing import Any
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import pytest
 
@@ -48,7 +48,7 @@ async def asked_for(store: AnswerStore, run: Claimed) -> Askers:
         {"at_capacity": True},
         {"askers": ANYBODY},
         {"trigger_id": None},
-        {"resume": EventId(uuid4(), 1, 3, 5)},
+        {"resume": EventId(UUID(int=1), 1, 3, 5)},
     ],
     ids=str,
 )

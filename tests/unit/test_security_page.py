@@ -13,4 +13,6 @@ NAMED = re.findall(r"`((?:unit|web|storage|process|browser)/test_\w+\.py)(?:::(t
 def test_every_test_that_the_page_names_is_there() -> None:
     assert len(NAMED) > 20
     for file, name in NAMED:
-        assert re.search(rf"def {name}\(", (TESTS / file).read_text()) if name else (TESTS / file).exists(), (file, name)
+        path = TESTS / file
+        assert path.exists(), file
+        assert not name or f"def {name}(" in path.read_text(), (file, name)

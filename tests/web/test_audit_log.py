@@ -155,9 +155,9 @@ async def test_flood_of_failed_sign_ins_is_counted_and_not_written(database_url:
         log = client.app.audit
         log.clock = lambda: now
         for _ in range(audit_service.FAILURES_A_MINUTE + 5):
-            await log.sign_in_failed(SignInFailed(way="bearer"))
+            await log.sign_in_failed(SignInFailed(way="bearer", reason="unknown"))
         now += 60
-        await log.sign_in_failed(SignInFailed(way="session"))
+        await log.sign_in_failed(SignInFailed(way="session", reason="unknown"))
         rows = entries(database_url)
         assert [row.details["unrecorded"] for row in rows] == [0] * audit_service.FAILURES_A_MINUTE + [5]
         assert b"chatserver_audit_unrecorded_sign_ins_total 5.0" in (await client.request("GET", "/metrics")).body

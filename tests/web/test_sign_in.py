@@ -302,9 +302,9 @@ async def test_audit_log_tells_of_sign_ins_and_of_refused_tokens(database_url: s
     assert [row[4:6] for row in rows] == [("192.0.2.7", "one")] * len(rows)
     assert [(*row[:4], row[6]) for row in rows] == [
         ("sign_in", COMPANY, "ann", ann.id, {}),
-        ("sign_in_failed", None, None, None, {"reason": "unknown", "unrecorded": 0}),
-        ("sign_in_failed", COMPANY, "bob", bob.id, {"reason": "expired", "unrecorded": 0}),
-        ("sign_in_failed", None, "eve", eve.id, {"reason": "revoked", "unrecorded": 0}),
+        ("sign_in_failed", None, None, None, {"way": "session", "reason": "unknown", "unrecorded": 0}),
+        ("sign_in_failed", COMPANY, "bob", bob.id, {"way": "session", "reason": "expired", "unrecorded": 0}),
+        ("sign_in_failed", None, "eve", eve.id, {"way": "bearer", "reason": "revoked", "unrecorded": 0}),
         ("sign_out", COMPANY, "ann", ann.id, {"everywhere": False}),
         ("sign_out", COMPANY, "ann", ann.id, {"everywhere": True}),
     ]
