@@ -239,7 +239,7 @@ class Answers:
     def forsake(self, tokens: Collection[UUID]) -> None:
         """These tokens have lost access for good: on their behalf alone no answer goes on.
 
-        An answer that has readers goes on for them, as any other; one that has none is dropped at once.
+        An answer that has readers goes on for them; one that has none, now or in the next seconds, is dropped at once.
         """
         lost = frozenset(tokens)
         for run in self:

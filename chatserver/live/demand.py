@@ -8,6 +8,10 @@ from uuid import UUID
 
 from chatserver.live.store import NOBODY, Askers
 
+# For so long after an answer lost somebody on whose behalf it went on, it has no grace. Meanwhile their readers are cut
+# off, here and at other processes, and nothing shall wait for them.
+FORSAKEN_SECONDS = 5.0
+
 
 class Demand:
     """The readers of one run, in this process and in others, and those on whose behalf it goes on without.
@@ -21,6 +25,7 @@ class Demand:
         "_followed",
         "_forsaken",
         "_grace",
+        "_grace_from",
         "_grace_seconds",
         "_has_grace",
         "_on_end",
@@ -40,6 +45,7 @@ class Demand:
         self._grace_seconds = grace_seconds
         self._on_end = on_end
         self._has_grace = has_grace
+        self._grace_from = 0.0
         self._forsaken: Askers = NOBODY
         self._readers = 0
         self._followed = False
@@ -66,13 +72,14 @@ class Demand:
     def forsake(self, tokens: frozenset[UUID]) -> None:
         """These tokens have lost access: on their behalf the answer goes on no more.
 
-        If that ends the demand, `on_end` is called at once.
+        If that ends the demand, now or within FORSAKEN_SECONDS, `on_end` is called at once.
         """
         lost = self.askers & tokens
         if lost:
             self._forsaken |= lost
             self.askers -= lost
-            self._changed(at_once=True)
+            self._grace_from = asyncio.get_running_loop().time() + FORSAKEN_SECONDS
+            self._changed()
 
     def set_followed(self, followed: bool) -> None:
         """`followed`: other processes have readers of the answer."""
@@ -84,8 +91,7 @@ class Demand:
         self._has_grace = has_grace
         self._changed()
 
-    def _changed(self, *, at_once: bool = False) -> None:
-        """`at_once`: there is no grace."""
+    def _changed(self) -> None:
         self.wanted = self._readers > 0 or bool(self.askers) or self._followed
         if self._closed:
             return
@@ -93,7 +99,7 @@ class Demand:
             self._cancel_grace()
             if self._wanted_again is not None and not self._wanted_again.done():
                 self._wanted_again.set_result(None)
-        elif at_once or not self._has_grace or self._grace_seconds == 0:
+        elif not self._has_grace or self._grace_seconds == 0 or asyncio.get_running_loop().time() < self._grace_from:
             self._on_end()
         else:
             self.paused = True

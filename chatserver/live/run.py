@@ -142,7 +142,7 @@ class Run:
             self.interrupt(Interrupt.KEEP if renewal.stop == "keep" else Interrupt.DISCARD)
 
     def forsake(self, tokens: frozenset[UUID]) -> None:
-        """These tokens have lost access for good. If nobody else wants the answer, it is dropped, without a grace."""
+        """These tokens have lost access for good. If nobody else wants the answer, it is dropped without a grace."""
         self._demand.forsake(tokens)
 
     # --- ends from outside --------------------------------------------------------------------------------

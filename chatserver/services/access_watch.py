@@ -103,11 +103,9 @@ class AccessWatch:
         if tokens or sessions:
             gone = await self._database.autocommit(partial(_lost, tokens, sessions, self._lifetimes))
         self._seen_at = began
-        await self._tell([each for each in held if each.token_id in gone.tokens or each.session_id in gone.sessions])
         if gone.tokens & askers:
-            # In the next turn of the loop the streams that were told have left their answers.
-            await asyncio.sleep(0)
             self._answers.forsake(gone.tokens)
+        await self._tell([each for each in held if each.token_id in gone.tokens or each.session_id in gone.sessions])
 
     async def _tell(self, accesses: Collection[Access]) -> None:
         told = 0

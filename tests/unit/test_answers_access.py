@@ -8,6 +8,7 @@ from uuid import UUID
 import pytest
 
 from chatserver.errors import ForbiddenError
+from chatserver.live.demand import FORSAKEN_SECONDS
 from chatserver.live.leases import HEARTBEAT_SECONDS, SWEEP_SECONDS
 from chatserver.live.options import StreamOptions
 from tests.kit.memory_store import LEASE_SECONDS
@@ -103,7 +104,7 @@ async def test_answer_with_readers_goes_on_as_any_other_once_its_askers_lost_acc
         w.model.say("a")
         await reader.until_text("a")
         # The row still says that it continues: no renewal brings that back.
-        await asyncio.sleep(3 * HEARTBEAT_SECONDS)
+        await asyncio.sleep(FORSAKEN_SECONDS + HEARTBEAT_SECONDS)
         assert w.database.statuses() == ["active"]
         assert process.answers.askers() == set()
         reader.leave()
@@ -112,6 +113,23 @@ async def test_answer_with_readers_goes_on_as_any_other_once_its_askers_lost_acc
         await reader.open(process, FIRST)
         await reader.rest()
         assert (reader.text, reader.end, reader.resets) == ("ab", "done", 0)
+
+
+@pytest.mark.parametrize("elsewhere", [False, True])
+@in_virtual_time
+async def test_nobody_waits_for_readers_who_were_cut_off_because_they_lost_access(elsewhere: bool) -> None:
+    async with world() as w:
+        owner, other = w.process(), w.process()
+        client = await asking(owner, FIRST, ANN)
+        again = await asking(other if elsewhere else owner, FIRST, ANN)
+        await asyncio.sleep(2 * HEARTBEAT_SECONDS)
+        before = now()
+        lose(w, ANN)
+        client.leave()
+        again.leave()
+        await run_of(client).wait_settled()
+        assert now() - before <= (FORSAKEN_SECONDS if elsewhere else 0)
+        assert (w.database.statuses(), w.model.open) == (["dropped"], 0)
 
 
 @in_virtual_time
