@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from chatserver.databases import open_database
-from chatserver.errors import ConfigurationError
 from chatserver.garbage import GarbageCollection
 from chatserver.ids import uuid7
 from chatserver.lanes import Lane
@@ -26,6 +25,7 @@ from chatserver.services.conversations import ConversationService
 from chatserver.services.export import ExportService
 from chatserver.services.owners import Owners
 from chatserver.services.provider_choice import ProviderChoice, list_providers
+from chatserver.services.proxy_sign_in import ProxySignIn
 from chatserver.services.rendering import RenderingService
 from chatserver.services.search import SearchService
 from chatserver.services.tokens import TokenSignIn
@@ -57,8 +57,6 @@ class App:
     """
 
     def __init__(self, settings: Settings, url: str, environment: Mapping[str, str]) -> None:
-        if settings.auth == "proxy":
-            raise ConfigurationError('auth = "proxy" is not part of this version')
         self.settings = settings
         self.draining = False
         self._hangups = Hangups()
@@ -97,6 +95,8 @@ class App:
         access: Authenticator = LocalTrusted()
         if settings.auth == "authenticated":
             access = TokenSignIn(self.batches, lifetimes, self.audit)
+        elif settings.auth == "proxy":
+            access = ProxySignIn(settings)
         self._watch = AccessWatch(self.pulse, self.answers, lifetimes)
         self._garbage = GarbageCollection(lambda: len(self.streams) + len(self.answers))
         self.rendering = RenderingService()

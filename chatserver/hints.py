@@ -14,11 +14,14 @@ _LABEL_COLUMNS = 9
 def next_steps(url: str, providers: Providers, environment: Mapping[str, str]) -> Sequence[str]:
     """Where the page is, who answers, and how to connect a model if none does.
 
+    `url`: where the server is reached, if only by a proxy: a Unix socket, as `unix:PATH`.
     `environment`: a variable of a known provider in it leads to the option that uses it. No value is shown.
     """
     steps = [("Page", url), ("Answers", _who_answers(providers))]
     if not any(provider.kind != "echo" for provider in providers.items):
-        steps += [("Model", _how_to_connect(environment)), ("Help", f"{url}/help")]
+        steps.append(("Model", _how_to_connect(environment)))
+        if url.startswith("http"):
+            steps.append(("Help", f"{url}/help"))
     elif _is_echo(providers):
         names = " or ".join(f'"{provider.name}"' for provider in providers.items if provider.kind != "echo")
         steps.append(("Model", f"the setting default_provider = {names} lets that one answer"))

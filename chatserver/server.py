@@ -10,7 +10,6 @@ import logging
 import os
 import resource
 import signal
-import socket
 import sys
 import threading
 import time
@@ -19,13 +18,11 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
 
-import tornado.netutil
-
-from chatserver import logs, systemd
+from chatserver import logs
 from chatserver.errors import ConfigurationError
+from chatserver.listening import listen
 from chatserver.settings import Settings
 from chatserver.settings_tables import ProviderSettings
-from chatserver.settings_types import is_loopback
 from chatserver.storage.postgres.embedded import StartGivenUpError
 from chatserver.storage.postgres.provision import ProvidedDatabase, provided_database
 
@@ -35,8 +32,6 @@ logger = logging.getLogger(__name__)
 _STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 # These would kill the process, and mean nothing to it. Signals of faults keep their effect; SIGABRT leaves a core.
 _OTHER_SIGNALS = ("QUIT", "USR1", "USR2", "ALRM", "VTALRM", "PROF", "IO", "PWR", "STKFLT", "XCPU")
-# The most connections that wait to be accepted: after a restart a crowd of readers comes back at once.
-BACKLOG = 4_096
 # Open files besides those of streams: connections to models and the database, requests, logs.
 OTHER_FILES = 2_048
 # How long a start that is given up may take to end, and threads after everything else has ended.
@@ -85,7 +80,7 @@ async def _serve(settings: Settings, *, reuse_port: bool, local_model: bool) -> 
 async def _run(settings: Settings, stop: asyncio.Event, *, reuse_port: bool, local_model: bool) -> None:
     """Start, wait for `stop`, and stop. Raises ConfigurationError."""
     async with AsyncExitStack() as stack:
-        sockets = _listen(settings, reuse_port=reuse_port)
+        sockets = listen(settings, reuse_port=reuse_port)
         for listener in sockets:
             stack.callback(listener.close)
         # Most of a start is loading modules. It goes on while PostgreSQL starts.
@@ -135,29 +130,6 @@ def _ignore_signals(numbers: list[int]) -> None:
 
 
 # --- start ------------------------------------------------------------------------------------------------
-
-
-def _listen(settings: Settings, *, reuse_port: bool) -> list[socket.socket]:
-    """The sockets that systemd handed over, or else our own."""
-    handed_over = systemd.listen_sockets()
-    if handed_over:
-        for listener in handed_over:
-            if settings.auth == "local_trusted" and not _is_local(listener):
-                raise ConfigurationError("systemd's socket is not on a loopback address, which local_trusted needs")
-        return handed_over
-    try:
-        sockets = tornado.netutil.bind_sockets(settings.port, settings.host, backlog=BACKLOG, reuse_port=reuse_port)
-    except (OSError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or str(error)
-        raise ConfigurationError(f"cannot listen at {settings.host}:{settings.port}: {reason}") from error
-    for listener in sockets:
-        # Accepted connections inherit it: a token does not wait for the acknowledgement of the one before.
-        listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    return sockets
-
-
-def _is_local(listener: socket.socket) -> bool:
-    return listener.family == socket.AF_UNIX or is_loopback(listener.getsockname()[0])
 
 
 @asynccontextmanager

@@ -15,6 +15,7 @@ from chatserver import logs, systemd
 from chatserver.app import App
 from chatserver.errors import ConfigurationError, DatabaseUnavailableError
 from chatserver.hints import next_steps
+from chatserver.listening import url_of
 from chatserver.schemas import CreateAgent, LlmConfig
 from chatserver.services.access import local_actor
 from chatserver.services.database_watch import DatabaseWatch
@@ -85,10 +86,7 @@ def _say_ready(sockets: Sequence[socket.socket], app: App) -> None:
     gc.freeze()
     gc.enable()
     logs.release(background=True)
-    settings = app.settings
-    port = sockets[0].getsockname()[1] if sockets[0].family != socket.AF_UNIX else settings.port
-    host = f"[{settings.host}]" if ":" in settings.host else settings.host
-    url = f"http://{host}:{port}"
+    url = url_of(app.settings, sockets[0])
     print(f"chatserver ready at {url}", flush=True)
     systemd.notify(systemd.READY)
     logs.tell_terminal(next_steps(url, app.context.providers, os.environ))

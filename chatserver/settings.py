@@ -15,16 +15,17 @@ from chatserver.settings_types import (
     DatabaseUrl,
     Folder,
     HeaderName,
-    HostName,
     HostNames,
-    Networks,
+    ListeningHost,
     Number,
     Origins,
     ProviderName,
+    Proxies,
     Whole,
     decode_list,
     decode_table,
     is_loopback,
+    socket_path,
 )
 
 ENVIRONMENT_PREFIX = "CHATSERVER_"
@@ -44,7 +45,11 @@ class Settings(BaseModel):
         "authenticated: it asks for tokens, which chatserver token create makes. proxy: a proxy in trusted_proxies "
         "says who it is, and memberships what they may.",
     )
-    host: HostName = Field(default="127.0.0.1", description="The address or name to listen on.")
+    host: ListeningHost = Field(
+        default="127.0.0.1",
+        description="The address or name to listen on; or unix:PATH for a Unix socket, which its owner and group may "
+        "use.",
+    )
     port: Whole = Field(default=8000, ge=0, le=65_535, description="The TCP port to listen on; 0: a free one.")
     data_dir: Folder = Field(
         default_factory=lambda: platformdirs.user_data_path("chatserver", appauthor=False),
@@ -169,9 +174,15 @@ class Settings(BaseModel):
         description="The host names, without port, that a request may have in its Host header.",
     )
     allowed_origins: Origins = Field(default=(), description="The origins of other sites whose pages may call the API.")
-    trusted_proxies: Networks = Field(
+    trusted_proxies: Proxies = Field(
         default=(),
-        description="Addresses and networks of the proxies whose X-Forwarded-For and X-Forwarded-Proto are believed.",
+        description="Addresses and networks of the proxies whose X-Forwarded-For and X-Forwarded-Proto are believed; "
+        "unix: whoever connects to the Unix socket.",
+    )
+    allow_plain_http: bool = Field(
+        default=False,
+        description="Whether the server may listen to other machines without trusted_proxies, if auth is not "
+        "local_trusted. There is no TLS then: tokens and all that is said cross the network unencrypted.",
     )
     user_header: HeaderName = Field(
         default="X-Forwarded-User",
@@ -221,7 +232,8 @@ class Settings(BaseModel):
     @field_validator("host")
     @classmethod
     def _local_trust_needs_loopback(cls, host: str, info: ValidationInfo) -> str:
-        if info.data.get("auth") == "local_trusted" and not is_loopback(host):
+        is_local = is_loopback(host) or socket_path(host) is not None
+        if info.data.get("auth") == "local_trusted" and not is_local:
             raise ValueError('should be a loopback address, such as 127.0.0.1, while auth = "local_trusted"')
         return host
 

@@ -9,13 +9,17 @@ import ipaddress
 import json
 import re
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 from urllib.parse import SplitResult, urlsplit
 from uuid import UUID
 
 from pydantic import AfterValidator, BeforeValidator
 
 from chatserver.schema_types import parse_uuid
+
+# In place of an address: whoever connects to the Unix socket, and what stands before the path of one.
+UNIX = "unix"
+_UNIX_PREFIX = f"{UNIX}:"
 
 _HOST_NAME = re.compile(r"(?!-)[a-z0-9_-]{1,63}(?:\.(?!-)[a-z0-9_-]{1,63})*")
 
@@ -98,13 +102,37 @@ def _normal_origin(value: str) -> str:
     return f"{parts.scheme}://{host}" + (f":{parts.port}" if parts.port not in (None, default_port) else "")
 
 
-def _normal_network(value: object) -> object:
+def _normal_proxy(value: object) -> object:
     if isinstance(value, str):
+        text = value.strip()
+        if text.lower() == UNIX:
+            return UNIX
         try:
-            return ipaddress.ip_network(value.strip(), strict=False)
+            return ipaddress.ip_network(text, strict=False)
         except ValueError:
-            raise ValueError("should be an IP address or a network such as 10.0.0.0/8") from None
+            raise ValueError("should be an IP address, a network such as 10.0.0.0/8, or unix") from None
     return value
+
+
+def _normal_listening_host(value: str) -> str:
+    """A host or an address; or `unix:` and an absolute path."""
+    text = value.strip()
+    if not text.startswith(_UNIX_PREFIX):
+        return _normal_host(text)
+    path = text.removeprefix(_UNIX_PREFIX)
+    if not path or not path.isprintable():
+        raise ValueError("should name the file of a Unix socket, such as unix:/run/chatserver/chatserver.sock")
+    return socket_host(_absolute(Path(path)))
+
+
+def socket_path(host: str) -> Path | None:
+    """The file of the Unix socket that the setting `host` names; None if it names an address."""
+    return Path(host.removeprefix(_UNIX_PREFIX)) if host.startswith(_UNIX_PREFIX) else None
+
+
+def socket_host(path: str | Path) -> str:
+    """The setting `host` that names the file of a Unix socket."""
+    return f"{_UNIX_PREFIX}{path}"
 
 
 def _normal_database_url(value: str) -> str:
@@ -173,8 +201,10 @@ def _company_id(value: object) -> object:
 Whole = Annotated[int, BeforeValidator(_not_bool)]
 Number = Annotated[float, BeforeValidator(_not_bool)]
 HostName = Annotated[str, AfterValidator(_normal_host)]
+ListeningHost = Annotated[str, AfterValidator(_normal_listening_host)]
 Origin = Annotated[str, AfterValidator(_normal_origin)]
-Network = Annotated[ipaddress.IPv4Network | ipaddress.IPv6Network, BeforeValidator(_normal_network)]
+TrustedPeer = ipaddress.IPv4Network | ipaddress.IPv6Network | Literal["unix"]
+Proxy = Annotated[TrustedPeer, BeforeValidator(_normal_proxy)]
 DatabaseUrl = Annotated[str, AfterValidator(_normal_database_url)]
 ModelUrl = Annotated[str, AfterValidator(_model_url)]
 VariableName = Annotated[str, AfterValidator(_variable_name)]
@@ -183,7 +213,7 @@ CompanyIds = Annotated[tuple[CompanyId, ...], BeforeValidator(_split_list)]
 HeaderName = Annotated[str, AfterValidator(_header_name)]
 HostNames = Annotated[tuple[HostName, ...], BeforeValidator(_split_list)]
 Origins = Annotated[tuple[Origin, ...], BeforeValidator(_split_list)]
-Networks = Annotated[tuple[Network, ...], BeforeValidator(_split_list)]
+Proxies = Annotated[tuple[Proxy, ...], BeforeValidator(_split_list)]
 Folder = Annotated[Path, BeforeValidator(_normal_folder), AfterValidator(_absolute)]
 ProviderName = Annotated[str, AfterValidator(_provider_name)]
 

@@ -10,11 +10,14 @@ from __future__ import annotations
 import enum
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Literal, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Literal, NamedTuple, Protocol
 from uuid import UUID
 
 from chatserver.errors import ForbiddenError
 from chatserver.storage.scope import Companies
+
+if TYPE_CHECKING:
+    from tornado.httputil import HTTPHeaders
 
 API = "/api"
 
@@ -77,12 +80,14 @@ class Actor:
     """The sender of a request. `roles`: what they are in their companies; None: an administrator, manager of all.
 
     `author`: the name that their messages bear; None: they are not signed in. `access` None: nobody can take it away.
+    `until`: when, in seconds of `time.monotonic`, they have to be asked for anew who they are; None: never.
     """
 
     name: str
     roles: Mapping[UUID, Role] | None = None
     author: str | None = None
     access: Access | None = None
+    until: float | None = None
 
     @property
     def companies(self) -> frozenset[UUID] | None:
@@ -161,12 +166,12 @@ class Caller(Protocol):
 
 
 class Authenticator(Protocol):
-    """Finds out who sent a request. `headers` are a case-insensitive mapping."""
+    """Finds out who sent a request."""
 
     @property
     def mode(self) -> Mode: ...
 
-    async def authenticate(self, headers: Mapping[str, str], caller: Caller) -> Actor:
+    async def authenticate(self, headers: HTTPHeaders, caller: Caller) -> Actor:
         """The actor whom the request's credentials name.
 
         Raises NotSignedInError, RateLimitedError for an address that has sent too many bad ones, and UnavailableError.

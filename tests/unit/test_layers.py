@@ -50,6 +50,7 @@ TOP = frozenset(
         "databases",
         "doctor",
         "hints",
+        "listening",
         "local_model",
         "model_list",
         "quick_provider",

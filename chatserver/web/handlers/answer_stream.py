@@ -191,18 +191,12 @@ class StreamHandler(StreamingHandler, GET=Need.READER, POST=Need.MEMBER):
             return super().flush(include_footers)
         return self._outlet.flush(include_footers)
 
-    def access_lost(self) -> None:
-        """End the response, without an event. The client comes back, and is told that it has no access."""
-        if self._reader is None:
-            super().access_lost()
-        else:
-            self._stop()
-
     def wake(self) -> None:
         if self._reader is not None:
             self._stop()
 
     def look(self, now: float) -> None:
+        super().look(now)
         reader, outlet = self._reader, self._outlet
         if reader is None or outlet is None:
             return
@@ -217,6 +211,18 @@ class StreamHandler(StreamingHandler, GET=Need.READER, POST=Need.MEMBER):
             self._silent_since = now
             outlet.write(_PING)
             self.flush()
+
+    def access_lost(self) -> None:
+        """End the response without an event: the client comes back, and is asked who it is.
+
+        Before there is an answer to follow, or while the client takes nothing, the connection is cut.
+        """
+        if self._over.done():
+            return
+        if self._reader is None or self._outlet is None or self._outlet.blocked:
+            super().access_lost()
+        else:
+            self._stop()
 
     def _cut_off_as_slow(self) -> None:
         self.context.metrics.slow_readers.inc()

@@ -28,7 +28,6 @@ class FileHandler(Handler):
         self.set_header("Cache-Control", cache_control)
         self.add_header("Vary", "Accept-Encoding")
         self.set_header("Content-Security-Policy", _POLICY)
-        self.set_header("Referrer-Policy", "no-referrer")
         self.set_header("Content-Type", file.content_type)
         self.set_header("Etag", file.etag(coding))
         if coding != IDENTITY:

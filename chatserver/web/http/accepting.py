@@ -19,7 +19,8 @@ from typing import Any
 from tornado.ioloop import IOLoop
 
 from chatserver.metrics import Metrics
-from chatserver.web.http.client_address import Network, counted_address, is_in
+from chatserver.settings_types import TrustedPeer
+from chatserver.web.http.client_address import counted_address, is_in
 
 logger = logging.getLogger(__name__)
 
@@ -58,7 +59,7 @@ class Acceptor:
         *,
         limit: int,
         per_address: int = 0,
-        uncounted: Collection[Network] = (),
+        uncounted: Collection[TrustedPeer] = (),
     ) -> None:
         """`limit`: the most connections without the surplus. `per_address`: the most of one address, 0 for no limit;
         those of `uncounted` networks and of Unix sockets are not counted."""

@@ -111,13 +111,16 @@ class AdmittingHandler(SlimHandler):
         return self.request.method in ("GET", "HEAD")
 
     async def _require_operator(self) -> None:
-        access = self.context.access
+        access, headers = self.context.access, self.request.headers
         if access.mode == "local_trusted":
             return
-        if self.caller.is_operators and "Authorization" not in self.request.headers:
+        # A trusted proxy that names a user asks on that user's behalf, not on its own.
+        names_user = access.mode == "proxy" and self.context.settings.user_header in headers
+        is_operators = self.caller.is_operators and not names_user
+        if is_operators and "Authorization" not in headers:
             return
-        actor = await access.authenticate(self.request.headers, self.caller)
-        if not actor.is_administrator and not self.caller.is_operators:
+        actor = await access.authenticate(headers, self.caller)
+        if not actor.is_administrator and not is_operators:
             raise ForbiddenError("This is for administrators")
 
     def _is_preflight(self) -> bool:

@@ -5,17 +5,18 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from functools import cached_property
 
-from chatserver.web.http.client_address import Network, client_address, counted_address, is_in, parse_address
+from chatserver.settings_types import TrustedPeer
+from chatserver.web.http.client_address import client_address, counted_address, is_in, is_this_machine
 from chatserver.web.http.origins import request_scheme
 
 # What proxies say of whom they forward for. A request that bears one of these was not sent from here.
-_FORWARDED = ("X-Forwarded-For", "Forwarded", "X-Real-IP")
+_FORWARDED = ("X-Forwarded-For", "Forwarded", "X-Real-IP", "X-Forwarded-Proto", "X-Forwarded-Host", "Via")
 
 
 class RequestCaller:
     """The sender of one request: `services.access.Caller`, worked out when it is asked for."""
 
-    def __init__(self, peer: str, protocol: str, headers: Mapping[str, str], trusted: Collection[Network]) -> None:
+    def __init__(self, peer: str, protocol: str, headers: Mapping[str, str], trusted: Collection[TrustedPeer]) -> None:
         """`protocol`: that of the connection, http or https."""
         self.peer = peer
         self._protocol = protocol
@@ -55,5 +56,4 @@ class RequestCaller:
         """Whether the client is on this machine, or a trusted proxy itself, and nobody else stands behind it."""
         if self.client == self.peer and any(name in self._headers for name in _FORWARDED):
             return False
-        address = parse_address(self.client)
-        return (address is not None and address.is_loopback) or is_in(self.client, self._trusted)
+        return is_in(self.client, self._trusted) or (self.client == self.peer and is_this_machine(self.peer))

@@ -5,10 +5,10 @@ from __future__ import annotations
 import ipaddress
 from collections.abc import Collection
 
-Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+from chatserver.settings_types import UNIX, TrustedPeer
 
 
-def client_address(peer: str, forwarded_for: str, trusted_proxies: Collection[Network]) -> str:
+def client_address(peer: str, forwarded_for: str, trusted_proxies: Collection[TrustedPeer]) -> str:
     """The address of the client: the peer's, or one of `X-Forwarded-For` if trusted proxies wrote it.
 
     Each proxy appends the address of its peer. So the header is read from its end, up to the first address that is not
@@ -26,10 +26,18 @@ def client_address(peer: str, forwarded_for: str, trusted_proxies: Collection[Ne
     return address
 
 
-def is_in(address: str, networks: Collection[Network]) -> bool:
-    """Whether an address belongs to one of the networks. False for a text that is no address."""
+def is_in(address: str, networks: Collection[TrustedPeer]) -> bool:
+    """Whether an address belongs to one of the networks, or is `unix` as one of them is. False for any other text."""
+    if address == UNIX:
+        return UNIX in networks
     parsed = parse_address(address)
-    return parsed is not None and any(parsed in network for network in networks)
+    return parsed is not None and any(not isinstance(network, str) and parsed in network for network in networks)
+
+
+def is_this_machine(address: str) -> bool:
+    """Whether it is a loopback address, or `unix`."""
+    parsed = parse_address(address)
+    return address == UNIX or (parsed is not None and parsed.is_loopback)
 
 
 def counted_address(address: str) -> str:

@@ -8,7 +8,8 @@ from collections.abc import Collection, Mapping
 from functools import lru_cache
 from typing import NamedTuple
 
-from chatserver.web.http.client_address import Network, is_in
+from chatserver.settings_types import TrustedPeer
+from chatserver.web.http.client_address import is_in
 
 _AUTHORITY = re.compile(r"(?P<name>\[[0-9a-f:.]*:[0-9a-f:.]*\]|[a-z0-9_.-]+)(?::(?P<port>[0-9]{0,5}))?", re.ASCII)
 # A name has 253 characters at most (RFC 1035, section 2.3.4); scheme and port come on top.
@@ -75,7 +76,7 @@ def origin_of(host: Host, scheme: str) -> Origin:
     return Origin(scheme, host.name, host.port or _DEFAULT_PORTS[scheme])
 
 
-def request_scheme(scheme: str, peer: str, headers: Mapping[str, str], trusted_proxies: Collection[Network]) -> str:
+def request_scheme(scheme: str, peer: str, headers: Mapping[str, str], trusted_proxies: Collection[TrustedPeer]) -> str:
     """The scheme that the client used: the connection's own, or `X-Forwarded-Proto` if a trusted proxy wrote it.
 
     If there are several values, the last one counts, which the nearest proxy added.

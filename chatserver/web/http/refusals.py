@@ -14,13 +14,18 @@ from chatserver import logs
 from chatserver.ids import new_request_id
 from chatserver.schemas import Error
 
-# No page of another site may show a response as its own picture or script, or keep a hold on the window of our page.
+# No page of another site may show a response as its own picture, script or frame, or keep a hold on the window of our
+# page. No site is told the address of a conversation. A browser that shows a response as a page runs nothing in it.
 ISOLATION_HEADERS: Mapping[str, str] = {
     "X-Content-Type-Options": "nosniff",
     "Cross-Origin-Resource-Policy": "same-origin",
     "Cross-Origin-Opener-Policy": "same-origin",
+    "Referrer-Policy": "no-referrer",
+    "X-Frame-Options": "DENY",
+    "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
 }
-"""Headers of all responses. Pages of `allowed_origins` are not affected: they read by CORS, not by embedding."""
+"""Headers of all responses; only the page's own files have another policy. Pages of `allowed_origins` are not affected:
+they read by CORS, not by embedding."""
 
 _REQUEST_LINE = re.compile(rb"([!#$%&'*+.^_`|~0-9A-Za-z-]{1,32}) ([!-~]{1,2000})")
 

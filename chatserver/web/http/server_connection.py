@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 from tornado.http1connection import HTTP1Connection, HTTP1ConnectionParameters
 from tornado.iostream import StreamClosedError, UnsatisfiableReadError
 
+from chatserver.settings_types import UNIX
 from chatserver.web.http.application import Application
 from chatserver.web.http.quick_connection import QuickConnection
 from chatserver.web.http.server_stream import ServerStream
@@ -19,7 +20,7 @@ logger = logging.getLogger(__name__)
 
 
 class Peer(NamedTuple):
-    """What requests know of their connection, as in Tornado. `remote_ip` is 0.0.0.0 on a Unix socket."""
+    """What requests know of their connection, as in Tornado. `remote_ip` is `unix` on a Unix socket."""
 
     remote_ip: str
     protocol: str
@@ -30,7 +31,7 @@ class Peer(NamedTuple):
 
 def peer_of(connection: socket.socket, address: Any) -> Peer:
     is_internet = connection.family in (socket.AF_INET, socket.AF_INET6)
-    return Peer(address[0] if is_internet else "0.0.0.0", "http")  # noqa: S104 (no address to listen at)
+    return Peer(address[0] if is_internet else UNIX, "http")
 
 
 class ServerConnection:

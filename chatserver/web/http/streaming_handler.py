@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import time
 from typing import cast
 
 from tornado.http1connection import HTTP1Connection
@@ -39,12 +40,6 @@ class StreamingHandler(ApiHandler):
             actor = getattr(self, "actor", None)
             if actor is not None and actor.access is not None:
                 self.context.watch.release(actor.access, self)
-
-    def access_lost(self) -> None:
-        """The actor has no access any more: cut the connection."""
-        self.gone = True
-        self.reset()
-        self.wake()
 
     def on_connection_close(self) -> None:
         super().on_connection_close()
@@ -110,8 +105,16 @@ class StreamingHandler(ApiHandler):
         seen = progress(self.connection.stream.socket)
         return seen is not None and seen.silent_seconds >= limit
 
-    def look(self, now: float) -> None:
-        """Called every few moments while the stream is open. The default does nothing, for writers that look."""
+    def look(self, now: float) -> None:  # noqa: ARG002
+        """Called every few moments while the response is open. `now`: the loop's time."""
+        if self.actor.until is not None and time.monotonic() >= self.actor.until:
+            self.access_lost()
+
+    def access_lost(self) -> None:
+        """Whoever asked for the response may no longer have it, or has to say anew who it is: cut the connection."""
+        self.gone = True
+        self.reset()
+        self.wake()
 
     def end_body(self) -> None:
         """End a response that is complete, or whose client is gone."""
