@@ -49,6 +49,8 @@ class Client:
     def __init__(self, port: int) -> None:
         self.port = port
         self.url = f"http://127.0.0.1:{port}"
+        self.headers: dict[str, str] = {}
+        """What each request has, besides its own headers."""
         self._connections: list[Connection] = []
 
     async def connect(self, *, receive_buffer: int | None = None) -> Connection:
@@ -69,7 +71,7 @@ class Client:
     ) -> Response:
         connection = await self.connect()
         try:
-            await connection.send(method, path, body, {"Connection": "close", **(headers or {})})
+            await connection.send(method, path, body, {"Connection": "close", **self.headers, **(headers or {})})
             status, answered = await connection.head()
             raw = await connection.read()
             if answered.get("transfer-encoding") == "chunked":
@@ -95,7 +97,7 @@ class Client:
     ) -> EventStream:
         """A stream whose head was read."""
         connection = await self.connect(receive_buffer=receive_buffer)
-        await connection.send(method, path, body, headers)
+        await connection.send(method, path, body, {**self.headers, **(headers or {})})
         status, answered = await connection.head()
         assert status == 200, (status, answered)
         return EventStream(connection, answered)

@@ -175,6 +175,19 @@ def test_authenticated_may_listen_anywhere() -> None:
     assert load(auth="authenticated", host="0.0.0.0").host == "0.0.0.0"
 
 
+@pytest.mark.parametrize("auth", ["local_trusted", "authenticated", "proxy"])
+def test_a_unix_socket_suits_all_modes(auth: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert load(auth=auth, host="unix:/run/Chat.sock").host == "unix:/run/Chat.sock"
+    assert load(auth=auth, host=" unix:chat.sock").host == f"unix:{tmp_path}/chat.sock"
+
+
+def test_peers_on_the_unix_socket_may_be_trusted_proxies() -> None:
+    network = ipaddress.ip_network("10.0.0.0/8")
+    assert load({"CHATSERVER_TRUSTED_PROXIES": "Unix, 10.0.0.0/8"}).trusted_proxies == ("unix", network)
+    assert load(trusted_proxies=["unix"]).trusted_proxies == ("unix",)
+
+
 def test_fractions_of_a_second_and_zero_grace_are_accepted() -> None:
     settings = load({"CHATSERVER_PING_SECONDS": "0.2", "CHATSERVER_RESUME_GRACE_SECONDS": "0"})
     assert (settings.ping_seconds, settings.resume_grace_seconds) == (0.2, 0)
@@ -211,6 +224,9 @@ def test_fractions_of_a_second_and_zero_grace_are_accepted() -> None:
         ("HOST", "local host"),
         ("HOST", "http://localhost"),
         ("HOST", "0.0.0.0"),
+        ("HOST", "unix:"),
+        ("HOST", "unix:/run/\0"),
+        ("HOST", "unix:~no-such-user-here/chat.sock"),
         ("HOST", "192.0.2.1"),
         ("HOST", "chat.example.org"),
         ("DATABASE_URL", ""),
@@ -227,6 +243,8 @@ def test_fractions_of_a_second_and_zero_grace_are_accepted() -> None:
         ("ALLOWED_HOSTS", "a.example:80"),
         ("ALLOWED_HOSTS", '["a.example", 3]'),
         ("TRUSTED_PROXIES", "proxy.example"),
+        ("TRUSTED_PROXIES", "unix:/run/chat.sock"),
+        ("ALLOWED_HOSTS", "unix:/run/chat.sock"),
         ("PROVIDERS", "{"),
         ("PROVIDERS", "[]"),
         ("PROVIDERS", "[" * 100_000),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import time
+from time import monotonic
 from typing import cast
 
 from tornado.http1connection import HTTP1Connection
@@ -107,7 +107,7 @@ class StreamingHandler(ApiHandler):
 
     def look(self, now: float) -> None:  # noqa: ARG002
         """Called every few moments while the response is open. `now`: the loop's time."""
-        if self.actor.until is not None and time.monotonic() >= self.actor.until:
+        if self.actor.until is not None and monotonic() >= self.actor.until:
             self.access_lost()
 
     def access_lost(self) -> None:
