@@ -19,6 +19,11 @@ PATHS += ["/api", "/api/nowhere", "/api/conversations/x", "/api/conversations/%f
 PATHS += ["/", "/c/x", "/static/nowhere.js", "/nowhere"]
 METHODS = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "BREW"]
 STATIC = "/static/index.html"
+NOTHING_RUNS = "default-src 'none'; frame-ancestors 'none'"
+PAGE_POLICY = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self' data:; "
+    "form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
+)
 
 
 def check(headers: HTTPHeaders) -> None:
@@ -26,6 +31,11 @@ def check(headers: HTTPHeaders) -> None:
     assert headers.get_list("cross-origin-resource-policy") == ["same-origin"]
     assert headers.get_list("cross-origin-opener-policy") == ["same-origin"]
     assert headers.get_list("x-content-type-options") == ["nosniff"]
+    assert headers.get_list("referrer-policy") == ["no-referrer"]
+    assert headers.get_list("x-frame-options") == ["DENY"]
+    # A file of the page, which alone has an Etag, brings the page's own policy.
+    policy = PAGE_POLICY if "etag" in headers else NOTHING_RUNS
+    assert headers.get_list("content-security-policy") == [policy]
     assert headers.get_list("cache-control") != []
     assert "server" not in headers
     if headers.get("content-type") == "application/json":
@@ -99,12 +109,45 @@ async def test_responses_of_a_server_at_its_limits_are_isolated(
             (b"GET /" + b"x" * 70_000, 431),
             (b"GET / HTTP/1.1\r\n\r\n", 400),
             (b"\r\n\r\n", 400),
+            (b"GET / HTTP/1.1\r\nHost: localhost\r\nHost: localhost\r\n\r\n", 400),
+            (b"GET / HTTP/1.1\r\nHost: localhost\r\nX: a\x00b\r\n\r\n", 400),
+            (b"POST /api/session HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\nx\r\n", 400),
+            (
+                b"POST /api/session HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n"
+                b"\r\n",
+                400,
+            ),
         ):
             connection = await server.connect()
             connection.writer.write(part)
             got, headers = await connection.head()
             assert got == status
             check(headers)
+
+
+async def test_refusals_of_who_may_not_and_of_defects_are_isolated(
+    module_database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = f"/api/companies/{COMPANY}/conversations"
+    memberships = [{"user": "rea", "company": COMPANY, "role": "reader"}]
+    async with serving(
+        module_database_url, auth="proxy", trusted_proxies=("127.0.0.1",), memberships=memberships
+    ) as server:
+        reader = {"X-Forwarded-User": "rea", "Content-Type": "text/plain"}
+        for method, headers, status in (("GET", {}, 401), ("POST", reader, 403), ("GET", reader, 200)):
+            response = await server.request(method, path, headers=headers)
+            assert response.status == status
+            check(response.headers)
+        monkeypatch.setattr(type(server.app.context.conversations), "list_conversations", None)  # a defect of ours
+        response = await server.request("GET", path, headers=reader)
+        assert response.status == 500
+        check(response.headers)
+    async with serving(module_database_url) as server:
+        for path, headers, status in (("", {"Content-Type": "text/plain"}, 415), ("/help", {}, 200), ("/", {}, 200)):
+            body = b"x" if status == 415 else None
+            response = await server.request("POST" if body else "GET", path or "/api/session", body, headers)
+            assert response.status == status
+            check(response.headers)
 
 
 async def test_page_of_an_allowed_site_may_still_read(module_database_url: str) -> None:

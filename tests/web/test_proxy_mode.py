@@ -1,4 +1,4 @@
-"""`auth = "proxy"` over real sockets: who gets in by which headers, what they may, and who sees what is the operator's."""
+"""`auth = "proxy"` over real sockets: who gets in by which headers, what they may, and what the operator alone sees."""
 
 from __future__ import annotations
 
