@@ -21,6 +21,7 @@ from chatserver.services.agents import AgentService
 from chatserver.services.answer_store import PostgresAnswerStore
 from chatserver.services.audit import AuditLog
 from chatserver.services.bookmarks import BookmarkService
+from chatserver.services.company_streams import CompanyStreams
 from chatserver.services.conversations import ConversationService
 from chatserver.services.export import ExportService
 from chatserver.services.owners import Owners
@@ -77,9 +78,19 @@ class App:
         )
         common_turns = Turns(self.batches, self.providers, owner, settings.lease_seconds)
         store = PostgresAnswerStore(
-            self.database, self.pulse, self.providers, owner, settings.lease_seconds, common_turns
+            self.database,
+            self.pulse,
+            self.providers,
+            owner,
+            settings.lease_seconds,
+            common_turns,
+            settings.company_max_runs,
         )
         self.streams = OpenStreams(settings.max_streams, self.metrics, look_seconds=_look_seconds(settings))
+        # For this alone: it may wait for a transaction of another process. Without a limit it is never connected.
+        self.counting = open_database(settings, url, self.metrics, 1, heavy=0)
+        owners = Owners(self.database, settings.default_company_id)
+        self.company_streams = CompanyStreams(self.counting, owners, owner, settings.company_max_streams)
         self.requests = OpenRequests()
         self.answers = Answers(
             store,
@@ -90,7 +101,6 @@ class App:
             max_runs=settings.max_runs,
         )
         lifetimes = Lifetimes(settings.session_idle_hours * 3_600, settings.session_max_days * 86_400)
-        owners = Owners(self.database, settings.default_company_id)
         self.audit = AuditLog(self.database, owners, self.metrics)
         access: Authenticator = LocalTrusted()
         if settings.auth == "authenticated":
@@ -112,6 +122,7 @@ class App:
             providers=list_providers(settings),
             answers=self.answers,
             streams=self.streams,
+            company_streams=self.company_streams,
             requests=self.requests,
             access=access,
             watch=self._watch,
@@ -124,7 +135,7 @@ class App:
             hangups=self._hangups,
             fast_flush=FastFlush(enabled=settings.fast_flush),
             large_lists=LargeLists(MAX_LARGE_LISTS),
-            rates=RateLimiter(settings.requests_per_minute),
+            rates=RateLimiter(settings.requests_per_minute, bound="requests_per_minute"),
             draining=lambda: self.draining,
             page=Page(max_message_chars=settings.max_message_chars),
         )
@@ -153,6 +164,7 @@ class App:
         """Hand over the answers that are still being generated, and close all parts."""
         await self._watch.close()
         await self.answers.close()
+        await self.company_streams.close()
         await self.rendering.close()
         self._loop_lag.close()
         self._garbage.close()
@@ -162,6 +174,7 @@ class App:
         self.database.close()
         self.batches.close()
         self.pulse.close()
+        self.counting.close()
 
 
 def _look_seconds(settings: Settings) -> float:

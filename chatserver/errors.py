@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Sequence
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, get_args
 
 
 class ChatServerError(Exception):
@@ -86,8 +86,20 @@ class TryLaterError(ChatServerError):
         self.retry_after_seconds = retry_after_seconds
 
 
+Bound = Literal["requests_per_minute", "company_max_runs", "company_max_streams", "bad_credentials", "failed_sign_ins"]
+"""What bounds one client or one company: settings, and what is bounded always."""
+BOUNDS: tuple[Bound, ...] = get_args(Bound)
+
+
 class RateLimitedError(TryLaterError):
-    """Too many requests"""
+    """Too many requests
+
+    `bound`: what refuses it, for the metrics.
+    """
+
+    def __init__(self, message: str | None = None, *, retry_after_seconds: int = 1, bound: Bound | None = None) -> None:
+        super().__init__(message, retry_after_seconds=retry_after_seconds)
+        self.bound = bound
 
 
 class UnavailableError(TryLaterError):

@@ -14,6 +14,7 @@ from prometheus_client.metrics_core import CounterMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from chatserver import logs
+from chatserver.errors import BOUNDS, Bound
 
 Outcome = Literal["done", "stopped", "error", "dropped"]
 OUTCOMES: tuple[Outcome, ...] = ("done", "stopped", "error", "dropped")
@@ -101,6 +102,13 @@ class Metrics:
             "chatserver_runs_ended", "Answers that this process generated, by outcome.", ["outcome"], registry=registry
         )
         self._runs_ended = {outcome: ended.labels(outcome) for outcome in OUTCOMES}
+        refusals = Counter(
+            "chatserver_refusals",
+            "Requests refused with 429, by what bounds them.",
+            ["bound"],
+            registry=registry,
+        )
+        self._refusals = {bound: refusals.labels(bound) for bound in BOUNDS}
         self._requests = Counter(
             "chatserver_requests", "Requests served.", ["handler", "method", "status"], registry=registry
         )
@@ -132,6 +140,10 @@ class Metrics:
         if histogram is None:
             histogram = self._request_seconds_children[handler] = self._request_seconds.labels(handler)
         histogram.observe(seconds)
+
+    def refused(self, bound: Bound) -> None:
+        """Count a request that a bound refused."""
+        self._refusals[bound].inc()
 
     def run_ended(self, outcome: Outcome) -> None:
         """Count an answer that came to its end."""

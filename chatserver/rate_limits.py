@@ -7,7 +7,7 @@ import math
 import time
 from collections.abc import Callable
 
-from chatserver.errors import RateLimitedError
+from chatserver.errors import Bound, RateLimitedError
 
 # The most clients that are remembered. A forgotten one starts from zero.
 MAX_CLIENTS = 50_000
@@ -17,12 +17,15 @@ class RateLimiter:
     """Allows a client `per_minute` requests at once, and then one every 60 / `per_minute` seconds.
 
     This is the generic cell rate algorithm: for each client it keeps the time at which the client has its full
-    allowance again. `per_minute` 0: no limit. `clock` gives seconds.
+    allowance again. `per_minute` 0: no limit. `clock` gives seconds. `bound`: what its refusals are counted as.
     """
 
-    def __init__(self, per_minute: int, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self, per_minute: int, clock: Callable[[], float] = time.monotonic, *, bound: Bound | None = None
+    ) -> None:
         self._interval = 60 / per_minute if per_minute else 0.0
         self._clock = clock
+        self._bound = bound
         self._clear_at: dict[str, float] = {}
 
     @property
@@ -41,7 +44,7 @@ class RateLimiter:
         if len(self._clear_at) > MAX_CLIENTS:
             del self._clear_at[next(iter(self._clear_at))]
         if wait > 1e-9:
-            raise RateLimitedError(retry_after_seconds=math.ceil(wait))
+            raise RateLimitedError(retry_after_seconds=math.ceil(wait), bound=self._bound)
 
     def count(self, client: str) -> None:
         """Count a request, whether it is one too many or not."""

@@ -173,7 +173,12 @@ class Ended:
 
 @dataclass(frozen=True, slots=True)
 class Busy:
-    """Another answer of the conversation comes first."""
+    """Another answer of the conversation comes first.
+
+    `company_is_full`: not of the conversation, but its company has as many answers as it may have.
+    """
+
+    company_is_full: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -241,8 +246,9 @@ class AnswerStore(Protocol):
         """Find the answer that a client asks for, or claim it for this process, all in one transaction.
 
         The outcome is Ended only where `resume` names a run that was stopped or failed. Raises what the API
-        refuses: NotFoundError, ValidationError, ForbiddenError, ConflictError, UnavailableError, and
-        UnprocessableError if the idempotency key was used with another body. A refused request stores nothing.
+        refuses: NotFoundError, ValidationError, ForbiddenError, ConflictError, UnavailableError, RateLimitedError if
+        the company has as many answers as it may have, and UnprocessableError if the idempotency key was used with
+        another body. A refused request stores nothing.
         """
 
     async def claim(

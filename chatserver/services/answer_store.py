@@ -53,22 +53,25 @@ class PostgresAnswerStore:
         owner: UUID,
         lease_seconds: float,
         turns: Turns | None = None,
+        company_max_runs: int = 0,
     ) -> None:
         """`lease_database` is for renewals alone: they must not wait behind the requests of users.
 
-        `turns` carries out the common case; None: all goes the general way, and has the same results.
+        `turns` carries out the common case; None: all goes the general way, and has the same results. With
+        `company_max_runs` all claims go that way: the runs of a company are counted one claim after the other.
         """
         self._turns = turns
+        self._opening_turns = None if company_max_runs else turns
         self._database = database
         self._lease_database = lease_database
-        self._claims = Claims(providers, owner, lease_seconds)
+        self._claims = Claims(providers, owner, lease_seconds, company_max_runs)
         self._owner = owner
         self._lease_seconds = lease_seconds
 
     # --- open and claim -----------------------------------------------------------------------------------
 
     async def open(self, request: OpenRequest) -> Opened:
-        opened = None if self._turns is None else await self._turns.open(request)
+        opened = None if self._opening_turns is None else await self._opening_turns.open(request)
         return opened if opened is not None else await self._database.transaction(self._open, request)
 
     async def claim(

@@ -10,7 +10,14 @@ from uuid import UUID
 
 from sqlalchemy import Connection
 
-from chatserver.errors import ConflictError, NotFoundError, Problem, UnavailableError, ValidationError
+from chatserver.errors import (
+    ConflictError,
+    NotFoundError,
+    Problem,
+    RateLimitedError,
+    UnavailableError,
+    ValidationError,
+)
 from chatserver.ids import uuid7
 from chatserver.live.store import (
     NOBODY,
@@ -28,19 +35,26 @@ from chatserver.services.access import Role, role_is_missing
 from chatserver.services.provider_choice import ChosenProvider, ProviderChoice
 from chatserver.services.run_outcomes import askers_of, continuing, stored
 from chatserver.sse import FIRST_EPOCH
-from chatserver.storage import agents, questions, runs
+from chatserver.storage import agents, company_bounds, questions, runs
 
 # Between two looks another process may claim and end a run. That this happens ten times in a row is absurd.
 ATTEMPTS = 10
+# An answer takes some seconds.
+FULL_RETRY_AFTER_SECONDS = 5
 
 
 class Claims:
-    """Claims for the process that is known as `owner`."""
+    """Claims for the process that is known as `owner`.
 
-    def __init__(self, providers: ProviderChoice, owner: UUID, lease_seconds: float) -> None:
+    `company_max_runs`: how many answers of one company all processes together may generate; 0: no limit. Whoever takes
+    over the run of a process that died begins no new one, and is not refused.
+    """
+
+    def __init__(self, providers: ProviderChoice, owner: UUID, lease_seconds: float, company_max_runs: int = 0) -> None:
         self._providers = providers
         self._owner = owner
         self._lease_seconds = lease_seconds
+        self._company_max_runs = company_max_runs
 
     def claim_for(self, connection: Connection, key: RunKey, request: OpenRequest) -> ClaimOutcome:
         """Claim an answer for a client that has just come."""
@@ -55,6 +69,12 @@ class Claims:
                 must_queue=bool(request.here),
                 at_capacity=request.at_capacity and not is_here,
             )
+            if isinstance(outcome, Busy) and outcome.company_is_full:
+                raise RateLimitedError(
+                    "Too many answers of this company are being generated",
+                    retry_after_seconds=FULL_RETRY_AFTER_SECONDS,
+                    bound="company_max_runs",
+                )
             if isinstance(outcome, Busy) and request.refuse_busy and not is_here:
                 raise ConflictError("Another answer is being generated in this conversation")
             # A run that ends here was stopped while its process was dead. This client has not waited for it.
@@ -103,6 +123,8 @@ class Claims:
                     return claimed_run(key, question, provider, current.id, taken.epoch, askers_of(taken))
             elif must_queue:
                 return Busy()
+            elif self._is_full(connection, key):
+                return Busy(company_is_full=not _is_busy(connection, key))
             elif self._insert(connection, key, question, run_id, askers):
                 return claimed_run(key, question, provider, run_id, FIRST_EPOCH, askers)
             elif _is_busy(connection, key):
@@ -121,6 +143,11 @@ class Claims:
         if chosen.provider.needs_user_turn and not (question.content or "").strip():
             raise ValidationError([Problem("triggerMessageId", "there is nothing to answer")])
         return question, chosen
+
+    def _is_full(self, connection: Connection, key: RunKey) -> bool:
+        """Whether the company has as many answers as it may have."""
+        limit = self._company_max_runs
+        return bool(limit) and not company_bounds.has_room_for_run(connection, key.company_id, limit)
 
     def _insert(self, connection: Connection, key: RunKey, question: Any, run_id: UUID, askers: Askers) -> bool:
         return runs.insert_run(

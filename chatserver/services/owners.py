@@ -45,6 +45,15 @@ class Owners:
                 self._companies.popitem(last=False)
         return company_id
 
+    async def company_of_conversation(self, actor: Actor, conversation_id: UUID) -> UUID | None:
+        """The company whose a conversation is, if it exists for the actor; None: it does not.
+
+        The database is asked only if the actor has several companies: for an actor of one, whatever exists is of that.
+        """
+        if actor.roles is not None and len(actor.roles) == 1:
+            return next(iter(actor.roles))
+        return await self._database.autocommit(owners.company_of, "conversations", actor.scope, conversation_id)
+
     async def require_role(self, actor: Actor, role: Role, kind: str, resource_id: UUID) -> None:
         """Raises ForbiddenError if a resource is in a company of the actor's in which they lack the role.
 

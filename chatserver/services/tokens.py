@@ -50,8 +50,8 @@ class TokenSignIn:
         self._look_ups: Batcher[Credential, Known | Unknown] = Batches(database).of(
             partial(sign_in.look_up, lifetimes=lifetimes)
         )
-        self._bad = RateLimiter(BAD_CREDENTIALS_PER_MINUTE)
-        self._failed = RateLimiter(FAILED_SIGN_INS_PER_MINUTE)
+        self._bad = RateLimiter(BAD_CREDENTIALS_PER_MINUTE, bound="bad_credentials")
+        self._failed = RateLimiter(FAILED_SIGN_INS_PER_MINUTE, bound="failed_sign_ins")
         self._good: OrderedDict[bytes, UUID] = OrderedDict()
 
     # --- requests -----------------------------------------------------------------------------------------

@@ -14,6 +14,7 @@ from chatserver.services.access_watch import AccessWatch
 from chatserver.services.agents import AgentService
 from chatserver.services.audit import AuditLog
 from chatserver.services.bookmarks import BookmarkService
+from chatserver.services.company_streams import CompanyStreams
 from chatserver.services.conversations import ConversationService
 from chatserver.services.export import ExportService
 from chatserver.services.health import Asked
@@ -43,6 +44,7 @@ class HandlerContext:
     providers: Providers
     answers: Answers
     streams: OpenStreams
+    company_streams: CompanyStreams
     requests: OpenRequests
     access: Authenticator
     owners: Owners

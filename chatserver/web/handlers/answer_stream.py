@@ -88,9 +88,11 @@ class StreamHandler(StreamingHandler, GET=Need.READER, POST=Need.MEMBER):
         if options.resume is not None and options.resume.terminal:
             self.write_nothing()
             return
+        conversation = parse_id(conversation_id)
         with self.context.streams.admitted(self):
-            reader = await self.context.answers.open(self.actor.companies, parse_id(conversation_id), options)
-            await self._follow(reader)
+            async with self.context.company_streams.counted(self.actor, conversation):
+                reader = await self.context.answers.open(self.actor.companies, conversation, options)
+                await self._follow(reader)
 
     def _options(self) -> StreamOptions:
         query = self.query(StreamQuery)
@@ -112,14 +114,15 @@ class StreamHandler(StreamingHandler, GET=Need.READER, POST=Need.MEMBER):
         return None if access is None else access.token_id
 
     async def post(self, conversation_id: str) -> None:
-        message, options = self._message(), self._options_of_post()
+        message, options, conversation = self._message(), self._options_of_post(), parse_id(conversation_id)
         with self.context.streams.admitted(self):
-            reader, trigger_id = await self.context.answers.send(
-                self.actor.companies, parse_id(conversation_id), message, options
-            )
-            del message  # the stream may last for hours
-            self.set_header("X-Trigger-Message-Id", str(trigger_id))
-            await self._follow(reader)
+            async with self.context.company_streams.counted(self.actor, conversation):
+                reader, trigger_id = await self.context.answers.send(
+                    self.actor.companies, conversation, message, options
+                )
+                del message  # the stream may last for hours
+                self.set_header("X-Trigger-Message-Id", str(trigger_id))
+                await self._follow(reader)
 
     def _options_of_post(self) -> StreamOptions:
         query = self.query(PostStreamQuery)

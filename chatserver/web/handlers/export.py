@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing
+from uuid import UUID
 
 from chatserver.services.access import Need
 from chatserver.services.export_formats import Format
@@ -25,18 +26,22 @@ class ExportHandler(LongRequestHandler, GET=Need.READER):
     async def get(self, conversation_id: str) -> None:
         conversation, query = parse_id(conversation_id), self.query(ExportConversation)
         with self.context.streams.admitted(self):
-            export = await self.context.export.open_export(self.actor, conversation, query.format)
-            async with aclosing(export.chunks()) as chunks:
-                first = await self.unless_gone(_first(chunks))  # failures come before the first byte
-                content_type, extension = FILES[query.format]
-                self.set_header("Content-Type", content_type)
-                self.set_header("Content-Disposition", content_disposition(export.title, extension))
-                self.begin_body()
-                if self.request.method == "HEAD":
-                    await self.flush()
-                    self.finish()
-                    return
-                await self.send_all(_joined(first, chunks), "an export")
+            async with self.context.company_streams.counted(self.actor, conversation):
+                await self._export(conversation, query.format)
+
+    async def _export(self, conversation: UUID, format_name: Format) -> None:
+        export = await self.context.export.open_export(self.actor, conversation, format_name)
+        async with aclosing(export.chunks()) as chunks:
+            first = await self.unless_gone(_first(chunks))  # failures come before the first byte
+            content_type, extension = FILES[format_name]
+            self.set_header("Content-Type", content_type)
+            self.set_header("Content-Disposition", content_disposition(export.title, extension))
+            self.begin_body()
+            if self.request.method == "HEAD":
+                await self.flush()
+                self.finish()
+                return
+            await self.send_all(_joined(first, chunks), "an export")
 
 
 async def _first(chunks: AsyncIterator[bytes]) -> bytes:

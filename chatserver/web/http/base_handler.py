@@ -20,6 +20,7 @@ from chatserver.errors import (
     ChatServerError,
     NotFoundError,
     Problem,
+    RateLimitedError,
     TryLaterError,
     ValidationError,
 )
@@ -254,7 +255,9 @@ class Handler(AdmittingHandler):
         value: BaseException | None,
         tb: TracebackType | None,  # noqa: ARG002
     ) -> None:
-        """Log defects only. The access log has the status of other errors."""
+        """Log defects only: the access log has the status of other errors. Those that a bound refused are counted."""
+        if isinstance(value, RateLimitedError) and value.bound is not None:
+            self.context.metrics.refused(value.bound)
         gone = isinstance(value, StreamClosedError)
         if not gone and error_response(value)[0] == 500:
             logger.error("%s %s failed", self.request.method, type(self).__name__, exc_info=value)
