@@ -25,7 +25,7 @@ from chatserver.services.company_streams import CompanyStreams
 from chatserver.services.conversations import ConversationService
 from chatserver.services.export import ExportService
 from chatserver.services.owners import Owners
-from chatserver.services.provider_choice import ProviderChoice, list_providers
+from chatserver.services.provider_choice import ProviderChoice
 from chatserver.services.proxy_sign_in import ProxySignIn
 from chatserver.services.rendering import RenderingService
 from chatserver.services.search import SearchService
@@ -70,7 +70,8 @@ class App:
         self.providers = ProviderChoice(
             {name: make_provider(name, provider, environment, share) for name, provider in settings.providers.items()},
             EchoProvider(share=share),
-            settings.answering_provider,
+            settings.default_provider,
+            {name: provider.companies for name, provider in settings.providers.items()},
         )
         owner = uuid7()
         self.batches = open_database(
@@ -118,8 +119,7 @@ class App:
             search=SearchService(self.database, self.texts),
             export=ExportService(self.database, self.texts, self.audit),
             bookmarks=BookmarkService(self.database),
-            agents=AgentService(self.database, settings.providers),
-            providers=list_providers(settings),
+            agents=AgentService(self.database, self.providers.rights),
             answers=self.answers,
             streams=self.streams,
             company_streams=self.company_streams,

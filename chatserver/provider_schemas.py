@@ -18,7 +18,7 @@ class ProviderSummary(Wire):
 
 
 class Providers(Wire):
-    """All providers that agents may name, and the one that answers where no registered agent does."""
+    """The providers that agents may name, and the one that answers where no registered agent does."""
 
     items: list[ProviderSummary]
     default: Annotated[str | None, Field(description="A name of `items`. Null: the built-in echo.")]

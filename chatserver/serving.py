@@ -19,6 +19,7 @@ from chatserver.listening import url_of
 from chatserver.schemas import CreateAgent, LlmConfig
 from chatserver.services.access import local_actor
 from chatserver.services.database_watch import DatabaseWatch
+from chatserver.services.provider_choice import list_providers
 from chatserver.settings import Settings
 from chatserver.storage.postgres.provision import ProvidedDatabase
 from chatserver.web.http.server import Server
@@ -89,7 +90,7 @@ def _say_ready(sockets: Sequence[socket.socket], app: App) -> None:
     url = url_of(app.settings, sockets[0])
     print(f"chatserver ready at {url}", flush=True)
     systemd.notify(systemd.READY)
-    logs.tell_terminal(next_steps(url, app.context.providers, os.environ))
+    logs.tell_terminal(next_steps(url, list_providers(settings), os.environ))
 
 
 async def _until(stop: asyncio.Event) -> None:

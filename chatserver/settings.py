@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Annotated, Literal
 from uuid import UUID
 
@@ -254,7 +255,15 @@ class Settings(BaseModel):
 
     @property
     def answering_provider(self) -> str | None:
-        """The provider for conversations whose agent is not registered; None: the built-in echo."""
-        if self.default_provider is None and len(self.providers) == 1:
-            return next(iter(self.providers))
-        return self.default_provider
+        """`answering` in a company that may use all providers."""
+        return answering(tuple(self.providers), self.default_provider)
+
+
+def answering(names: Sequence[str], default: str | None) -> str | None:
+    """Which of the providers `names` answers where no agent is registered: `default` if it is one of them.
+
+    Else the only one; None: the built-in echo.
+    """
+    if default in names:
+        return default
+    return names[0] if len(names) == 1 else None

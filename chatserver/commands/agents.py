@@ -43,12 +43,13 @@ def _create(settings: Settings, arguments: argparse.Namespace) -> int:
     from chatserver.commands.database import with_database
     from chatserver.services.access import local_actor
     from chatserver.services.agents import AgentService
+    from chatserver.services.provider_choice import company_providers
 
     company = arguments.company or settings.default_company_id
     wanted = _wanted(arguments)
 
     async def create(database: Database) -> Agent:
-        return await AgentService(database, settings.providers).create_agent(local_actor(), company, wanted)
+        return await AgentService(database, company_providers(settings)).create_agent(local_actor(), company, wanted)
 
     agent = with_database(settings, create)
     print(f"created agent {logs.printable(agent.name)}: {agent.id}")
@@ -59,11 +60,12 @@ def _list(settings: Settings, arguments: argparse.Namespace) -> int:
     from chatserver.commands.database import with_database
     from chatserver.services.access import local_actor
     from chatserver.services.agents import AgentService
+    from chatserver.services.provider_choice import company_providers
 
     company = arguments.company or settings.default_company_id
 
     async def every(database: Database) -> list[Agent]:
-        agents = AgentService(database, settings.providers)
+        agents = AgentService(database, company_providers(settings))
         found: list[Agent] = []
         cursor = None
         while True:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
 from typing import Any
 from uuid import UUID
 
@@ -13,6 +12,7 @@ from chatserver.audit_events import AgentChanged, AgentCreated, AgentDeleted
 from chatserver.errors import NotFoundError, Problem, ValidationError
 from chatserver.schemas import Agent, CreateAgent, LlmConfig, Page, UpdateAgent
 from chatserver.services.access import Actor
+from chatserver.services.company_providers import CompanyProviders
 from chatserver.services.to_wire import to_agent
 from chatserver.storage import agents, audit
 from chatserver.storage.agents import AgentStatusFilter
@@ -27,10 +27,10 @@ _CHANGEABLE = ("name", "adapter_type", "adapter_config")
 class AgentService:
     """The first argument of each method is the actor. Raises NotFoundError for what does not exist for the actor."""
 
-    def __init__(self, database: Database, providers: Collection[str]) -> None:
-        """`providers`: the names of the configured providers. An agent may use no others."""
+    def __init__(self, database: Database, providers: CompanyProviders) -> None:
+        """`providers`: the configured ones. An agent may use no others, and only those of its company."""
         self._database = database
-        self._providers = frozenset(providers)
+        self._providers = providers
 
     async def list_agents(
         self,
@@ -60,7 +60,7 @@ class AgentService:
     async def create_agent(self, actor: Actor, company_id: UUID, body: CreateAgent) -> Agent:
         """Raises ForbiddenError for another company, ValidationError for a provider that is not configured."""
         actor.require_company(company_id)
-        config = self._stored_config(body.adapter_config) if body.adapter_type == "llm" else {}
+        config = self._stored_config(company_id, body.adapter_config) if body.adapter_type == "llm" else {}
         row = await self._database.transaction(
             _create,
             company_id=company_id,
@@ -96,7 +96,7 @@ class AgentService:
         if adapter_type == "echo":
             config: dict[str, Any] = {}
         elif "adapter_config" in given or not stored.adapter_config:
-            config = self._stored_config(body.adapter_config)
+            config = self._stored_config(stored.company_id, body.adapter_config)
         else:
             config = stored.adapter_config
         changed = agents.change(
@@ -120,11 +120,11 @@ class AgentService:
         )
         return changed
 
-    def _stored_config(self, config: LlmConfig | None) -> dict[str, Any]:
+    def _stored_config(self, company_id: UUID, config: LlmConfig | None) -> dict[str, Any]:
         """The configuration of an `llm` as it is stored and shown: camelCase, without fields that are null."""
         if config is None or config.provider is None:
             raise ValidationError([Problem("adapterConfig.provider", "an agent of type llm needs a provider")])
-        if config.provider not in self._providers:
+        if not self._providers.may_use(company_id, config.provider):
             raise ValidationError([Problem("adapterConfig.provider", "is not a configured provider")])
         return config.model_dump(by_alias=True, exclude_none=True)
 

@@ -139,7 +139,7 @@ class Claims:
         question = _require_trigger(connection, key)
         agent_id = _agent_id(question)
         agent = None if agent_id is None else agents.find(connection, key.company_id, agent_id)
-        chosen = self._providers.for_agent(agent)
+        chosen = self._providers.for_agent(key.company_id, agent)
         if chosen.provider.needs_user_turn and not (question.content or "").strip():
             raise ValidationError([Problem("triggerMessageId", "there is nothing to answer")])
         return question, chosen

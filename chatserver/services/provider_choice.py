@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
+from uuid import UUID
 
 from chatserver.errors import UnavailableError
 from chatserver.provider_schemas import Providers, ProviderSummary
 from chatserver.providers.base import Prompt, Provider, Turn
 from chatserver.schemas import LlmConfig
+from chatserver.services.company_providers import CompanyProviders
 from chatserver.settings import Settings
 
 
@@ -42,37 +44,45 @@ class ChosenProvider:
 
 
 class ProviderChoice:
-    """The operator's providers by name, and the echo. `default` names the one for agents that are not registered."""
+    """The operator's providers by name, and the echo.
 
-    def __init__(self, providers: Mapping[str, Provider], echo: Provider, default: str | None) -> None:
+    `default` names the one for agents that are not registered. `companies`: see `CompanyProviders`.
+    """
+
+    def __init__(
+        self,
+        providers: Mapping[str, Provider],
+        echo: Provider,
+        default: str | None,
+        companies: Mapping[str, Collection[UUID]] | None = None,
+    ) -> None:
         self._providers = providers
         self._echo = ChosenProvider(echo)
-        self._default = self._echo if default is None else ChosenProvider(providers[default])
-
-    @property
-    def names(self) -> Sequence[str]:
-        """The providers that agents may name."""
-        return tuple(self._providers)
+        self._defaults = {name: ChosenProvider(provider) for name, provider in providers.items()}
+        self.rights = CompanyProviders({name: (companies or {}).get(name, ()) for name in providers}, default)
 
     @property
     def default_needs_text(self) -> bool:
-        """Whether there must be something to answer where the agent is not registered."""
-        return self._default.provider.needs_user_turn
+        """Whether there must be something to answer where the agent is not registered, in any of the companies."""
+        return any(self._by_default(name).provider.needs_user_turn for name in self.rights.defaults())
 
-    def for_agent(self, agent: Any | None) -> ChosenProvider:
-        """The provider of a registered agent, given its row; None: the default.
+    def _by_default(self, name: str | None) -> ChosenProvider:
+        return self._echo if name is None else self._defaults[name]
 
-        Raises UnavailableError if the agent's provider is not configured any more.
+    def for_agent(self, company_id: UUID, agent: Any | None) -> ChosenProvider:
+        """The provider of a registered agent of a company, given its row; None: the default one.
+
+        Raises UnavailableError if the agent's provider is not configured for the company any more.
         """
         if agent is None:
-            return self._default
+            return self._by_default(self.rights.default(company_id))
         if agent.adapter_type == "echo":
             return self._echo
         config = LlmConfig.model_validate(agent.adapter_config)
-        provider = self._providers.get(config.provider or "")
-        if provider is None:
+        name = config.provider or ""
+        if not self.rights.may_use(company_id, name):
             raise UnavailableError("The provider of this agent is not configured")
-        return ChosenProvider(provider, config)
+        return ChosenProvider(self._providers[name], config)
 
     def close(self) -> None:
         """Close all providers."""
@@ -81,12 +91,24 @@ class ProviderChoice:
             provider.close()
 
 
-def list_providers(settings: Settings) -> Providers:
-    """What clients may know of the configured providers, in the order of the configuration."""
+def list_providers(settings: Settings, companies: Collection[UUID] | None = None) -> Providers:
+    """What clients of some companies may know of the configured providers, in the order of the configuration.
+
+    `companies` None: of all; the default is that of the first company, and of `default_company_id` for all.
+    """
+    rights = company_providers(settings)
+    names = rights.of_any(companies)
     return Providers(
         items=[
             ProviderSummary(name=name, kind=provider.kind, model=None if provider.kind == "echo" else provider.model)
             for name, provider in settings.providers.items()
+            if name in names
         ],
-        default=settings.answering_provider,
+        default=rights.default(min(companies) if companies else settings.default_company_id),
+    )
+
+
+def company_providers(settings: Settings) -> CompanyProviders:
+    return CompanyProviders(
+        {name: provider.companies for name, provider in settings.providers.items()}, settings.default_provider
     )

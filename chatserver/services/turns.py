@@ -45,7 +45,8 @@ class Turns:
         self._database = database
         self._providers = providers
         self._owner = owner
-        claimer = Claimer(owner, lease_seconds, providers.names, providers.default_needs_text)
+        rights = providers.rights
+        claimer = Claimer(owner, lease_seconds, rights.of_all, rights.of_some(), providers.default_needs_text)
         batches = Batches(database)
         self._messages: Batcher[MessageToAdd, datetime] = batches.of(add_messages)
         self._claims: Batcher[Question, Any] = batches.of(partial(claim_answers, claimer=claimer))
@@ -84,7 +85,7 @@ class Turns:
             return None
         key = RunKey(row.company_id, request.conversation_id, row.trigger_id)
         try:
-            chosen = self._providers.for_agent(None if row.adapter_type is None else row)
+            chosen = self._providers.for_agent(row.company_id, None if row.adapter_type is None else row)
         except Exception:
             # Such as settings of the agent that this version does not know. The claim has taken effect already.
             await self._database.autocommit(runs.end_run, row.run_id, self._owner, FIRST_EPOCH, "dropped")

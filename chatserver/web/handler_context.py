@@ -7,7 +7,6 @@ from dataclasses import dataclass
 
 from chatserver.live.answers import Answers
 from chatserver.metrics import Metrics
-from chatserver.provider_schemas import Providers
 from chatserver.rate_limits import RateLimiter
 from chatserver.services.access import Authenticator
 from chatserver.services.access_watch import AccessWatch
@@ -41,7 +40,6 @@ class HandlerContext:
     export: ExportService
     bookmarks: BookmarkService
     agents: AgentService
-    providers: Providers
     answers: Answers
     streams: OpenStreams
     company_streams: CompanyStreams

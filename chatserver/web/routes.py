@@ -291,7 +291,9 @@ ROUTES: tuple[Route, ...] = (
                 "listProviders",
                 "List the providers that agents may name",
                 response=Providers,
-                description="Those of the server's configuration. URLs and keys are never told.",
+                query=queries.ListProviders,
+                description="Those of the server's configuration that your companies may use, or the one that you "
+                "name. `default` is the one of that company, or of the first of yours. URLs and keys are never told.",
             )
         },
     ),

@@ -44,7 +44,10 @@ ADAPTERS: dict[str, dict[str, Any]] = {
     "main": {"adapter_type": "llm", "adapter_config": {"provider": "main", "systemPrompt": "Be brief."}},
     "unknown": {"adapter_type": "llm", "adapter_config": {"provider": "main", "temperature": "hot"}},
     "gone": {"adapter_type": "llm", "adapter_config": {"provider": "gone"}},
+    "own": {"adapter_type": "llm", "adapter_config": {"provider": "own"}},
 }
+ITS_COMPANY = uuid4()
+"""The only company that may use the provider `own`."""
 
 
 class Process:
@@ -59,7 +62,9 @@ class Process:
         self.default = NamedProvider(needs_user_turn=True)
         self.echo = NamedProvider(needs_user_turn=False)
         self.main = NamedProvider(needs_user_turn=True)
-        providers = ProviderChoice({"default": self.default, "main": self.main}, self.echo, "default")
+        self.own = NamedProvider(needs_user_turn=True)
+        given = {"default": self.default, "main": self.main, "own": self.own}
+        providers = ProviderChoice(given, self.echo, "default", {"own": [ITS_COMPANY]})
         self.owner = uuid7()
         self.general, self.batches = database(), database(session_settings=SESSION_SETTINGS)
         self.turns = Turns(self.batches, providers, self.owner, 10)
@@ -319,6 +324,23 @@ async def test_agent_whose_provider_is_gone_is_refused_and_leaves_no_run(
     with pytest.raises(UnavailableError):
         await process.store.open(OpenRequest(None, conversation))
     assert rows(connection, run_table, conversation) == []
+
+
+async def test_provider_of_one_company_answers_there_in_batches_and_nowhere_else(
+    process: Process, connection: Connection, chat: Chat
+) -> None:
+    its = Chat(connection, ITS_COMPANY)
+    there = its.conversation("Title", agent_id=agent(connection, its, "own"))
+    its.say(there, "?")
+    run = await process.claim(there)
+    assert run is not None
+    assert run.provider is process.own
+    here = chat.conversation("Title", agent_id=agent(connection, chat, "own"))
+    chat.say(here, "?")
+    assert await process.claim(here) is None
+    with pytest.raises(UnavailableError):
+        await process.store.open(OpenRequest(None, here))
+    assert rows(connection, run_table, here) == []
 
 
 async def test_agent_whose_settings_are_unknown_leaves_no_active_run(

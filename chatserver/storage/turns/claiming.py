@@ -31,7 +31,11 @@ answerable AS MATERIALIZED (
     WHERE octet_length(found.content) <= {LONGEST_QUESTION_BYTES} AND CASE
         WHEN agent.adapter_type = 'echo' OR (agent.id IS NULL AND NOT %(default_needs_text)s) THEN true
         ELSE btrim(found.content, %(blank)s) <> ''
-            AND (agent.id IS NULL OR agent.adapter_config ->> 'provider' = ANY (%(providers)s::text[]))
+            AND (
+                agent.id IS NULL OR agent.adapter_config ->> 'provider' = ANY (%(providers)s::text[])
+                OR concat(found.company_id, ' ', agent.adapter_config ->> 'provider')
+                    = ANY (%(company_providers)s::text[])
+            )
         END
     AND NOT EXISTS (
         SELECT FROM chat_runs AS r WHERE r.conversation_id = found.conversation_id AND r.status = 'active'
@@ -116,13 +120,15 @@ class Question:
 class Claimer:
     """A process that claims, and what it can answer: for the agents that name one of its providers.
 
-    `default_needs_text`: its provider for agents that are not registered answers no blank question. The others are not
-    asked for blank ones here.
+    `providers`: those that all companies may use; `company_providers`: which others which company may use.
+    `default_needs_text`: in some company its provider for agents that are not registered answers no blank question. The
+    others are not asked for blank ones here.
     """
 
     owner: UUID
     lease_seconds: float
     providers: Sequence[str]
+    company_providers: Sequence[tuple[UUID, str]]
     default_needs_text: bool
 
     def parameters(self) -> dict[str, Any]:
@@ -131,6 +137,8 @@ class Claimer:
             "owner": self.owner,
             "lease_seconds": self.lease_seconds,
             "providers": list(self.providers),
+            # A provider's name has no space.
+            "company_providers": [f"{company} {name}" for company, name in self.company_providers],
             "default_needs_text": self.default_needs_text,
             # A question of such characters alone is none.
             "blank": WHITE_SPACE,

@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 from chatserver.services.access import Need
+from chatserver.services.provider_choice import list_providers
 from chatserver.web.http.base_handler import ApiHandler
+from chatserver.web.openapi.queries import ListProviders
 
 
 class ProvidersHandler(ApiHandler, GET=Need.READER):
-    """They are those of the settings, so they are the same for everyone and never change while the server runs."""
+    """They are those of the settings, so they never change while the server runs."""
 
     def get(self) -> None:
-        self.write_json(self.context.providers)
+        companies, company_id = self.actor.companies, self.query(ListProviders).company_id
+        if company_id is not None:
+            self.actor.require_company(company_id)
+            companies = frozenset({company_id})
+        self.write_json(list_providers(self.context.settings, companies))

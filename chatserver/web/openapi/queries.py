@@ -102,3 +102,11 @@ class ListAgents(Wire):
     ] = "active"
     limit: Annotated[int, Field(ge=1, le=100, description=_LIMIT), WHOLE_NUMBER] = 30
     cursor: Cursor | None = None
+
+
+class ListProviders(Wire):
+    """Query of GET /providers."""
+
+    company_id: Annotated[
+        Id | None, Field(description="Only those that this company may use; by default those of all your companies.")
+    ] = None

@@ -53,7 +53,7 @@ function run(parts, api, companyId) {
 	const tabTitle = createTabTitle();
 	const parents = createParents(api);
 	const showOrigin = createOrigin(parts.origin, parents);
-	const providers = createProviders(api);
+	const providers = createProviders(api, companyId);
 	const agents = createAgents({ api, tabs, providers }, companyId, () => {
 		agentSelect.show(agentSelect.chosen());
 		dialog?.refresh();

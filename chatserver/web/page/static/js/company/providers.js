@@ -1,5 +1,5 @@
 /**
- * The models that the operator connected, and which of them answers where no agent is chosen.
+ * The models that the operator connected for the company, and which of them answers where no agent is chosen.
  *
  * @import { ApiClient } from "../server/api.js"
  *
@@ -8,8 +8,8 @@
 
 import { t } from "../base/language.js";
 
-/** @param {ApiClient} api */
-export const createProviders = (api) => {
+/** @param {ApiClient} api @param {string} companyId */
+export const createProviders = (api, companyId) => {
 	/** @type {Api.Providers | null} */
 	let known = null;
 
@@ -21,7 +21,7 @@ export const createProviders = (api) => {
 	const byDefault = () => find(known?.default);
 
 	return {
-		load: async () => void (known = await api.listProviders()),
+		load: async () => void (known = await api.listProviders(companyId)),
 		isLoaded: () => known !== null,
 		all: () => known?.items ?? [],
 		find,

@@ -211,8 +211,8 @@ export const createApi = (onSignedOut) => {
 		/** @type {(id: string) => Promise<void>} */
 		deleteAgent: (id) => done("DELETE", `/agents/${id}`),
 
-		/** @type {() => Promise<Api.Providers>} */
-		listProviders: () => json("GET", "/providers"),
+		/** Of a company; by default of all companies of whoever asks. @type {(company?: string) => Promise<Api.Providers>} */
+		listProviders: (companyId) => json("GET", "/providers", { query: { companyId } }),
 
 		/**
 		 * The address of an answer's event stream, from after `lastEventId` on. The answer is generated to its end even if
