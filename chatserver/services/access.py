@@ -177,6 +177,12 @@ class Authenticator(Protocol):
         Raises NotSignedInError, RateLimitedError for an address that has sent too many bad ones, and UnavailableError.
         """
 
+    def known_client(self, headers: Mapping[str, str], caller: Caller) -> str | None:
+        """Whom a request is counted for, by its credentials, before anybody is asked whose they are.
+
+        None: it has none, or none that this process has seen to be good; it is counted for its address.
+        """
+
 
 class LocalTrusted:
     """Trusts everyone who reaches a loopback address. The guards keep pages of other sites away."""
@@ -185,3 +191,6 @@ class LocalTrusted:
 
     async def authenticate(self, headers: Mapping[str, str], caller: Caller) -> Actor:  # noqa: ARG002
         return local_actor()
+
+    def known_client(self, headers: Mapping[str, str], caller: Caller) -> str | None:  # noqa: ARG002
+        return None

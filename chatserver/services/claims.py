@@ -123,13 +123,26 @@ class Claims:
                     return claimed_run(key, question, provider, current.id, taken.epoch, askers_of(taken))
             elif must_queue:
                 return Busy()
-            elif self._is_full(connection, key):
-                return Busy(company_is_full=not _is_busy(connection, key))
-            elif self._insert(connection, key, question, run_id, askers):
-                return claimed_run(key, question, provider, run_id, FIRST_EPOCH, askers)
-            elif _is_busy(connection, key):
-                return Busy()
+            elif begun := self._begin(connection, key, question, provider, run_id, askers):
+                return begun
         raise UnavailableError
+
+    def _begin(
+        self,
+        connection: Connection,
+        key: RunKey,
+        question: Any,
+        provider: ChosenProvider,
+        run_id: UUID,
+        askers: Askers,
+    ) -> Claimed | Busy | None:
+        """Begin a new run; None: somebody else has begun one meanwhile, so look again."""
+        limit = self._company_max_runs
+        if limit and not company_bounds.has_room_for_run(connection, key.company_id, limit):
+            return Busy(company_is_full=not _is_busy(connection, key))
+        if self._insert(connection, key, question, run_id, askers):
+            return claimed_run(key, question, provider, run_id, FIRST_EPOCH, askers)
+        return Busy() if _is_busy(connection, key) else None
 
     def _lock_question(self, connection: Connection, key: RunKey) -> tuple[Any, ChosenProvider]:
         """The question and the provider of its answer. From now on nobody rewinds or deletes."""
@@ -143,11 +156,6 @@ class Claims:
         if chosen.provider.needs_user_turn and not (question.content or "").strip():
             raise ValidationError([Problem("triggerMessageId", "there is nothing to answer")])
         return question, chosen
-
-    def _is_full(self, connection: Connection, key: RunKey) -> bool:
-        """Whether the company has as many answers as it may have."""
-        limit = self._company_max_runs
-        return bool(limit) and not company_bounds.has_room_for_run(connection, key.company_id, limit)
 
     def _insert(self, connection: Connection, key: RunKey, question: Any, run_id: UUID, askers: Askers) -> bool:
         return runs.insert_run(

@@ -31,7 +31,7 @@ async def processes(url: str, count: int) -> AsyncIterator[list[CompanyStreams]]
     databases = [
         Database(url, connections=1, statement_timeout_seconds=10, metrics=Metrics("0"), heavy=0) for _ in range(count)
     ]
-    made = [CompanyStreams(database, Owners(database), uuid7(), LIMIT) for database in databases]
+    made = [CompanyStreams(database, Owners(database, uuid4()), uuid7(), LIMIT) for database in databases]
     try:
         yield made
     finally:

@@ -87,20 +87,20 @@ async def test_a_company_begins_no_more_answers_than_it_may_on_all_processes_tog
         # Joining and resuming begin nothing, and a client that comes back is told to come back again.
         joined = await two.stream(begun[0])
         assert (await asked(one, "GET", stream_path(begun[0]), **{"Last-Event-ID": str(joined.last_id)}))[0] == 200
-        left = next(place for place in conversations if place not in begun)
+        left, other = [place for place in conversations if place not in begun][:2]
         away = await one.stream(left, last_id="nonsense")
         assert await away.rest() == []
         assert away.retry is not None
         # Another company is not concerned.
-        other = await one.ok("POST", f"/api/companies/{uuid4()}/conversations", {})
-        assert (await asked(two, "POST", stream_path(other["id"]), {"content": "z"}))[0] == 200
+        foreign = await one.ok("POST", f"/api/companies/{uuid4()}/conversations", {})
+        assert (await asked(two, "POST", stream_path(foreign["id"]), {"content": "z"}))[0] == 200
         # When one ends there is room for one, and its idempotency key was not used up.
         assert refused(
             await one.request("POST", stream_path(left), {"content": "y"}, {"Idempotency-Key": left}), FULL_OF_RUNS
         )
         assert (await two.request("POST", f"/api/conversations/{begun[0]}/stop", {})).json == {"stopped": True}
         assert (await asked(one, "POST", stream_path(left), {"content": "w"}, **{"Idempotency-Key": left}))[0] == 200
-        assert (await asked(two, "POST", stream_path(begun[0]), {"content": "y"}))[0] == 429
+        assert (await asked(two, "POST", stream_path(other), {"content": "y"}))[0] == 429
 
 
 async def test_an_answer_that_waits_for_its_turn_waits_on_while_the_company_is_full(

@@ -135,4 +135,9 @@ class AdmittingHandler(SlimHandler):
             raise UnavailableError("Too many connections are open")
         if self.context.rates.is_off:
             return
-        self.context.rates.check(self.caller.address)
+        self.context.rates.check(self._counted_as())
+
+    def _counted_as(self) -> str:
+        """Who the request is counted for: whoever's credentials it bears, if they are known, else its address."""
+        known = self.context.access.known_client(self.request.headers, self.caller)
+        return self.caller.address if known is None else known

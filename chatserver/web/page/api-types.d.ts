@@ -357,6 +357,9 @@ declare namespace Api {
 		limit?: number;
 		cursor?: string;
 	}
+	interface ListProvidersQuery {
+		companyId?: string;
+	}
 	interface SignOutQuery {
 		everywhere?: "true" | "false";
 	}
