@@ -90,7 +90,7 @@ def _say_ready(sockets: Sequence[socket.socket], app: App) -> None:
     url = url_of(app.settings, sockets[0])
     print(f"chatserver ready at {url}", flush=True)
     systemd.notify(systemd.READY)
-    logs.tell_terminal(next_steps(url, list_providers(settings), os.environ))
+    logs.tell_terminal(next_steps(url, list_providers(app.settings), os.environ))
 
 
 async def _until(stop: asyncio.Event) -> None:

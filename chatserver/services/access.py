@@ -177,7 +177,7 @@ class Authenticator(Protocol):
         Raises NotSignedInError, RateLimitedError for an address that has sent too many bad ones, and UnavailableError.
         """
 
-    def known_client(self, headers: Mapping[str, str], caller: Caller) -> str | None:
+    def known_client(self, headers: HTTPHeaders, caller: Caller) -> str | None:
         """Whom a request is counted for, by its credentials, before anybody is asked whose they are.
 
         None: it has none, or none that this process has seen to be good; it is counted for its address.
