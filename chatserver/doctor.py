@@ -34,8 +34,8 @@ FEWEST_ARRIVALS = 6
 
 _LOG = "see the server's log"
 _ADVICE = {
-    401: "it wants a sign-in, and doctor has none to offer",
-    403: "name the host of this URL in allowed_hosts",
+    401: "make a manager's token, put it into a variable, and name that with --token-env",
+    403: "name the host of this URL in allowed_hosts; if it is the role, use a manager's token",
     404: "see whether the URL is chatserver's, and whether a proxy hands on all paths",
     429: "wait a minute, or raise requests_per_minute",
     502: "the proxy does not reach chatserver",
@@ -52,12 +52,13 @@ class CheckError(Exception):
         self.advice = advice
 
 
-def examine(url: str, output: TextIO) -> bool:
+def examine(url: str, output: TextIO, token: str | None = None) -> bool:
     """Check the server at `url`; whether all is well. Each check writes a line to `output`.
 
-    This takes about as long as the server's `ping_seconds`. Raises ConfigurationError for a malformed URL.
+    `token`: a manager's, for a server that asks for one. This takes about as long as the server's `ping_seconds`.
+    Raises ConfigurationError for a malformed URL.
     """
-    return _Examination(_Site.parse(url), output).run()
+    return _Examination(_Site.parse(url, token), output).run()
 
 
 # --- talking to it -----------------------------------------------------------------------------------------
@@ -68,9 +69,10 @@ class _Site(NamedTuple):
     host: str
     port: int | None
     prefix: str
+    token: str | None
 
     @classmethod
-    def parse(cls, url: str) -> _Site:
+    def parse(cls, url: str, token: str | None) -> _Site:
         try:
             parts = urlsplit(url)
             port = parts.port
@@ -78,7 +80,7 @@ class _Site(NamedTuple):
             raise ConfigurationError("the URL is not valid") from None
         if parts.scheme not in ("http", "https") or not parts.hostname or not url.isprintable() or " " in url:
             raise ConfigurationError("the URL should begin with http:// or https:// and name a host")
-        return cls(parts.scheme == "https", parts.hostname, port, parts.path.rstrip("/"))
+        return cls(parts.scheme == "https", parts.hostname, port, parts.path.rstrip("/"), token)
 
     @contextlib.contextmanager
     def ask(
@@ -89,6 +91,8 @@ class _Site(NamedTuple):
         `timeout_seconds` bounds each wait. Raises CheckError for a failure below HTTP.
         """
         headers = {"Accept-Encoding": "gzip, br"}  # a proxy that compresses for browsers then compresses here, too
+        if self.token is not None:
+            headers["Authorization"] = f"Bearer {self.token}"
         data = None
         if body is not None:
             data = json.dumps(body).encode()
@@ -212,7 +216,10 @@ class _Examination:
 
     def _ready(self) -> str:
         with self._site.ask("GET", "/readyz") as response:
-            _refuse_failure(response, response.read(MAX_BODY_BYTES), "GET /readyz")
+            text = response.read(MAX_BODY_BYTES)
+            if response.status in (401, 403, 404):  # it is for the operator's own tools; a proxy may hide it, too
+                return "not shown from here"
+            _refuse_failure(response, text, "GET /readyz")
         return "it takes traffic"
 
     def _session(self) -> str:
@@ -288,7 +295,8 @@ class _Examination:
 
     def _clean_up(self) -> str:
         if self._conversation is not None:
-            self._site.call("DELETE", self._conversation)  # this stops the answer that is being generated
+            # This stops the answer that is being generated.
+            self._site.call("DELETE", f"{self._conversation}?erase=true")
         if self._agent is not None:
             self._site.call("DELETE", self._agent)
-        return "the conversation and its agent are deleted"
+        return "the conversation is erased, and its agent deleted"

@@ -8,6 +8,7 @@ import os
 import sys
 
 from chatserver.commands.parser import FAILED, SERVE_SETTINGS, Commands, add_command, add_settings
+from chatserver.credentials import is_token
 from chatserver.errors import ConfigurationError
 from chatserver.quick_provider import VARIABLES, with_quick_provider
 from chatserver.settings import Settings
@@ -36,6 +37,11 @@ def add_migrate(commands: Commands) -> None:
 def add_doctor(commands: Commands) -> None:
     doctor = add_command(commands, "doctor", _doctor, "check a running server from where its users are")
     doctor.add_argument("url", metavar="URL", help="where it is reached, such as https://chat.example.org")
+    doctor.add_argument(
+        "--token-env",
+        metavar="NAME",
+        help="the variable with a manager's token, if the server asks for one",
+    )
 
 
 def _serve(settings: Settings, arguments: argparse.Namespace) -> int:
@@ -69,4 +75,9 @@ def _migrate(settings: Settings, _arguments: argparse.Namespace) -> int:
 def _doctor(_settings: Settings, arguments: argparse.Namespace) -> int:
     from chatserver.doctor import examine
 
-    return 0 if examine(arguments.url, sys.stdout) else FAILED
+    token = None
+    if arguments.token_env is not None:
+        token = os.environ.get(arguments.token_env)
+        if not token or not is_token(token):
+            raise ConfigurationError(f"--token-env: {arguments.token_env} holds no token")
+    return 0 if examine(arguments.url, sys.stdout, token) else FAILED

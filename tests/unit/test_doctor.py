@@ -182,7 +182,7 @@ def test_healthy_server_passes_all_checks(patient: Patient) -> None:
         "ok    pings",
         "ok    clean-up",
     ]
-    assert patient.deleted == ["/api/conversations/conversation", "/api/agents/agent"]
+    assert patient.deleted == ["/api/conversations/conversation?erase=true", "/api/agents/agent"]
 
 
 @pytest.mark.parametrize(
