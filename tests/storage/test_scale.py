@@ -156,7 +156,10 @@ def hold(connection: Connection) -> None:
     assert leases.request_stop(connection, CONVERSATION, keep=False) == run.run_id
     asyncio.run(answers.store.set_continues(run.run_id, ANYBODY))
     asyncio.run(answers.store.release(run.run_id))
-    assert runs.take_over(connection, run.run_id, uuid7(), 10, None) == run.epoch + 1
+    asked = {"continues": True, "continues_for": [uuid7()]}
+    taken = runs.take_over(connection, run.run_id, owner=uuid7(), lease_seconds=10, wording=None, **asked)
+    assert taken is not None
+    assert taken.epoch == run.epoch + 1
     asyncio.run(answers.store.end(run.run_id, run.epoch, "dropped"))
 
 

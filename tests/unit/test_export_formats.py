@@ -48,6 +48,7 @@ def row(content: str, role: str = "user", **columns: Any) -> Any:
         "id": ID,
         "conversation_id": ID,
         "agent_id": None,
+        "author": None,
         "created_at": NOON,
         "edited_content": None,
         "edited_at": None,
@@ -81,6 +82,7 @@ def test_markdown_shows_authors_times_and_effective_contents() -> None:
         row("What *is* it?\n\n- one"),
         row("That.", "assistant", agent_name="Guide", status="stopped"),
         row("Old wording", edited_content="New wording", edited_at=later),
+        row("Me too", author="Ann *B* <b>\nC"),
         row("Nobody's answer", "assistant"),
         row("Be kind.", "system"),
     )
@@ -110,6 +112,12 @@ That.
 *2026-03-04 12:00:00 UTC, edited 2026-03-04 12:01:00 UTC*
 
 New wording
+
+## Ann \\*B\\* \\<b\\> C
+
+*2026-03-04 12:00:00 UTC*
+
+Me too
 
 ## Agent
 
