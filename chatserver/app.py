@@ -53,8 +53,8 @@ MAX_LARGE_LISTS = 64
 class App:
     """The server without its sockets; `web` is the Tornado application. The database at `url` must be migrated.
 
-    Raises ConfigurationError if `auth` is not supported, or a provider's key is not valid. `serving.py` starts and
-    closes it.
+    Raises ConfigurationError if nobody could sign in by a proxy, or a provider's key is not valid. `serving.py` starts
+    and closes it.
     """
 
     def __init__(self, settings: Settings, url: str, environment: Mapping[str, str]) -> None:

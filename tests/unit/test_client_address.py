@@ -42,7 +42,7 @@ def test_nobody_is_trusted_by_default() -> None:
 def test_peer_on_the_unix_socket_is_trusted_only_if_the_setting_says_so() -> None:
     for trusted, client in ((("unix",), "198.51.100.7"), (TRUSTED, "unix"), ((*TRUSTED, "unix"), "198.51.100.7")):
         assert client_address("unix", "198.51.100.7", trusted) == client
-        assert RequestCaller("unix", HTTPHeaders(), trusted).is_proxy == ("unix" in trusted)
+        assert RequestCaller("unix", "http", HTTPHeaders(), trusted).is_proxy == ("unix" in trusted)
     # A text that a client sends is never the socket.
     assert client_address("127.0.0.1", "unix", (*TRUSTED, "unix")) == "127.0.0.1"
 
@@ -80,4 +80,4 @@ def test_peer_on_the_unix_socket_is_trusted_only_if_the_setting_says_so() -> Non
 def test_operator_is_on_this_machine_or_a_trusted_proxy_and_forwards_for_nobody(
     peer: str, headers: dict[str, str], is_operators: bool
 ) -> None:
-    assert RequestCaller(peer, HTTPHeaders(headers), TRUSTED).is_operators is is_operators
+    assert RequestCaller(peer, "http", HTTPHeaders(headers), TRUSTED).is_operators is is_operators

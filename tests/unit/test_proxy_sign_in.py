@@ -32,7 +32,8 @@ async def actor(*lines: tuple[str, str], peer: str = "unix", settings: Settings 
     headers = HTTPHeaders()
     for name, value in lines:
         headers.add(name, value)
-    return await ProxySignIn(settings).authenticate(headers, RequestCaller(peer, headers, settings.trusted_proxies))
+    caller = RequestCaller(peer, "http", headers, settings.trusted_proxies)
+    return await ProxySignIn(settings).authenticate(headers, caller)
 
 
 @pytest.mark.parametrize(
