@@ -52,7 +52,8 @@ class Owners:
         """
         if actor.roles is not None and len(actor.roles) == 1:
             return next(iter(actor.roles))
-        return await self._database.autocommit(owners.company_of, "conversations", actor.scope, conversation_id)
+        company_id = await self.company_of("conversations", conversation_id)
+        return None if company_id is None or actor.role_in(company_id) is None else company_id
 
     async def require_role(self, actor: Actor, role: Role, kind: str, resource_id: UUID) -> None:
         """Raises ForbiddenError if a resource is in a company of the actor's in which they lack the role.

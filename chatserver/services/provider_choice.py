@@ -91,10 +91,12 @@ class ProviderChoice:
             provider.close()
 
 
-def list_providers(settings: Settings, companies: Collection[UUID] | None = None) -> Providers:
+def list_providers(
+    settings: Settings, companies: Collection[UUID] | None = None, first: UUID | None = None
+) -> Providers:
     """What clients of some companies may know of the configured providers, in the order of the configuration.
 
-    `companies` None: of all; the default is that of the first company, and of `default_company_id` for all.
+    `companies` None: of all. The default is that of the company `first`; None: of `default_company_id`.
     """
     rights = company_providers(settings)
     names = rights.of_any(companies)
@@ -104,7 +106,7 @@ def list_providers(settings: Settings, companies: Collection[UUID] | None = None
             for name, provider in settings.providers.items()
             if name in names
         ],
-        default=rights.default(min(companies) if companies else settings.default_company_id),
+        default=rights.default(first or settings.default_company_id),
     )
 
 

@@ -12,6 +12,7 @@ from tests.kit.event_stream import text_of
 from tests.kit.http_client import Response, stream_path
 from tests.kit.model_server import ModelServer
 from tests.kit.served_app import serving
+from tests.kit.tokens import Token, make_token
 
 MAIN = {
     "kind": "openai",
@@ -154,3 +155,24 @@ async def test_what_answers_by_default_depends_on_the_company(module_database_ur
                     await call.finish()
                 assert text_of(await stream.rest()) == ("The model." if company == OURS else "Echo from agent: x")
             assert model.calls == 1
+
+
+async def test_who_belongs_to_one_company_is_told_of_its_providers_alone(database_url: str) -> None:
+    own, administrators = make_token(database_url, THEIRS, "reader"), make_token(database_url, None)
+    async with serving(database_url, auth="authenticated", default_provider="ours", **RESTRICTED) as client:
+
+        async def listed(token: Token, query: str = "") -> Response:
+            return await client.request("GET", f"/api/providers{query}", headers=token.bearer)
+
+        for query in ("", f"?companyId={THEIRS}"):
+            assert names_and_default(await listed(own, query)) == (["all", "theirs"], None)
+        for company in (OURS, NOBODYS):
+            assert (await listed(own, f"?companyId={company}")).error == (403, "Not your company")
+        # An administrator begins with the first company that has anything.
+        assert names_and_default(await listed(administrators)) == (["all", "ours", "theirs"], None)
+        manager = make_token(database_url, OURS, "manager")
+        created = await client.request(
+            "POST", f"/api/companies/{OURS}/conversations", {"title": "x"}, headers=manager.bearer
+        )
+        assert created.status == 201
+        assert names_and_default(await listed(administrators)) == (["all", "ours", "theirs"], "ours")

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+from uuid import UUID
+
 from chatserver.services.access import Need
 from chatserver.services.provider_choice import list_providers
 from chatserver.web.http.base_handler import ApiHandler
@@ -11,9 +14,13 @@ from chatserver.web.openapi.queries import ListProviders
 class ProvidersHandler(ApiHandler, GET=Need.READER):
     """They are those of the settings, so they never change while the server runs."""
 
-    def get(self) -> None:
-        companies, company_id = self.actor.companies, self.query(ListProviders).company_id
-        if company_id is not None:
-            self.actor.require_company(company_id)
-            companies = frozenset({company_id})
-        self.write_json(list_providers(self.context.settings, companies))
+    async def get(self) -> None:
+        asked = self.query(ListProviders).company_id
+        companies: Collection[UUID] | None
+        if asked is not None:
+            self.actor.require_company(asked)
+            companies, first = frozenset({asked}), asked
+        else:
+            companies = self.actor.companies
+            first = min(companies or await self.context.owners.companies_of_administrator(self.actor))
+        self.write_json(list_providers(self.context.settings, companies, first))
