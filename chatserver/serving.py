@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import gc
 import logging
 import os
@@ -21,6 +22,7 @@ from chatserver.services.access import local_actor
 from chatserver.services.database_watch import DatabaseWatch
 from chatserver.services.provider_choice import list_providers
 from chatserver.settings import Settings
+from chatserver.storage import tokens
 from chatserver.storage.postgres.provision import ProvidedDatabase
 from chatserver.web.http.server import Server
 
@@ -59,6 +61,7 @@ async def serve(
         if not stop.is_set():
             server.add_sockets(sockets)
             _say_ready(sockets, app)
+            await _say_who_gets_in(app)
             app.context.page.load()  # so that the first visitor does not wait for it
             await _until(stop)
         await _drain(app, server)
@@ -91,6 +94,18 @@ def _say_ready(sockets: Sequence[socket.socket], app: App) -> None:
     print(f"chatserver ready at {url}", flush=True)
     systemd.notify(systemd.READY)
     logs.tell_terminal(next_steps(url, list_providers(app.settings), os.environ))
+
+
+async def _say_who_gets_in(app: App) -> None:
+    """Tell how to make a token if there is none: nobody gets in without."""
+    if app.settings.auth != "authenticated":
+        return
+    with contextlib.suppress(DatabaseUnavailableError):
+        if not await app.pulse.autocommit(tokens.are_there):
+            logger.warning(
+                "nobody can sign in yet: make a token by `chatserver token create --admin --name NAME`, with the same "
+                "--config, --data-dir or --database-url as this server"
+            )
 
 
 async def _until(stop: asyncio.Event) -> None:

@@ -10,7 +10,7 @@ import sys
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
-from chatserver import logs
+from chatserver.commands.lines import word
 from chatserver.commands.parser import Commands, add_command, uuid
 from chatserver.schema_types import format_time
 from chatserver.settings import Settings
@@ -101,14 +101,13 @@ def _write_json(row: Row[Any]) -> None:
 
 
 def _write_text(row: Row[Any]) -> None:
-    entry = _entry(row)
-    told = {name: entry[name] for name in ("companyId", "actor", "tokenId", "address", "requestId")} | row.details
-    shown = " ".join(f"{name}={_shown(value)}" for name, value in told.items() if value is not None)
-    print(f"{entry['at']} {row.event:<21} {shown}".rstrip())
-
-
-def _shown(value: object) -> str:
-    """A value as one word: a name with blanks or quotes in it is quoted, so that it cannot pass for another value."""
-    plain = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, separators=(",", ":"))
-    word = logs.printable(plain)
-    return word if isinstance(value, str) is False or re.fullmatch(r"[^\s\"'=]+", word) else json.dumps(word)
+    """The keys of `details` are as in JSON. The others have short names, since `tokenId` may be among the details."""
+    who = {
+        "company": _text(row.company_id),
+        "actor": row.actor,
+        "token": _text(row.token_id),
+        "address": row.address,
+        "request": row.request_id,
+    }
+    shown = " ".join(f"{name}={word(value)}" for name, value in (who | row.details).items() if value is not None)
+    print(f"{format_time(row.at)} {row.event:<21} {shown}".rstrip())

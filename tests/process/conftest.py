@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from chatserver.providers import failures
+from tests.kit.command import Chatserver, run
 from tests.kit.process_table import server_processes, wait_for_end
 from tests.process.embedded_database import DatabaseUser
 
@@ -24,6 +25,18 @@ def use_database() -> Iterator[Callable[..., DatabaseUser]]:
     yield make
     for user in users:
         user.kill()
+
+
+@pytest.fixture
+def chatserver(tmp_path: Path) -> Chatserver:
+    """Runs a command that must end well and be silent on standard error; returns what it printed."""
+
+    def run_well(*argv: str, **variables: str) -> str:
+        result = run(tmp_path, *argv, **variables)
+        assert (result.returncode, result.stderr) == (0, ""), result
+        return result.stdout
+
+    return run_well
 
 
 @pytest.fixture

@@ -6,43 +6,15 @@ import os
 import select
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import psycopg
 import pytest
 
-ROOT = Path(__file__).resolve().parents[2]
-SECONDS = 60
+from tests.kit.command import SECONDS, Chatserver, environment
+
 PROVIDERS = '{"main": {"kind": "echo"}}'
-
-Chatserver = Callable[..., str]
-
-
-def environment(**more: str) -> dict[str, str]:
-    clean = {name: value for name, value in os.environ.items() if not name.startswith("CHATSERVER_")}
-    return {**clean, "PYTHONPATH": str(ROOT), **more}
-
-
-@pytest.fixture
-def chatserver(tmp_path: Path) -> Chatserver:
-    """Runs a command that must end well and be silent on standard error; returns what it printed."""
-
-    def run(*argv: str, **variables: str) -> str:
-        result = subprocess.run(
-            [sys.executable, "-W", "error", "-m", "chatserver", *argv],
-            cwd=tmp_path,
-            env=environment(**variables),
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            timeout=SECONDS,
-            check=False,
-        )
-        assert (result.returncode, result.stderr) == (0, ""), result
-        return result.stdout
-
-    return run
 
 
 def test_migrate_makes_the_schema_and_may_be_repeated(

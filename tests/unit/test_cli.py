@@ -17,6 +17,8 @@ from chatserver import cli, logs
 from chatserver.errors import ConfigurationError, DatabaseUnavailableError, Problem, ValidationError
 from chatserver.settings import Settings
 
+UUID = "00000000-0000-4000-8000-000000000001"
+
 Captured = pytest.CaptureFixture[str]
 
 
@@ -141,6 +143,32 @@ def test_environment_is_read(server: Served, monkeypatch: pytest.MonkeyPatch) ->
         "agent create --name A --adapter llm --provider p --max-tokens 0",
         "agent create --name A --adapter llm --provider p --max-tokens 1.5",
         "agent list --company 1",
+        "token",
+        "token create --name A",
+        "token create --admin",
+        f"token create --admin --name A --company {UUID}",
+        "token create --admin --name A --role member",
+        f"token create --company {UUID} --name A --role board",
+        f"token create --company {UUID} --name=",
+        f"token create --company {UUID} --name=\u200b",
+        f"token create --company {UUID} --name={'a' * 201}",
+        f"token create --company {UUID} --name A --expires 1.5",
+        f"token create --company {UUID} --name A --expires 36501",
+        f"token create --company {UUID} --name A --expires=-1",
+        "token list --company 1",
+        "token revoke",
+        "token revoke 1",
+        "token revoke --all",
+        f"token revoke {UUID} --all --admin",
+        f"token revoke --company {UUID}",
+        f"token revoke {UUID} --company {UUID}",
+        f"token revoke --all --admin --company {UUID}",
+        f"token change {UUID}",
+        "token change --role reader",
+        "audit --since yesterday",
+        "audit --since 99999999w",
+        "audit --since 2026-13-01",
+        "audit --company 1",
         "doctor",
         "doctor ftp://chat.example.org",
         "doctor http://",
@@ -268,7 +296,20 @@ def test_help_shows_options_and_defaults(capsys: Captured) -> None:
     assert "(default: 8000)" in text
 
 
-@pytest.mark.parametrize("command", ["migrate", "agent create", "agent list", "doctor"])
+@pytest.mark.parametrize(
+    "command",
+    [
+        "migrate",
+        "agent create",
+        "agent list",
+        "token create",
+        "token list",
+        "token revoke",
+        "token change",
+        "audit",
+        "doctor",
+    ],
+)
 def test_every_command_takes_the_common_options(capsys: Captured, command: str) -> None:
     text = shown(capsys, *command.split(), "--help")
     for option in ("--config", "--data-dir", "--database-url"):

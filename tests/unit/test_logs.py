@@ -153,6 +153,9 @@ def test_warning_of_the_interpreter_is_logged(capsys: Captured) -> None:
         ("BEARER\nhunter2", "BEARER\n…"),
         ("http://127.0.0.1:8000/a@b", "http://127.0.0.1:8000/a@b"),
         ("/x?limit=3&cursor=abc", "/x?limit=3&cursor=abc"),
+        ("Cookie: __Host-chatserver_session=hunter2-x; a", "Cookie: __Host-chatserver_…; a"),
+        ("'chatserver_hunter2'", "'chatserver_…'"),
+        ("chatserver.access: chatserver/app.py", "chatserver.access: chatserver/app.py"),
     ],
 )
 def test_secrets_are_scrubbed(text: str, scrubbed: str) -> None:
@@ -169,7 +172,9 @@ def test_messages_and_fields_are_scrubbed(capsys: Captured, form: Any) -> None:
     assert "hunter2" not in line
 
 
-@pytest.mark.parametrize("piece", ["token", "?token", "&key=", "a://b:", "password='", "Bearer "])
+@pytest.mark.parametrize(
+    "piece", ["token", "?token", "&key=", "a://b:", "password='", "Bearer ", "%", "%2563", "chatserver", "chatserver_"]
+)
 def test_hostile_text_is_scrubbed_quickly(piece: str) -> None:
     started = time.perf_counter()
     logs.scrub("?" + piece * (200_000 // len(piece)))
