@@ -130,7 +130,7 @@ ROUTES: tuple[Route, ...] = (
                 schemas.CreateMessage,
                 ChatMessage,
                 status=201,
-                description="It does not ask for an answer; `GET …/stream` does.",
+                description="It asks for no answer; `GET …/stream` does. Other roles than `user` are for managers.",
                 also={200: "The message that was added before under this Idempotency-Key."},
                 headers=(headers.IDEMPOTENCY_KEY,),
                 refusals={422: headers.KEY_USED_OTHERWISE},
@@ -233,7 +233,7 @@ ROUTES: tuple[Route, ...] = (
                 content=events.STREAM,
                 also={204: "The Last-Event-ID is that of a terminal event: there is nothing more to come."},
                 headers=(headers.LAST_EVENT_ID,),
-                refusals={409: events.BUSY},
+                refusals={403: events.ONLY_READS, 409: events.BUSY},
             ),
             "POST": Operation(
                 "sendAndStream",

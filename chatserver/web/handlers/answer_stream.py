@@ -46,7 +46,8 @@ class PostStreamQuery(Wire):
         Literal["cancel", "continue"],
         Field(
             description="What happens when the last reader has left and none is back in time. `cancel`: the answer "
-            "is dropped. `continue`: it is generated to its end and stored."
+            "is dropped. `continue`: it is generated to its end and stored, unless all who asked for that lose access. "
+            "Ignored where the role is `reader`."
         ),
     ] = "cancel"
 

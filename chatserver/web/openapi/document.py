@@ -254,7 +254,9 @@ REFUSALS: Mapping[int, Refusal] = {
     ),
     401: Refusal("NotSignedIn", "Nobody is signed in.", errors.NotSignedInError(), (headers.WWW_AUTHENTICATE,)),
     403: Refusal(
-        "Forbidden", "Not allowed, or sent by another site's page.", errors.ForbiddenError("Not your company")
+        "Forbidden",
+        "Not allowed, such as to change what others wrote; or sent by another site's page.",
+        errors.ForbiddenError("Not your company"),
     ),
     404: Refusal("NotFound", "It does not exist, or not for you.", errors.NotFoundError("Conversation not found")),
     408: Refusal("TooSlow", "The body took too long to arrive.", errors.RequestTooSlowError()),

@@ -87,9 +87,12 @@ class StreamFrame(Wire):
 STREAM: Mapping[str, type[BaseModel]] = {"text/event-stream": StreamFrame}
 
 BUSY = "Another answer is being generated in this conversation, and `whenBusy` is `reject`."
+ONLY_READS = (
+    "Not allowed, or sent by another site's page; or the role is `reader`, and an answer would have to be begun."
+)
 FOLLOWING = """\
 At most one answer to a message is live: the first request starts it, all others join it and get the whole of it. An
-answer that is stored already is replayed.
+answer that is stored already is replayed. Clients with the role `reader` only join and replay.
 
 The body is a stream of Server-Sent Events (WHATWG HTML), not one JSON text. The schema is that of each frame. It
 begins at once, before the first token:
