@@ -114,7 +114,7 @@ class App:
         # One thread for Python that takes long: more would only wait for each other.
         self.texts = Lane("texts", 1)
         self.context = HandlerContext(
-            conversations=ConversationService(self.database, self.answers, common_turns),
+            conversations=ConversationService(self.database, self.answers, common_turns, forget=self.rendering.forget),
             rendering=self.rendering,
             search=SearchService(self.database, self.texts),
             export=ExportService(self.database, self.texts, self.audit),

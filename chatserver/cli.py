@@ -19,6 +19,7 @@ from typing import NoReturn
 from chatserver import logs
 from chatserver.commands.agents import add_agent
 from chatserver.commands.audit import add_audit
+from chatserver.commands.erase import add_erase
 from chatserver.commands.parser import CANNOT_START, FAILED, INTERRUPTED, Parser, overrides
 from chatserver.commands.serving import add_doctor, add_migrate, add_serve
 from chatserver.commands.tokens import add_token
@@ -97,6 +98,6 @@ def _parser() -> Parser:
     parser = Parser(prog="chatserver", description="A chat server that streams.", allow_abbrev=False)
     parser.add_argument("--version", action=_Version, nargs=0, help="print the version and exit")
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
-    for add in (add_serve, add_migrate, add_agent, add_token, add_audit, add_doctor):
+    for add in (add_serve, add_migrate, add_agent, add_token, add_audit, add_erase, add_doctor):
         add(commands)
     return parser

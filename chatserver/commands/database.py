@@ -11,13 +11,17 @@ from chatserver.metrics import Metrics
 from chatserver.settings import Settings
 from chatserver.storage.postgres.database import Database
 from chatserver.storage.postgres.provision import provided_database
+from chatserver.storage.postgres.vacuum import vacuum as vacuum_tables
 from chatserver.version import installed_version
 
 T = TypeVar("T")
 
 
-def with_database(settings: Settings, work: Callable[[Database], Awaitable[T]]) -> T:
-    """What `work` returns, given the migrated database. Raises ConfigurationError, and anything that `work` raises."""
+def with_database(settings: Settings, work: Callable[[Database], Awaitable[T]], *, vacuum: bool = False) -> T:
+    """What `work` returns, given the migrated database. `vacuum`: afterwards its tables are vacuumed.
+
+    Raises ConfigurationError, and anything that `work` raises.
+    """
 
     async def carry_out(url: str) -> T:
         # One connection each for short calls and for heavy ones.
@@ -28,4 +32,7 @@ def with_database(settings: Settings, work: Callable[[Database], Awaitable[T]]) 
             database.close()
 
     with provided_database(settings) as provided:
-        return asyncio.run(carry_out(provided.url))
+        done = asyncio.run(carry_out(provided.url))
+        if vacuum:
+            vacuum_tables(settings.listen_database_url or provided.url)
+        return done

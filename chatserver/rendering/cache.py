@@ -1,6 +1,7 @@
 """A cache of rendered texts in memory.
 
-The HTML of a text never changes, and a text that failed is not tried again as long as it is remembered.
+The HTML of a text never changes, and a text that failed is not tried again as long as it is remembered. HTML is
+not kept for long, so that texts which another process erased are soon nowhere any more.
 """
 
 from __future__ import annotations
@@ -9,6 +10,8 @@ import hashlib
 from collections import OrderedDict
 from collections.abc import Sequence
 
+# How long HTML is kept, however often it is asked for.
+MAX_AGE_SECONDS = 300.0
 # The size of an entry besides its HTML, in characters.
 ENTRY_CHARS = 300
 
@@ -25,6 +28,7 @@ class RenderedTexts:
     def __init__(self, max_chars: int) -> None:
         self._max_chars = max_chars
         self._rendered: OrderedDict[Key, str] = OrderedDict()
+        self._kept_at: OrderedDict[Key, float] = OrderedDict()  # of the rendered ones, the oldest first
         self._failed: OrderedDict[Key, None] = OrderedDict()
         self._html_chars = 0
 
@@ -50,8 +54,8 @@ class RenderedTexts:
         self._rendered.move_to_end(key)
         return html
 
-    def keep(self, key: Key, html: str | None) -> None:
-        """Keep the HTML of a text; None: it could not be rendered."""
+    def keep(self, key: Key, html: str | None, now: float = 0.0) -> None:
+        """Keep the HTML of a text; None: it could not be rendered. `now`, in seconds, never goes back."""
         self._forget(key)
         if html is None:
             self._failed[key] = None
@@ -59,10 +63,28 @@ class RenderedTexts:
                 self._failed.popitem(last=False)
         else:
             self._rendered[key] = html
+            self._kept_at[key] = now
             self._html_chars += len(html)
             while self._html_chars + ENTRY_CHARS * len(self._rendered) > self._max_chars:
                 self._forget(next(iter(self._rendered)))
 
+    @property
+    def oldest(self) -> float | None:
+        """Since when the oldest HTML has been kept; None: there is none."""
+        return next(iter(self._kept_at.values()), None)
+
+    def forget_old(self, now: float) -> None:
+        """Forget the HTML that has been kept for MAX_AGE_SECONDS."""
+        while (oldest := self.oldest) is not None and oldest + MAX_AGE_SECONDS <= now:
+            self._forget(next(iter(self._kept_at)))
+
+    def forget_html(self) -> None:
+        """Forget all HTML. Which texts failed stays: of those there are only hashes."""
+        self._rendered.clear()
+        self._kept_at.clear()
+        self._html_chars = 0
+
     def _forget(self, key: Key) -> None:
         self._failed.pop(key, None)
+        self._kept_at.pop(key, None)
         self._html_chars -= len(self._rendered.pop(key, ""))

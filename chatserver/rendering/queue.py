@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 from chatserver import logs
 from chatserver.errors import UnavailableError
-from chatserver.rendering.cache import Key, RenderedTexts
+from chatserver.rendering.cache import MAX_AGE_SECONDS, Key, RenderedTexts
 from chatserver.rendering.client import Renderer
 from chatserver.rendering.turns import Company, Turns
 
@@ -45,6 +45,8 @@ class RenderQueue:
         self._served: set[Company] = set()
         self._workers: dict[Renderer, asyncio.Task[None]] = {}
         self._closed = False
+        self._forgotten = 0
+        self._forgetting: asyncio.TimerHandle | None = None
 
     async def render(
         self, text: str, deadline: float, company: Company = None, headings: Sequence[int] | None = None
@@ -72,9 +74,17 @@ class RenderQueue:
                 self._remove(job)
         return job.done.result() if job.done.done() else None
 
+    def forget(self) -> None:
+        """Forget all HTML, also of texts that are being rendered: one of them was erased."""
+        self._forgotten += 1
+        self._texts.forget_html()
+
     async def close(self) -> None:
         """End the renderers. From then on nothing is rendered. May be called again."""
         self._closed = True
+        self.forget()
+        if self._forgetting is not None:
+            self._forgetting.cancel()
         workers = list(self._workers.values())
         for worker in workers:
             worker.cancel()
@@ -136,6 +146,7 @@ class RenderQueue:
             del self._workers[renderer]
 
     async def _outcome(self, renderer: Renderer, job: _Job) -> str | None:
+        forgotten = self._forgotten
         try:
             html = await renderer.render(job.text, job.headings)
         except UnavailableError:
@@ -143,5 +154,18 @@ class RenderQueue:
         except Exception:
             logger.exception("rendering")
             return None
-        self._texts.keep(job.key, html)
+        if html is None or forgotten == self._forgotten:
+            self._texts.keep(job.key, html, asyncio.get_running_loop().time())
+            self._forget_in_time()
         return html
+
+    def _forget_in_time(self) -> None:
+        oldest = self._texts.oldest
+        if self._forgetting is None and oldest is not None and not self._closed:
+            loop = asyncio.get_running_loop()
+            self._forgetting = loop.call_at(oldest + MAX_AGE_SECONDS, self._forget_old, context=logs.without_request())
+
+    def _forget_old(self) -> None:
+        self._forgetting = None
+        self._texts.forget_old(asyncio.get_running_loop().time())
+        self._forget_in_time()

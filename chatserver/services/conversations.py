@@ -68,8 +68,16 @@ class HistoryMessage(NamedTuple):
 class ConversationService:
     """The first argument of each method is the actor. Raises NotFoundError for what does not exist for the actor."""
 
-    def __init__(self, database: Database, answers: Answers, turns: Turns | None = None) -> None:
-        """`turns` adds most messages; None: all go the general way."""
+    def __init__(
+        self,
+        database: Database,
+        answers: Answers,
+        turns: Turns | None = None,
+        *,
+        forget: Callable[[], None] = lambda: None,
+    ) -> None:
+        """`turns` adds most messages; None: all go the general way. `forget`: called after a text was erased."""
+        self._forget = forget
         self._turns = turns
         self._database = database
         self._answers = answers
@@ -138,6 +146,7 @@ class ConversationService:
         hidden = await self._database.transaction(erase.hide_conversation, actor.scope, conversation_id)
         await self._answers.stop_for_delete(conversation_id)
         await self._calls_for(hidden).transaction(erase.erase_conversation, actor.scope, conversation_id)
+        self._forget()
 
     async def restore_conversation(self, actor: Actor, conversation_id: UUID) -> Conversation:
         return await self._one(conversations.restore, actor, conversation_id)
@@ -281,6 +290,7 @@ class ConversationService:
         """
         await self._when_idle(if_allowed(actor, erase.erase_message), actor, conversation_id, message_id)
         self._answers.end_waiting(conversation_id, message_id)
+        self._forget()
 
     async def _when_idle(
         self,

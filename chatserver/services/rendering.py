@@ -110,6 +110,10 @@ class RenderingService:
         deadline = asyncio.get_running_loop().time() + self.request_seconds
         return await self._queue.render(text.text, deadline, company, text.headings)
 
+    def forget(self) -> None:
+        """Forget all HTML: a text was erased."""
+        self._queue.forget()
+
     async def close(self) -> None:
         """End the renderers. From then on nothing is rendered. May be called again."""
         await self._queue.close()

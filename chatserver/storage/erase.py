@@ -34,7 +34,8 @@ _message_id = bindparam("message", type_=Uuid())
 _erased = any_(bindparam("erased", type_=ARRAY(Uuid)))
 
 # Claims look whether the row of the conversation is another one: it is, even though nothing in it changes.
-_LOCK = update(conversations).where(visible()).values(updated_at=conversations.c.updated_at).returning(conversations)
+_LOCK_ANY = update(conversations).where(named()).values(updated_at=conversations.c.updated_at).returning(conversations)
+_LOCK = _LOCK_ANY.where(visible())
 _TARGET = select(messages.c.role, messages.c.content).where(
     messages.c.conversation_id == _conversation_id, messages.c.id == _message_id
 )
@@ -95,16 +96,23 @@ _FIRST_QUESTION = (
 _NAME = update(conversations).where(conversations.c.id == _conversation_id).values(title=bindparam("new_title"))
 
 
-def erase_message(connection: Connection, companies: Companies, conversation_id: UUID, message_id: UUID) -> None:
+def erase_message(
+    connection: Connection,
+    companies: Companies,
+    conversation_id: UUID,
+    message_id: UUID,
+    *,
+    deleted_too: bool = False,
+) -> None:
     """Erase a message, superseded or not, and all answers to it. Nothing else moves, not even the conversation.
 
-    A title that was taken from it is taken anew, from the first user message that is left. Raises NotFoundError if the
-    conversation has no such message, and ConflictError while its answer is being generated.
+    A title that was taken from it is taken anew, from the first user message that is left. `deleted_too`: the
+    conversation may be deleted. Raises NotFoundError if the conversation has no such message, and ConflictError while
+    its answer is being generated.
     """
     given = {"conversation": conversation_id, "message": message_id}
-    conversation = connection.execute(
-        _LOCK, {"conversation": conversation_id, "companies": companies_parameter(companies)}
-    ).one_or_none()
+    named_by = {"conversation": conversation_id, "companies": companies_parameter(companies)}
+    conversation = connection.execute(_LOCK_ANY if deleted_too else _LOCK, named_by).one_or_none()
     if conversation is None:
         raise NotFoundError("Conversation not found")
     target = connection.execute(_TARGET, given).one_or_none()

@@ -169,6 +169,10 @@ def test_environment_is_read(server: Served, monkeypatch: pytest.MonkeyPatch) ->
         "audit --since 99999999w",
         "audit --since 2026-13-01",
         "audit --company 1",
+        "erase",
+        "erase --yes",
+        "erase --author=",
+        "erase --company 1",
         "doctor",
         "doctor ftp://chat.example.org",
         "doctor http://",
@@ -307,6 +311,7 @@ def test_help_shows_options_and_defaults(capsys: Captured) -> None:
         "token revoke",
         "token change",
         "audit",
+        "erase",
         "doctor",
     ],
 )

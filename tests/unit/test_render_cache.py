@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from chatserver.rendering.cache import ENTRY_CHARS, RenderedTexts
+from chatserver.rendering.cache import ENTRY_CHARS, MAX_AGE_SECONDS, RenderedTexts
 
 
 def test_different_texts_have_different_keys() -> None:
@@ -61,3 +61,23 @@ def test_failure_is_not_forgotten_for_rendered_texts() -> None:
     assert texts.look_up(b"failed") is None
     texts.keep(b"failed", "x")
     assert texts.look_up(b"failed") == "x"
+
+
+def test_html_is_not_kept_for_longer_than_its_time_however_often_it_is_used() -> None:
+    texts = RenderedTexts(10_000)
+    texts.keep(b"a", "x" * 10, 100)
+    texts.keep(b"b", "x" * 10, 101)
+    texts.keep(b"failed", None, 100)
+    texts.look_up(b"a")
+    texts.forget_old(100 + MAX_AGE_SECONDS - 1)
+    assert (len(texts), texts.oldest) == (3, 100)
+    texts.forget_old(100 + MAX_AGE_SECONDS)
+    assert (len(texts), texts.oldest) == (2, 101)
+    with pytest.raises(KeyError):
+        texts.look_up(b"a")
+    texts.keep(b"b", "y" * 10, 102)
+    texts.forget_old(101 + MAX_AGE_SECONDS)
+    assert texts.look_up(b"b") == "y" * 10
+    texts.forget_html()
+    assert (len(texts), texts.chars, texts.oldest) == (1, ENTRY_CHARS, None)
+    assert texts.look_up(b"failed") is None
