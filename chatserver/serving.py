@@ -108,18 +108,6 @@ async def _say_who_gets_in(app: App) -> None:
             )
 
 
-async def _say_who_gets_in(app: App) -> None:
-    """Tell how to make a token if there is none: nobody gets in without."""
-    if app.settings.auth != "authenticated":
-        return
-    with contextlib.suppress(DatabaseUnavailableError):
-        if not await app.pulse.autocommit(tokens.are_there):
-            logger.warning(
-                "nobody can sign in yet: make a token by `chatserver token create --admin --name NAME`, with the same "
-                "--config, --data-dir or --database-url as this server"
-            )
-
-
 async def _until(stop: asyncio.Event) -> None:
     """Wait for `stop`; meanwhile show systemd's watchdog that the loop turns."""
     while not await _within(systemd.watchdog_seconds(), stop.wait()):

@@ -97,7 +97,7 @@ def erase_tokens_and_agents(connection: Connection, company_id: UUID) -> tuple[i
     return removed
 
 
-def of_company(connection: Connection, company_id: UUID, after: UUID, end: UUID | None) -> Sequence[Row[Any]]:
+def of_company(connection: Connection, company_id: UUID, after: UUID, end: UUID | None) -> Sequence[Any]:
     """Rows of `id last_position`: a company's conversations in a piece of the table, deleted or not."""
     return connection.execute(_OF_COMPANY, {"company": company_id, "after": after, "end": end}).all()
 
@@ -145,7 +145,7 @@ _OF_AUTHOR = (
 )
 
 
-def of_author(connection: Connection, author: str, company_id: UUID | None, after: UUID) -> Sequence[Row[Any]]:
+def of_author(connection: Connection, author: str, company_id: UUID | None, after: UUID) -> Sequence[Any]:
     """Rows of `id conversation_id`: the next messages that a person wrote, in one company or in all."""
     return connection.execute(_OF_AUTHOR, {"author": author, "company": company_id, "after": after}).all()
 
