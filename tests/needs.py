@@ -59,6 +59,10 @@ def _lacks_compiler() -> str | None:
     return None if shutil.which("cc") else "cc not found"
 
 
+def _lacks_nginx() -> str | None:
+    return None if shutil.which("nginx") else "nginx not found"
+
+
 def _lacks_root() -> str | None:
     return None if os.geteuid() == 0 else "not run by root"
 
@@ -74,6 +78,7 @@ GROUPS: dict[str, Callable[[], str | None]] = {
     "other_browsers": _lacks_other_browsers,
     "npm": _lacks_npm,
     "compiler": _lacks_compiler,
+    "nginx": _lacks_nginx,
     "root": _lacks_root,
     "local_model": _lacks_local_model,
 }
