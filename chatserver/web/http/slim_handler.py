@@ -5,8 +5,8 @@ body, and hands head and body down piece by piece. The class here leaves that ou
 
 It touches these private parts of Tornado's: `_headers_written`, `_finished`, `_auto_finish`, `_prepared_future`,
 `_headers`, `_write_buffer`, `_status_code` and `_reason`, which `RequestHandler.__init__` and `clear` set,
-`_new_cookie`, `_should_not_send_content` and `_clear_representation_headers`. If Tornado's methods are not those that
-are known here, which is noticed when this module is imported, they are used as they are.
+`_new_cookie`, `_should_not_send_content` and `_clear_representation_headers`; and `HTTPHeaders._as_list`. If Tornado's
+methods are not those that are known here, which is noticed when this module is imported, they are used as they are.
 """
 
 from __future__ import annotations
@@ -48,11 +48,13 @@ SUPPORTED = (
     _is_known(RequestHandler.__init__, _KNOWN_INIT)
     and _is_known(RequestHandler.clear, _KNOWN_CLEAR)
     and _is_known(RequestHandler.finish, _KNOWN_FINISH)
+    and _is_known(HTTPHeaders.__setitem__, "_normalize_header _combined_cache _as_list")
 )
 
 
 class SlimHandler(RequestHandler):
-    """A handler whose responses have `default_headers`, and no others unless they are set."""
+    """A handler whose responses have `default_headers`, and no others unless they are set. Their names are written as
+    Tornado writes them: `X-Frame-Options`."""
 
     default_headers: ClassVar[Sequence[tuple[str, str]]] = ()
 
@@ -81,14 +83,18 @@ class SlimHandler(RequestHandler):
             super().clear()
             self.clear_header("Server")
             self.clear_header("Content-Type")
+            for name, value in self.default_headers:
+                self._headers[name] = value
         else:
             self._headers = HTTPHeaders()
-            self._headers["Date"] = _date(int(time.time()))
+            # One by one they would cost more than all the rest here. The lists are new, since `add` changes them.
+            self._headers._as_list = {
+                "Date": [_date(int(time.time()))],
+                **{name: [value] for name, value in self.default_headers},
+            }
             self._write_buffer = []
             self._status_code = 200
             self._reason = responses[200]
-        for name, value in self.default_headers:
-            self._headers[name] = value
         self.set_own_headers()
 
     def set_own_headers(self) -> None:
