@@ -24,6 +24,7 @@ from chatserver.services.bookmarks import BookmarkService
 from chatserver.services.company_streams import CompanyStreams
 from chatserver.services.conversations import ConversationService
 from chatserver.services.export import ExportService
+from chatserver.services.housekeeping import Housekeeping, rules_of
 from chatserver.services.owners import Owners
 from chatserver.services.provider_choice import ProviderChoice
 from chatserver.services.proxy_sign_in import ProxySignIn
@@ -113,6 +114,13 @@ class App:
         self.rendering = RenderingService()
         # One thread for Python that takes long: more would only wait for each other.
         self.texts = Lane("texts", 1)
+        self.housekeeping = Housekeeping(
+            self.database,
+            rules_of(settings),
+            lifetimes,
+            audit_days=settings.audit_retention_days,
+            forget=self.rendering.forget,
+        )
         self.context = HandlerContext(
             conversations=ConversationService(self.database, self.answers, common_turns, forget=self.rendering.forget),
             rendering=self.rendering,
@@ -147,6 +155,7 @@ class App:
         self._watch.start()
         self._loop_lag.start()
         self._garbage.start()
+        self.housekeeping.start()
 
     def begin_drain(self) -> None:
         """Take no new work. What has begun goes on."""
@@ -162,6 +171,7 @@ class App:
 
     async def close(self) -> None:
         """Hand over the answers that are still being generated, and close all parts."""
+        await self.housekeeping.close()
         await self._watch.close()
         await self.answers.close()
         await self.company_streams.close()

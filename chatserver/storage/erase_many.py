@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Connection, Row, Text, Uuid, any_, bindparam, delete, func, or_, select, update
+from sqlalchemy import Connection, Row, Select, Text, Uuid, any_, bindparam, delete, func, or_, select, update
 from sqlalchemy.dialects.postgresql import ARRAY
 
 from chatserver.audit_events import AuthorErased, CompanyErased
@@ -69,7 +69,7 @@ def in_steps(rows: Sequence[Row[Any]]) -> Iterator[Sequence[Row[Any]]]:
 _DELETE_TOKENS = delete(tokens).where(tokens.c.company_id == _company)
 _DELETE_AGENTS = delete(agents).where(agents.c.company_id == _company)
 _DELETE_STREAMS = delete(open_streams).where(open_streams.c.company_id == _company)
-_OF_COMPANY = (
+_OF_COMPANY: Select[Any] = (
     select(conversations.c.id, conversations.c.last_position)
     .where(in_page(), conversations.c.company_id == _company)
     .order_by(conversations.c.id)
@@ -99,7 +99,10 @@ def erase_tokens_and_agents(connection: Connection, company_id: UUID) -> tuple[i
 
 def of_company(connection: Connection, company_id: UUID, after: UUID, end: UUID | None) -> Sequence[Any]:
     """Rows of `id last_position`: a company's conversations in a piece of the table, deleted or not."""
-    return connection.execute(_OF_COMPANY, {"company": company_id, "after": after, "end": end}).all()
+    rows: Sequence[Row[Any]] = connection.execute(
+        _OF_COMPANY, {"company": company_id, "after": after, "end": end}
+    ).all()
+    return rows
 
 
 def hide(connection: Connection, conversation_ids: Sequence[UUID]) -> None:
@@ -132,7 +135,7 @@ def complete_company(connection: Connection, company_id: UUID) -> None:
 
 # --- a person -----------------------------------------------------------------------------------------------
 
-_OF_AUTHOR = (
+_OF_AUTHOR: Select[Any] = (
     select(messages.c.id, messages.c.conversation_id)
     .join(conversations, conversations.c.id == messages.c.conversation_id)
     .where(
@@ -147,7 +150,10 @@ _OF_AUTHOR = (
 
 def of_author(connection: Connection, author: str, company_id: UUID | None, after: UUID) -> Sequence[Any]:
     """Rows of `id conversation_id`: the next messages that a person wrote, in one company or in all."""
-    return connection.execute(_OF_AUTHOR, {"author": author, "company": company_id, "after": after}).all()
+    rows: Sequence[Row[Any]] = connection.execute(
+        _OF_AUTHOR, {"author": author, "company": company_id, "after": after}
+    ).all()
+    return rows
 
 
 def complete_author(connection: Connection, author: str, company_id: UUID | None, erased: int) -> None:

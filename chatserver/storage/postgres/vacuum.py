@@ -1,11 +1,15 @@
-"""Vacuuming tables of which much was erased: the space of deleted rows is given free, and so overwritten by others."""
+"""Removing what PostgreSQL itself still has of erased texts: the space of deleted rows, and the planner's samples.
+
+The planner's statistics hold samples of texts, as they were when the table was analyzed.
+"""
 
 from __future__ import annotations
 
-import psycopg
-from psycopg import sql
+from sqlalchemy import Connection, text
+from sqlalchemy.exc import DBAPIError
 
 from chatserver.errors import ConfigurationError
+from chatserver.storage.postgres.connections import make_engine
 
 # All tables that hold what people wrote or are called, or point to it.
 TABLES = (
@@ -20,19 +24,40 @@ TABLES = (
     "api_tokens",
     "chat_sessions",
 )
+# PostgreSQL does not renew the samples of a table that has become empty. Since version 18 they can be removed.
+_CLEARS_SAMPLES = 180_000
+_VERSION = text("SELECT current_setting('server_version_num')::int")
+_CLEAR = text(
+    "SELECT pg_clear_attribute_stats(schemaname, tablename, attname, inherited) FROM pg_stats"
+    " WHERE schemaname = current_schema() AND tablename = :table"
+    " AND has_table_privilege(format('%I.%I', schemaname, tablename), 'MAINTAIN')"
+)
+
+
+def renew_samples(connection: Connection, *, vacuum: bool = False) -> None:
+    """Have the planner take its samples anew; `vacuum`: and give free the space of deleted rows.
+
+    Each statement is to be committed at once. Of a table that the role does not own nothing is done.
+    """
+    version = connection.execute(_VERSION).scalar_one()
+    for table in TABLES:
+        connection.exec_driver_sql(f"VACUUM (ANALYZE) {table}" if vacuum else f"ANALYZE {table}")
+        is_empty = text(f"SELECT NOT EXISTS (SELECT FROM {table})")  # noqa: S608 (only constants are put in)
+        if version >= _CLEARS_SAMPLES and connection.execute(is_empty).scalar_one():
+            connection.execute(_CLEAR, {"table": table})
 
 
 def vacuum(url: str) -> None:
-    """Vacuum the tables, and gather the planner's statistics anew, which hold samples of their texts.
+    """`renew_samples`, and vacuum the tables. It takes as long as it takes, and nobody waits for it.
 
-    `url` leads to the database itself, not to a pooler. It takes as long as it takes, and nobody waits for it. Of a
-    table that the role does not own nothing is done. Raises ConfigurationError.
+    `url` leads to the database itself, not to a pooler. Raises ConfigurationError.
     """
+    engine = make_engine(url)
     try:
-        with psycopg.connect(url, autocommit=True) as connection:
-            connection.execute("SET statement_timeout = 0")
-            for table in TABLES:
-                connection.execute(sql.SQL("VACUUM (ANALYZE) {}").format(sql.Identifier(table)))
-    except psycopg.Error as error:
-        reason = str(error).partition("\n")[0]
+        with engine.connect() as connection:
+            renew_samples(connection, vacuum=True)
+    except DBAPIError as error:
+        reason = str(error.orig).strip().partition("\n")[0]
         raise ConfigurationError(f"all is erased, but the tables could not be vacuumed: {reason}") from error
+    finally:
+        engine.dispose()
