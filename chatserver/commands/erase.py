@@ -52,9 +52,9 @@ def _erase(settings: Settings, arguments: argparse.Namespace) -> int:
 
     erased = with_database(settings, work, vacuum=True)
     if author is None:
-        counts = f"{erased.conversations} conversations, {erased.agents} agents, {erased.tokens} tokens"
+        counts = f"conversations {erased.conversations}, agents {erased.agents}, tokens {erased.tokens}"
     else:
-        counts = f"{erased.messages} messages, with the answers to them"
+        counts = f"messages {erased.messages}, with the answers to them"
     print(f"erased {what}: {counts}")
     return 0
 

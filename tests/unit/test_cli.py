@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import pty
 import re
 import sys
 from collections.abc import Callable, Iterator
@@ -269,6 +270,19 @@ def test_lines_logged_by_a_successful_command_are_written(capsys: Captured, serv
     server.behave = behave
     assert cli.main(["serve"]) == 0
     assert '"odd"' in capsys.readouterr().err
+
+
+def test_erasing_asks_a_person_first_and_does_nothing_without_a_yes(
+    capsys: Captured, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    own_end, end = pty.openpty()
+    with os.fdopen(own_end, "w") as keyboard, os.fdopen(end) as terminal:
+        monkeypatch.setattr(sys, "stdin", terminal)
+        keyboard.write("y\n")
+        keyboard.flush()
+        assert cli.main(["erase", "--author", "Ann B"]) == 1
+    asked = 'This erases all that "Ann B" wrote, for good. Type yes to go on: '
+    assert capsys.readouterr() == (f"{asked}nothing was erased\n", "")
 
 
 # --- help --------------------------------------------------------------------------------------------------

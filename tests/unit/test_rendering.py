@@ -118,6 +118,37 @@ async def test_defect_is_logged_and_other_texts_are_rendered(caplog: pytest.LogC
     caplog.clear()
 
 
+async def test_html_is_forgotten_when_a_text_was_erased_even_while_it_is_rendered() -> None:
+    async with service() as (texts, renderer):
+        renderer.go_on("<p>{}</p>")
+        assert await texts.render(["a"]) == ["<p>a</p>"]
+        texts.forget()
+        waiting = asyncio.create_task(texts.render(["b"]))
+        await settle()
+        texts.forget()
+        renderer.go_on("<p>{}</p>")
+        assert await waiting == ["<p>b</p>"]
+        assert len(texts._queue._texts) == 0
+        renderer.go_on("<p>{}</p>")
+        assert await texts.render(["b"]) == ["<p>b</p>"]
+        assert renderer.asked == ["a", "b", "b"]
+
+
+@in_virtual_time
+async def test_html_is_forgotten_after_five_minutes_by_itself() -> None:
+    renderer = Renderer()
+    texts = RenderingService(cast("Any", renderer))
+    for name in ("a", "b"):
+        renderer.go_on("<p>{}</p>")
+        assert await texts.render([name]) == [f"<p>{name}</p>"]
+        await asyncio.sleep(200)
+        assert await texts.render([name]) == [f"<p>{name}</p>"]
+    assert [len(texts._queue._texts), renderer.asked] == [1, ["a", "b"]]
+    await asyncio.sleep(101)
+    assert len(texts._queue._texts) == 0
+    await texts.close()
+
+
 async def test_requests_take_turns() -> None:
     async with service() as (texts, renderer):
         many = asyncio.create_task(texts.render([f"m{number}" for number in range(5)]))

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 from typing import Any
 from uuid import uuid4
 
 import pytest
 
 from chatserver.app import App
+from chatserver.live.journal import Journal
 from chatserver.web.http.list_handler import BYTES_A_TURN
 from tests.kit.waiting import eventually
 from tests.web.conftest import Api
@@ -165,3 +167,19 @@ async def test_other_tasks_run_between_long_messages(
     assert len(pieces) == 10
     for one, later in zip(pieces, pieces[messages_a_turn:], strict=False):
         assert one < later
+
+
+@pytest.mark.parametrize("whole", [False, True])
+async def test_no_journal_and_no_cache_keeps_an_erased_text(api: Api, chat: App, whole: bool) -> None:
+    conversation = await api.conversation()
+    answered = await api.post(f"{conversation}/stream", {"content": "*xyzzy*"})
+    assert (answered.status, b"xyzzy" in answered.body) == (200, True)
+    question = answered.headers["X-Trigger-Message-Id"]
+    assert "<em>xyzzy</em>" in (await listed(api, conversation))[1]["html"]
+    assert len(chat.rendering._queue._texts) > 0
+    path = f"{conversation}?erase=true" if whole else f"{conversation}/messages/{question}"
+    assert (await api.delete(path)).status == 204
+    assert len(chat.rendering._queue._texts) == 0
+    await eventually(lambda: not len(chat.answers))
+    gc.collect()
+    assert [each.run_id for each in gc.get_objects() if isinstance(each, Journal) and "xyzzy" in each.text] == []
