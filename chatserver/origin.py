@@ -23,5 +23,11 @@ class Origin(NamedTuple):
     token_id: UUID | None = None
 
 
+Share = UUID | str
+"""Who takes of what all need: a company, or somebody of several companies, by name."""
+
 origin: ContextVar[Origin | None] = ContextVar("origin", default=None)
 """The request that this context serves; None: it serves none. The database's threads have it, too."""
+
+share: ContextVar[Share | None] = ContextVar("share", default=None)
+"""Whose calls of the database this context makes; None: nobody's in particular."""

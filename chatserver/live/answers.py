@@ -35,6 +35,7 @@ from chatserver.live.store import (
 )
 from chatserver.live.waiting import POLL_SECONDS
 from chatserver.metrics import Metrics
+from chatserver.origin import share
 
 # How long a stop waits for an owner elsewhere. By then the owner has reacted, or its lease has expired.
 STOP_SECONDS = 20.0
@@ -262,7 +263,9 @@ class Answers:
         )
         self._queues.add(run, next_in_turn=next_in_turn)
         self._metrics.runs.set(len(self._queues))
-        task = asyncio.get_running_loop().create_task(self._live(run), context=logs.without_request())
+        context = logs.without_request()
+        context.run(share.set, key.company_id)
+        task = asyncio.get_running_loop().create_task(self._live(run), context=context)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
         return run

@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from functools import lru_cache
 
 from chatserver.logs.scrubbing import scrub
-from chatserver.origin import origin
+from chatserver.origin import origin, share
 
 request_id: ContextVar[str | None] = ContextVar("request_id", default=None)
 """The id of the request that this context serves. Every line logged in the context has it."""
@@ -22,6 +22,7 @@ def without_request() -> Context:
     context = copy_context()
     context.run(request_id.set, None)
     context.run(origin.set, None)
+    context.run(share.set, None)
     return context
 
 

@@ -18,6 +18,7 @@ GROUND = frozenset(
         "children",
         "credentials",
         "errors",
+        "fair_turns",
         "garbage",
         "graphemes",
         "ids",

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import random
+import threading
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import psycopg
 import pytest
@@ -207,3 +208,30 @@ async def test_searches_of_long_texts_leave_the_loop_to_others(database_url: str
             assert len((await client.ok("GET", f"{company.path}/search?q=fox&limit=3"))["items"]) == 3
             assert time.monotonic() - begun < 10
         assert longest < 5
+
+
+async def test_one_company_never_holds_up_the_short_calls_of_another(
+    module_database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    held = threading.Event()
+    original = conversations.list_page
+
+    async with serving(module_database_url) as client:
+        busy, other = Company(client), Company(client)
+        conversation = await busy.conversation()
+
+        def list_page(connection: Connection, *, company_id: UUID, **criteria: Any) -> Any:
+            assert str(company_id) in other.path or held.wait(PATIENCE_SECONDS)
+            return original(connection, company_id=company_id, **criteria)
+
+        monkeypatch.setattr(conversations, "list_page", list_page)
+        try:
+            flood = [asyncio.create_task(client.request("GET", f"{busy.path}/conversations")) for _ in range(60)]
+            await eventually(lambda: client.app.database.waiting_calls > 50)
+            # All its threads are held, and more than fifty calls wait for one.
+            for _ in range(3):
+                assert (await client.request("GET", f"{other.path}/conversations")).json["items"] == []
+            assert not any(task.done() for task in flood)
+        finally:
+            held.set()
+        assert {(await task).json["items"][0]["id"] for task in flood} == {conversation.rpartition("/")[2]}

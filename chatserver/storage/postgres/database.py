@@ -27,8 +27,10 @@ from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
 from chatserver.errors import ChatServerError, DatabaseUnavailableError
+from chatserver.fair_turns import FairTurns
 from chatserver.lanes import Lane
 from chatserver.metrics import Metrics
+from chatserver.origin import share
 from chatserver.storage.postgres.connections import OpenConnections, make_engine, single_statement, sqlstate
 from chatserver.storage.postgres.heavy import HeavyCalls, Statements, heavy_connections
 
@@ -37,8 +39,8 @@ T = TypeVar("T")
 
 logger = logging.getLogger(__name__)
 
-# The most requests that wait for a thread. With more, the database is too slow for the load.
-MAX_WAITING = 2_000
+# The most calls that wait for a thread, and half as many of one company. With more, the database is too slow.
+MAX_WAITING = 4_000
 # How long `close` waits for statements under way.
 CLOSE_SECONDS = 1.0
 # How often a transaction is run that PostgreSQL aborts because of another one.
@@ -89,7 +91,7 @@ class Database:
         self._executor = ThreadPoolExecutor(light, thread_name_prefix="database")
         self._lane = Lane("database_heavy", heavy) if heavy else None
         self._metrics = metrics
-        self._waiting = 0
+        self._turns = FairTurns(light, max_waiting=MAX_WAITING)
         self._closed = False
 
     async def autocommit(
@@ -111,6 +113,11 @@ class Database:
         `function` raises.
         """
         return await self._hop(self._run_transaction, function, args, kwargs)
+
+    @property
+    def waiting_calls(self) -> int:
+        """How many calls wait for their turn."""
+        return self._turns.waiting
 
     def heavy(self, company_id: UUID) -> HeavyCalls:
         """The calls of a company that read or copy much. Companies take turns.
@@ -136,20 +143,23 @@ class Database:
     async def _hop(self, run: Callable[..., T], function: Callable[..., T], args: Any, kwargs: Any) -> T:
         if self._closed:
             raise DatabaseUnavailableError
-        if self._waiting >= MAX_WAITING:
-            raise DatabaseUnavailableError("The database is overloaded")
-        self._waiting += 1
-        try:
-            with self._measured():
+        # Databases for one purpose have no shares: a batch is of many companies.
+        turns, whose = self._turns, None if self._lane is None else share.get()
+        line = None if whose is None else turns.line(whose)
+        with self._measured():
+            if not turns.take(line):
+                assert line is not None
+                await turns.wait(line)
+            try:
                 loop, context = asyncio.get_running_loop(), copy_context()
                 return await loop.run_in_executor(self._executor, context.run, run, function, args, kwargs)
-        except asyncio.CancelledError:
-            task = asyncio.current_task()
-            if task is not None and not task.cancelling():  # `close` cancelled the wait for a thread, not a caller
-                raise DatabaseUnavailableError from None
-            raise
-        finally:
-            self._waiting -= 1
+            except asyncio.CancelledError:
+                task = asyncio.current_task()
+                if task is not None and not task.cancelling():  # `close` cancelled the wait for a thread, not a caller
+                    raise DatabaseUnavailableError from None
+                raise
+            finally:
+                turns.leave(line)
 
     @contextmanager
     def _measured(self) -> Iterator[None]:
@@ -204,6 +214,7 @@ class Database:
         that, for a name server perhaps, is left behind.
         """
         self._closed = True
+        self._turns.stop()
         if self._lane is not None:
             self._lane.stop()
         waiting = threading.Thread(target=self._end_threads, daemon=True)

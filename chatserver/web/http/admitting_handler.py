@@ -5,6 +5,7 @@ The rules are those of `services/access.py`. Every handler says what its methods
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping, Sequence
 from functools import cache
 from typing import ClassVar
@@ -12,9 +13,9 @@ from uuid import UUID
 
 import tornado.web
 
-from chatserver.errors import ForbiddenError, UnavailableError
-from chatserver.origin import Origin, origin
-from chatserver.services.access import Actor, Need, Role
+from chatserver.errors import ForbiddenError, MalformedError, UnavailableError
+from chatserver.origin import Origin, Share, origin, share
+from chatserver.services.access import API, Actor, Need, Role
 from chatserver.web.http import parsing
 from chatserver.web.http.caller import RequestCaller
 from chatserver.web.http.cors import is_allowed_origin
@@ -24,6 +25,8 @@ from chatserver.web.http.slim_handler import SlimHandler
 
 # Methods for which a handler says what they need. HEAD needs what GET does, OPTIONS nothing.
 _RULED = ("GET", "POST", "PUT", "PATCH", "DELETE")
+
+_COMPANIES = f"{API}/companies/"
 
 
 class AdmittingHandler(SlimHandler):
@@ -90,6 +93,7 @@ class AdmittingHandler(SlimHandler):
         """Find out who the actor is. Raises ForbiddenError if they lack the role for what the request is about."""
         actor = self._signed_in = await self.context.access.authenticate(self.request.headers, self.caller)
         origin.set(Origin(self.caller, actor.author, None if actor.access is None else actor.access.token_id))
+        share.set(self._share(actor))
         await self.require(role)
         if actor.is_administrator and actor.author is not None and self._parameters and self._reads():
             await self.context.audit.administrator_reads(actor, *self._resource())
@@ -106,6 +110,15 @@ class AdmittingHandler(SlimHandler):
     def _resource(self) -> tuple[str, UUID]:
         """What the request is about: the resource's segment in paths, and its id. Raises MalformedError."""
         return self.request.path.split("/")[2], parsing.parse_id(self._parameters[0])
+
+    def _share(self, actor: Actor) -> Share | None:
+        """Whose share the request takes of what all need."""
+        if actor.roles is not None and len(actor.roles) == 1:
+            return next(iter(actor.roles))
+        if self._parameters and self.request.path.startswith(_COMPANIES):
+            with contextlib.suppress(MalformedError):
+                return parsing.parse_id(self._parameters[0])
+        return actor.author
 
     def _reads(self) -> bool:
         return self.request.method in ("GET", "HEAD")

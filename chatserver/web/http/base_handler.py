@@ -25,7 +25,7 @@ from chatserver.errors import (
     ValidationError,
 )
 from chatserver.ids import new_request_id
-from chatserver.origin import Origin, origin
+from chatserver.origin import Origin, origin, share
 from chatserver.schema_types import to_json
 from chatserver.schemas import CreateMessage, EditMessage, StreamMessage
 from chatserver.services.access import Need
@@ -137,6 +137,7 @@ class Handler(AdmittingHandler):
             _set(prepared)
             logs.request_id.set(None)  # the task may serve other requests
             origin.set(None)
+            share.set(None)
 
     async def prepare(self) -> None:
         logs.request_id.set(self.request_id)
