@@ -253,11 +253,6 @@ class Settings(BaseModel):
             raise ValueError("names no provider")
         return name
 
-    @property
-    def answering_provider(self) -> str | None:
-        """`answering` in a company that may use all providers."""
-        return answering(tuple(self.providers), self.default_provider)
-
 
 def answering(names: Sequence[str], default: str | None) -> str | None:
     """Which of the providers `names` answers where no agent is registered: `default` if it is one of them.

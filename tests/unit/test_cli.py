@@ -16,6 +16,7 @@ import pytest
 
 from chatserver import cli, logs
 from chatserver.errors import ConfigurationError, DatabaseUnavailableError, Problem, ValidationError
+from chatserver.services.provider_choice import list_providers
 from chatserver.settings import Settings
 
 UUID = "00000000-0000-4000-8000-000000000001"
@@ -90,7 +91,7 @@ def test_serve_with_a_provider_needs_no_file(server: Served, monkeypatch: pytest
     monkeypatch.setenv("OPENAI_API_KEY", "sk-secret")
     assert cli.main(["serve", "--provider", "openai", "--model", "m-1"]) == 0
     assert server.settings is not None
-    assert server.settings.answering_provider == "openai"
+    assert list_providers(server.settings).default == "openai"
     assert server.settings.providers["openai"].model == "m-1"
     assert "sk-secret" not in repr(server.settings)
 

@@ -14,6 +14,7 @@ from chatserver.quick_provider import (
     ollama_url,
     with_quick_provider,
 )
+from chatserver.services.provider_choice import list_providers
 from chatserver.settings import Settings
 from chatserver.settings_tables import ProviderSettings
 
@@ -23,7 +24,7 @@ MAIN = ProviderSettings(kind="openai", base_url="http://127.0.0.1:1/v1", model="
 
 def provider(kind: str, model: str | None = None, **environment: str) -> ProviderSettings:
     settings = with_quick_provider(Settings(), kind, model, environment)
-    assert settings.answering_provider == kind
+    assert list_providers(settings).default == kind
     assert list(settings.providers) == [kind]
     made = settings.providers[kind]
     make_provider(kind, made, environment).close()
@@ -110,7 +111,7 @@ def test_it_answers_by_default_beside_other_providers() -> None:
     settings = Settings(providers={"main": MAIN, "other": MAIN}, default_provider="main")
     changed = with_quick_provider(settings, "anthropic", None, KEYS)
     assert list(changed.providers) == ["main", "other", "anthropic"]
-    assert changed.answering_provider == "anthropic"
+    assert list_providers(changed).default == "anthropic"
 
 
 def test_provider_of_that_name_is_not_replaced() -> None:

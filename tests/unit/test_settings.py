@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from chatserver.errors import ConfigurationError
+from chatserver.services.provider_choice import list_providers
 from chatserver.settings import Settings
 from chatserver.settings_reading import load_settings, variable_name
 
@@ -118,10 +119,10 @@ def test_provider_example_of_the_contract_is_valid(config: Path) -> None:
 
 def test_the_only_provider_answers_by_default() -> None:
     two = {"main": MAIN, "slow": {"kind": "echo"}}
-    assert Settings().answering_provider is None
-    assert Settings(providers={"main": MAIN}).answering_provider == "main"
-    assert Settings(providers=two).answering_provider is None
-    assert Settings(providers=two, default_provider="slow").answering_provider == "slow"
+    assert list_providers(Settings()).default is None
+    assert list_providers(Settings(providers={"main": MAIN})).default == "main"
+    assert list_providers(Settings(providers=two)).default is None
+    assert list_providers(Settings(providers=two, default_provider="slow")).default == "slow"
 
 
 @pytest.mark.parametrize("text", ["a.example,B.example", '["a.example", "b.example"]', " a.example , b.example, "])

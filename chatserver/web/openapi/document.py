@@ -268,7 +268,12 @@ REFUSALS: Mapping[int, Refusal] = {
         "The `Idempotency-Key` was used with another body, or a branch would copy too much.",
         errors.UnprocessableError(),
     ),
-    429: Refusal("TooManyRequests", "Too many requests.", errors.RateLimitedError(), (headers.RETRY_AFTER,)),
+    429: Refusal(
+        "TooManyRequests",
+        "Too many requests, or the company has as many answers or streams as it may have.",
+        errors.RateLimitedError(),
+        (headers.RETRY_AFTER,),
+    ),
     500: Refusal("InternalError", "A defect of the server.", errors.ChatServerError()),
     503: Refusal(
         "Unavailable",
