@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,6 +16,7 @@ from tests.kit.http_client import COMPANY
 from tests.kit.in_thread import InThread, in_thread
 from tests.kit.model_server import HEAD, Call, ModelServer
 from tests.kit.server_process import ServerProcess, started
+from tests.kit.tokens import Token
 from tests.needs import chromium, headless_shell
 
 # Stands for a machine in the LAN: to browsers, plain HTTP is as secure as HTTPS only to the machine itself.
@@ -109,13 +110,22 @@ def acting_model() -> Iterator[InThread[ActingModel]]:
 class Server:
     """A running chatserver, and the calls of its API by which tests prepare data."""
 
-    def __init__(self, process: InThread[ServerProcess], database_url: str) -> None:
+    def __init__(
+        self, process: InThread[ServerProcess], database_url: str, headers: Mapping[str, str] | None = None
+    ) -> None:
         self.url = process.part.url
         self.database_url = database_url
         self._process = process
+        self._headers = headers
+
+    def used_by(self, token: Token) -> Server:
+        """The same server; its calls are those of the token's person."""
+        return Server(self._process, self.database_url, token.bearer)
 
     def call(self, method: str, path: str, body: object = None) -> Any:
-        return self._process.run(self._process.part.ok(method, f"/api{path}", body))
+        response = self._process.run(self._process.part.request(method, f"/api{path}", body, self._headers))
+        assert response.status in (200, 201, 204), response
+        return response.json if response.body else None
 
     def create_conversation(self, title: str | None = None, *turns: str, agent_id: str | None = None) -> str:
         """The id of a new conversation with these messages, by a user and an assistant in turn."""

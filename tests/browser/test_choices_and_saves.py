@@ -10,6 +10,7 @@ from playwright.sync_api import Page, Route, expect
 from tests.browser.chat import ECHO, Chat
 from tests.browser.conftest import COMPANY, Complaints, Server
 from tests.browser.held import Held, until
+from tests.browser.people import Visit
 
 pytestmark = pytest.mark.browser
 
@@ -148,16 +149,19 @@ def test_html_that_is_never_rendered_is_requested_a_few_times_only(page: Page, s
 
 def test_unsent_message_stays_in_its_company(page: Page, server: Server, complaints: Complaints) -> None:
     other = "11111111-1111-4111-8111-111111111111"
-    companies = {"mode": "authenticated", "actor": {"name": "Eve"}, "companies": [{"id": COMPANY}, {"id": other}]}
+    listed = [{"id": COMPANY}, {"id": other, "name": "The others"}]
+    companies = {"mode": "authenticated", "actor": {"name": "Eve"}, "companies": listed}
     page.route("**/api/session", lambda route: route.fulfill(json=companies))
-    chat = Chat(page).open()
+    chat = Visit(page)
+    chat.open()
     held = Held(page, "**/conversations", "POST")
     chat.box.fill("for this company only")
     chat.send.click()
     held.until(1)
     held.lose()
     expect(chat.alert).to_contain_text("Not sent")
-    page.get_by_role("combobox", name="Company").select_option(other)
+    chat.choose_company("The others")
+    expect(chat.account).to_have_text("Eve The others")
     expect(chat.send).to_be_visible()
     expect(chat.questions).to_have_count(0)
     expect(chat.box).to_have_value("")

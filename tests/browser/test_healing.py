@@ -12,6 +12,7 @@ from playwright.sync_api import BrowserContext, Page, Request, Route, expect
 from tests.browser.chat import ECHO, Chat, hide, unique, unique_word
 from tests.browser.conftest import COMPANY, Complaints, Server
 from tests.browser.held import Held, until
+from tests.browser.people import Visit
 
 pytestmark = pytest.mark.browser
 
@@ -270,20 +271,6 @@ def test_reader_takes_the_connection_that_is_free_first(context: BrowserContext,
 # --- signing in and out -----------------------------------------------------------------------------------------
 
 
-def test_sign_in_closed_at_the_start_can_be_opened_again(page: Page) -> None:
-    page.route("**/api/session", lambda route: route.fulfill(json=SIGNED_OUT))
-    page.goto("/")
-    dialog = page.get_by_role("dialog", name="Sign in")
-    expect(dialog).to_be_visible()
-    for _ in range(5):
-        page.keyboard.press("Escape")
-    expect(dialog).to_be_hidden()
-    alert = Chat(page).alert
-    expect(alert).to_contain_text("Sign in first")
-    alert.get_by_role("button", name="Retry").click()
-    expect(dialog).to_be_visible()
-
-
 def test_sign_in_that_did_not_load_shows_error_and_retry(page: Page, complaints: Complaints) -> None:
     page.route("**/api/session", lambda route: route.fulfill(json=SIGNED_OUT))
     page.route("**/main-more.js", lambda route: route.abort())
@@ -292,7 +279,7 @@ def test_sign_in_that_did_not_load_shows_error_and_retry(page: Page, complaints:
     expect(alert).to_be_visible()
     page.unroute("**/main-more.js")
     alert.get_by_role("button", name="Retry").click()
-    expect(page.get_by_role("dialog", name="Sign in")).to_be_visible()
+    expect(Visit(page).token).to_be_visible()
     complaints.forgive()
 
 
@@ -304,29 +291,32 @@ def test_sign_out_removes_all_drafts(page: Page, server: Server) -> None:
             route.fulfill(json=SIGNED_IN)
 
     page.route("**/api/session", session)
-    chat = Chat(page).open(server.create_conversation("Left"))
+    chat = Visit(page)
+    chat.open(server.create_conversation("Left"))
     chat.box.fill("for all tabs")
     chat.button("New conversation").click()
     chat.box.fill("for this one")
     page.evaluate("localStorage.other = sessionStorage.other = 'of another page'")
     with page.expect_navigation():
-        chat.button("Sign out").click()
+        chat.choose_account("Sign out")
     expect(chat.box).to_be_enabled()
     expect(chat.box).to_have_value("")
-    assert page.evaluate("[Object.keys(localStorage), Object.keys(sessionStorage)]") == [["other"], ["other"]]
+    # Who is here is known again: the made-up session says so.
+    keys = ["chatserver person", "other"]
+    assert page.evaluate("[localStorage, sessionStorage].map((one) => Object.keys(one).sort())") == [keys, keys]
 
 
 def test_draft_of_a_new_conversation_stays_with_its_company(page: Page) -> None:
     other = "00000000-0000-4000-8000-00000000000d"
-    session = SIGNED_IN | {"companies": [{"id": COMPANY}, {"id": other}]}
+    session = SIGNED_IN | {"companies": [{"id": COMPANY, "name": "Ours"}, {"id": other, "name": "Theirs"}]}
     page.route("**/api/session", lambda route: route.fulfill(json=session))
-    chat = Chat(page).open()
-    company = page.get_by_role("combobox", name="Company")
+    chat = Visit(page)
+    chat.open()
     chat.box.fill("ours")
-    for chosen, draft in ((other, ""), (COMPANY, "ours")):
+    for chosen, draft in (("Theirs", ""), ("Ours", "ours")):
         with page.expect_navigation():
-            company.select_option(chosen)
-        expect(company).to_have_value(chosen)
+            chat.choose_company(chosen)
+        expect(chat.account).to_contain_text(chosen)
         expect(chat.box).to_have_value(draft)
 
 

@@ -143,19 +143,6 @@ def test_request_without_a_response_holds_nothing_up(page: Page, server: Server)
     expect(chat.questions).to_have_text(["from elsewhere"])
 
 
-def test_sign_in_is_asked_again_after_it_was_closed(page: Page, complaints: Complaints) -> None:
-    Chat(page).open()
-    page.route("**/api/companies/**", lambda route: route.fulfill(status=401, json={"error": "Sign in first"}))
-    dialog = page.get_by_role("dialog", name="Sign in")
-    for _ in range(3):
-        expect(dialog).to_be_visible()
-        for _ in range(5):
-            page.keyboard.press("Escape")
-    expect(dialog).to_be_visible()
-    expect(page.get_by_role("dialog")).to_have_count(1)
-    complaints.forgive()
-
-
 def test_slow_regenerate_does_not_leave_the_conversation_opened_since(page: Page, server: Server) -> None:
     agent = server.create_agent("Slow", "slow")
     left = server.create_conversation("Left alone", "once more", "an answer", agent_id=agent)

@@ -69,7 +69,7 @@ def test_second_visit_asks_for_one_file(page: Page, server: Server) -> None:
     first = served()
     asked = first - before
     assert asked["PageHandler 200"] == 1
-    at_once, later = 5, 5  # without the page itself: scripts, sheets and the icon; a script and sheets
+    at_once, later = 5, 6  # without the page itself: scripts, sheets and the icon; a script and sheets
     assert asked["StaticHandler 200"] == at_once + later
     visit(page.context.new_page())
     assert served() - first == Counter({"PageHandler 304": 1})

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 from playwright.sync_api import Page, Route, expect
 
-from tests.browser.chat import Chat
 from tests.browser.conftest import COMPANY, Complaints, Server
+from tests.browser.people import Visit
 
 pytestmark = pytest.mark.browser
 
@@ -43,19 +43,20 @@ def test_token_is_asked_for_until_it_is_accepted(page: Page, complaints: Complai
 
     page.route("**/api/session", session)
     page.goto("/")
-    token = page.get_by_label("Token")
-    expect(token).to_be_focused()
-    page.keyboard.press("Escape")
-    token.fill("wrong")
+    visit = Visit(page)
+    expect(visit.token).to_be_focused()
+    for _ in range(5):
+        page.keyboard.press("Escape")
+    visit.token.fill("wrong")
     page.keyboard.press("Enter")
-    chat = Chat(page)
-    expect(chat.alert).to_have_text("This token is not accepted.")
-    token.fill(TOKEN)
+    expect(visit.alert).to_have_text("This token is not accepted. It may be mistyped, expired or revoked.")
+    expect(visit.token).to_be_focused()
+    visit.token.fill(f"  {TOKEN} ")
     page.get_by_role("button", name="Sign in").click()
-    expect(token).to_have_count(0)
-    expect(chat.button("Sign out")).to_be_visible()
-    chat.button("Sign out").click()
-    expect(token).to_be_visible()
+    expect(visit.token).to_have_count(0)
+    expect(visit.account).to_have_text("Ada")
+    visit.choose_account("Sign out")
+    expect(visit.token).to_be_visible()
     assert ["401" in text for text in complaints.texts] == [True]  # the wrong token
     complaints.forgive()
 
@@ -63,44 +64,115 @@ def test_token_is_asked_for_until_it_is_accepted(page: Page, complaints: Complai
 def test_company_can_be_chosen_if_there_are_several(page: Page, server: Server) -> None:
     other, gone = "00000000-0000-4000-8000-00000000000b", "00000000-0000-4000-8000-00000000000c"
     companies = [COMPANY, other, gone]
-    page.route("**/api/session", lambda route: route.fulfill(json=session_of("Ada", *companies)))
+    names = {other: "Zinc", gone: "Cobalt"}
+
+    def session(route: Route) -> None:
+        listed = [{"id": company} | ({"name": names[company]} if company in names else {}) for company in companies]
+        route.fulfill(json=session_of("Ada") | {"companies": listed})
+
+    page.route("**/api/session", session)
     server.create_conversation("Ours")
     server.call("POST", f"/companies/{other}/conversations", {"title": "Theirs"})
-    chat = Chat(page).open()
-    company = page.get_by_role("combobox", name="Company")
-    expect(company.get_by_role("option")).to_have_text(["00000000"] * 3)
-    expect(company).to_have_value(COMPANY)
+    chat = Visit(page)
+    chat.open()
+    chat.account.click()
+    choices = page.get_by_role("menuitemradio")
+    expect(choices).to_have_text(["00000000", "Cobalt", "Zinc"])
+    expect(choices.first).to_have_attribute("aria-checked", "true")
+    page.keyboard.press("Escape")
     expect(chat.link("Ours")).to_be_visible()
     expect(chat.link("Theirs")).to_have_count(0)
 
     chat.link("Ours").click()
     expect(page).to_have_url(re.compile("/c/"))
-    company.select_option(other)
+    chat.choose_company("Zinc")
     expect(page).to_have_url(re.compile("/$"))
     expect(chat.link("Theirs")).to_be_visible()
     expect(chat.link("Ours")).to_have_count(0)
-    expect(company).to_have_value(other)
+    expect(chat.account).to_have_text("Ada Zinc")
     chat.ask("Where am I?").until_answered()
     titles = [one["title"] for one in server.call("GET", f"/companies/{other}/conversations")["items"]]
     assert titles == ["Where am I?", "Theirs"]
 
     page.goto("/")
-    expect(company).to_have_value(other)
+    expect(chat.account).to_have_text("Ada Zinc")
     companies.remove(other)
     page.reload()
-    expect(company).to_have_value(COMPANY)
+    expect(chat.account).to_have_text("Ada 00000000")
     expect(chat.link("Ours")).to_be_visible()
     companies.remove(gone)
     page.reload()
-    expect(chat.button("Sign out")).to_be_visible()
-    expect(page.get_by_label("Company")).to_be_hidden()
+    expect(chat.account).to_have_text("Ada")
+    chat.account.click()
+    expect(chat.item("Sign out").first).to_be_visible()
+    expect(choices).to_have_count(0)
 
 
-def test_session_that_ends_asks_for_a_token(page: Page, complaints: Complaints) -> None:
-    chat = Chat(page).open()
+def test_session_that_ends_leaves_nothing_but_a_sign_in(page: Page, server: Server, complaints: Complaints) -> None:
+    page.route("**/api/session", lambda route: route.fulfill(json=session_of("Ada", COMPANY)))
+    visit = Visit(page)
+    visit.open(server.create_conversation("Behind", "a secret", "another"))
+    expect(visit.answers).to_have_text(["another"])
+    page.keyboard.press("Control+k")
+    expect(page.get_by_role("dialog")).to_be_visible()
     refusal = {"error": "Sign in first"}
-    page.route("**/api/companies/**", lambda route: route.fulfill(status=401, json=refusal))
-    expect(page.get_by_role("dialog", name="Sign in")).to_be_visible()
-    expect(page.get_by_role("dialog")).to_have_count(1)
-    expect(chat.alert).to_have_count(0)
+    page.route("**/api/co*/**", lambda route: route.fulfill(status=401, json=refusal))
+    expect(visit.token).to_be_focused()
+    for _ in range(5):
+        page.keyboard.press("Escape")
+    expect(visit.token).to_be_visible()
+    expect(page.get_by_role("dialog")).to_have_count(0)
+    expect(visit.alert).to_have_count(0)
+    expect(page.get_by_role("main")).to_have_count(1)
+    assert "secret" not in page.content()
+    complaints.forgive()
+
+
+def test_too_many_attempts_say_when_the_next_one_may_be(page: Page, complaints: Complaints) -> None:
+    page.route("**/api/session", lambda route: route.fulfill(json=session_of(None)))
+    page.clock.install()
+    page.goto("/")
+    visit, button = Visit(page), page.get_by_role("button", name="Sign in")
+    expect(visit.token).to_be_focused()
+    refusal = {"status": 429, "json": {"error": "Too many"}, "headers": {"Retry-After": "30"}}
+    page.route("**/api/session", lambda route: route.fulfill(**refusal))
+    visit.token.fill("wrong")
+    button.click()
+    expect(visit.alert).to_have_text("Too many attempts. Try again in 30 seconds.")
+    expect(button).to_be_disabled()
+    page.clock.run_for(10_000)
+    expect(page.get_by_text("Too many attempts. Try again in 20 seconds.")).to_be_visible()
+    page.clock.run_for(21_000)
+    expect(page.get_by_text("Too many attempts")).to_have_count(0)
+    expect(button).to_be_enabled()
+    complaints.forgive()
+
+
+def test_proxy_signs_people_in_and_the_page_asks_for_no_token(page: Page, complaints: Complaints) -> None:
+    session = session_of("Ada", COMPANY) | {"mode": "proxy"}
+    page.route("**/api/session", lambda route: route.fulfill(json=session))
+    visit = Visit(page)
+    visit.open()
+    expect(visit.account).to_have_text("Ada")
+    expect(page.get_by_role("button", name="Ada")).to_have_count(0)  # there is nothing that its menu could offer
+    visit.box.fill("half a thought")
+    # As a proxy has somebody sign in whose own session is over.
+    page.route(
+        "**/api/companies/**",
+        lambda route: route.fulfill(status=302, headers={"Location": "https://login.example/"}),
+    )
+    again = page.get_by_role("button", name="Sign in again")
+    expect(again).to_be_focused()
+    expect(page.get_by_text("Your session has ended. What you were writing is kept.")).to_be_visible()
+    expect(visit.token).to_have_count(0)
+    page.unroute("**/api/companies/**")
+    again.click()
+    expect(visit.box).to_have_value("half a thought")
+
+    session |= {"companies": []}
+    page.reload()
+    expect(page.get_by_text("Ada, you belong to no company here.")).to_be_visible()
+    session |= {"actor": None}
+    page.get_by_role("button", name="Retry").click()
+    expect(page.get_by_text("This server has you sign in elsewhere, before you come here.")).to_be_visible()
     complaints.forgive()

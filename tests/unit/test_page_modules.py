@@ -25,7 +25,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "ui": {"base", "server"},
     "stream": {"base", "server"},
     "company": {"base", "server"},
-    "account": {"base", "ui"},
+    "account": {"base", "server", "ui"},
     "attention": {"base", "server"},
     "message": {"base", "server", "ui"},
     "help": {"base", "server", "ui"},
@@ -38,7 +38,7 @@ MAY_IMPORT: dict[str, set[str]] = {
 }
 # Modules that are imported by a call when they are needed first.
 MAY_IMPORT_LATER: dict[str, set[str]] = {
-    "account": {"ui"},
+    "account": {"account"},
     "agents": {"agents", "stream"},
     "lists": {"lists"},
     "message": {"message"},

@@ -16,8 +16,8 @@ interface PageParts {
 	archived: HTMLButtonElement;
 	manageAgents: HTMLButtonElement;
 	settings: HTMLButtonElement;
-	company: HTMLElement;
-	signOut: HTMLButtonElement;
+	/** Who is signed in, with a menu. */
+	account: HTMLElement;
 	thread: HTMLElement;
 	title: HTMLElement;
 	/** From which conversation this one was branched off. */
@@ -27,6 +27,7 @@ interface PageParts {
 	notices: HTMLElement;
 	scroller: HTMLElement;
 	greeting: HTMLElement;
+	greetingTitle: HTMLElement;
 	/** Below the greeting: who will answer, agents, first questions. */
 	offers: HTMLElement;
 	/** Above the messages. Older ones are loaded when it comes near the view. */
@@ -34,6 +35,8 @@ interface PageParts {
 	messages: HTMLElement;
 	toEnd: HTMLButtonElement;
 	problem: HTMLElement;
+	/** In place of the text box for those who may not write. */
+	readOnly: HTMLElement;
 	composer: HTMLFormElement;
 	message: HTMLTextAreaElement;
 	/** Tells by how much the text in the box is too long; else empty. */

@@ -3,23 +3,23 @@
  *
  * @import { ReadingPosition } from "./thread/transcript.js"
  * @import { PageContext, Thread } from "./thread/thread.js"
- * @import { ApiClient } from "./server/api.js"
+ * @import { Here, OpenPage } from "./account/entrance.js"
  * @import { OnOptions } from "./lists/conversation-list.js"
  * @import { ConversationMenu } from "./lists/conversation-menu.js"
  * @import { createAgentsDialog } from "./agents/agents-dialog.js"
  */
 
-import { showAccountControls } from "./account/account-controls.js";
-import { createSignIn } from "./account/sign-in.js";
+import { createAccount } from "./account/account.js";
+import { enter } from "./account/entrance.js";
+import { createMe } from "./account/me.js";
+import { greetReader } from "./account/reading.js";
 import { createAgentSelect } from "./agents/agent-select.js";
 import { createGreeting } from "./agents/greeting.js";
 import { createAttention } from "./attention/attention.js";
-import { createBrowserTabs } from "./base/browser-tabs.js";
 import { coalesce } from "./base/coalesce.js";
 import { loadLanguage, t } from "./base/language.js";
 import { repeatWhileVisible } from "./base/repeat-while-visible.js";
 import { addressOf, createRouter } from "./base/router.js";
-import { recall } from "./base/storage.js";
 import { createCommands } from "./commands/create-commands.js";
 import { createAgents } from "./company/agents.js";
 import { createBookmarks } from "./company/bookmarks.js";
@@ -27,13 +27,13 @@ import { createProviders } from "./company/providers.js";
 import { createOrigin } from "./lists/origin.js";
 import { createParents } from "./lists/parents.js";
 import { createSidebar } from "./lists/sidebar.js";
-import { ApiError, createApi, isAbort } from "./server/api.js";
+import { ApiError, isAbort } from "./server/api.js";
 import { titleOf } from "./server/resources.js";
 import { createComposer } from "./thread/composer.js";
 import { createThread } from "./thread/thread.js";
 import { createTranscript } from "./thread/transcript.js";
 import { createDrawer } from "./ui/drawer.js";
-import { createAnnouncer, createConnectionStatus, createNotices, describe, problem, report } from "./ui/feedback.js";
+import { createAnnouncer, createConnectionStatus, createNotices, describe, report } from "./ui/feedback.js";
 import { icon } from "./ui/icons.js";
 import { loadAllOnFirstInput, onDemand } from "./ui/on-demand.js";
 import { createTabTitle } from "./ui/tab-title.js";
@@ -44,12 +44,12 @@ const loadAgentsDialog = onDemand(() => import("./agents/agents-dialog.js"));
 /** Changes by other people are seen within three seconds, the time of the requests included. */
 const POLL_SECONDS = 2;
 
-/** @param {PageParts} parts @param {ApiClient} api @param {string} companyId */
-function run(parts, api, companyId) {
+/** @param {PageParts} parts @param {Here} here @returns {OpenPage} */
+function run(parts, { api, tabs, session, companyId }) {
 	const { title, greeting, options } = parts;
+	const me = createMe(session, companyId);
 	/** On other screens the focus in a text box would bring up a keyboard. */
 	const canHover = matchMedia("(hover: hover)").matches;
-	const tabs = createBrowserTabs();
 	const tabTitle = createTabTitle();
 	const parents = createParents(api);
 	const showOrigin = createOrigin(parts.origin, parents);
@@ -72,7 +72,7 @@ function run(parts, api, companyId) {
 	/** Where conversations were left, by id. @type {Map<string | null, ReadingPosition | null>} */
 	const positions = new Map();
 
-	const composer = createComposer(parts, {
+	const composer = createComposer(parts, me.canWrite, {
 		onSend: (text) => thread?.send(text),
 		onStop: () => void thread?.stop(),
 	});
@@ -94,11 +94,14 @@ function run(parts, api, companyId) {
 		onChange: (id) => thread?.setAgent(id),
 		onShow: () => showGreeting(),
 		onOpen: () => load(loadAgents),
-		onManage: () => void manageAgents().catch(warn),
+		onManage: me.canManage ? () => void manageAgents().catch(warn) : null,
 		onError: (error) => warn(error),
 	});
 	const makeAgent = () => void manageAgents("new").catch(warn);
-	const showGreeting = createGreeting(parts, { agents, providers, agentSelect }, makeAgent);
+	const showGreeting = me.canWrite
+		? createGreeting(parts, { agents, providers, agentSelect }, me.canManage ? makeAgent : null)
+		: () => {};
+	if (!me.canWrite) greetReader(parts);
 	parts.manageAgents.addEventListener("click", () => void manageAgents().catch(warn));
 	const bookmarks = createBookmarks(api, companyId, tabs, () => {
 		thread?.repaint();
@@ -118,7 +121,7 @@ function run(parts, api, companyId) {
 	let menu;
 	const menuOf = async () => {
 		const { createConversationMenu } = await loadMenu();
-		return (menu ??= createConversationMenu(api, notices, {
+		return (menu ??= createConversationMenu(api, me, notices, {
 			onChanged(conversation) {
 				if (conversation.id === thread?.id()) show(conversation);
 				else list.update(conversation);
@@ -148,7 +151,9 @@ function run(parts, api, companyId) {
 		onOpen: (id) => router.go(addressOf(id)),
 	});
 
+	const account = createAccount(parts.account, { api, tabs, session, companyId, me }, warn);
 	const { list, onBookmarks } = createSidebar(parts, api, companyId, {
+		me,
 		parents,
 		unseen: attention.unseen,
 		onOptions: openMenu,
@@ -161,8 +166,12 @@ function run(parts, api, companyId) {
 
 	/** @param {Api.Conversation | null} conversation */
 	const show = (conversation) => {
+		const other = conversation?.companyId ?? companyId;
+		// A link may lead to a conversation of another company, in which somebody may do other things.
+		if (other !== companyId && session.companies.some(({ id }) => id === other)) return location.reload();
 		shown = conversation;
-		const name = conversation ? titleOf(conversation) : t("New conversation");
+		const nothing = me.canWrite ? t("New conversation") : t("Conversations");
+		const name = conversation ? titleOf(conversation) : nothing;
 		if (title.textContent !== name) title.textContent = title.title = name;
 		tabTitle.setName(conversation ? name : "");
 		showOrigin(conversation);
@@ -180,6 +189,7 @@ function run(parts, api, companyId) {
 				return api.startAnswer(id, trigger);
 			},
 		},
+		me,
 		tabs,
 		transcript,
 		composer,
@@ -254,12 +264,15 @@ function run(parts, api, companyId) {
 	load(loadAgents);
 	parts.skip.addEventListener("click", (event) => {
 		event.preventDefault();
-		parts.message.focus();
+		(me.canWrite ? parts.message : parts.scroller).focus();
 	});
+	const choices = () => (me.canWrite ? [null, ...agents.all().map(([id]) => id)] : []);
 	createCommands(parts, {
 		api,
+		me,
 		companyId,
-		agents: () => [null, ...agents.all().map(([id]) => id)].map((id) => ({
+		account: account.commands,
+		agents: () => choices().map((id) => ({
 			name: agents.nameOf(id),
 			note: agents.noteOn(id),
 			run: () => agentSelect.choose(id, false),
@@ -277,28 +290,20 @@ function run(parts, api, companyId) {
 	// Bookmarks come with all of their messages, so the messages of the first view are loaded before.
 	void opening.then(() => load(loadBookmarks));
 	if (canHover) composer.focus();
+	return {
+		warn: notices.warn,
+		leave() {
+			thread?.close(true);
+			tabTitle.setName("");
+		},
+	};
 }
 
 async function start() {
 	/** All elements with an id. @type {any} */
 	const parts = Object.fromEntries(Array.from(document.querySelectorAll("[id]"), (node) => [node.id, node]));
-	const askToken = createSignIn(() => api);
-	const api = createApi(askToken);
 	await loadLanguage();
-	try {
-		const session = await api.session();
-		if (session.companies.length === 0) throw new ApiError(t("Sign in first"), 401);
-		const ids = session.companies.map(({ id }) => id);
-		const companyId = ids.includes(recall("company")) ? recall("company") : ids[0];
-		if (ids.length > 1 || session.mode === "authenticated") {
-			showAccountControls(parts, api, session, companyId);
-		}
-		run(parts, api, companyId);
-	} catch (error) {
-		// This resolves only if no token was accepted; a sign-in reloads the page.
-		if (error instanceof ApiError && error.status === 401) await askToken();
-		parts.messages.replaceChildren(problem(describe(error), () => location.reload()));
-	}
+	await enter((here) => run(parts, here), (alert) => parts.messages.replaceChildren(alert));
 }
 
 void start();

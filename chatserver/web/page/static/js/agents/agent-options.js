@@ -23,7 +23,7 @@ const WORD_MILLISECONDS = 700;
  * @param {object} handlers
  * @param {() => { agentId: string | null, onceId: string | null }} handlers.current
  * @param {(id: string | null, isOnce: boolean) => void} handlers.onChoose
- * @param {() => void} handlers.onManage
+ * @param {(() => void) | null} handlers.onManage null: who is here may not
  */
 export const createAgentOptions = (box, agents, { current, onChoose, onManage }) => {
 	/** Whether the choice is for the next message only. */
@@ -66,7 +66,7 @@ export const createAgentOptions = (box, agents, { current, onChoose, onManage })
 		t("Manage agents…"),
 		() => {
 			popup.hidePopover();
-			onManage();
+			onManage?.();
 		},
 		"quiet-button",
 	);
@@ -77,7 +77,7 @@ export const createAgentOptions = (box, agents, { current, onChoose, onManage })
 		search,
 		list,
 		none,
-		element("div", { class: "agent-foot" }, manage),
+		...(onManage ? [element("div", { class: "agent-foot" }, manage)] : []),
 	);
 
 	/** What is marked as chosen. */

@@ -22,7 +22,7 @@ const loadOptions = onDemand(() => import("./agent-options.js"));
  * @param {(agentId: string | null) => void} handlers.onChange the conversation's agent was chosen; null: the default
  * @param {() => void} handlers.onShow another agent is shown
  * @param {() => void} handlers.onOpen the list is opened
- * @param {() => void} handlers.onManage
+ * @param {(() => void) | null} handlers.onManage null: who is here may not
  * @param {(error: unknown) => void} handlers.onError
  */
 export const createAgentSelect = (box, { agents, announce }, { onChange, onShow, onOpen, onManage, onError }) => {

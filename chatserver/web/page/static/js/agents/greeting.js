@@ -26,7 +26,7 @@ const questions = () => [
  *
  * @param {PageParts} parts
  * @param {{ agents: Agents, providers: Providers, agentSelect: AgentSelect }} context
- * @param {() => void} onNewAgent
+ * @param {(() => void) | null} onNewAgent null: who is here may not make one
  */
 export const createGreeting = ({ offers, message: box }, { agents, providers, agentSelect }, onNewAgent) => {
 	let shown = "";
@@ -101,9 +101,10 @@ export const createGreeting = ({ offers, message: box }, { agents, providers, ag
 		shown = now;
 		const focused = document.activeElement;
 		const value = focused instanceof HTMLButtonElement && offers.contains(focused) ? focused.value : null;
-		const create = button(t("Make an agent…"), onNewAgent, "quiet-button");
 		const offered = cards();
-		if (!offered.length && providers.haveModel()) offered.push(create);
+		if (!offered.length && providers.haveModel() && onNewAgent) {
+			offered.push(button(t("Make an agent…"), onNewAgent, "quiet-button"));
+		}
 		offers.replaceChildren(who(agentSelect.next()), ...offered, chips());
 		if (value !== null) {
 			const again = [...offers.querySelectorAll("button")].find((one) => one.value === value);

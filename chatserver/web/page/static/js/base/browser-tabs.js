@@ -10,6 +10,7 @@
  *
  * @typedef { { kind: "agents" }
  *   | { kind: "bookmark", messageId: string, isSet: boolean }
+ *   | { kind: "person", person: string }
  *   | { kind: "changed", conversationId: string | null }
  *   | { kind: "answering", answer: string, conversationId: string, trigger: string | null }
  *   | { kind: "asked", answer: string }

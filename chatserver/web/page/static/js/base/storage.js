@@ -1,7 +1,7 @@
 /** Values kept in the browser's storage. If that is turned off or full, this tab keeps them until the page is left. */
 
 /** Shared by all tabs, and kept after they are closed. */
-const forAll = () => localStorage;
+export const forAll = () => localStorage;
 /** For this tab alone, until it is closed. */
 export const forThisTab = () => sessionStorage;
 
@@ -81,14 +81,12 @@ export function onStored(key, listener) {
 	});
 }
 
-/** Removes everything that this page stored, except what other tabs store for themselves. */
-export function forgetAll() {
-	for (const [where, values] of unstored) {
-		values.clear();
-		try {
-			for (const key of Object.keys(where())) if (key.startsWith("chatserver ")) where().removeItem(key);
-		} catch {
-			// Storage is turned off or full.
-		}
+/** Removes everything that this page stored there. @param {() => Storage} where */
+export function forget(where) {
+	unstored.get(where)?.clear();
+	try {
+		for (const key of Object.keys(where())) if (key.startsWith("chatserver ")) where().removeItem(key);
+	} catch {
+		// Storage is turned off or full.
 	}
 }

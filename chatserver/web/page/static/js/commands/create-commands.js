@@ -1,6 +1,7 @@
 /**
  * The commands of the page, and the dialogs that show them: the palette, the list of keys, the settings.
  *
+ * @import { Me } from "../account/me.js"
  * @import { ApiClient } from "../server/api.js"
  * @import { Command } from "./commands.js"
  * @import { Entry } from "./palette.js"
@@ -31,13 +32,15 @@ const isPressed = (toggle) => toggle.getAttribute("aria-pressed") === "true";
  * @param {PageParts} parts
  * @param {object} context
  * @param {ApiClient} context.api
+ * @param {Me} context.me
  * @param {string} context.companyId
  * @param {() => readonly Entry[]} context.agents those that can answer this conversation
  * @param {() => Promise<Command[]>} context.actions what can be done with the open conversation
+ * @param {() => Command[]} context.account what can be done about signing in
  * @param {(address: string) => void} context.go
  * @param {(error: unknown) => void} context.onError
  */
-export const createCommands = (parts, { api, companyId, agents, actions, go, onError }) => {
+export const createCommands = (parts, { api, me, companyId, agents, actions, account, go, onError }) => {
 	/** @param {() => Promise<unknown>} task */
 	const attempt = (task) => () => void task().catch(onError);
 
@@ -75,10 +78,12 @@ export const createCommands = (parts, { api, companyId, agents, actions, go, onE
 
 	/** @returns {Command[]} */
 	const commands = () => {
-		const { archived, bookmarked, manageAgents, newConversation, search, signOut } = parts;
-		const all = [
+		const { archived, bookmarked, manageAgents, newConversation, search } = parts;
+		const start = { name: t("New conversation"), keys: "Mod+Shift+O", run: () => newConversation.click() };
+		const manage = { name: t("Manage agents…"), run: () => manageAgents.click() };
+		return [
 			{ name: t("Go to a conversation, an agent or an action"), keys: "Mod+K", run: openPalette },
-			{ name: t("New conversation"), keys: "Mod+Shift+O", run: () => newConversation.click() },
+			...(me.canWrite ? [start] : []),
 			{ name: t("Search messages"), keys: "/", run: inSidebar(search) },
 			{
 				name: isPressed(bookmarked) ? t("Hide bookmarks") : t("Show bookmarks"),
@@ -88,13 +93,12 @@ export const createCommands = (parts, { api, companyId, agents, actions, go, onE
 				name: isPressed(archived) ? t("Hide archived conversations") : t("Show archived conversations"),
 				run: inSidebar(archived),
 			},
-			{ name: t("Manage agents…"), run: () => manageAgents.click() },
+			...(me.canManage ? [manage] : []),
 			{ name: t("Settings"), run: openSettings },
 			{ name: t("Keyboard shortcuts"), keys: "?", run: openShortcuts },
 			{ name: t("Help: connect a model"), run: () => location.assign("/help") },
+			...account(),
 		];
-		if (!signOut.hidden) all.push({ name: t("Sign out"), run: () => signOut.click() });
-		return all;
 	};
 
 	parts.settings.append(icon("settings"));

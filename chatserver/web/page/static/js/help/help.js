@@ -27,7 +27,7 @@ for (const command of document.querySelectorAll("pre")) {
 	box.append(command, copyButton(t("Copy"), () => command.textContent, announce));
 }
 
-createApi(() => {})
+createApi()
 	.listProviders()
 	.then((providers) => {
 		part("answering").textContent = whoAnswers(providers);

@@ -20,9 +20,7 @@ export default {
 	Settings: "Einstellungen",
 	"Sign out": "Abmelden",
 	"Sign in": "Anmelden",
-	"This token is not accepted": "Dieses Token wird nicht angenommen",
 	"Sign in first": "Bitte zuerst anmelden",
-	Token: "Token",
 	Options: "Optionen",
 	"What is on your mind?": "Was beschäftigt dich?",
 	"Jump to the end": "Zum Ende springen",
@@ -31,6 +29,32 @@ export default {
 	Send: "Senden",
 	Stop: "Anhalten",
 	"Not found": "Nicht gefunden",
+
+	// Who is here
+	"Access token": "Zugangstoken",
+	"The person who runs this server gave it to you.": "Wer diesen Server betreibt, hat es dir gegeben.",
+	"This token is not accepted. It may be mistyped, expired or revoked":
+		"Dieses Token wird nicht angenommen. Vielleicht ist es vertippt, abgelaufen oder widerrufen",
+	"Too many attempts. Try again in {time}": "Zu viele Versuche. Versuch es wieder in {time}",
+	"Your session has ended. What you were writing is kept.":
+		"Deine Sitzung ist zu Ende. Was du gerade geschrieben hast, bleibt erhalten.",
+	"This server has you sign in elsewhere, before you come here.":
+		"Bei diesem Server meldest du dich woanders an, bevor du hierher kommst.",
+	"Sign in again": "Wieder anmelden",
+	"No access": "Kein Zugang",
+	"{name}, you belong to no company here. The person who runs this server can change that.":
+		"{name}, du gehörst hier zu keiner Firma. Wer diesen Server betreibt, kann das ändern.",
+	Account: "Konto",
+	"Sign out everywhere": "Überall abmelden",
+	"In all browsers where this token was used": "In allen Browsern, in denen dieses Token benutzt wurde",
+	Reader: "Liest mit",
+	Member: "Mitglied",
+	Manager: "Leitung",
+	"Your role here has changed. It is now: {role}": "Deine Rolle hier hat sich geändert. Sie ist jetzt: {role}",
+	"You can read here, but not write.": "Du kannst hier lesen, aber nicht schreiben.",
+	"Choose a conversation to read": "Wähle eine Unterhaltung, um sie zu lesen",
+	"Skip to the messages": "Zu den Nachrichten springen",
+	Somebody: "Jemand",
 
 	// Notices and errors
 	Copy: "Kopieren",

@@ -1,6 +1,7 @@
 /**
  * The menu of a conversation's "Options" button.
  *
+ * @import { Me } from "../account/me.js"
  * @import { ApiClient } from "../server/api.js"
  * @import { Notices } from "../ui/feedback.js"
  * @import { OnOptions } from "./conversation-list.js"
@@ -19,13 +20,14 @@ import { menuItem, openMenu } from "../ui/menu.js";
  * The menu of conversations, which opens below a button.
  *
  * @param {ApiClient} api
+ * @param {Me} me
  * @param {Notices} notices
  * @param {object} handlers
  * @param {(conversation: Api.Conversation) => void} handlers.onChanged
  * @param {(conversation: Api.Conversation) => boolean} handlers.onDeleted returns whether it was open
  * @param {(conversation: Api.Conversation, wasOpen: boolean) => void} handlers.onRestored
  */
-export const createConversationMenu = (api, notices, { onChanged, onDeleted, onRestored }) => {
+export const createConversationMenu = (api, me, notices, { onChanged, onDeleted, onRestored }) => {
 	/** @param {() => Promise<void>} task */
 	const attempt = async (task) => {
 		notices.clear();
@@ -65,6 +67,7 @@ export const createConversationMenu = (api, notices, { onChanged, onDeleted, onR
 	/** What can be done with a conversation, in the order of the menu. @param {Api.Conversation} conversation */
 	const actionsOn = (conversation) => {
 		const { id, pinnedAt, archivedAt } = conversation;
+		if (!me.canWrite) return [];
 		const togglePin = async () => onChanged(await api.act(id, pinnedAt ? "unpin" : "pin"));
 		return [
 			{ name: t("Rename"), task: () => rename(conversation) },
@@ -76,13 +79,13 @@ export const createConversationMenu = (api, notices, { onChanged, onDeleted, onR
 	/** @type {OnOptions} */
 	const open = (button, conversation) => {
 		const { id } = conversation;
+		/** @type {HTMLElement[]} */
 		const children = [
 			...actionsOn(conversation).map(({ name, task }) => item(name, task)),
 			download(t("Export as Markdown"), api.exportUrl(id, "markdown")),
 			download(t("Export as JSON"), api.exportUrl(id, "json")),
-			element("hr"),
-			item(t("Delete"), () => remove(conversation), "danger"),
 		];
+		if (me.canWrite) children.push(element("hr"), item(t("Delete"), () => remove(conversation), "danger"));
 		openMenu(button, { name: t("Options"), children });
 	};
 
@@ -90,7 +93,8 @@ export const createConversationMenu = (api, notices, { onChanged, onDeleted, onR
 		open,
 		/** What the palette offers: the menu without exports. @param {Api.Conversation} conversation */
 		actionsOn(conversation) {
-			const all = [...actionsOn(conversation), { name: t("Delete"), task: () => remove(conversation) }];
+			const all = actionsOn(conversation);
+			if (me.canWrite) all.push({ name: t("Delete"), task: () => remove(conversation) });
 			return all.map(({ name, task }) => {
 				return { name: t("This conversation: {action}", { action: name }), run: () => void attempt(task) };
 			});

@@ -2,6 +2,7 @@
  * Messages of many conversations, in place of the list of conversations: what a search found, or bookmarks. The hits of
  * one conversation stand below its title.
  *
+ * @import { Me } from "../account/me.js"
  * @import { Page } from "../server/api.js"
  *
  * @typedef {object} ResultSource
@@ -29,8 +30,8 @@ const marked = (snippet) => snippet.map(({ text, hit }) => (hit ? element("mark"
 /** @param {string} time */
 const dayElement = (time) => element("time", { datetime: time, class: "found-day" }, shortDay(time));
 
-/** @param {Api.Conversation} conversation */
-function createGroup(conversation) {
+/** @param {Api.Conversation} conversation @param {Me} me */
+function createGroup(conversation, me) {
 	const link = element("a", { class: "conversation-link", dir: "auto", href: addressOf(conversation.id) });
 	const count = element("span", { class: "found-count", hidden: true });
 	const inWords = element("span", { class: "visually-hidden" });
@@ -53,7 +54,9 @@ function createGroup(conversation) {
 			}
 			const text = element("span", { class: "snippet", dir: "auto" }, ...marked(snippet));
 			const hit = element("a", { href: addressOf(conversation.id, message.id) }, text);
-			list.append(element("li", { class: "conversation" }, hit, dayElement(message.createdAt)));
+			const name = me.otherName(message);
+			const by = name ? [element("span", { class: "found-day" }, element("bdi", {}, name), " · ")] : [];
+			list.append(element("li", { class: "conversation" }, hit, ...by, dayElement(message.createdAt)));
 			const hits = list.children.length;
 			count.hidden = hits < 2;
 			inDigits.textContent = formatNumber(hits);
@@ -63,8 +66,8 @@ function createGroup(conversation) {
 	};
 }
 
-/** Returns a function that shows the list of a source; null: no list. @param {HTMLElement} container */
-export const createResultList = (container) => {
+/** Returns a function that shows the list of a source; null: no list. @param {HTMLElement} container @param {Me} me */
+export const createResultList = (container, me) => {
 	let abort = new AbortController();
 	const heading = element("h2");
 	const status = element("p", { class: "list-note", role: "status" });
@@ -78,7 +81,7 @@ export const createResultList = (container) => {
 
 	/** @param {Api.SearchHit} hit */
 	const add = (hit) => {
-		const group = groups.get(hit.conversation.id) ?? createGroup(hit.conversation);
+		const group = groups.get(hit.conversation.id) ?? createGroup(hit.conversation, me);
 		if (!groups.has(hit.conversation.id)) body.append(group.element);
 		groups.set(hit.conversation.id, group);
 		count += 1;

@@ -1,6 +1,7 @@
 /**
  * The sidebar, which shows the conversations, the archived ones, the bookmarks, or the results of a search.
  *
+ * @import { Me } from "../account/me.js"
  * @import { ApiClient } from "../server/api.js"
  * @import { OnOptions } from "./conversation-list.js"
  * @import { Parents } from "./parents.js"
@@ -36,14 +37,15 @@ const orMore = (count, isAll) => `${formatNumber(count)}${isAll ? "" : "+"}`;
  * @param {ApiClient} api
  * @param {string} companyId
  * @param {object} context
+ * @param {Me} context.me
  * @param {Parents} context.parents
  * @param {() => ReadonlySet<string>} context.unseen ids of conversations with an answer that nobody has seen
  * @param {OnOptions} context.onOptions
  * @param {() => void} context.onNew
  * @param {(error: unknown) => void} context.onError
  */
-export const createSidebar = (parts, api, companyId, { onNew, onError, ...context }) => {
-	const { conversations, found, search, archived, bookmarked, newConversation } = parts;
+export const createSidebar = (parts, api, companyId, { me, onNew, onError, ...context }) => {
+	const { conversations, found, search, archived, bookmarked, manageAgents, newConversation } = parts;
 	const list = createConversationList(conversations, api, companyId, context);
 	/** @type {ReturnType<typeof createResultList> | undefined} */
 	let showResults;
@@ -99,7 +101,7 @@ export const createSidebar = (parts, api, companyId, { onNew, onError, ...contex
 		clearTimeout(timer);
 		if (source() && !showResults) {
 			const { createResultList } = await loadResultList();
-			showResults ??= createResultList(found);
+			showResults ??= createResultList(found, me);
 		}
 		const now = source();
 		conversations.hidden = now !== null;
@@ -119,6 +121,8 @@ export const createSidebar = (parts, api, companyId, { onNew, onError, ...contex
 	};
 
 	createSidebarWidth(parts);
+	newConversation.hidden = !me.canWrite;
+	manageAgents.hidden = !me.canManage;
 	newConversation.prepend(icon("plus"));
 	newConversation.addEventListener("click", onNew);
 	search.addEventListener("input", () => {

@@ -28,6 +28,9 @@
  *
  * @typedef {object} MessageState
  * @property {string} author
+ * @property {boolean} isByOther it is another person's, whose name stands above it
+ * @property {boolean} canChange whether it can be edited
+ * @property {boolean} canWrite whether anything can be done but reading
  * @property {boolean} isNewest
  * @property {boolean} canRegenerate
  * @property {boolean} hasOtherAgents
@@ -36,7 +39,7 @@
  *
  * @typedef {Pick<Message, "editedAt" | "status">} State
  *
- * @typedef {Pick<MessageState, "canRegenerate" | "hasOtherAgents" | "isBookmarked">} Buttons
+ * @typedef {Omit<MessageState, "author" | "isByOther" | "isNewest" | "version">} Buttons
  */
 
 import { t } from "../base/language.js";
@@ -151,20 +154,21 @@ export const createMessageView = (role, author, actions) => {
 		marks.append(answerFacts(facts));
 	});
 
-	const showNote = unlessSame((/** @type {boolean} */ isCut, /** @type {boolean} */ isNewest) => {
+	const showNote = unlessSame((/** @type {boolean} */ isCut, /** @type {boolean} */ canContinue) => {
 		note.hidden = !isCut;
 		note.replaceChildren(...(isCut ? [t("The answer reached its limit.")] : []));
-		if (isCut && isNewest) note.append(button(t("Continue"), () => stored && actions.onContinue(stored)));
+		if (isCut && canContinue) note.append(button(t("Continue"), () => stored && actions.onContinue(stored)));
 	});
 
 	/** @param {(message: Message) => void} act */
 	const onStored = (act) => () => stored && act(stored);
 
-	const showButtons = unlessSame((/** @type {Buttons} */ { canRegenerate, hasOtherAgents, isBookmarked }) => {
+	const showButtons = unlessSame((/** @type {Buttons} */ now) => {
+		const { canChange, canWrite, canRegenerate, hasOtherAgents, isBookmarked } = now;
 		const bookmark = iconButton(t("Bookmark"), "bookmark", onStored(actions.onBookmark));
 		bookmark.setAttribute("aria-pressed", `${isBookmarked}`);
 		const all = [copyButton(t("Copy"), () => (stored ? effectiveContent(stored) : ""), actions.announce)];
-		if (role === "user") {
+		if (canChange) {
 			all.push(iconButton(t("Edit"), "edit", onStored(edit)));
 			all[1].classList.add("edit-button");
 		}
@@ -175,7 +179,7 @@ export const createMessageView = (role, author, actions) => {
 			other.setAttribute("aria-haspopup", "menu");
 			all.push(other);
 		}
-		all.push(iconButton(t("Branch"), "branch", onStored(actions.onBranch)), bookmark);
+		if (canWrite) all.push(iconButton(t("Branch"), "branch", onStored(actions.onBranch)), bookmark);
 		buttons.replaceChildren(...all);
 	});
 
@@ -245,17 +249,18 @@ export const createMessageView = (role, author, actions) => {
 			article.classList.toggle("newest", state.isNewest);
 			article.setAttribute("aria-label", `${state.author}, ${shortTime(message.createdAt)}`);
 			name.textContent = state.author;
+			if (state.isByOther) article.prepend(name);
 			if (message.html) content.showHtml(message.html);
 			else if (role === "assistant" && message.html === undefined) content.showProgress(effectiveContent(message));
 			else content.showText(effectiveContent(message));
 			if (message.reasoning) showThinking();
 			if (thinking.element.parentNode) thinking.fold(message);
-			const { author, isNewest, canRegenerate, hasOtherAgents, isBookmarked, version } = state;
+			const { author, isNewest, canChange, canWrite, canRegenerate, hasOtherAgents, isBookmarked, version } = state;
 			const { id, createdAt, model, usage, durationMs, editedAt, status } = message;
 			keepFocus(() => {
-				showNote(message.stopReason === "length", isNewest);
+				showNote(message.stopReason === "length", isNewest && canWrite);
 				showMarks({ author, id, createdAt, model, usage, durationMs }, { editedAt, status });
-				showButtons({ canRegenerate, hasOtherAgents, isBookmarked });
+				showButtons({ canChange, canWrite, canRegenerate, hasOtherAgents, isBookmarked });
 				showPager(version);
 			});
 		},

@@ -74,20 +74,36 @@ async function refusal(response) {
 	return new ApiError(parts.join(". "), response.status, Number(response.headers.get("Retry-After")) || 0, faults);
 }
 
-/** @param {() => void} onSignedOut called for each 401, except the one that refuses a sign-in */
-export const createApi = (onSignedOut) => {
+/**
+ * @param {object} [handlers]
+ * @param {() => void} [handlers.onSignedOut] the session is over. From then on no request is sent but a sign-in
+ * @param {() => void} [handlers.onForbidden] the role of who is here does not allow what was asked for
+ */
+export const createApi = ({ onSignedOut, onForbidden } = {}) => {
+	let isOver = false;
+
 	/** @param {string} method @param {string} path @param {RequestOptions} [options] */
 	const send = async (method, path, { query = {}, body, headers, signal, keepalive } = {}) => {
+		const isSignIn = method === "POST" && path === "/session";
+		if (isOver && !isSignIn) throw new ApiError(t("Sign in first"), 401);
 		const response = await fetch(withQuery(`/api${path}`, query), {
 			method,
 			keepalive,
+			redirect: "manual",
 			signal: AbortSignal.any([AbortSignal.timeout(TIMEOUT_MILLISECONDS), ...(signal ? [signal] : [])]),
 			headers: body ? { ...headers, "Content-Type": "application/json" } : headers,
 			body: body && JSON.stringify(body),
 		}).catch(unreachable);
 		if (response.ok) return response;
-		if (response.status === 401 && !(method === "POST" && path === "/session")) onSignedOut();
-		throw await refusal(response);
+		// The server never redirects, but a proxy before it may do so to have somebody sign in.
+		if ((response.status === 401 || response.type === "opaqueredirect") && !isSignIn) {
+			isOver = true;
+			onSignedOut?.();
+			throw new ApiError(t("Sign in first"), 401);
+		}
+		const refused = await refusal(response);
+		if (response.status === 403) onForbidden?.();
+		throw refused;
 	};
 	/** @param {Parameters<typeof send>} request @returns {Promise<any>} the body */
 	const json = async (...request) => (await send(...request)).json().catch(unreachable);
@@ -119,11 +135,14 @@ export const createApi = (onSignedOut) => {
 	};
 
 	return {
+		/** From now on no request is sent but a sign-in: somebody else may be here. */
+		end: () => void (isOver = true),
 		/** @type {() => Promise<Api.Session>} */
 		session: () => json("GET", "/session"),
 		/** @type {(token: string) => Promise<void>} */
 		signIn: (token) => done("POST", "/session", { body: { token } }),
-		signOut: () => done("DELETE", "/session"),
+		/** @type {(everywhere: boolean) => Promise<void>} */
+		signOut: (everywhere) => done("DELETE", "/session", { query: { everywhere: everywhere || null } }),
 
 		/**
 		 * @type {(company: string, query: OrNull<Api.ListConversationsQuery>, signal?: AbortSignal) =>

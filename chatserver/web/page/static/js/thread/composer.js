@@ -20,12 +20,14 @@ const countCharacters = (text) => {
 
 /**
  * @param {PageParts} parts
+ * @param {boolean} canWrite otherwise a line says so in place of the text box
  * @param {object} handlers
  * @param {(text: string) => void} handlers.onSend
  * @param {() => void} handlers.onStop
  */
 export const createComposer = (
-	{ composer: form, message: box, tooLong, send, stop, problem },
+	{ composer: form, readOnly, message: box, tooLong, send, stop, problem },
+	canWrite,
 	{ onSend, onStop },
 ) => {
 	/** How long a message may be. The server wrote it into the page. */
@@ -86,7 +88,9 @@ export const createComposer = (
 		if (hadFocus) focus();
 	};
 
-	box.disabled = send.disabled = false; // Before now, nothing could have been sent.
+	box.disabled = send.disabled = !canWrite; // Before now, nothing could have been sent.
+	form.hidden = !canWrite;
+	readOnly.hidden = canWrite;
 	send.append(icon("send"));
 	stop.append(icon("stop"));
 	stop.addEventListener("click", onStop);
@@ -108,6 +112,7 @@ export const createComposer = (
 	});
 	addEventListener("resize", () => fitHeight(box));
 	refuseFiles((alert) => {
+		if (form.hidden) return;
 		showProblem(alert);
 		isPassing = true;
 	});
@@ -124,7 +129,7 @@ export const createComposer = (
 		/** Shows the draft of a conversation. @param {string | null} id null: a new conversation */
 		open(id) {
 			conversationId = id;
-			form.hidden = false;
+			form.hidden = !canWrite;
 			clearProblem();
 			isAnswering = false;
 			write(drafts.get(id));

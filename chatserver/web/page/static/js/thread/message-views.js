@@ -1,6 +1,7 @@
 /**
  * The views of the messages of one conversation.
  *
+ * @import { Me } from "../account/me.js"
  * @import { Agents } from "../company/agents.js"
  * @import { Bookmarks } from "../company/bookmarks.js"
  * @import { Providers } from "../company/providers.js"
@@ -14,11 +15,11 @@ import { createMessageView } from "../message/message-view.js";
 import { effectiveContent } from "../server/resources.js";
 
 /**
- * @param {{ agents: Agents, bookmarks: Bookmarks, providers: Providers, announce: Announce }} context
+ * @param {{ me: Me, agents: Agents, bookmarks: Bookmarks, providers: Providers, announce: Announce }} context
  * @param {MessageActions} actions
  * @param {(text: string) => void} onUnsaved a message is gone, with unsaved text in its editor
  */
-export const createMessageViews = ({ agents, bookmarks, providers, announce }, actions, onUnsaved) => {
+export const createMessageViews = ({ me, agents, bookmarks, providers, announce }, actions, onUnsaved) => {
 	/** By message id. @type {Map<string, MessageView>} */
 	const views = new Map();
 	/** Ids of answers that were generated while this thread was open. @type {Set<string>} */
@@ -32,7 +33,10 @@ export const createMessageViews = ({ agents, bookmarks, providers, announce }, a
 	};
 
 	/** @param {Message} message */
-	const authorOf = ({ id, role, agentId, model }) => {
+	const authorOf = (message) => {
+		const { id, role, agentId, model } = message;
+		// What was written before people signed in may be anybody's.
+		if (role === "user" && !me.isMine(message)) return me.otherName(message) || t("Somebody");
 		if (role !== "assistant" || agentId) return authorName(role, agentId);
 		// The echo has no model, and imported answers name none: the model that answers now did not write them.
 		const isUnknown = !model && providers.modelAnswers() && !finished.has(id);
@@ -69,12 +73,14 @@ export const createMessageViews = ({ agents, bookmarks, providers, announce }, a
 		 * Returns the element that shows the message.
 		 *
 		 * @param {Message} message
-		 * @param {Omit<MessageState, "author" | "isBookmarked">} state
+		 * @param {Omit<MessageState, "author" | "isByOther" | "canChange" | "canWrite" | "isBookmarked">} state
 		 */
 		update(message, state) {
 			const view = viewOf(message);
-			const author = authorOf(message);
-			view.update(message, { ...state, author, isBookmarked: bookmarks.has(message.id) });
+			const [isByOther, canChange] = [me.otherName(message) !== "", me.canChange(message)];
+			const can = { canChange, canWrite: me.canWrite };
+			const isBookmarked = bookmarks.has(message.id);
+			view.update(message, { ...state, ...can, author: authorOf(message), isByOther, isBookmarked });
 			return view.element;
 		},
 		/** Drops the views of all other messages. @param {ReadonlySet<string>} ids */

@@ -45,11 +45,12 @@ function advice(code) {
 /**
  * @param {object} thread
  * @param {(trigger: string | null) => MessageView} thread.createView for the beginning of an answer
+ * @param {boolean} thread.canAsk
  * @param {(trigger: string | null) => void} thread.onRetry
  * @param {(trigger: string, opener: HTMLElement) => void} thread.onOtherAgent
  * @param {(trigger: string) => boolean} thread.hasOtherAgents
  */
-export const createMissingAnswers = ({ createView, onRetry, onOtherAgent, hasOtherAgents }) => {
+export const createMissingAnswers = ({ createView, canAsk, onRetry, onOtherAgent, hasOtherAgents }) => {
 	/**
 	 * By trigger. `what` names what is shown.
 	 *
@@ -68,7 +69,7 @@ export const createMissingAnswers = ({ createView, onRetry, onOtherAgent, hasOth
 
 	/** @param {string | null} trigger @param {Failure} failure @param {boolean} isLast */
 	const actionsFor = (trigger, { code, retryable }, isLast) => {
-		if (!isLast) return [];
+		if (!isLast || !canAsk) return [];
 		const actions = [];
 		if (retryable) actions.push(button(t("Retry"), () => onRetry(trigger)));
 		if (code === "prompt_too_long") {
@@ -134,8 +135,8 @@ export const createMissingAnswers = ({ createView, onRetry, onOtherAgent, hasOth
 		/** There is no answer, nobody knows why; or it was stopped. @param {string | null} trigger @param {string} text */
 		noteNone(trigger, text) {
 			if (shown.has(trigger)) return;
-			const again = button(t("Retry"), () => onRetry(trigger));
-			const box = element("div", { class: "box unanswered" }, element("p", {}, text), again);
+			const box = element("div", { class: "box unanswered" }, element("p", {}, text));
+			if (canAsk) box.append(button(t("Retry"), () => onRetry(trigger)));
 			shown.set(trigger, { what: "", view: null, box });
 		},
 		/** @param {string | null} trigger */

@@ -1,6 +1,7 @@
 /**
  * Shows the messages of a conversation, and below them what belongs to each: nothing here changes what is known.
  *
+ * @import { Me } from "../account/me.js"
  * @import { Composer } from "./composer.js"
  * @import { createMessageActions } from "./message-actions.js"
  * @import { PlacedMessage } from "./message-states.js"
@@ -15,7 +16,7 @@
 import { createEchoNote } from "./echo-note.js";
 
 /**
- * @param {Parameters<typeof createEchoNote>[0] & { transcript: Transcript, composer: Composer }} context
+ * @param {Parameters<typeof createEchoNote>[0] & { me: Me, transcript: Transcript, composer: Composer }} context
  * @param {MessageStore} known
  * @param {object} thread
  * @param {ReturnType<typeof createMessageActions>} thread.actions
@@ -25,7 +26,7 @@ import { createEchoNote } from "./echo-note.js";
  * @param {ReturnType<typeof createOutbox>} thread.outbox
  */
 export const createPainting = (context, known, { actions, views, waiting, answers, outbox }) => {
-	const { transcript, composer } = context;
+	const { me, transcript, composer } = context;
 	const echoNote = createEchoNote(context);
 
 	/** @param {readonly PlacedMessage[]} placed @param {boolean} isQuiet whether nothing is under way */
@@ -34,11 +35,14 @@ export const createPainting = (context, known, { actions, views, waiting, answer
 		const firstAnswer = known.olderCursor() ? null : placed.find(({ message }) => message.role === "assistant")?.message;
 		const gap = known.gap();
 		const shown = gap ? placed.slice(0, placed.findIndex(({ message }) => message.id === gap) + 1) : placed;
-		const elements = shown.flatMap(({ message, isLast, canRegenerate, version }) => {
+		const elements = shown.flatMap(({ message, isLast, ...placed }) => {
+			const canRegenerate = placed.canRegenerate && me.canWrite;
+			// Leafing changes what everybody sees.
+			const version = me.canWrite ? placed.version : null;
 			const hasOtherAgents = canRegenerate && actions.hasOthersThan(message.agentId);
 			const state = { isNewest: isLast && isQuiet, canRegenerate, hasOtherAgents, version };
 			const below = waiting.elementFor(message) ?? answers.elementsFor(message.id);
-			const note = message === firstAnswer ? echoNote.under(message) : [];
+			const note = message === firstAnswer && me.canWrite ? echoNote.under(message) : [];
 			return [views.update(message, state), ...note, below].flat();
 		});
 		transcript.show([...elements, ...(gap ? [transcript.gap] : [...outbox.elements(), ...answers.elementsBut(ids)])]);

@@ -2,6 +2,7 @@
  * The answers of one conversation that are being generated, and what stands in place of answers that failed. Each is
  * found by its trigger, the id of the message that it answers (null: there is no such message).
  *
+ * @import { Me } from "../account/me.js"
  * @import { BrowserTabs, Progress } from "../base/browser-tabs.js"
  * @import { MessageView } from "../message/message-view.js"
  * @import { ApiClient } from "../server/api.js"
@@ -28,7 +29,7 @@ import { createMissingAnswers } from "./missing-answers.js";
 const loadFollower = onDemand(() => import("../stream/answer-follower.js"));
 
 /**
- * @param {{ api: ApiClient, tabs: BrowserTabs, setConnection: ConnectionStatus }} context
+ * @param {{ api: ApiClient, tabs: BrowserTabs, me: Me, setConnection: ConnectionStatus }} context
  * @param {object} handlers
  * @param {() => string | null} handlers.id of the conversation
  * @param {(trigger: string | null) => MessageView} handlers.createView for the answer while it is generated
@@ -41,7 +42,7 @@ const loadFollower = onDemand(() => import("../stream/answer-follower.js"));
  * @param {() => void} handlers.onStale the server knows more than this tab
  */
 export const createPendingAnswers = (context, handlers) => {
-	const { api, setConnection } = context;
+	const { api, me, setConnection } = context;
 	/** @type {Map<string | null, Run>} */
 	const runs = new Map();
 
@@ -83,7 +84,8 @@ export const createPendingAnswers = (context, handlers) => {
 				onConnection: (connected) => setConnection(`stream ${trigger}`, connected),
 				onGone,
 				onRefused(error) {
-					if (error.status === 404) return onGone();
+					// Who may only read cannot have it made again: it has ended meanwhile.
+					if (error.status === 404 || (error.status === 403 && !me.canWrite)) return onGone();
 					fail({ error: error.message, retryable: true });
 					handlers.onStale();
 				},
@@ -130,6 +132,7 @@ export const createPendingAnswers = (context, handlers) => {
 
 	const missing = createMissingAnswers({
 		...handlers,
+		canAsk: me.canWrite,
 		onRetry(trigger) {
 			const conversationId = handlers.id();
 			handlers.onRetry(trigger);

@@ -46,7 +46,7 @@ import { createWaitingMessages } from "./waiting-messages.js";
  *   and no others
  */
 export const createThread = (context, conversationId, position, handlers) => {
-	const { api, tabs, transcript, composer, agentSelect, companyId } = context;
+	const { api, me, tabs, transcript, composer, agentSelect, companyId } = context;
 	const abort = new AbortController();
 	const { signal } = abort;
 	const known = createMessageStore();
@@ -199,11 +199,11 @@ export const createThread = (context, conversationId, position, handlers) => {
 		if (signal.aborted) return;
 		if (position) transcript.goBackTo(position);
 		else transcript.goToEnd();
-		outbox.restore();
+		if (me.canWrite) outbox.restore();
 	};
 
 	const open = async () => {
-		if (!id) return outbox.restore();
+		if (!id) return me.canWrite ? outbox.restore() : undefined;
 		try {
 			await sync.refresh();
 		} catch (error) {
@@ -323,9 +323,13 @@ export const createThread = (context, conversationId, position, handlers) => {
 				waiting.next();
 			}),
 		setAgent: agentSetting.set,
-		/** Leaves the conversation. Answers that are being generated go on without this tab. */
-		close() {
-			void waiting.handOver();
+		/**
+		 * Leaves the conversation. Answers that are being generated go on without this tab.
+		 *
+		 * @param {boolean} [isSignedOut] nobody can ask for further ones
+		 */
+		close(isSignedOut = false) {
+			if (!isSignedOut) void waiting.handOver();
 			abort.abort();
 			views.keepOnly(new Set());
 			answers.close();

@@ -6,6 +6,7 @@
  * next answer; the server sees to it that each message is answered once. When this tab is hidden or leaves the
  * conversation, it hands all of them to the server, which answers them without the page.
  *
+ * @import { Me } from "../account/me.js"
  * @import { ApiClient } from "../server/api.js"
  * @import { Message } from "../server/resources.js"
  * @import { Announce } from "../ui/feedback.js"
@@ -24,7 +25,7 @@ import { problem } from "../ui/feedback.js";
 const MOST_KEPT = 100;
 
 /**
- * @param {{ api: ApiClient, composer: Composer, announce: Announce }} context
+ * @param {{ api: ApiClient, me: Me, composer: Composer, announce: Announce }} context
  * @param {MessageStore} known
  * @param {object} thread
  * @param {() => string | null} thread.id
@@ -35,7 +36,7 @@ const MOST_KEPT = 100;
  * @param {(message: Message) => void} thread.ask
  * @param {() => Promise<void>} thread.onChanged the conversation is another one than before, for all tabs; never fails
  */
-export const createWaitingMessages = ({ api, composer, announce }, known, thread) => {
+export const createWaitingMessages = ({ api, me, composer, announce }, known, thread) => {
 	/** Those whose answers this tab has asked for. @type {Set<string>} */
 	const asked = new Set();
 	/** What is shown below a message, by its id. @type {Map<string, HTMLElement>} */
@@ -141,15 +142,11 @@ export const createWaitingMessages = ({ api, composer, announce }, known, thread
 
 	/** @param {Message} message */
 	const build = (message) => {
-		const state = element("p");
 		const label = { role: "group", "aria-label": t("Waiting message") };
-		return element(
-			"div",
-			{ class: "waiting", ...label },
-			state,
-			button(t("Take back"), () => takeBack(message), "quiet-button"),
-			button(t("Send now"), () => sendNow(message), "quiet-button"),
-		);
+		const box = element("div", { class: "waiting", ...label }, element("p"));
+		if (me.canChange(message)) box.append(button(t("Take back"), () => takeBack(message), "quiet-button"));
+		box.append(button(t("Send now"), () => sendNow(message), "quiet-button"));
+		return box;
 	};
 
 	/**
@@ -161,7 +158,7 @@ export const createWaitingMessages = ({ api, composer, announce }, known, thread
 	const handOver = async (isLast = false) => {
 		const conversationId = thread.id();
 		const all = waiting();
-		if (!conversationId || (all[0] && isHeld(all[0]))) return;
+		if (!conversationId || !me.canWrite || (all[0] && isHeld(all[0]))) return;
 		for (const { id } of all) {
 			const started = api.startAnswer(conversationId, id);
 			if (!isLast) await started;
@@ -187,7 +184,7 @@ export const createWaitingMessages = ({ api, composer, announce }, known, thread
 		adopt(running) {
 			const ordered = known.inReadingOrder();
 			const start = ordered.findIndex(({ id }) => id === running) + 1;
-			if (!start) return;
+			if (!start || !me.canWrite) return;
 			const found = ordered.slice(start).filter(({ id }) => isOpen(id) && !ids().includes(id));
 			if (found.length) store([...ids(), ...found.map(({ id }) => id)]);
 		},
@@ -206,7 +203,7 @@ export const createWaitingMessages = ({ api, composer, announce }, known, thread
 		},
 		/** Asks for the answer to the message that waits longest, if it is its turn. */
 		next() {
-			if (thread.isLeft() || thread.isAnswering()) return;
+			if (thread.isLeft() || thread.isAnswering() || !me.canWrite) return;
 			const [message] = waiting();
 			if (message && !isHeld(message)) ask(message);
 		},

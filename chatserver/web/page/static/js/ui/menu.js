@@ -39,11 +39,11 @@ export const menuItem = (name, choose, style) =>
  * @param {object} menu
  * @param {string} menu.name
  * @param {string} [menu.style]
- * @param {Node[]} menu.children elements of role "menuitem", and what stands between them
+ * @param {Node[]} menu.children elements of role "menuitem" or "menuitemradio", and what stands between them
  * @param {() => void} [menu.onClosed]
  */
 export function openMenu(opener, { name, style = "menu", children, onClosed }) {
-	const items = () => /** @type {HTMLElement[]} */ ([...menu.querySelectorAll("[role=menuitem]")]);
+	const items = () => /** @type {HTMLElement[]} */ ([...menu.querySelectorAll("[role^=menuitem]")]);
 	const menu = element(
 		"div",
 		{
@@ -60,6 +60,8 @@ export function openMenu(opener, { name, style = "menu", children, onClosed }) {
 			},
 			/** @param {KeyboardEvent} event */
 			keydown(event) {
+				// It closes the menu, and not also the sidebar that it stands in.
+				if (event.key === "Escape") return event.stopPropagation();
 				const index = items().findIndex((one) => one === document.activeElement);
 				const next = { ArrowDown: index + 1, ArrowUp: index - 1, Home: 0, End: -1 }[event.key];
 				if (next !== undefined) items().at(next % items().length)?.focus();
@@ -71,7 +73,7 @@ export function openMenu(opener, { name, style = "menu", children, onClosed }) {
 		...children,
 	);
 	const hide = (/** @type {Event} */ { target }) =>
-		target instanceof Element && target.closest("[role=menuitem]") && menu.hidePopover();
+		target instanceof Element && target.closest("[role^=menuitem]") && menu.hidePopover();
 	menu.addEventListener("click", hide, { capture: true });
 	// In a landmark, and not beside the button: a row or a message that is moved would close it.
 	(opener.closest("nav, header, main") ?? document.body).append(menu);

@@ -6,7 +6,7 @@ import { element } from "./dom.js";
 
 /** @type {(() => Promise<unknown>)[]} */
 const all = [];
-const SHEETS = ["on-demand", "agent-options", "agents-dialog", "frame"];
+const SHEETS = ["on-demand", "agent-options", "agents-dialog", "frame", "account"];
 /** Of all these modules. @type {Promise<unknown> | null} */
 let styles = null;
 
