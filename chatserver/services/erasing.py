@@ -18,8 +18,6 @@ from chatserver.storage.postgres.database import Database
 STOP_SECONDS = 120.0
 LOOK_SECONDS = 0.1
 
-BEFORE_ALL = UUID(int=0)
-
 
 @dataclass(slots=True)
 class Erased:
@@ -54,7 +52,7 @@ class Erasing:
 
     async def _erase_conversations(self, company_id: UUID) -> int:
         """Read the whole table once; how many conversations were erased."""
-        erased, after = 0, BEFORE_ALL
+        erased, after = 0, erase_many.FIRST
         while True:
             end = await self._database.autocommit(erase_many.page_end, after)
             rows = await self._database.autocommit(erase_many.of_company, company_id, after, end)
@@ -63,7 +61,7 @@ class Erasing:
                 await self._database.transaction(erase_many.hide, ids)
                 await self._unanswered(ids)
                 erased += await self._database.transaction(erase_many.erase_of_company, company_id, ids)
-            if end is None:
+            if end == erase_many.LAST:
                 return erased
             after = end
 
@@ -73,7 +71,7 @@ class Erasing:
         Raises UnavailableError if a process does not stop an answer.
         """
         erased = Erased()
-        while rows := await self._database.autocommit(erase_many.of_author, author, company_id, BEFORE_ALL):
+        while rows := await self._database.autocommit(erase_many.of_author, author, company_id, erase_many.FIRST):
             for row in rows:
                 erased.messages += await self._erase_message(row.conversation_id, row.id)
         await self._database.transaction(erase_many.complete_author, author, company_id, erased.messages)

@@ -124,7 +124,7 @@ class Housekeeping:
 
     async def _erase_old(self) -> int:
         """Read the table of conversations once; how many were erased."""
-        erased, after = 0, UUID(int=0)
+        erased, after = 0, erase_many.FIRST
         while True:
             end = await self._calls.autocommit(erase_many.page_end, after)
             rows = await self._step(partial(retention.due, rules=self._rules, after=after, end=end))
@@ -142,7 +142,7 @@ class Housekeeping:
                     )
                     erased += await self._step(erase)
                     self._forget()
-            if end is None:
+            if end == erase_many.LAST:
                 return erased
             after = end
 

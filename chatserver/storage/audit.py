@@ -6,7 +6,7 @@ An entry that tells of a change is added in the transaction of the change: neith
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
 
@@ -26,12 +26,13 @@ _INSERT = insert(audit).values(
     at=func.clock_timestamp(),
     **{column.name: bindparam(f"new_{column.name}", type_=column.type) for column in audit.c if column.name != "at"},
 )
+_EVER = datetime.min.replace(tzinfo=UTC)
 _since = bindparam("since", type_=Moment)
 _company = bindparam("company", type_=Uuid())
 _PAGE = (
     select(audit)
     .where(
-        or_(_since.is_(None), audit.c.at >= _since),
+        audit.c.at >= _since,
         or_(_company.is_(None), audit.c.company_id == _company),
     )
     .order_by(audit.c.at, audit.c.id)
@@ -86,7 +87,7 @@ def page(
     limit: int,
 ) -> Sequence[Row[Any]]:
     """The oldest entries, from `since` on, of one company or of all, behind the entry `after`."""
-    values: dict[str, Any] = {"since": since, "company": company_id, "rows": limit}
+    values: dict[str, Any] = {"since": since or _EVER, "company": company_id, "rows": limit}
     if after is None:
         return connection.execute(_PAGE, values).all()
     return connection.execute(_NEXT_PAGE, {**values, "after_at": after.at, "after_id": after.id}).all()

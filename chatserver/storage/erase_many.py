@@ -23,6 +23,9 @@ from chatserver.storage.tables import agents, conversations, messages, runs
 CONVERSATIONS_A_STEP = 50
 # So many rows of a table are looked at in one statement.
 ROWS_A_LOOK = 5_000
+# Before and behind all ids.
+FIRST = UUID(int=0)
+LAST = UUID(int=2**128 - 1)
 
 _company = bindparam("company", type_=Uuid())
 _author = bindparam("author", type_=Text())
@@ -39,15 +42,15 @@ _PAGE_END = (
 )
 
 
-def page_end(connection: Connection, after: UUID) -> UUID | None:
-    """Where the next look ends: the table is read by ids, in pieces. None: it is the last one."""
+def page_end(connection: Connection, after: UUID) -> UUID:
+    """Where the next look ends: the table is read by ids, in pieces. LAST: there is no further one."""
     end: UUID | None = connection.execute(_PAGE_END, {"after": after, "rows": ROWS_A_LOOK - 1}).scalar_one_or_none()
-    return end
+    return LAST if end is None else end
 
 
 def in_page() -> Any:
     """The criterion for conversations in the piece of the table from the parameter `after` to `end`."""
-    return (conversations.c.id > _after) & or_(_end.is_(None), conversations.c.id <= _end)
+    return (conversations.c.id > _after) & (conversations.c.id <= _end)
 
 
 def in_steps(rows: Sequence[Row[Any]]) -> Iterator[Sequence[Row[Any]]]:
@@ -97,7 +100,7 @@ def erase_tokens_and_agents(connection: Connection, company_id: UUID) -> tuple[i
     return removed
 
 
-def of_company(connection: Connection, company_id: UUID, after: UUID, end: UUID | None) -> Sequence[Any]:
+def of_company(connection: Connection, company_id: UUID, after: UUID, end: UUID) -> Sequence[Any]:
     """Rows of `id last_position`: a company's conversations in a piece of the table, deleted or not."""
     rows: Sequence[Row[Any]] = connection.execute(
         _OF_COMPANY, {"company": company_id, "after": after, "end": end}

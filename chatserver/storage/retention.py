@@ -72,7 +72,7 @@ _DUE = text(
         CASE WHEN {_WAS_DELETED} THEN 'purge_deleted_days' ELSE 'retention_days' END AS setting,
         CASE WHEN {_WAS_DELETED} THEN {_days("purge")} ELSE {_days("retention")} END AS days
     FROM chat_conversations AS c
-    WHERE c.id > :after AND (CAST(:end AS uuid) IS NULL OR c.id <= :end) AND {_IS_DUE}
+    WHERE c.id > :after AND c.id <= :end AND {_IS_DUE}
     ORDER BY c.company_id, setting, c.id
     """  # noqa: S608 (only constants are put in)
 )
@@ -103,7 +103,7 @@ _ERASED = text(
 )
 
 
-def due(connection: Connection, rules: Rules, after: UUID, end: UUID | None) -> Sequence[Row[Any]]:
+def due(connection: Connection, rules: Rules, after: UUID, end: UUID) -> Sequence[Row[Any]]:
     """The conversations in a piece of the table that are to be erased, without those in which an answer is generated.
 
     Rows of `id company_id last_position setting days`, by company and setting.

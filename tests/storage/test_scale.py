@@ -25,17 +25,20 @@ from chatserver.storage import (
     bookmarks,
     conversations,
     erase,
+    erase_many,
     export,
     keyset,
     leases,
     messages,
     questions,
+    retention,
     revisions,
     runs,
 )
 from chatserver.storage.branch import branch
 from chatserver.storage.history import read_before
 from chatserver.storage.restore import restore
+from chatserver.storage.retention import Rule, Rules
 from chatserver.storage.rewind import rewind
 from chatserver.storage.search import hits
 from chatserver.storage.search.terms import parse_terms
@@ -185,6 +188,13 @@ def erase_conversation(connection: Connection) -> None:
     erase.erase_conversation(connection, [COMPANY], CONVERSATION)
 
 
+def look_for_old_conversations(connection: Connection) -> None:
+    rules = Rules(Rule(1, {COMPANY: 2}), Rule(1, {}))
+    given = {"after": made_id("c", 4_000), "end": made_id("c", 4_200)}
+    assert erase_many.of_company(connection, COMPANY, **given)
+    assert retention.due(connection, rules, **given)
+
+
 CALLS: dict[str, Callable[[Connection], object]] = {
     "list": list_conversations,
     "list in the middle": list_in_the_middle,
@@ -212,6 +222,8 @@ CALLS: dict[str, Callable[[Connection], object]] = {
     "restore": rewind_and_restore,
     "erase a message": lambda c: erase.erase_message(c, [COMPANY], CONVERSATION, MESSAGE),
     "erase a conversation": erase_conversation,
+    "look for old conversations": look_for_old_conversations,
+    "messages of an author": lambda c: erase_many.of_author(c, "nobody", COMPANY, erase_many.FIRST),
     "branch": lambda c: branch(c, [COMPANY], CONVERSATION, MESSAGE),
     "newest question": lambda c: questions.find_question(c, [COMPANY], LONG_CONVERSATION, None, newest=True),
     "claim": lambda c: Answers(c).claim(),

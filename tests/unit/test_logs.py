@@ -14,6 +14,7 @@ from tornado.testing import AsyncHTTPTestCase
 from tornado.web import Application, RequestHandler
 
 from chatserver import logs
+from chatserver.origin import Origin, origin
 
 pytestmark = pytest.mark.usefixtures("logging_as_before")
 
@@ -132,6 +133,18 @@ def test_warning_of_the_interpreter_is_logged(capsys: Captured) -> None:
         logging.captureWarnings(False)
     (line,) = json_lines(capsys)
     assert "old ways" in line["message"]
+
+
+def test_task_that_goes_on_without_its_request_knows_nothing_of_it() -> None:
+    class Sender:
+        client = "192.0.2.1"
+
+    before = logs.request_id.set("r-1"), origin.set(Origin(Sender(), "ann"))
+    context = logs.without_request()
+    assert (context.run(logs.request_id.get), context.run(origin.get)) == (None, None)
+    assert origin.get() is not None
+    logs.request_id.reset(before[0])
+    origin.reset(before[1])
 
 
 # --- secrets -----------------------------------------------------------------------------------------------
