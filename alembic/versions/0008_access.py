@@ -101,9 +101,18 @@ def upgrade() -> None:
         postgresql_where=sa.text("author IS NOT NULL"),
     )
     op.add_column("chat_runs", sa.Column("continues_for", ARRAY(sa.Uuid)))
+    op.add_column("chat_runs", sa.Column("company_id", sa.Uuid))
+    op.create_index(
+        "ix_chat_runs_company_id",
+        "chat_runs",
+        ["company_id"],
+        postgresql_where=sa.text("company_id IS NOT NULL AND status || '' = 'active'"),
+    )
 
 
 def downgrade() -> None:
+    op.drop_index("ix_chat_runs_company_id", "chat_runs")
+    op.drop_column("chat_runs", "company_id")
     op.drop_column("chat_runs", "continues_for")
     op.drop_index("ix_chat_messages_author", "chat_messages")
     op.drop_column("chat_messages", "author")

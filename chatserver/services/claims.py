@@ -167,6 +167,7 @@ class Claims:
             agent_id=_agent_id(question),
             owner=self._owner,
             lease_seconds=self._lease_seconds,
+            company_id=key.company_id if self._company_max_runs else None,
             **continuing(askers)._asdict(),
         )
 

@@ -22,12 +22,10 @@ SELECT count(pg_advisory_xact_lock(key)) FROM (
 ) AS keys
 """)
 
-# The company of each active run is looked up by its primary key: there are few active runs, and many conversations.
 _ACTIVE_RUNS = text("""
 SELECT count(*) FROM (
     SELECT FROM chat_runs AS run
-    WHERE run.status = 'active' AND run.lease_until > clock_timestamp()
-        AND (SELECT company_id FROM chat_conversations WHERE id = run.conversation_id) = :company
+    WHERE run.company_id = :company AND run.status || '' = 'active' AND run.lease_until > clock_timestamp()
     LIMIT :at_most
 ) AS counted
 """)

@@ -112,6 +112,7 @@ _INSERT = (
         lease_until=LEASE,
         continues=bindparam("continues"),
         continues_for=bindparam("continues_for"),
+        company_id=bindparam("company_id"),
         started_at=NOW,
     )
     .on_conflict_do_nothing()
@@ -151,11 +152,12 @@ def insert_run(
     lease_seconds: float,
     continues: bool,
     continues_for: Sequence[UUID] | None,
+    company_id: UUID | None = None,
 ) -> bool:
     """Claim an answer; False if the trigger has a run, or the conversation an active one.
 
     `continues`: it goes on without readers; `continues_for` are the tokens that ask for it, None: no token is asked
-    for.
+    for. `company_id`: it counts as an answer of this company (`company_bounds.has_room_for_run`).
     """
     inserted = connection.execute(
         _INSERT,
@@ -169,6 +171,7 @@ def insert_run(
             "lease_seconds": lease_seconds,
             "continues": continues,
             "continues_for": None if continues_for is None else list(continues_for),
+            "company_id": company_id,
         },
     )
     return inserted.first() is not None

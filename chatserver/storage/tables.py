@@ -163,6 +163,8 @@ runs = Table(
     Column("continues", Boolean, nullable=False, server_default=text("false")),
     # the tokens on whose behalf it continues; null: no token is asked for
     Column("continues_for", ARRAY(Uuid)),
+    # the company, of runs that are counted for `company_max_runs`
+    Column("company_id", Uuid),
     # until when another process has readers of it
     Column("followed_until", Moment),
     # a requested stop: 'discard' or 'keep'
@@ -217,6 +219,13 @@ Index(
     runs.c.conversation_id,
     unique=True,
     postgresql_where=text("status = 'active'"),
+)
+# For the count of a company's active answers, and written as IS_ACTIVE, so that PostgreSQL takes no other index for it.
+# Where nothing is counted, no run stands in it.
+Index(
+    "ix_chat_runs_company_id",
+    runs.c.company_id,
+    postgresql_where=text("company_id IS NOT NULL AND status || '' = 'active'"),
 )
 # For what concerns all runs of a conversation: restoring, erasing.
 Index("ix_chat_runs_conversation_id", runs.c.conversation_id)

@@ -52,11 +52,11 @@ LONG = 2_000
 # The rows of a page and those read beside it. Every table has at least some ten thousand rows.
 FEW_ROWS = 400
 
-# In conversations that no call is about.
+# In conversations that no call is about, and counted for other companies.
 ACTIVE_RUNS = 1_000
 ADD_ACTIVE_RUNS = """
-INSERT INTO chat_runs (id, conversation_id, status, owner, epoch, lease_until, started_at)
-SELECT gen_random_uuid(), id, 'active', gen_random_uuid(), 1, now() + interval '1 hour', now()
+INSERT INTO chat_runs (id, conversation_id, status, owner, epoch, lease_until, company_id, started_at)
+SELECT gen_random_uuid(), id, 'active', gen_random_uuid(), 1, now() + interval '1 hour', gen_random_uuid(), now()
 FROM chat_conversations WHERE id BETWEEN %s AND %s
 """
 
@@ -88,10 +88,11 @@ def connection(engine: Engine) -> Iterator[Connection]:
 
 
 class Answers:
-    def __init__(self, connection: Connection) -> None:
+    def __init__(self, connection: Connection, *, company_max_runs: int = 0) -> None:
         self._connection = connection
         database: Any = OnConnection(connection)
-        self.store = PostgresAnswerStore(database, database, ProviderChoice({}, EchoProvider(), None), uuid7(), 10)
+        providers = ProviderChoice({}, EchoProvider(), None)
+        self.store = PostgresAnswerStore(database, database, providers, uuid7(), 10, company_max_runs=company_max_runs)
 
     def claim(self) -> Claimed:
         messages.insert_message(
@@ -227,6 +228,7 @@ CALLS: dict[str, Callable[[Connection], object]] = {
     "branch": lambda c: branch(c, [COMPANY], CONVERSATION, MESSAGE),
     "newest question": lambda c: questions.find_question(c, [COMPANY], LONG_CONVERSATION, None, newest=True),
     "claim": lambda c: Answers(c).claim(),
+    "claim in a bounded company": lambda c: Answers(c, company_max_runs=50).claim(),
     "commit": commit,
     "hold": hold,
     "turn in batches": turn_in_batches,

@@ -45,9 +45,9 @@ async def phantom(url: str, conversation: str, trigger: str) -> None:
     async with await psycopg.AsyncConnection.connect(url, autocommit=True) as connection:
         await connection.execute(
             "INSERT INTO chat_runs (id, conversation_id, trigger_message_id, status, owner, epoch, lease_until,"
-            " continues, started_at) VALUES (gen_random_uuid(), %s, %s, 'active', gen_random_uuid(), 1,"
-            " now() + interval '1 hour', false, now())",
-            [conversation, trigger],
+            " continues, company_id, started_at) VALUES (gen_random_uuid(), %s, %s, 'active', gen_random_uuid(), 1,"
+            " now() + interval '1 hour', false, %s, now())",
+            [conversation, trigger, COMPANY],
         )
 
 
