@@ -10,7 +10,7 @@ from uuid import UUID
 from playwright.sync_api import Locator, Page, expect
 
 from tests.browser.chat import Chat
-from tests.browser.conftest import Server
+from tests.browser.conftest import LAN_HOST, Server
 from tests.browser.patient import PatientModel
 from tests.conftest import DatabaseMaker
 from tests.kit.http_client import COMPANY
@@ -21,6 +21,7 @@ from tests.kit.tokens import Token, make_token
 OTHER_COMPANY = "00000000-0000-4000-8000-00000000000b"
 CONFIGURATION = """
 auth = "authenticated"
+allowed_hosts = ["{lan_host}"]
 default_provider = "patient"
 
 [providers.patient]
@@ -38,7 +39,7 @@ name = "Acme"
 def guarded_server(make_database: DatabaseMaker, folder: Path, patient: PatientModel) -> Iterator[Server]:
     """A server in the mode `authenticated`, whose calls are those of Mia, a manager."""
     configuration = folder / "chatserver.toml"
-    configuration.write_text(CONFIGURATION.format(patient_url=patient.base_url, company=COMPANY))
+    configuration.write_text(CONFIGURATION.format(lan_host=LAN_HOST, patient_url=patient.base_url, company=COMPANY))
     with make_database() as url:
         manager = make_token(url, COMPANY, "manager", name="Mia")
         arguments = ("--config", str(configuration), "--data-dir", str(folder / "data"), "--database-url", url)
