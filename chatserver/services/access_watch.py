@@ -97,14 +97,14 @@ class AccessWatch:
         """Find out who has lost access, and end what goes on for them. Raises DatabaseUnavailableError."""
         began = asyncio.get_running_loop().time()
         held, askers = tuple(self._holders), frozenset(self._answers.askers())
-        tokens = askers | {access.token_id for access in held if access.token_id is not None}
+        tokens = {access.token_id for access in held if access.token_id is not None}
         sessions = {access.session_id for access in held if access.session_id is not None}
-        gone = Lost(frozenset(), frozenset())
-        if tokens or sessions:
-            gone = await self._database.autocommit(partial(_lost, tokens, sessions, self._lifetimes))
+        gone = Lost(frozenset(), frozenset(), frozenset())
+        if tokens or sessions or askers:
+            gone = await self._database.autocommit(partial(_lost, tokens, sessions, askers, self._lifetimes))
         self._seen_at = began
-        if gone.tokens & askers:
-            self._answers.forsake(gone.tokens)
+        if gone.askers:
+            self._answers.forsake(gone.askers)
         await self._tell([each for each in held if each.token_id in gone.tokens or each.session_id in gone.sessions])
 
     async def _tell(self, accesses: Collection[Access]) -> None:
@@ -124,5 +124,11 @@ class AccessWatch:
             logger.info("access was lost: %d responses end", told)
 
 
-def _lost(tokens: Collection[UUID], sessions: Collection[UUID], lifetimes: Lifetimes, connection: Connection) -> Lost:
-    return lost(connection, tokens, sessions, lifetimes)
+def _lost(
+    tokens: Collection[UUID],
+    sessions: Collection[UUID],
+    askers: Collection[UUID],
+    lifetimes: Lifetimes,
+    connection: Connection,
+) -> Lost:
+    return lost(connection, tokens, sessions, askers, lifetimes)

@@ -54,10 +54,12 @@ HAS_ASKER = and_(
     runs.c.continues,
     or_(
         runs.c.continues_for.is_(None),
-        exists().where(_token.c.id == any_(runs.c.continues_for), _is_valid).correlate(runs),
+        exists()
+        .where(_token.c.id == any_(runs.c.continues_for), _is_valid, _token.c.role != literal_column("'reader'"))
+        .correlate(runs),
     ),
 )
-"""True for runs that go on without readers on behalf of somebody who still has access."""
+"""True for runs that go on without readers on behalf of somebody who may still ask for answers."""
 
 
 def asking(continues: bool, continues_for: Sequence[UUID] | None) -> dict[str, Any]:

@@ -54,6 +54,11 @@ _LOST_TOKENS = f"""
 SELECT asked.id FROM unnest(%(ids)s::uuid[]) AS asked (id)
 WHERE NOT EXISTS (SELECT FROM api_tokens AS t WHERE t.id = asked.id AND {IS_VALID})
 """  # noqa: S608
+# Readers may not have answers generated, so nothing goes on for them.
+_LOST_ASKERS = f"""
+SELECT asked.id FROM unnest(%(ids)s::uuid[]) AS asked (id)
+WHERE NOT EXISTS (SELECT FROM api_tokens AS t WHERE t.id = asked.id AND t.role <> 'reader' AND {IS_VALID})
+"""  # noqa: S608
 _LOST_SESSIONS = f"""
 SELECT asked.id FROM unnest(%(ids)s::uuid[]) AS asked (id)
 WHERE NOT EXISTS (SELECT FROM chat_sessions AS s WHERE s.id = asked.id AND {_IS_OPEN})
@@ -106,10 +111,11 @@ class Unknown(NamedTuple):
 
 
 class Lost(NamedTuple):
-    """The tokens and sessions that are good no more."""
+    """The tokens and sessions that are good no more; `askers`: the tokens for which no answer may go on any more."""
 
     tokens: frozenset[UUID]
     sessions: frozenset[UUID]
+    askers: frozenset[UUID]
 
 
 def look_up(connection: Connection, credentials: Sequence[Credential], lifetimes: Lifetimes) -> list[Known | Unknown]:
@@ -128,12 +134,24 @@ def look_up(connection: Connection, credentials: Sequence[Credential], lifetimes
     return [known.get(place) or Unknown() for place in range(len(credentials))]
 
 
-def lost(connection: Connection, tokens: Collection[UUID], sessions: Collection[UUID], lifetimes: Lifetimes) -> Lost:
-    """Those of these tokens and sessions that are good no more."""
-    given: dict[str, Any] = lifetimes.parameters()
-    lost_tokens = execute(connection, _LOST_TOKENS, {"ids": array(tokens)}) if tokens else []
-    lost_sessions = execute(connection, _LOST_SESSIONS, {"ids": array(sessions), **given}) if sessions else []
-    return Lost(frozenset(row.id for row in lost_tokens), frozenset(row.id for row in lost_sessions))
+def lost(
+    connection: Connection,
+    tokens: Collection[UUID],
+    sessions: Collection[UUID],
+    askers: Collection[UUID],
+    lifetimes: Lifetimes,
+) -> Lost:
+    """Those of these tokens and sessions that are good no more, and those of the tokens `askers` that may not ask."""
+
+    def ids(statement: str, asked: Collection[UUID], **given: float) -> frozenset[UUID]:
+        rows = execute(connection, statement, {"ids": array(asked), **given}) if asked else []
+        return frozenset(row.id for row in rows)
+
+    return Lost(
+        ids(_LOST_TOKENS, tokens),
+        ids(_LOST_SESSIONS, sessions, **lifetimes.parameters()),
+        ids(_LOST_ASKERS, askers),
+    )
 
 
 def open_session(connection: Connection, token_id: UUID, digest: bytes, former_digest: bytes | None) -> None:

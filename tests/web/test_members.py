@@ -16,7 +16,7 @@ from tests.kit.event_stream import EventStream, text_of
 from tests.kit.http_client import COMPANY, Response, stream_path
 from tests.kit.model_server import ModelServer
 from tests.kit.served_app import Served, serving
-from tests.kit.tokens import Token, make_token, revoke
+from tests.kit.tokens import Token, execute, make_token
 from tests.kit.waiting import eventually
 
 MANAGERS_ONLY = (403, "It takes the role manager to change what others wrote")
@@ -272,9 +272,17 @@ async def test_answer_does_not_go_on_for_a_reader(database_url: str) -> None:
 # --- on whose behalf ----------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(("is_there", "elsewhere"), [(False, False), (True, False), (True, True)])
-async def test_answer_that_continues_ends_with_the_token_that_asked(
-    database_url: str, is_there: bool, elsewhere: bool
+@pytest.mark.parametrize(
+    ("is_there", "elsewhere", "loss"),
+    [
+        (False, False, "revoked_at = now()"),
+        (True, False, "revoked_at = now()"),
+        (True, True, "expires_at = now()"),
+        (False, False, "role = 'reader'"),
+    ],
+)
+async def test_answer_that_continues_ends_with_the_rights_of_the_token_that_asked(
+    database_url: str, is_there: bool, elsewhere: bool, loss: str
 ) -> None:
     async with (
         ModelServer() as model,
@@ -298,7 +306,7 @@ async def test_answer_that_continues_ends_with_the_token_that_asked(
         await eventually(lambda: len(owner.streams) == (1 if is_there and not elsewhere else 0))
         await owner.context.watch.look()
         assert not call.is_closed()
-        revoke(database_url, ann.token)
+        execute(database_url, f"UPDATE api_tokens SET {loss} WHERE id = %s", ann.token.id)
         for each in {owner, process}:
             await each.context.watch.look()
         await call.closed()
