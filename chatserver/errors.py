@@ -47,6 +47,10 @@ class NotSignedInError(ChatServerError):
     """Sign in first"""
 
 
+class BadTokenError(NotSignedInError):
+    """The token is not valid, or not any more"""
+
+
 class ForbiddenError(ChatServerError):
     """Not allowed"""
 

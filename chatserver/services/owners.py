@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
+from collections.abc import Sequence
 from uuid import UUID
 
 from chatserver.services.access import Actor, Role, role_is_missing
@@ -22,12 +23,17 @@ class Owners:
         self._default = default_company_id
         self._companies: OrderedDict[UUID, UUID] = OrderedDict()
 
-    async def companies_of_administrator(self, actor: Actor) -> frozenset[UUID]:
-        """The companies that an administrator begins with, MAX_COMPANIES at most; everyone on this machine: one."""
-        if actor.author is None:
-            return frozenset({self._default})
-        found = await self._database.autocommit(companies.with_anything, MAX_COMPANIES)
-        return frozenset(found) or frozenset({self._default})
+    async def companies_to_choose(self, actor: Actor) -> Sequence[UUID]:
+        """The companies that an actor may choose from; they begin with the first: the default one, if it is theirs.
+
+        An administrator's are those that have anything, MAX_COMPANIES at most; everyone's on this machine is one.
+        """
+        found = actor.companies
+        if found is None and actor.author is not None:
+            found = frozenset(await self._database.autocommit(companies.with_anything, MAX_COMPANIES))
+        if found is None or (actor.is_administrator and not found):
+            return (self._default,)
+        return sorted(found, key=lambda company: (company != self._default, company))
 
     async def company_of(self, kind: str, resource_id: UUID) -> UUID | None:
         """The company of a resource, deleted or not; None: there is no such resource.

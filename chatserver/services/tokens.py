@@ -15,7 +15,7 @@ from sqlalchemy import Connection
 
 from chatserver import credentials
 from chatserver.audit_events import SignIn, SignInFailed, SignInFailure, SignInWay, SignOut
-from chatserver.errors import NotSignedInError, Problem, UnavailableError, ValidationError
+from chatserver.errors import BadTokenError, NotSignedInError, Problem, UnavailableError, ValidationError
 from chatserver.rate_limits import RateLimiter
 from chatserver.services.access import Access, Actor, Caller, Mode, Role
 from chatserver.services.audit import AuditLog
@@ -34,7 +34,6 @@ FAILED_SIGN_INS_PER_MINUTE = 20
 # The most credentials that are remembered as good ones: they are looked up whatever others at their address do.
 MAX_GOOD = 20_000
 
-_NOT_VALID = "The token is not valid, or not any more"
 _SESSION_OVER = "The session is over: sign in again"
 
 
@@ -65,7 +64,7 @@ class TokenSignIn:
             if credential.of_session:
                 raise NotSignedInError(_SESSION_OVER)
             await self._tell_refused(credential.digest, "bearer")
-            raise NotSignedInError(_NOT_VALID)
+            raise BadTokenError
         roles = None if known.company_id is None else {known.company_id: Role.of(known.role)}
         return Actor(known.name, roles, author=known.name, access=Access(known.token_id, known.session_id))
 
@@ -112,11 +111,11 @@ class TokenSignIn:
         if not credentials.is_token(token):
             self._failed.check(caller.address)
             await self._tell_refused(digest, "session")
-            raise NotSignedInError(_NOT_VALID)
+            raise BadTokenError
         known = await self._known(Credential(digest, of_session=False), self._failed, caller)
         if known is None:
             await self._tell_refused(digest, "session")
-            raise NotSignedInError(_NOT_VALID)
+            raise BadTokenError
         value = credentials.new_cookie()
         former = cookie_of(headers, secure=caller.is_secure)
         await self._database.transaction(
@@ -182,7 +181,7 @@ def credential_of(headers: Mapping[str, str], *, secure: bool) -> Credential | N
     if scheme.lower() == "bearer":
         token = token.strip()
         if not credentials.is_token(token):
-            raise NotSignedInError(_NOT_VALID)
+            raise BadTokenError
         return Credential(credentials.digest(token), of_session=False)
     value = cookie_of(headers, secure=secure)
     return None if value is None else Credential(credentials.digest(value), of_session=True)

@@ -44,8 +44,9 @@ async def status(client: Served, headers: Mapping[str, str], path: str = CONVERS
 async def test_nobody_gets_in_without_a_token(database_url: str) -> None:
     async with authenticated(database_url) as client:
         assert (await client.request("GET", CONVERSATIONS)).error == (401, "Sign in first")
-        session = await client.request("GET", SESSION)
-        assert session.json == {"mode": "authenticated", "actor": None, "companies": []}
+        for headers in ({}, {"Authorization": "Basic eDp5"}):  # the latter is a proxy's affair
+            session = await client.request("GET", SESSION, headers=headers)
+            assert session.json == {"mode": "authenticated", "actor": None, "companies": []}
         for path in ("/", "/healthz", "/help"):
             assert await status(client, {}, path) == 200
         # Browsers send preflight requests without credentials.
@@ -278,6 +279,9 @@ async def test_administrator_is_told_of_all_companies_that_have_anything(databas
         make_token(database_url, others[2])
         told = await client.request("GET", SESSION, headers=admin.bearer)
         assert [company["id"] for company in told.json["companies"]] == others
+        make_token(database_url, COMPANY)
+        told = await client.request("GET", SESSION, headers=admin.bearer)
+        assert [company["id"] for company in told.json["companies"]] == [COMPANY, *others]
 
 
 # --- the audit log ----------------------------------------------------------------------------------------

@@ -22,5 +22,5 @@ class ProvidersHandler(ApiHandler, GET=Need.READER):
             companies, first = frozenset({asked}), asked
         else:
             companies = self.actor.companies
-            first = min(companies or await self.context.owners.companies_of_administrator(self.actor))
+            first = (await self.context.owners.companies_to_choose(self.actor))[0]
         self.write_json(list_providers(self.context.settings, companies, first))

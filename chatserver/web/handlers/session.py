@@ -7,7 +7,7 @@ from uuid import UUID
 
 from pydantic import Field
 
-from chatserver.errors import ForbiddenError, NotSignedInError
+from chatserver.errors import BadTokenError, ForbiddenError, NotSignedInError
 from chatserver.schema_types import Wire
 from chatserver.schemas import Company, Session, SessionActor, SignIn
 from chatserver.services.access import Actor, Need, RoleName
@@ -34,22 +34,19 @@ class SessionHandler(Handler, GET=Need.NOTHING, POST=Need.NOTHING, DELETE=Need.N
         access = self.context.access
         try:
             actor = await access.authenticate(self.request.headers, self.caller)
+        except BadTokenError:
+            raise
         except NotSignedInError:
-            if "Authorization" in self.request.headers and access.mode == "authenticated":
-                raise
             self.write_json(Session(mode=access.mode, actor=None, companies=[]))
             return
-        companies = actor.companies
-        if companies is None:  # an administrator's are all that there are; the default one is there from the start
-            companies = await self.context.owners.companies_of_administrator(actor)
+        companies = await self.context.owners.companies_to_choose(actor)
         names = {company: settings.name for company, settings in self.context.settings.companies.items()}
         self.write_json(
             Session(
                 mode=access.mode,
                 actor=SessionActor(name=actor.name),
                 companies=[
-                    Company(id=company, name=names.get(company), role=_role(actor, company))
-                    for company in sorted(companies)
+                    Company(id=company, name=names.get(company), role=_role(actor, company)) for company in companies
                 ],
             )
         )
