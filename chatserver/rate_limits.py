@@ -43,6 +43,15 @@ class RateLimiter:
         self._clear_at[client] = clear_at if wait > 1e-9 else clear_at + self._interval
         if len(self._clear_at) > MAX_CLIENTS:
             del self._clear_at[next(iter(self._clear_at))]
+        self._refuse_if(wait)
+
+    def require_room(self, client: str) -> None:
+        """Raises RateLimitedError if one more request would be too many. Counts nothing."""
+        now = self._clock()
+        self._refuse_if(max(self._clear_at.get(client, now), now) + self._interval - now - 60)
+
+    def _refuse_if(self, wait: float) -> None:
+        """Raises RateLimitedError if a request would have to wait."""
         if wait > 1e-9:
             raise RateLimitedError(retry_after_seconds=math.ceil(wait), bound=self._bound)
 
@@ -50,8 +59,3 @@ class RateLimiter:
         """Count a request, whether it is one too many or not."""
         with contextlib.suppress(RateLimitedError):
             self.check(client)
-
-    def give_back(self, client: str) -> None:
-        """Count a request no more that `check` counted."""
-        if client in self._clear_at:
-            self._clear_at[client] -= self._interval

@@ -53,16 +53,17 @@ _ROLES: Mapping[str, Role] = {label: role for role, label in _LABELS.items()}
 class Need(enum.Enum):
     """What an operation needs from whoever asks for it."""
 
-    NOTHING = "anyone may"
+    NOTHING = "nothing"
     OPERATOR = "a connection from this machine or from a trusted proxy itself, or an administrator"
     READER = "the role reader"
     MEMBER = "the role member"
     MANAGER = "the role manager"
 
-    @property
-    def role(self) -> Role | None:
-        """The role that it needs in the company of whatever it is about; None: it needs no role."""
-        return Role[self.name] if self.name in Role.__members__ else None
+    role: Role | None
+    """The role that it needs in the company of whatever it is about; None: it needs no role."""
+
+    def __init__(self, _: str) -> None:
+        self.role = Role.__members__.get(self.name)
 
 
 class Access(NamedTuple):
@@ -117,11 +118,22 @@ class Actor:
         """Whether the actor has that role, or a higher one, in a company."""
         return (self.role_in(company_id) or 0) >= role
 
+    def has_everywhere(self, role: Role) -> bool:
+        """Whether the actor has that role, or a higher one, in all their companies."""
+        return self.roles is None or all(held >= role for held in self.roles.values())
+
+    @property
+    def only_company(self) -> UUID | None:
+        """The actor's company, if they have just one."""
+        return next(iter(self.roles)) if self.roles is not None and len(self.roles) == 1 else None
+
     def acting_as(self, role: Role) -> Actor:
         """The actor, with only those companies in which they have that role. Raises ForbiddenError without any."""
-        if self.roles is None or all(held >= role for held in self.roles.values()):
-            if self.roles is not None and not self.roles:
-                raise ForbiddenError("You belong to no company here")
+        if self.roles is None:
+            return self
+        if not self.roles:
+            raise ForbiddenError("You belong to no company here")
+        if self.has_everywhere(role):
             return self
         kept = {company: held for company, held in self.roles.items() if held >= role}
         if not kept:
@@ -144,9 +156,12 @@ def role_is_missing(role: Role) -> ForbiddenError:
     return ForbiddenError(f"It takes the role {role.label}")
 
 
+_BOARD = Actor(name="board")
+
+
 def local_actor() -> Actor:
     """Everyone on this machine: the board."""
-    return Actor(name="board")
+    return _BOARD
 
 
 class Caller(Protocol):
@@ -178,9 +193,9 @@ class Authenticator(Protocol):
         """
 
     def known_client(self, headers: HTTPHeaders, caller: Caller) -> str | None:
-        """Whom a request is counted for, by its credentials, before anybody is asked whose they are.
+        """Whom a request is counted for: its address, if it bears no credentials, else whose these are.
 
-        None: it has none, or none that this process has seen to be good; it is counted for its address.
+        None: it bears some, and the database has to be asked whose they are.
         """
 
 
@@ -193,4 +208,4 @@ class LocalTrusted:
         return local_actor()
 
     def known_client(self, headers: Mapping[str, str], caller: Caller) -> str | None:  # noqa: ARG002
-        return None
+        return caller.address

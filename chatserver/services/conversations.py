@@ -19,7 +19,7 @@ from chatserver.schemas import (
 )
 from chatserver.services.access import Actor
 from chatserver.services.idempotent_send import IdempotencyKey, send
-from chatserver.services.own_messages import changes_all, if_allowed
+from chatserver.services.own_messages import if_allowed, is_looked_at
 from chatserver.services.to_wire import added_message, to_conversation, to_message, to_versioned_message
 from chatserver.services.turns import Turns
 from chatserver.storage import conversations, erase, leases, messages, revisions
@@ -256,7 +256,7 @@ class ConversationService:
         Raises ForbiddenError if others wrote it and the actor is no manager.
         """
         # To look who wrote it takes a second statement.
-        execute = self._database.autocommit if changes_all(actor) else self._database.transaction
+        execute = self._database.transaction if is_looked_at(actor) else self._database.autocommit
         edit = if_allowed(actor, revisions.edit)
         row = await execute(edit, actor.scope, conversation_id, message_id, content)
         return to_message(_found(row, "Message"))

@@ -19,9 +19,9 @@ Change = Callable[Concatenate[Connection, Companies, UUID, UUID, P], T]
 """A change of a message: connection, companies, conversation, message, and what else it takes."""
 
 
-def changes_all(actor: Actor) -> bool:
-    """Whether the actor may change every message of all their companies: then nothing is looked at."""
-    return actor.roles is None or all(role >= Role.MANAGER for role in actor.roles.values())
+def is_looked_at(actor: Actor) -> bool:
+    """Whether it has to be looked at who wrote what the actor changes."""
+    return not actor.has_everywhere(Role.MANAGER)
 
 
 def if_allowed(actor: Actor, change: Change[P, T]) -> Change[P, T]:
@@ -29,7 +29,7 @@ def if_allowed(actor: Actor, change: Change[P, T]) -> Change[P, T]:
 
     Raises NotFoundError if the message does not exist for the actor, and ForbiddenError if they may not change it.
     """
-    if changes_all(actor):
+    if not is_looked_at(actor):
         return change
 
     def looked_at(

@@ -56,8 +56,8 @@ class Owners:
 
         The database is asked only if the actor has several companies: for an actor of one, whatever exists is of that.
         """
-        if actor.roles is not None and len(actor.roles) == 1:
-            return next(iter(actor.roles))
+        if actor.only_company is not None:
+            return actor.only_company
         company_id = await self.company_of("conversations", conversation_id)
         return None if company_id is None or actor.role_in(company_id) is None else company_id
 
@@ -67,7 +67,7 @@ class Owners:
         `kind`: the resource's segment in paths. What does not exist for the actor is left to whoever looks it up. The
         database is asked only if the answer depends on the company.
         """
-        if actor.roles is None or all(held >= role for held in actor.roles.values()):
+        if actor.roles is None or actor.has_everywhere(role):
             return
         if kind == "companies":
             company_id: UUID | None = resource_id

@@ -58,12 +58,10 @@ class ProxySignIn:
         return Actor(name=user, roles=_roles(memberships), author=user, until=until)
 
     def known_client(self, headers: HTTPHeaders, caller: Caller) -> str | None:
-        """The user, for whom nobody need be asked."""
-        if not caller.is_proxy:
-            return None
-        with contextlib.suppress(NotSignedInError):
-            return f"user {_one_text(headers, self._user_header)}"
-        return None
+        if caller.is_proxy:
+            with contextlib.suppress(NotSignedInError):
+                return f"user {_one_text(headers, self._user_header)}"
+        return caller.address
 
 
 def _by_name(

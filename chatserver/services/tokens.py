@@ -29,8 +29,10 @@ COOKIE = "chatserver_session"
 SECURE_COOKIE = f"__Host-{COOKIE}"
 
 # So many bad credentials, and failed sign-ins, of one address per minute cost a lookup; of others nothing is asked.
-BAD_CREDENTIALS_PER_MINUTE = 60
+BAD_TOKENS_PER_MINUTE = 60
 FAILED_SIGN_INS_PER_MINUTE = 20
+# More of cookies: those of sessions that are over stay in browsers, and many may share an address.
+BAD_COOKIES_PER_MINUTE = 600
 # The most credentials that are remembered as good ones: they are looked up whatever others at their address do.
 MAX_GOOD = 20_000
 
@@ -49,7 +51,8 @@ class TokenSignIn:
         self._look_ups: Batcher[Credential, Known | Unknown] = Batches(database).of(
             partial(sign_in.look_up, lifetimes=lifetimes)
         )
-        self._bad = RateLimiter(BAD_CREDENTIALS_PER_MINUTE, bound="bad_credentials")
+        self._bad = RateLimiter(BAD_TOKENS_PER_MINUTE, bound="bad_credentials")
+        self._over = RateLimiter(BAD_COOKIES_PER_MINUTE, bound="bad_credentials")
         self._failed = RateLimiter(FAILED_SIGN_INS_PER_MINUTE, bound="failed_sign_ins")
         self._good: OrderedDict[bytes, UUID] = OrderedDict()
 
@@ -59,7 +62,7 @@ class TokenSignIn:
         credential = credential_of(headers, secure=caller.is_secure)
         if credential is None:
             raise NotSignedInError
-        known = await self._known(credential, self._bad, caller)
+        known = await self._known(credential, self._over if credential.of_session else self._bad, caller)
         if known is None:
             if credential.of_session:
                 raise NotSignedInError(_SESSION_OVER)
@@ -69,33 +72,35 @@ class TokenSignIn:
         return Actor(known.name, roles, author=known.name, access=Access(known.token_id, known.session_id))
 
     def known_client(self, headers: Mapping[str, str], caller: Caller) -> str | None:
-        """What stands for the token of a request in counts, if its credential was good before. Asks nobody."""
         try:
             credential = credential_of(headers, secure=caller.is_secure)
         except NotSignedInError:
-            return None
-        token_id = None if credential is None else self._good.get(credential.digest)
+            credential = None
+        if credential is None:
+            return caller.address
+        token_id = self._good.get(credential.digest)
         return None if token_id is None else str(token_id)
 
     async def _known(self, credential: Credential, failures: RateLimiter, caller: Caller) -> Known | None:
         """Whose a credential is; None: nobody's. Raises RateLimitedError before a query."""
-        was_good = credential.digest in self._good
-        if not was_good:
-            failures.check(caller.address)
+        if credential.digest not in self._good:
+            failures.require_room(caller.address)
         known = await self._look_ups.carry_out(object(), credential, 0)
         if known is None:
             raise UnavailableError
         if isinstance(known, Unknown):
-            if self._good.pop(credential.digest, None) is not None:
-                failures.count(caller.address)
+            failures.count(caller.address)
+            self._good.pop(credential.digest, None)
             return None
-        if not was_good:
-            failures.give_back(caller.address)
-        self._good[credential.digest] = known.token_id
-        self._good.move_to_end(credential.digest)
+        self._remember(credential.digest, known.token_id)
+        return known
+
+    def _remember(self, digest: bytes, token_id: UUID) -> None:
+        """The credential of this digest is a good one."""
+        self._good[digest] = token_id
+        self._good.move_to_end(digest)
         if len(self._good) > MAX_GOOD:
             self._good.popitem(last=False)
-        return known
 
     # --- sessions -----------------------------------------------------------------------------------------
 
@@ -121,6 +126,7 @@ class TokenSignIn:
         await self._database.transaction(
             _open_session, known, credentials.digest(value), None if former is None else credentials.digest(former)
         )
+        self._remember(credentials.digest(value), known.token_id)
         return value
 
     async def _tell_refused(self, digest: bytes, way: SignInWay) -> None:

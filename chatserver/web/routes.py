@@ -27,6 +27,8 @@ from chatserver.web.openapi.operations import Operation, Route
 from chatserver.web.page.bundles import STATIC_PREFIX
 from chatserver.web.text_routes import TEXT_ROUTES
 
+OWN_MESSAGES = "Members may do it with user messages of their own, managers with all."
+
 ROUTES: tuple[Route, ...] = (
     Route(
         "/api/companies/{companyId}/conversations",
@@ -60,7 +62,8 @@ ROUTES: tuple[Route, ...] = (
                 "Delete a conversation; it can be restored, unless it is erased",
                 status=204,
                 query=queries.DeleteConversation,
-                description="Its answer is stopped, and from then on every path below it is 404.",
+                description="Its answer is stopped, and from then on every path below it is 404. Erasing is "
+                "for managers.",
             ),
         },
     ),
@@ -141,13 +144,20 @@ ROUTES: tuple[Route, ...] = (
         "/api/conversations/{id}/messages/{messageId}",
         messages.MessageHandler,
         {
-            "PUT": Operation("editMessage", "Edit a message; the original is kept", schemas.EditMessage, ChatMessage),
+            "PUT": Operation(
+                "editMessage",
+                "Edit a message; the original is kept",
+                schemas.EditMessage,
+                ChatMessage,
+                description=OWN_MESSAGES,
+            ),
             "DELETE": Operation(
                 "eraseMessage",
                 "Erase a message and the answers to it, for good",
                 status=204,
                 description="Superseded ones, too. Their texts are nowhere any more; a title that was taken from the "
-                "message is taken anew, from the first user message that is left. All else stays as it is.",
+                "message is taken anew, from the first user message that is left. All else stays as it is. "
+                + OWN_MESSAGES,
                 refusals={409: "Its answer is being generated."},
             ),
         },

@@ -54,12 +54,17 @@ def test_number_of_remembered_clients_is_bounded(monkeypatch: pytest.MonkeyPatch
     assert len(limiter._clear_at) == 10
 
 
-def test_request_that_is_given_back_does_not_count() -> None:
-    limiter = RateLimiter(1, Clock())
+def test_who_has_no_room_left_is_told_without_being_counted() -> None:
+    clock = Clock()
+    limiter = RateLimiter(2, clock)
+    limiter.count("a")
     for _ in range(3):
-        limiter.check("a")
-        limiter.give_back("a")
-    limiter.check("a")
-    limiter.give_back("unknown")
-    with pytest.raises(RateLimitedError):
-        limiter.check("a")
+        limiter.require_room("a")
+    limiter.count("a")
+    limiter.count("a")  # one too many, which is not counted
+    with pytest.raises(RateLimitedError) as refused:
+        limiter.require_room("a")
+    assert refused.value.retry_after_seconds == 30
+    limiter.require_room("b")
+    clock.now += 30
+    limiter.require_room("a")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from uuid import uuid4
@@ -10,7 +11,8 @@ import psycopg
 import pytest
 
 from chatserver.credentials import new_cookie, new_token
-from chatserver.services.tokens import BAD_CREDENTIALS_PER_MINUTE, FAILED_SIGN_INS_PER_MINUTE
+from chatserver.services import tokens
+from chatserver.services.tokens import BAD_TOKENS_PER_MINUTE, FAILED_SIGN_INS_PER_MINUTE
 from tests.kit.http_client import COMPANY, Response
 from tests.kit.served_app import Served, serving
 from tests.kit.tokens import Token, execute, make_token, revoke
@@ -224,7 +226,7 @@ async def test_bad_credentials_of_an_address_are_slowed_down_before_they_cost_a_
     async with authenticated(database_url, trusted_proxies=("127.0.0.1",)) as client:
         from_v6 = {"X-Forwarded-For": "2001:db8::1"}
         assert await status(client, {**known.bearer, **from_v6}) == 200
-        for _ in range(BAD_CREDENTIALS_PER_MINUTE):
+        for _ in range(BAD_TOKENS_PER_MINUTE):
             assert await status(client, {"Authorization": f"Bearer {new_token()}", **from_v6}) == 401
         look_ups = client.app.context.access._look_ups  # type: ignore[attr-defined]
         carry_out = look_ups.carry_out
@@ -236,14 +238,41 @@ async def test_bad_credentials_of_an_address_are_slowed_down_before_they_cost_a_
 
         monkeypatch.setattr(look_ups, "carry_out", counted)
         neighbour = {"X-Forwarded-For": "2001:db8::2"}
-        for bad in ({"Authorization": f"Bearer {new_token()}"}, {"Cookie": f"chatserver_session={new_cookie()}"}):
-            refused = await client.request("GET", CONVERSATIONS, headers={**bad, **neighbour})
-            assert (refused.status, refused.headers["Retry-After"]) == (429, "1")
+        bad = {"Authorization": f"Bearer {new_token()}", **neighbour}
+        refused = await client.request("GET", CONVERSATIONS, headers=bad)
+        assert (refused.status, refused.headers["Retry-After"]) == (429, "1")
         assert asked == []
         # Whoever was let in before is looked up, whatever others at the address do; so are those elsewhere.
         assert await status(client, {**known.bearer, **neighbour}) == 200
         assert await status(client, {**unused.bearer, "X-Forwarded-For": "2001:db8:0:1::1"}) == 200
         assert len(asked) == 2
+
+
+async def test_good_tokens_that_come_together_for_the_first_time_are_all_let_in(database_url: str) -> None:
+    token = make_token(database_url, COMPANY)
+    async with authenticated(database_url) as client:
+        all_at_once = await asyncio.gather(*(status(client, token.bearer) for _ in range(2 * BAD_TOKENS_PER_MINUTE)))
+        assert set(all_at_once) == {200}
+
+
+async def test_cookies_of_nobody_are_slowed_down_apart_from_tokens(
+    database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tokens, "BAD_COOKIES_PER_MINUTE", 2)
+    token = make_token(database_url, COMPANY)
+    async with authenticated(database_url) as client:
+        cookies = [{"Cookie": f"chatserver_session={new_cookie()}"} for _ in range(3)]
+        assert [await status(client, cookie) for cookie in cookies] == [401, 401, 429]
+        assert await status(client, token.bearer) == 200
+        assert await status(client, {"Cookie": await sign_in(client, token, cookies[0])}) == 200
+
+
+async def test_cookie_of_a_session_that_is_over_is_taken_away(database_url: str) -> None:
+    async with authenticated(database_url) as client:
+        told = await client.request("GET", SESSION, headers={"Cookie": f"chatserver_session={new_cookie()}"})
+        assert told.json["actor"] is None
+        assert told.headers["Set-Cookie"].startswith("chatserver_session=; Path=/; Max-Age=0;")
+        assert "Set-Cookie" not in (await client.request("GET", SESSION)).headers
 
 
 async def test_failed_sign_ins_of_an_address_are_slowed_down(database_url: str) -> None:

@@ -37,6 +37,8 @@ class SessionHandler(Handler, GET=Need.NOTHING, POST=Need.NOTHING, DELETE=Need.N
         except BadTokenError:
             raise
         except NotSignedInError:
+            if isinstance(access, TokenSignIn) and "Cookie" in self.request.headers:
+                self._set_cookie("", 0)  # that of a session that is over
             self.write_json(Session(mode=access.mode, actor=None, companies=[]))
             return
         companies = await self.context.owners.companies_to_choose(actor)

@@ -13,7 +13,7 @@ from uuid import UUID
 
 import tornado.web
 
-from chatserver.errors import ForbiddenError, MalformedError, UnavailableError
+from chatserver.errors import ForbiddenError, MalformedError, NotSignedInError, UnavailableError
 from chatserver.origin import Origin, Share, origin, share
 from chatserver.services.access import API, Actor, Need, Role
 from chatserver.web.http import parsing
@@ -46,6 +46,8 @@ class AdmittingHandler(SlimHandler):
     _signed_in: Actor
     """Who sent the request, with all their companies."""
 
+    _is_counted = True
+    """False: whom the request is to be counted for turns out when they are signed in."""
     caller: RequestCaller
     _parameters: Sequence[str]
     """The texts of the path's parameters, as they are in the path."""
@@ -73,9 +75,9 @@ class AdmittingHandler(SlimHandler):
 
     async def admit(self) -> None:
         """Raises a ChatServerError to refuse the request before its body is read. The guards have let it pass."""
-        if under_api(self.request.path) and not self._is_preflight():
-            self._check_load()
         need = self.need
+        if under_api(self.request.path) and not self._is_preflight():
+            self._check_load(signs_in=need.role is not None)
         if need is Need.OPERATOR:
             await self._require_operator()
         elif need.role is not None:
@@ -91,12 +93,26 @@ class AdmittingHandler(SlimHandler):
 
     async def _sign_in(self, role: Role) -> None:
         """Find out who the actor is. Raises ForbiddenError if they lack the role for what the request is about."""
-        actor = self._signed_in = await self.context.access.authenticate(self.request.headers, self.caller)
-        origin.set(Origin(self.caller, actor.author, None if actor.access is None else actor.access.token_id))
+        actor = self._signed_in = await self._authenticated()
+        if actor.author is not None:
+            origin.set(Origin(self.caller, actor.author, None if actor.access is None else actor.access.token_id))
         share.set(self._share(actor))
         await self.require(role)
         if actor.is_administrator and actor.author is not None and self._parameters and self._reads():
             await self.context.audit.administrator_reads(actor, *self._resource())
+
+    async def _authenticated(self) -> Actor:
+        """Who sent the request. Whoever could not be counted before is counted now."""
+        access, headers, caller = self.context.access, self.request.headers, self.caller
+        if self._is_counted:
+            return await access.authenticate(headers, caller)
+        try:
+            actor = await access.authenticate(headers, caller)
+        except NotSignedInError:
+            self.context.rates.check(caller.address)
+            raise
+        self.context.rates.check(access.known_client(headers, caller) or caller.address)
+        return actor
 
     async def require(self, role: Role) -> None:
         """From now on the actor has only the companies in which they have this role, or a higher one.
@@ -109,7 +125,7 @@ class AdmittingHandler(SlimHandler):
 
     def _resource(self) -> tuple[str, UUID]:
         """What the request is about: the resource's segment in paths, and its id. Raises MalformedError."""
-        return self.request.path.split("/")[2], parsing.parse_id(self._parameters[0])
+        return self.request.path.split("/")[2], parsing.parse_id(parsing.path_argument(self._parameters[0]))
 
     def _share(self, actor: Actor) -> Share | None:
         """Whose share the request takes of what all need."""
@@ -142,15 +158,17 @@ class AdmittingHandler(SlimHandler):
         asks = self.request.method == "OPTIONS" and "Access-Control-Request-Method" in headers
         return asks and bool(allowed) and is_allowed_origin(headers, allowed)
 
-    def _check_load(self) -> None:
-        """Raises UnavailableError if there are too many connections, RateLimitedError if the client asks too often."""
+    def _check_load(self, *, signs_in: bool) -> None:
+        """Raises UnavailableError if there are too many connections, RateLimitedError if the client asks too often.
+
+        Whose the request is may be known only later: if it `signs_in`, it is counted then, else for its address.
+        """
         if self._stream is not None and self._stream.surplus:
             raise UnavailableError("Too many connections are open")
         if self.context.rates.is_off:
             return
-        self.context.rates.check(self._counted_as())
-
-    def _counted_as(self) -> str:
-        """Who the request is counted for: whoever's credentials it bears, if they are known, else its address."""
-        known = self.context.access.known_client(self.request.headers, self.caller)
-        return self.caller.address if known is None else known
+        client = self.context.access.known_client(self.request.headers, self.caller)
+        if client is None and signs_in:
+            self._is_counted = False
+            return
+        self.context.rates.check(client or self.caller.address)
