@@ -172,6 +172,10 @@ class Caller(Protocol):
         """Whether the other end of the connection is a trusted proxy."""
 
     @property
+    def is_other_page(self) -> bool:
+        """Whether it is a page of another site. It may show a token; what a browser adds by itself does not count."""
+
+    @property
     def is_secure(self) -> bool:
         """Whether the client's connection is TLS, as this server or a trusted proxy knows it."""
 

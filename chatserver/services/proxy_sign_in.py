@@ -44,8 +44,11 @@ class ProxySignIn:
         self._of_groups = _by_name((item.group, item) for item in settings.memberships)
 
     async def authenticate(self, headers: HTTPHeaders, caller: Caller) -> Actor:
-        """Raises NotSignedInError for a peer that is no trusted proxy, and for headers that name nobody."""
-        if not caller.is_proxy:
+        """Raises NotSignedInError for a peer that is no trusted proxy, and for headers that name nobody.
+
+        Also for a page of another site: the proxy adds the headers for whatever a browser sends.
+        """
+        if not caller.is_proxy or caller.is_other_page:
             raise NotSignedInError
         user = _one_text(headers, self._user_header)
         if not user or len(user) > MAX_NAME_CHARS:

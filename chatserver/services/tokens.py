@@ -59,7 +59,7 @@ class TokenSignIn:
     # --- requests -----------------------------------------------------------------------------------------
 
     async def authenticate(self, headers: Mapping[str, str], caller: Caller) -> Actor:
-        credential = credential_of(headers, secure=caller.is_secure)
+        credential = credential_of(headers, caller)
         if credential is None:
             raise NotSignedInError
         known = await self._known(credential, self._over if credential.of_session else self._bad, caller)
@@ -73,7 +73,7 @@ class TokenSignIn:
 
     def known_client(self, headers: Mapping[str, str], caller: Caller) -> str | None:
         try:
-            credential = credential_of(headers, secure=caller.is_secure)
+            credential = credential_of(headers, caller)
         except NotSignedInError:
             credential = None
         if credential is None:
@@ -122,7 +122,7 @@ class TokenSignIn:
             await self._tell_refused(digest, "session")
             raise BadTokenError
         value = credentials.new_cookie()
-        former = cookie_of(headers, secure=caller.is_secure)
+        former = cookie_of(headers, caller)
         await self._database.transaction(
             _open_session, known, credentials.digest(value), None if former is None else credentials.digest(former)
         )
@@ -145,7 +145,7 @@ class TokenSignIn:
 
         Does nothing for who is not signed in. Raises NotSignedInError for a bad bearer.
         """
-        credential = credential_of(headers, secure=caller.is_secure)
+        credential = credential_of(headers, caller)
         if credential is None:
             return
         try:
@@ -176,11 +176,11 @@ def _close_sessions(connection: Connection, actor: Actor, *, everywhere: bool) -
     audit.record(connection, event, actor=actor.author, token_id=access.token_id)
 
 
-def credential_of(headers: Mapping[str, str], *, secure: bool) -> Credential | None:
+def credential_of(headers: Mapping[str, str], caller: Caller) -> Credential | None:
     """What a request shows: its bearer token, else its cookie; None: nothing.
 
-    `secure`: it came over TLS. Raises NotSignedInError for a bearer that is no token. Other schemes of `Authorization`,
-    such as a proxy's own, are none of ours.
+    Raises BadTokenError for a bearer that is no token. Other schemes of `Authorization`, such as a proxy's own, are
+    none of ours.
     """
     authorization = headers.get("Authorization", "")
     scheme, _, token = authorization.strip().partition(" ")
@@ -189,13 +189,15 @@ def credential_of(headers: Mapping[str, str], *, secure: bool) -> Credential | N
         if not credentials.is_token(token):
             raise BadTokenError
         return Credential(credentials.digest(token), of_session=False)
-    value = cookie_of(headers, secure=secure)
+    value = cookie_of(headers, caller)
     return None if value is None else Credential(credentials.digest(value), of_session=True)
 
 
-def cookie_of(headers: Mapping[str, str], *, secure: bool) -> str | None:
-    """The value of the session's cookie, if there is one that could be ours."""
-    name = SECURE_COOKIE if secure else COOKIE
+def cookie_of(headers: Mapping[str, str], caller: Caller) -> str | None:
+    """The value of the session's cookie, if there is one that could be ours, and the server's own page sends it."""
+    if caller.is_other_page:
+        return None
+    name = SECURE_COOKIE if caller.is_secure else COOKIE
     for pair in headers.get("Cookie", "").split(";"):
         given, _, value = pair.partition("=")
         if given.strip() == name:

@@ -116,7 +116,7 @@ async def test_reading_of_an_administrator_is_told_once_for_each_company(
         await asyncio.gather(*(ask(client, "GET", path, None, admin) for path in paths * 3))
         await ask(client, "GET", f"/companies/{second}/agents", None, admin)
         assert (await client.request("GET", f"/api/conversations/{uuid4()}", None, admin.bearer)).status == 404
-        await ask(client, "GET", f"/conversations/{made['id']}/messages", None, other)
+        await ask(client, "POST", f"/conversations/{made['id']}/pin", None, other)
         rows = entries(database_url)
         assert {(row.event, row.actor, row.token_id, row.company_id) for row in rows} == {
             ("administrator_read", "root", admin.id, first),

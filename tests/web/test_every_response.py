@@ -19,7 +19,7 @@ PATHS += ["/api", "/api/nowhere", "/api/conversations/x", "/api/conversations/%f
 PATHS += ["/", "/c/x", "/static/nowhere.js", "/nowhere"]
 METHODS = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "BREW"]
 STATIC = "/static/index.html"
-NOTHING_RUNS = "default-src 'none'; frame-ancestors 'none'"
+NOTHING_RUNS = "default-src 'none'; connect-src 'self'; frame-ancestors 'none'"
 PAGE_POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self' data:; "
     "form-action 'self'; base-uri 'none'; frame-ancestors 'none'"

@@ -204,6 +204,31 @@ async def test_only_the_own_page_signs_in(database_url: str) -> None:
             assert (await client.request("POST", SESSION, form, {"Content-Type": kind})).status == 415
 
 
+async def test_page_of_an_allowed_site_acts_with_a_token_and_not_with_the_cookie(database_url: str) -> None:
+    token = make_token(database_url, COMPANY)
+    other = {"Origin": "https://app.example.org", "Sec-Fetch-Site": "same-site"}
+    async with authenticated(database_url, allowed_origins=(other["Origin"],)) as client:
+        cookie = {"Cookie": await sign_in(client, token)}
+        for method, path in (("GET", CONVERSATIONS), ("POST", CONVERSATIONS), ("GET", SESSION)):
+            seen = await client.request(method, path, None, {**cookie, **other})
+            assert seen.status == 401 or seen.json["actor"] is None
+            assert (await client.request(method, path, None, {**token.bearer, **other})).status in (200, 201)
+            assert (await client.request(method, path, None, cookie)).status in (200, 201)
+
+
+async def test_token_that_a_client_takes_for_the_id_of_its_request_is_nowhere(database_url: str) -> None:
+    token = make_token(database_url, COMPANY, "manager")
+    async with authenticated(database_url) as client:
+        agent = {"name": "a", "adapterType": "echo"}
+        headers = {**token.bearer, "X-Request-Id": token.text}
+        made = await client.request("POST", f"/api/companies/{COMPANY}/agents", agent, headers)
+        assert (made.status, token.text in str(made.headers)) == (201, False)
+    with psycopg.connect(database_url) as connection:
+        entries = connection.execute("SELECT string_agg(a::text, ' ') FROM chat_audit AS a").fetchone()
+    assert entries is not None
+    assert token.text not in entries[0]
+
+
 async def test_sign_in_without_a_good_token_is_refused(database_url: str) -> None:
     revoked = make_token(database_url, COMPANY)
     revoke(database_url, revoked)

@@ -60,8 +60,8 @@ class SessionHandler(Handler, GET=Need.NOTHING, POST=Need.NOTHING, DELETE=Need.N
         if access.mode == "proxy":
             raise ForbiddenError("The proxy signs you in")
         if isinstance(access, TokenSignIn):
-            # Nobody may be signed in as somebody else by another site's page.
-            self.context.guards.require_own_page(self.request.headers, self.scheme)
+            if self.caller.is_other_page:  # it might sign somebody in as somebody else
+                raise ForbiddenError("Origin is another site")
             value = await access.sign_in(body.token, self.request.headers, self.caller)
             self._set_cookie(value, int(access.lifetimes.max_seconds))
         self.write_nothing()

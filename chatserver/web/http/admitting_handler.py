@@ -6,7 +6,7 @@ The rules are those of `services/access.py`. Every handler says what its methods
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from functools import cache
 from typing import ClassVar
 from uuid import UUID
@@ -17,6 +17,7 @@ from chatserver.errors import ForbiddenError, MalformedError, NotSignedInError, 
 from chatserver.origin import Origin, Share, origin, share
 from chatserver.services.access import API, Actor, Need, Role
 from chatserver.web.http import parsing
+from chatserver.web.http.body_limits import ANYBODY
 from chatserver.web.http.caller import RequestCaller
 from chatserver.web.http.cors import is_allowed_origin
 from chatserver.web.http.guards import under_api
@@ -137,7 +138,26 @@ class AdmittingHandler(SlimHandler):
         return actor.author
 
     def _reads(self) -> bool:
-        return self.request.method in ("GET", "HEAD")
+        """Whether the response tells what somebody else has made. That of a change tells it, too; a new thing is one's
+        own."""
+        method = self.request.method or ""
+        is_new = method == "POST" and self.request.path.startswith(_COMPANIES)
+        return self.implements(method) and not is_new
+
+    async def admit_again(self) -> None:
+        """The body took its time: look again whether whoever sends it still may."""
+        role = self.need.role
+        if role is not None and self._signed_in.author is not None:
+            self._signed_in = await self.context.access.authenticate(self.request.headers, self.caller)
+            await self.require(role)
+
+    @property
+    def body_share(self) -> Hashable:
+        """Whose share of the room for bodies the request takes; None: nobody's, since everyone is trusted."""
+        if self.need.role is None:
+            return ANYBODY
+        actor = self._signed_in
+        return None if actor.author is None else actor.only_company or actor.author
 
     async def _require_operator(self) -> None:
         access, headers = self.context.access, self.request.headers

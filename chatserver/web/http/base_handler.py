@@ -16,6 +16,7 @@ from tornado.httputil import HTTPServerRequest
 from tornado.iostream import StreamClosedError
 
 from chatserver import logs
+from chatserver.credentials import TOKEN_PREFIX
 from chatserver.errors import (
     ChatServerError,
     NotFoundError,
@@ -86,7 +87,8 @@ class Handler(AdmittingHandler):
         self._stream = stream if isinstance(stream, ServerStream) else None
         """The stream of the connection; None under a server that is not ours."""
         given = request.headers.get("X-Request-Id", "")
-        self.request_id = given if _SANE_REQUEST_ID.fullmatch(given) else new_request_id()
+        is_sane = _SANE_REQUEST_ID.fullmatch(given) is not None and TOKEN_PREFIX not in given
+        self.request_id = given if is_sane else new_request_id()
         """The id of the request in its response and in the log: the client's own if that is well-formed."""
         super().__init__(application, request, **kwargs)
 
@@ -117,8 +119,11 @@ class Handler(AdmittingHandler):
             arguments = [parsing.path_argument(text) for text in self._parameters]
             await self.prepare()
             _set(prepared)
+            is_coming = self._incoming.is_coming
             if self._ended or not await self._incoming.arrived():
                 return
+            if is_coming:
+                await self.admit_again()
             if method in _WITHOUT_BODY:
                 self._incoming.release()
             result = getattr(self, method.lower())(*arguments)
@@ -144,12 +149,14 @@ class Handler(AdmittingHandler):
         origin.set(Origin(self.caller))
         if self._incoming.complete:
             self.context.requests.add(self)
-        self.context.guards.check(self.request.path, self.request.headers, self.scheme)
+        guards, headers = self.context.guards, self.request.headers
+        guards.check(self.request.path, headers, self.scheme)
+        self.caller.is_other_page = guards.is_other_page(headers, self.scheme)
         self.let_other_sites_read()
         await self.admit()
         if not self.implements(self.request.method or ""):
             raise tornado.web.HTTPError(405)
-        self._incoming.admit()
+        self._incoming.admit(self.body_share)
 
     def body_arrived(self) -> None:
         self.context.requests.add(self)

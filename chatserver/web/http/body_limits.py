@@ -7,6 +7,8 @@ from another site, who sends it, and whether its body is too large. Nothing of a
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
+from collections.abc import Hashable
 from typing import Protocol
 
 from tornado.httputil import HTTPHeaders
@@ -43,14 +45,39 @@ def has_body(headers: HTTPHeaders) -> bool:
     return "Transfer-Encoding" in headers or bool(declared_bytes(headers))
 
 
+ANYBODY = "anybody"
+"""The share of requests that need no sign-in: together they may hold an eighth."""
+
+# The largest body of such a request; they have hardly anything to say.
+ANYBODYS_BYTES = 16 * 1024
+
+
 class Bodies:
-    """What the bodies of all requests hold together."""
+    """What the bodies of all requests hold together, and each share of them."""
 
     def __init__(self, max_bytes: int) -> None:
         """`max_bytes` bounds one body."""
         self.max_bytes = max_bytes
         self.all_bytes = max(ALL_BODIES_BYTES, 2 * max_bytes)
         self.held_bytes = 0
+        self._of_share: Counter[Hashable] = Counter()
+
+    def hold(self, share: Hashable, more: int) -> None:
+        """Count bytes that are kept for a share from now on; negative: that are kept no more."""
+        self.held_bytes += more
+        if share is not None:
+            self._of_share[share] += more
+            if not self._of_share[share]:
+                del self._of_share[share]
+
+    def require_room(self, share: Hashable, more: int) -> None:
+        """Raises UnavailableError if there is no room for so many bytes more. `share` None: it may hold all.
+
+        Any other share may hold half, so that nobody can keep everyone else's requests out.
+        """
+        held, bound = self._of_share[share], self.all_bytes // (8 if share == ANYBODY else 2)
+        if self.held_bytes + more > self.all_bytes or (share is not None and held + more > bound):
+            raise UnavailableError("Too many requests are being received")
 
 
 class Receiver(Protocol):
@@ -73,6 +100,8 @@ class IncomingBody:
         self._declared = declared or 0
         self._received = bytearray()
         self._at_hand = body
+        self._share: Hashable = None
+        self._max_bytes = bodies.max_bytes
         self._given_up = False
         self._waiting: asyncio.Future[None] | None = None
 
@@ -104,23 +133,34 @@ class IncomingBody:
         if self._waiting is not None and not self._waiting.done():
             self._waiting.set_result(None)
 
-    def admit(self) -> None:
-        """Raises BodyTooLargeError or UnavailableError for a body that is not to be read, by its declared length."""
-        if self._declared > self._bodies.max_bytes:
+    @property
+    def is_coming(self) -> bool:
+        """Whether some of it is still on its way."""
+        return not self.complete and not self._at_hand
+
+    def admit(self, share: Hashable) -> None:
+        """Raises BodyTooLargeError or UnavailableError for a body that is not to be read, by its declared length.
+
+        `share`: whose share of the room for bodies it takes; None: nobody's.
+        """
+        self._share = share
+        if share == ANYBODY:
+            self._max_bytes = min(self._max_bytes, ANYBODYS_BYTES)
+        if self._declared > self._max_bytes:
             raise BodyTooLargeError
         self._require_room(self._declared)
 
     def add(self, chunk: bytes) -> None:
         """Keep a piece. Raises as `admit`."""
-        if len(self._received) + len(chunk) > self._bodies.max_bytes:
+        if len(self._received) + len(chunk) > self._max_bytes:
             raise BodyTooLargeError
         self._require_room(len(chunk))
         self._received += chunk
-        self._bodies.held_bytes += len(chunk)
+        self._bodies.hold(self._share, len(chunk))
 
     def _require_room(self, more: int) -> None:
-        if more and self._bodies.held_bytes + more > self._bodies.all_bytes:
-            raise UnavailableError("Too many requests are being received")
+        if more:
+            self._bodies.require_room(self._share, more)
 
     def take(self) -> bytes:
         """The whole body, which is not kept any longer."""
@@ -130,7 +170,8 @@ class IncomingBody:
 
     def release(self) -> None:
         """Keep nothing. May be called again."""
-        self._bodies.held_bytes -= len(self._received)
-        self._received.clear()
+        if self._received:
+            self._bodies.hold(self._share, -len(self._received))
+            self._received.clear()
         self._at_hand = b""
         self.receiver = None  # a cycle would keep the handler until the garbage is collected

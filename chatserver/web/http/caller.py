@@ -19,6 +19,8 @@ class RequestCaller:
     def __init__(self, peer: str, protocol: str, headers: Mapping[str, str], trusted: Collection[TrustedPeer]) -> None:
         """`protocol`: that of the connection, http or https."""
         self.peer = peer
+        self.is_other_page = False
+        """Whether it is a page of another site, one of `allowed_origins`."""
         self._protocol = protocol
         self._headers = headers
         self._trusted = trusted

@@ -63,12 +63,12 @@ class Guards:
         if site is not None and site not in _OWN_SITES:
             raise ForbiddenError("Sent by another site")
 
-    def require_own_page(self, headers: Mapping[str, str], scheme: str) -> None:
-        """Raises ForbiddenError for a request of a page of `allowed_origins`. `check` has let it pass."""
-        named = parse_origin(headers.get("Origin", ""))
-        host = self._host(headers.get("Host", ""))
-        if named in self.allowed_origins and host is not None and named != origin_of(host, scheme):
-            raise ForbiddenError("Origin is another site")
+    def is_other_page(self, headers: Mapping[str, str], scheme: str) -> bool:
+        """Whether a request is one of another site's page, which `allowed_origins` let pass."""
+        if not self.allowed_origins or "Origin" not in headers:
+            return False
+        named, host = parse_origin(headers["Origin"]), self._host(headers.get("Host", ""))
+        return named in self.allowed_origins and host is not None and named != origin_of(host, scheme)
 
     def _parse_host(self, text: str) -> Host | None:
         """The host that a `Host` header names; None unless it is a name of this server."""

@@ -22,7 +22,7 @@ ISOLATION_HEADERS: Mapping[str, str] = {
     "Cross-Origin-Opener-Policy": "same-origin",
     "Referrer-Policy": "no-referrer",
     "X-Frame-Options": "DENY",
-    "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
+    "Content-Security-Policy": "default-src 'none'; connect-src 'self'; frame-ancestors 'none'",
 }
 """Headers of all responses; only the page's own files have another policy. Pages of `allowed_origins` are not affected:
 they read by CORS, not by embedding."""

@@ -252,10 +252,15 @@ REFUSALS: Mapping[int, Refusal] = {
         "An id, the query or the body is malformed or out of bounds.",
         errors.ValidationError([errors.Problem("content", "Field required")]),
     ),
-    401: Refusal("NotSignedIn", "Nobody is signed in.", errors.NotSignedInError(), (headers.WWW_AUTHENTICATE,)),
+    401: Refusal(
+        "NotSignedIn",
+        "Nobody is signed in, or no longer: sign in again.",
+        errors.NotSignedInError(),
+        (headers.WWW_AUTHENTICATE,),
+    ),
     403: Refusal(
         "Forbidden",
-        "Not allowed, such as to change what others wrote; or sent by another site's page.",
+        "Your role is not enough, it is another company's list, or another site's page sent the request.",
         errors.ForbiddenError("Not your company"),
     ),
     404: Refusal("NotFound", "It does not exist, or not for you.", errors.NotFoundError("Conversation not found")),
