@@ -25,6 +25,10 @@ ACCESS_SECONDS = 300.0
 MAX_NAME_CHARS = 200
 # Control characters, and the ends of lines and paragraphs.
 _NOT_IN_NAMES = frozenset({"Cc", "Zl", "Zp"})
+# Names with these look like others: characters without width or direction of their own. (Joiners belong to names.)
+_INVISIBLE = frozenset(
+    "\u00ad\u180e\u200b\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2060\u2066\u2067\u2068\u2069\ufeff"
+)
 
 
 class ProxySignIn:
@@ -102,7 +106,9 @@ def _one_text(headers: HTTPHeaders, name: str) -> str:
         with contextlib.suppress(UnicodeError):
             text = text.encode("latin-1").decode("utf-8")
     text = _normal(text)
-    if not text.isprintable() and any(unicodedata.category(character) in _NOT_IN_NAMES for character in text):
+    if not text.isprintable() and any(
+        character in _INVISIBLE or unicodedata.category(character) in _NOT_IN_NAMES for character in text
+    ):
         raise NotSignedInError
     return text
 

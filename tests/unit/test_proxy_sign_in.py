@@ -95,6 +95,8 @@ async def test_name_is_utf_8_or_else_latin_1(sent: str, name: str) -> None:
         [(USER, "a\tb")],
         [(USER, "a\x85b")],
         [(USER, "a\u2028b".encode().decode("latin-1"))],
+        [(USER, "an\u200bn".encode().decode("latin-1"))],
+        [(USER, "\u202ennA".encode().decode("latin-1"))],
         [(USER, "ann"), (GROUPS, "readers"), (GROUPS, "managers")],
         [(USER, "ann"), (GROUPS, "readers\x80")],
         [(GROUPS, "managers")],
