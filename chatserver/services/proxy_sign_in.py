@@ -25,8 +25,9 @@ ACCESS_SECONDS = 300.0
 MAX_NAME_CHARS = 200
 # Control characters, and the ends of lines and paragraphs.
 _NOT_IN_NAMES = frozenset({"Cc", "Zl", "Zp"})
-# Names with these look like others: characters without width or direction of their own. (Joiners belong to names.)
-_INVISIBLE = frozenset(
+# Names with these look like others: characters without a width, or with a direction of their own. (Joiners, which some
+# scripts need, are none of them.)
+_INVISIBLE = frozenset("\u00ad\u180e\u200b\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2060\u2066\u2067\u2068\u2069")
     "\u00ad\u180e\u200b\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2060\u2066\u2067\u2068\u2069\ufeff"
 )
 
