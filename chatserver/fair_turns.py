@@ -18,7 +18,7 @@ _TOO_MANY = "The database is overloaded"
 
 
 class Line:
-    """The calls of one share: how many are under way, and those that wait."""
+    """Calls that have turns one after the other: how many are under way, and those that wait."""
 
     __slots__ = ("under_way", "waiting")
 
@@ -34,6 +34,11 @@ class FairTurns:
 
     At most `max_waiting` wait. A share may have as many waiting as there are places left: so one alone takes half of
     them, and there is room for whoever comes next.
+
+    Calls that are nobody's, such as the server's own work, have a line beside the circle, and never all threads either.
+    Their number does not count for the shares, nor that of the shares for them: so neither holds up the other. Half as
+    many of them may be there as may wait. Until the first share comes, they need no turns: where nobody is signed in,
+    none ever comes.
     """
 
     def __init__(self, threads: int, *, max_waiting: int) -> None:
@@ -41,19 +46,24 @@ class FairTurns:
         self._room = 2 * threads
         self._of_share = max(1, threads - 1)
         self._max_waiting = max_waiting
+        self._max_nobodys = max_waiting // 2
+        # Of the shares, without what is nobody's.
         self._under_way = 0
         self._waiting = 0
         self._lines: dict[Share, Line] = {}
         # Those with calls that wait, in the order in which they have their next turns.
         self._circle: deque[Line] = deque()
+        self._nobodys = Line()
 
     @property
     def waiting(self) -> int:
         """How many calls wait."""
-        return self._waiting
+        return self._waiting + len(self._nobodys.waiting)
 
-    def line(self, share: Share) -> Line:
-        """The line for the calls of a share. To be used at once."""
+    def line(self, share: Share | None) -> Line:
+        """The line for the calls of a share; None: for what is nobody's. To be used at once."""
+        if share is None:
+            return self._nobodys
         line = self._lines.get(share)
         if line is None:
             if len(self._lines) >= MAX_IDLE:
@@ -61,20 +71,14 @@ class FairTurns:
             line = self._lines[share] = Line()
         return line
 
-    def take(self, line: Line | None) -> bool:
-        """Take a turn if it need not be waited for; it must be given back by `leave`.
-
-        `line` None: it is nobody's, such as the server's own work, and does not wait here; DatabaseUnavailableError is
-        raised if too many are under way.
-        """
-        if line is None:
-            if self._under_way >= self._max_waiting // 2:
-                raise DatabaseUnavailableError(_TOO_MANY)
-        else:
-            if self._under_way >= self._room or line.under_way >= self._of_share:
+    def take(self, line: Line) -> bool:
+        """Take a turn if it need not be waited for; it must be given back by `leave`."""
+        if line is self._nobodys:
+            if line.under_way >= (self._of_share if self._lines else self._max_nobodys):
                 return False
-            line.under_way += 1
-        self._under_way += 1
+        elif self._under_way >= self._room or line.under_way >= self._of_share:
+            return False
+        self._begin(line)
         return True
 
     async def wait(self, line: Line) -> None:
@@ -82,13 +86,7 @@ class FairTurns:
 
         Raises DatabaseUnavailableError if too many wait, and at `stop`.
         """
-        if len(line.waiting) >= self._max_waiting - self._waiting:
-            raise DatabaseUnavailableError(_TOO_MANY)
-        if not line.waiting:
-            self._circle.append(line)
-        turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        line.waiting.append(turn)
-        self._waiting += 1
+        turn = self._queue(line)
         try:
             await turn
         except asyncio.CancelledError:
@@ -96,23 +94,52 @@ class FairTurns:
                 self.leave(line)  # it was given at the same moment
             raise
 
-    def leave(self, line: Line | None) -> None:
+    def leave(self, line: Line) -> None:
         """Give a turn back, to those who wait."""
+        line.under_way -= 1
+        if line is self._nobodys:
+            if line.waiting:
+                self._give_nobodys()
+            return
         self._under_way -= 1
-        if line is not None:
-            line.under_way -= 1
-        if self._waiting:
+        if self._circle:
             self._give_turns()
 
     def stop(self) -> None:
         """Refuse all that wait."""
-        for line in self._circle:
+        for line in (self._nobodys, *self._circle):
             for turn in line.waiting:
                 if not turn.done():
                     turn.set_exception(DatabaseUnavailableError())
             line.waiting.clear()
         self._circle.clear()
         self._waiting = 0
+
+    def _queue(self, line: Line) -> asyncio.Future[None]:
+        """A turn that is to be given."""
+        if line is self._nobodys:
+            places = self._max_nobodys - line.under_way
+        else:
+            places = self._max_waiting - self._waiting
+        if len(line.waiting) >= places:
+            raise DatabaseUnavailableError(_TOO_MANY)
+        if line is not self._nobodys:
+            self._waiting += 1
+            if not line.waiting:
+                self._circle.append(line)
+        turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        line.waiting.append(turn)
+        return turn
+
+    def _begin(self, line: Line) -> None:
+        line.under_way += 1
+        if line is not self._nobodys:
+            self._under_way += 1
+
+    def _give_nobodys(self) -> None:
+        line = self._nobodys
+        while line.waiting and line.under_way < self._of_share:
+            self._give(line)
 
     def _give_turns(self) -> None:
         passed_over = 0
@@ -122,11 +149,14 @@ class FairTurns:
                 passed_over += 1
                 continue
             del self._circle[passed_over]
-            turn = line.waiting.popleft()
             self._waiting -= 1
+            self._give(line)
             if line.waiting:
                 self._circle.append(line)  # behind all others
-            if not turn.done():  # else its caller left
-                self._under_way += 1
-                line.under_way += 1
-                turn.set_result(None)
+
+    def _give(self, line: Line) -> None:
+        """Give a turn to the first of a line."""
+        turn = line.waiting.popleft()
+        if not turn.done():  # else its caller left
+            self._begin(line)
+            turn.set_result(None)

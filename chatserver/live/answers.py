@@ -264,7 +264,8 @@ class Answers:
         self._queues.add(run, next_in_turn=next_in_turn)
         self._metrics.runs.set(len(self._queues))
         context = logs.without_request()
-        context.run(share.set, key.company_id)
+        if share.get() is not None:  # where nobody is signed in, there are no shares
+            context.run(share.set, key.company_id)
         task = asyncio.get_running_loop().create_task(self._live(run), context=context)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)

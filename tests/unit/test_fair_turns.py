@@ -27,9 +27,8 @@ class Calls:
         return asyncio.create_task(self._call(share, name))
 
     async def _call(self, share: Share | None, name: str) -> None:
-        line = None if share is None else self._turns.line(share)
+        line = self._turns.line(share)
         if not self._turns.take(line):
-            assert line is not None
             await self._turns.wait(line)
         self.begun.append(name)
         await self._ends[name].wait()
@@ -72,18 +71,48 @@ async def test_a_share_leaves_a_thread_to_others_and_those_who_wait_have_turns_i
     assert calls.begun[12:] == ["a4"]
 
 
-async def test_what_is_nobodys_does_not_wait_but_is_bounded() -> None:
+async def test_what_is_nobodys_does_not_wait_where_there_are_no_shares_but_is_bounded() -> None:
     turns = FairTurns(3, max_waiting=18)
     calls = Calls(turns)
-    tasks = [calls.start(None, f"n{at}") for at in range(9)] + [calls.start(A, "a0")]
+    tasks = [calls.start(None, f"n{at}") for at in range(9)]
     await settle()
     assert len(calls.begun) == 9
+    assert turns.waiting == 0
     with pytest.raises(DatabaseUnavailableError, match="overloaded"):
-        turns.take(None)
-    await calls.end(*(f"n{at}" for at in range(4)))
-    assert calls.begun[9:] == ["a0"]
-    await calls.end("a0", *(f"n{at}" for at in range(9)))
+        await calls.start(None, "n9")
+    await calls.end("n0")
+    tasks.append(calls.start(None, "n10"))
+    await settle()
+    assert calls.begun[9:] == ["n10"]
+    await calls.end(*calls.begun)
     await asyncio.gather(*tasks)
+
+
+async def test_shares_and_what_is_nobodys_do_not_wait_for_each_other() -> None:
+    turns = FairTurns(3, max_waiting=24)
+    calls = Calls(turns)
+    tasks = [calls.start(None, f"n{at}") for at in range(8)]
+    await settle()
+    tasks += [calls.start(share, f"{name}{at}") for share, name in ((A, "a"), (B, "b"), (C, "c")) for at in range(3)]
+    await settle()
+    assert calls.begun[8:] == ["a0", "a1", "b0", "b1", "c0", "c1"], "they do not wait for those eight"
+    tasks += [calls.start(None, f"n{at}") for at in range(8, 12)]
+    await settle()
+    with pytest.raises(DatabaseUnavailableError, match="overloaded"):
+        await calls.start(None, "n12")
+    assert turns.waiting == 3 + 4
+    await calls.end(*(f"n{at}" for at in range(6)))
+    assert len(calls.begun) == 14, "once there are shares, one thread is left to them"
+    tasks[-3].cancel()  # n9
+    await calls.end("n6", "n7")
+    assert calls.begun[14:] == ["n8", "n10"], "they do not wait for those six"
+    await calls.end("a0", "b0", "c0")
+    assert calls.begun[16:] == ["a2", "b2", "c2"]
+    await calls.end(*calls.begun)
+    assert calls.begun[19:] == ["n11"]
+    await calls.end("n11")
+    assert (await asyncio.gather(*tasks, return_exceptions=True)).count(None) == len(tasks) - 1
+    assert turns.waiting == 0
 
 
 async def test_one_share_takes_half_of_the_places_and_a_newcomer_has_one(turns: FairTurns) -> None:
@@ -125,10 +154,12 @@ async def test_who_leaves_takes_no_turn(turns: FairTurns) -> None:
 
 async def test_those_that_wait_are_refused_at_the_end(turns: FairTurns) -> None:
     calls = Calls(turns)
-    tasks = [calls.start(A, f"a{at}") for at in range(4)]
+    tasks = [calls.start(share, f"{name}{at}") for share, name in ((A, "a"), (None, "n")) for at in range(4)]
     await settle()
+    assert calls.begun == ["a0", "a1", "n0", "n1"]
     turns.stop()
-    for task in tasks[2:]:
+    assert turns.waiting == 0
+    for task in (*tasks[2:4], *tasks[6:]):
         with pytest.raises(DatabaseUnavailableError):
             await task
-    await calls.end("a0", "a1")
+    await calls.end("a0", "a1", "n0", "n1")

@@ -6,7 +6,7 @@ import asyncio
 import random
 import threading
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any
 from uuid import UUID, uuid4
@@ -16,11 +16,15 @@ import pytest
 from sqlalchemy import Connection, text
 
 from chatserver import lanes
+from chatserver.origin import Share, share
+from chatserver.services import answer_store
 from chatserver.services import conversations as conversation_service
 from chatserver.services import search as search_service
 from chatserver.storage import conversations, erase, export
 from tests.kit.http_client import Client
+from tests.kit.model_server import ModelServer
 from tests.kit.served_app import Served, serving
+from tests.kit.tokens import make_token
 from tests.kit.waiting import PATIENCE_SECONDS, eventually
 
 
@@ -210,14 +214,62 @@ async def test_searches_of_long_texts_leave_the_loop_to_others(database_url: str
         assert longest < 5
 
 
+def tell_shares(monkeypatch: pytest.MonkeyPatch, seen: list[tuple[str, Share | None]]) -> None:
+    """Have the calls of a list, of one resource and of a run tell in whose share they are made."""
+
+    def telling(name: str, call: Callable[..., Any]) -> Callable[..., Any]:
+        def told(*args: Any, **kwargs: Any) -> Any:
+            seen.append((name, share.get()))
+            return call(*args, **kwargs)
+
+        return told
+
+    for module, name in ((conversations, "list_page"), (conversations, "find"), (answer_store, "read_before")):
+        monkeypatch.setattr(module, name, telling(name, getattr(module, name)))
+
+
+@pytest.mark.parametrize("signed_in", ["nobody", "a member", "an administrator"])
+async def test_calls_are_made_in_the_share_of_who_is_signed_in(
+    module_database_url: str, monkeypatch: pytest.MonkeyPatch, signed_in: str
+) -> None:
+    seen: list[tuple[str, Share | None]] = []
+    tell_shares(monkeypatch, seen)
+    auth = "local_trusted" if signed_in == "nobody" else "authenticated"
+    async with ModelServer() as model, serving(module_database_url, auth=auth, **model.settings) as client:
+        company = Company(client)
+        company_id = UUID(company.path.rpartition("/")[2])
+        if signed_in != "nobody":
+            whose = company_id if signed_in == "a member" else None
+            client.headers = make_token(module_database_url, whose, name="Ann").bearer
+        conversation = await company.conversation()
+        await client.ok("GET", f"{company.path}/conversations")
+        await client.ok("GET", conversation)
+        await company.say(conversation, "hello")
+        stream = await client.stream(conversation.rpartition("/")[2])
+        call = await model.call()
+        await call.send("hi")
+        await call.finish()
+        assert (await stream.rest())[-1]["type"] == "done"
+    of_company, of_one = {
+        "nobody": (None, None),
+        "a member": (company_id, company_id),
+        "an administrator": (company_id, "Ann"),
+    }[signed_in]
+    assert seen == [("list_page", of_company), ("find", of_one), ("read_before", of_company)]
+
+
 async def test_one_company_never_holds_up_the_short_calls_of_another(
     module_database_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     held = threading.Event()
     original = conversations.list_page
 
-    async with serving(module_database_url) as client:
+    async with serving(module_database_url, auth="authenticated") as client:
         busy, other = Company(client), Company(client)
+        of_busy, of_other = (
+            make_token(module_database_url, each.path.rpartition("/")[2]).bearer for each in (busy, other)
+        )
+        client.headers = of_busy
         conversation = await busy.conversation()
 
         def list_page(connection: Connection, *, company_id: UUID, **criteria: Any) -> Any:
@@ -230,7 +282,8 @@ async def test_one_company_never_holds_up_the_short_calls_of_another(
             await eventually(lambda: client.app.database.waiting_calls > 50)
             # All its threads are held, and more than fifty calls wait for one.
             for _ in range(3):
-                assert (await client.request("GET", f"{other.path}/conversations")).json["items"] == []
+                answer = await client.request("GET", f"{other.path}/conversations", headers=of_other)
+                assert answer.json["items"] == []
             assert not any(task.done() for task in flood)
         finally:
             held.set()

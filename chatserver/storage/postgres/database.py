@@ -11,11 +11,12 @@ On its thread a function has the context of its caller: the request that it serv
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from contextvars import copy_context
 from functools import partial
@@ -27,7 +28,7 @@ from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
 from chatserver.errors import ChatServerError, DatabaseUnavailableError
-from chatserver.fair_turns import FairTurns
+from chatserver.fair_turns import FairTurns, Line
 from chatserver.lanes import Lane
 from chatserver.metrics import Metrics
 from chatserver.origin import share
@@ -144,22 +145,38 @@ class Database:
         if self._closed:
             raise DatabaseUnavailableError
         # Databases for one purpose have no shares: a batch is of many companies.
-        turns, whose = self._turns, None if self._lane is None else share.get()
-        line = None if whose is None else turns.line(whose)
+        turns = self._turns
+        line = turns.line(None if self._lane is None else share.get())
         with self._measured():
             if not turns.take(line):
-                assert line is not None
                 await turns.wait(line)
+            loop = asyncio.get_running_loop()
             try:
-                loop, context = asyncio.get_running_loop(), copy_context()
-                return await loop.run_in_executor(self._executor, context.run, run, function, args, kwargs)
+                work = self._executor.submit(copy_context().run, run, function, args, kwargs)
+            except RuntimeError:  # closed between the turn and now
+                turns.leave(line)
+                raise DatabaseUnavailableError from None
+            try:
+                return await asyncio.wrap_future(work, loop=loop)
             except asyncio.CancelledError:
                 task = asyncio.current_task()
                 if task is not None and not task.cancelling():  # `close` cancelled the wait for a thread, not a caller
                     raise DatabaseUnavailableError from None
                 raise
             finally:
-                turns.leave(line)
+                self._leave_after(work, line, loop)
+
+    def _leave_after(self, work: Future[Any], line: Line, loop: asyncio.AbstractEventLoop) -> None:
+        """Give a turn back when the work has ended. If its caller was cancelled, its thread may still be at it."""
+        if work.done():
+            self._turns.leave(line)
+            return
+
+        def ended(_: Future[Any]) -> None:
+            with contextlib.suppress(RuntimeError):  # the loop is closed
+                loop.call_soon_threadsafe(self._turns.leave, line)
+
+        work.add_done_callback(ended)
 
     @contextmanager
     def _measured(self) -> Iterator[None]:

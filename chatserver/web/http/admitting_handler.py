@@ -129,7 +129,9 @@ class AdmittingHandler(SlimHandler):
         return self.request.path.split("/")[2], parsing.parse_id(parsing.path_argument(self._parameters[0]))
 
     def _share(self, actor: Actor) -> Share | None:
-        """Whose share the request takes of what all need."""
+        """Whose share the request takes of what all need; None: where nobody is signed in, there are no shares."""
+        if actor.author is None:
+            return None
         if actor.roles is not None and len(actor.roles) == 1:
             return next(iter(actor.roles))
         if self._parameters and self.request.path.startswith(_COMPANIES):
