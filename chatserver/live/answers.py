@@ -15,7 +15,7 @@ from chatserver.live.leases import Leases
 from chatserver.live.options import StreamOptions
 from chatserver.live.queue import ConversationQueue, Queues
 from chatserver.live.reader import Reader
-from chatserver.live.replay import read_end, read_stored
+from chatserver.live.replay import replay
 from chatserver.live.run import Run
 from chatserver.live.steps import FirstStep, Interrupt
 from chatserver.live.store import (
@@ -32,6 +32,7 @@ from chatserver.live.store import (
     RunKey,
     StopState,
     Stored,
+    includes,
 )
 from chatserver.live.waiting import POLL_SECONDS
 from chatserver.metrics import Metrics
@@ -122,17 +123,22 @@ class Answers:
                                 request = replace(request, at_capacity=True)
                             opened = await self._store.open(request)
                             if isinstance(opened.outcome, Stored | Ended):
-                                return _replay(opened, options), opened.key.trigger_id
+                                return replay(opened, options), opened.key.trigger_id
                             if opened.reset:
                                 joining = replace(options, resume=None, reset=True)
                             run = await self._begin(queue, opened, options)
+                            if run is None:
+                                continue
             if run.joinable:
                 return await self._join(run, joining), run.key.trigger_id
             # It is being stopped or dropped. Afterwards the database knows how it ended.
             await run.wait_settled()
 
-    async def _begin(self, queue: ConversationQueue[Run], opened: Opened, options: StreamOptions) -> Run:
-        """The run of an answer that is not stored: the one that is here already, or a new one."""
+    async def _begin(self, queue: ConversationQueue[Run], opened: Opened, options: StreamOptions) -> Run | None:
+        """The run of an answer that is not stored: the one that is here already, or a new one.
+
+        None: it was here, but has ended meanwhile, and the client may not begin it anew. So ask the database again.
+        """
         key = opened.key
         run = queue.find(key)
         if run is not None:
@@ -142,6 +148,8 @@ class Answers:
                 return self._add(key, steps.Generate(opened.outcome))
             case Elsewhere():
                 return self._add(key, steps.Follow(opened.outcome.run_id, opened.outcome.epoch))
+            case _ if not options.begins(key.company_id):
+                return None
             case _:
                 return await self._enqueue(queue, key, options)
 
@@ -167,9 +175,10 @@ class Answers:
 
     async def _join(self, run: Run, options: StreamOptions) -> Reader:
         """A reader of the run. If the run is to continue, the database knows it by then."""
-        askers = options.askers_in(run.key.company_id)
+        company_id = run.key.company_id
+        askers, may_begin = options.askers_in(company_id), options.begins(company_id)
         asks_now = not askers <= run.askers
-        reader = run.join(options.resume, reset=options.reset, askers=askers)
+        reader = run.join(options.resume, reset=options.reset, askers=askers, may_begin=may_begin)
         try:
             if asks_now:
                 await self._store.set_continues(run.journal.run_id, askers)
@@ -312,7 +321,7 @@ def _find(queue: ConversationQueue[Run], companies: Companies, options: StreamOp
             found = options.resume.run_id == run.journal.run_id
         else:
             found = options.trigger_id is not None and options.trigger_id == run.key.trigger_id
-        if found and (companies is None or run.key.company_id in companies):
+        if found and includes(companies, run.key.company_id):
             return run
     return None
 
@@ -337,12 +346,3 @@ def _request(
         refuse_busy=options.when_busy == "reject" and (not runs or any(run.wanted for run in runs)),
         here=[run.key.trigger_id for run in runs],
     )
-
-
-def _replay(opened: Opened, options: StreamOptions) -> Reader:
-    """A reader of an answer, or of a run, that has come to its end."""
-    if isinstance(opened.outcome, Stored):
-        return read_stored(opened.outcome, options.resume, reset=options.reset or opened.reset)
-    assert isinstance(opened.outcome, Ended)
-    assert options.resume is not None
-    return read_end(opened.outcome, options.resume)

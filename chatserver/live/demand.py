@@ -28,6 +28,7 @@ class Demand:
         "_grace_from",
         "_grace_seconds",
         "_has_grace",
+        "_may_begin",
         "_on_end",
         "_readers",
         "_wanted_again",
@@ -47,15 +48,22 @@ class Demand:
         self._has_grace = has_grace
         self._grace_from = 0.0
         self._forsaken: Askers = NOBODY
+        self._may_begin = False
         self._readers = 0
         self._followed = False
         self._closed = False
         self._grace: asyncio.TimerHandle | None = None
         self._wanted_again: asyncio.Future[None] | None = None
 
-    def add_reader(self, askers: Askers = NOBODY) -> None:
-        """Count one more reader. `askers`: as of `add_askers`."""
+    @property
+    def may_begin(self) -> bool:
+        """Whether an answer may be begun for this demand: somebody has joined, or asks, who may begin one."""
+        return self._may_begin or bool(self.askers)
+
+    def add_reader(self, askers: Askers = NOBODY, *, may_begin: bool = True) -> None:
+        """Count one more reader. `askers`: as of `add_askers`. `may_begin`: its client may begin an answer."""
         self._readers += 1
+        self._may_begin |= may_begin
         self.askers |= askers - self._forsaken
         self._changed()
 

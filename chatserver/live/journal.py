@@ -66,13 +66,17 @@ class Journal:
         "ended",
         "epoch",
         "events",
+        "over",
         "run_id",
         "start",
     )
 
     def __init__(self, run_id: UUID, epoch: int, *, chars: int = 0, clock: Callable[[], float] = monotonic) -> None:
         self.start = 0
+        self.over = False
+        """Whether nothing follows."""
         self.ended = False
+        """Whether it is over with its terminal event."""
         self.events: int
         """How many events there were: the cursor behind the last one."""
         self._clock = clock
@@ -153,12 +157,15 @@ class Journal:
         self.start = cursor + 1
         self._append_event(sse.event(self.start_id, {"type": "reset"}))
 
-    def end(self, data: dict[str, Any]) -> None:
-        """Append the terminal event. To be called once."""
-        assert not self.ended, "a terminal event is appended once"
-        frame = sse.event(EventId(self.run_id, self.epoch, None, None), data)
-        self.ended = True
-        self._append_event(frame)
+    def end(self, data: dict[str, Any] | None) -> None:
+        """Append the terminal event; None: there is none, and the readers come back. To be called once."""
+        assert not self.over, "an answer ends once"
+        frame = None if data is None else sse.event(EventId(self.run_id, self.epoch, None, None), data)
+        self.over, self.ended = True, frame is not None
+        if frame is None:
+            self._tell()
+        else:
+            self._append_event(frame)
 
     def _append_event(self, frame: bytes) -> None:
         """Append an event that is a stretch by itself."""

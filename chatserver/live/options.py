@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Literal
 from uuid import UUID
 
-from chatserver.live.store import NOBODY, Askers, Companies
+from chatserver.live.store import NOBODY, Askers, Companies, includes
 from chatserver.sse import EventId
 
 WhenBusy = Literal["reject", "interrupt", "enqueue"]
@@ -35,6 +35,10 @@ class StreamOptions:
         """On whose behalf the answer shall go on without readers, where the client may begin one."""
         return frozenset((self.asked_by,)) if self.continues else NOBODY
 
+    def begins(self, company_id: UUID) -> bool:
+        """Whether the client may begin an answer in a company that it can see."""
+        return includes(self.begins_in, company_id)
+
     def askers_in(self, company_id: UUID) -> Askers:
         """On whose behalf an answer of that company shall go on without readers."""
-        return self.askers if self.begins_in is None or company_id in self.begins_in else NOBODY
+        return self.askers if self.begins(company_id) else NOBODY

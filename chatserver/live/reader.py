@@ -101,8 +101,8 @@ class Reader:
 
     @property
     def at_end(self) -> bool:
-        """Whether the terminal event has been taken."""
-        return self._journal.ended and not self.behind
+        """Whether all has been taken, and nothing follows. The last event is the terminal one, unless there is none."""
+        return self._journal.over and not self.behind
 
     def follow(self, call: Callable[[], None]) -> None:
         """From now on, and until `close`, call whenever there is more to take, as `FanOut` says. To be called once."""

@@ -3,10 +3,20 @@
 from __future__ import annotations
 
 from chatserver.live.journal import Journal
+from chatserver.live.options import StreamOptions
 from chatserver.live.reader import Reader
-from chatserver.live.store import Ended, Stored
+from chatserver.live.store import Ended, Opened, Stored
 from chatserver.live.terminal_events import end_of_stored, end_without_answer
 from chatserver.sse import EventId
+
+
+def replay(opened: Opened, options: StreamOptions) -> Reader:
+    """A reader of an answer, or of a run, that had come to its end before it was opened."""
+    if isinstance(opened.outcome, Stored):
+        return read_stored(opened.outcome, options.resume, reset=options.reset or opened.reset)
+    assert isinstance(opened.outcome, Ended)
+    assert options.resume is not None
+    return read_end(opened.outcome, options.resume)
 
 
 def read_stored(stored: Stored, resume: EventId | None = None, *, reset: bool = False) -> Reader:

@@ -13,6 +13,7 @@ from uuid import UUID
 
 from chatserver.errors import (
     DatabaseUnavailableError,
+    ForbiddenError,
     NotFoundError,
     ProviderError,
     UnavailableError,
@@ -123,12 +124,14 @@ class Run:
         """Whether this process generates the answer, and so renews its lease."""
         return self._record.owned and self._interruption.why is not Interrupt.LOST
 
-    def join(self, resume: EventId | None = None, *, reset: bool = False, askers: Askers = NOBODY) -> Reader:
+    def join(
+        self, resume: EventId | None = None, *, reset: bool = False, askers: Askers = NOBODY, may_begin: bool = True
+    ) -> Reader:
         """A new reader, for a client that has all up to and with the event `resume`; None: it has nothing.
 
-        The run must be `joinable`. The reader must be closed.
+        `may_begin`: the client may begin an answer. The run must be `joinable`. The reader must be closed.
         """
-        self._demand.add_reader(askers)
+        self._demand.add_reader(askers, may_begin=may_begin)
         return Reader.join(self.journal, resume, reset=reset, on_close=self._demand.remove_reader)
 
     def renewed(self, renewal: Renewal | None) -> None:
@@ -193,8 +196,7 @@ class Run:
             logger.exception("run %s", self.journal.run_id)
             await self._record.end("failed", "internal", FAILED)
         finally:
-            if over.terminal is not None:
-                self.journal.end(over.terminal)
+            self.journal.end(over.terminal)
             self.outcome = over.outcome
             self._demand.close()
             self._interruption.close()
@@ -261,7 +263,11 @@ class Run:
             if not self._queue.is_first(self):
                 return steps.WaitForTurn()
             try:
-                outcome = await self._store.claim(self.key, run_id, askers=self.askers)
+                may_begin = self._demand.may_begin
+                outcome = await self._store.claim(self.key, run_id, askers=self.askers, may_begin=may_begin)
+            except ForbiddenError:
+                # All who are here only read: they come back, and are refused. Unless somebody else came meanwhile.
+                return step if self._demand.may_begin else steps.Over("elsewhere")
             except (NotFoundError, ValidationError):
                 # The conversation, the message or its text was deleted meanwhile, which stops the answer.
                 return steps.Over("elsewhere", stopped_event(None))
@@ -281,10 +287,8 @@ class Run:
         if isinstance(outcome, Busy):
             return steps.Pause(then=step.back)
         self._named = True
-        if isinstance(outcome, Claimed | Elsewhere) and (outcome.run_id, outcome.epoch) != (
-            self.journal.run_id,
-            self.journal.epoch,
-        ):
+        known = self.journal.run_id, self.journal.epoch
+        if isinstance(outcome, Claimed | Elsewhere) and (outcome.run_id, outcome.epoch) != known:
             self.journal.reset(outcome.run_id, outcome.epoch)
         self._set_owned(isinstance(outcome, Claimed))
         match outcome:

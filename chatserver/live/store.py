@@ -36,6 +36,11 @@ NOBODY: Askers = frozenset()
 EndStatus = Literal["stopped", "failed", "dropped"]
 
 
+def includes(companies: Companies, company_id: UUID) -> bool:
+    """Whether a company is one of these."""
+    return companies is None or company_id in companies
+
+
 @dataclass(frozen=True, slots=True)
 class RunKey:
     """Names an answer: the conversation's answer to a trigger. `trigger_id` None: there is no user message."""
@@ -96,7 +101,7 @@ class OpenRequest:
 
     def begins(self, company_id: UUID) -> bool:
         """Whether the client may begin an answer in a company that it can see."""
-        return self.begins_in is None or company_id in self.begins_in
+        return includes(self.begins_in, company_id)
 
 
 # --- outcomes ---------------------------------------------------------------------------------------------

@@ -103,8 +103,9 @@ class AccessWatch:
         if tokens or sessions or askers:
             gone = await self._database.autocommit(partial(_lost, tokens, sessions, askers, self._lifetimes))
         self._seen_at = began
-        if gone.askers:
-            self._answers.forsake(gone.askers)
+        # A token whose stream is still opening may be an asker only by now.
+        if forsaken := gone.tokens | gone.askers:
+            self._answers.forsake(forsaken)
         await self._tell([each for each in held if each.token_id in gone.tokens or each.session_id in gone.sessions])
 
     async def _tell(self, accesses: Collection[Access]) -> None:

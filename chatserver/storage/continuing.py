@@ -29,7 +29,7 @@ from sqlalchemy import (
 
 from chatserver.storage.access_tables import tokens
 from chatserver.storage.tables import runs
-from chatserver.storage.token_validity import IS_VALID
+from chatserver.storage.token_validity import MAY_ASK
 
 _asks = bindparam("asks", type_=Boolean)
 _asked_by = bindparam("asked_by", type_=ARRAY(Uuid))
@@ -48,15 +48,13 @@ ASKED_TOO: dict[str, ColumnElement[Any]] = {
 """Values for an update of `runs`: also those of `asking` ask that the run goes on."""
 
 _token = tokens.alias("t")
-_is_valid = literal_column(IS_VALID, Boolean)
+_may_ask = literal_column(MAY_ASK, Boolean)
 
 HAS_ASKER = and_(
     runs.c.continues,
     or_(
         runs.c.continues_for.is_(None),
-        exists()
-        .where(_token.c.id == any_(runs.c.continues_for), _is_valid, _token.c.role != literal_column("'reader'"))
-        .correlate(runs),
+        exists().where(_token.c.id == any_(runs.c.continues_for), _may_ask).correlate(runs),
     ),
 )
 """True for runs that go on without readers on behalf of somebody who may still ask for answers."""

@@ -10,7 +10,7 @@ from uuid import UUID
 from sqlalchemy import Connection, Row, text
 
 from chatserver.ids import uuid7
-from chatserver.storage.token_validity import IS_VALID
+from chatserver.storage.token_validity import IS_VALID, MAY_ASK
 from chatserver.storage.turns.statements import array, execute
 
 # How exactly the last use of tokens and sessions is known: a use is written down once in so long.
@@ -54,10 +54,9 @@ _LOST_TOKENS = f"""
 SELECT asked.id FROM unnest(%(ids)s::uuid[]) AS asked (id)
 WHERE NOT EXISTS (SELECT FROM api_tokens AS t WHERE t.id = asked.id AND {IS_VALID})
 """  # noqa: S608
-# Readers may not have answers generated, so nothing goes on for them.
 _LOST_ASKERS = f"""
 SELECT asked.id FROM unnest(%(ids)s::uuid[]) AS asked (id)
-WHERE NOT EXISTS (SELECT FROM api_tokens AS t WHERE t.id = asked.id AND t.role <> 'reader' AND {IS_VALID})
+WHERE NOT EXISTS (SELECT FROM api_tokens AS t WHERE t.id = asked.id AND {MAY_ASK})
 """  # noqa: S608
 _LOST_SESSIONS = f"""
 SELECT asked.id FROM unnest(%(ids)s::uuid[]) AS asked (id)

@@ -101,6 +101,9 @@ class Row:
     code: ErrorCode | None = None
     message: str | None = None
 
+    def __post_init__(self) -> None:
+        self.begun_by = self.owner
+
 
 class Hold:
     """Makes a visit wait before it has any effect. `entered` is set when it waits; `release` lets it go on."""

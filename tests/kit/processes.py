@@ -153,11 +153,15 @@ class Client(Viewer):
         await self.until(lambda: self.text == text)
 
     async def rest(self) -> None:
-        """Read to the end."""
+        """Read to the terminal event."""
+        await self.rest_of_stream()
+        assert len(self.ends) == 1
+
+    async def rest_of_stream(self) -> None:
+        """Read to the end of the stream, with a terminal event or without."""
         reader = self.reader
         assert reader is not None
         await self.until(lambda: reader.at_end)
-        assert len(self.ends) == 1
         self.leave()
 
     def leave(self) -> None:

@@ -24,6 +24,7 @@ from tests.kit.processes import (
     Process,
     World,
     clients,
+    ended_runs,
     run_of,
     world,
 )
@@ -259,3 +260,64 @@ async def test_reader_goes_on_with_the_answer_of_a_dead_process() -> None:
         w.model.say("a", STOP)
         await reader.rest()
         assert (reader.text, reader.end, now() <= LEASE_SECONDS + 1) == ("a", "done", True)
+
+
+@pytest.mark.parametrize("joined", [None, "before the claim", "during the claim", "to have it continue"])
+@in_virtual_time
+async def test_answer_that_was_dropped_elsewhere_is_begun_anew_only_for_who_may_begin_one(joined: str | None) -> None:
+    async with world() as w:
+        owner, other = w.process(), w.process()
+        (member,) = await clients(owner, FIRST)
+        await asyncio.sleep(HEARTBEAT_SECONDS / 2)
+        member.leave()
+        # The owner drops it before it sees that somebody follows it.
+        await asyncio.sleep(GRACE_SECONDS - 0.05)
+        reader, late = Client(), Client()
+        await reader.open(other, FIRST, begins_in=())
+        claim = other.store.hold("claim")
+        if joined == "during the claim":
+            await claim.entered.wait()
+        if joined is not None:
+            await late.open(other, FIRST, asked_by=ANN, continues=joined == "to have it continue")
+            late.leave()
+        await claim.entered.wait()
+        assert w.database.statuses() == ["dropped"]
+        claim.release()
+        if joined is None:
+            await reader.rest_of_stream()
+            assert (reader.text, reader.ends, w.model.generations) == ("", [], 1)
+            assert (other.keys(), ended_runs(other)) == ([], {})
+            with pytest.raises(ForbiddenError):
+                await reader.open(other, FIRST, begins_in=())
+        else:
+            w.model.say("a", STOP)
+            await reader.rest()
+            assert (reader.text, w.model.generations) == ("a", 2)
+
+
+@pytest.mark.parametrize("stored", [False, True])
+@in_virtual_time
+async def test_reader_whose_answer_ends_while_it_joins_begins_none(stored: bool) -> None:
+    async with world(grace_seconds=0) as w:
+        process = w.process()
+        (member,) = await clients(process, FIRST)
+        hold = process.store.hold("open")
+        # It asks for the newest question, which only the database knows.
+        w.database.messages = {FIRST.trigger_id: w.database.messages[FIRST.trigger_id]}  # type: ignore[index,dict-item]
+        options = StreamOptions(begins_in=(), when_busy="enqueue")
+        opening = asyncio.create_task(process.open(CONVERSATION, options))
+        await hold.entered.wait()
+        if stored:
+            w.model.say("a", STOP)
+            await member.rest()
+        else:
+            member.leave()
+            await run_of(member).wait_settled()
+        hold.release()
+        if stored:
+            opened = await opening
+            assert b"a" in b"".join(opened.take())
+        else:
+            with pytest.raises(ForbiddenError):
+                await opening
+        assert (process.keys(), w.model.generations) == ([], 1)

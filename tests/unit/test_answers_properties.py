@@ -1,7 +1,7 @@
 """Whatever clients, models, processes and the database do, in any order: every reader that stays gets the answer.
 
 Two processes share a database; each may die, or lose the database alone, or lose the confirmation of what it wrote.
-Each client has a token, which may lose access; the last client only reads.
+Each client has a token, which may lose access; the last client only reads, and no answer is begun for it alone.
 """
 
 from __future__ import annotations
@@ -74,6 +74,8 @@ class Story:
         self.at: dict[int, int] = {}
         self.stops: list[tuple[int, asyncio.Task[bool]]] = []
         self.said = 0
+        self.asked: set[tuple[UUID, RunKey]] = set()
+        """The answers for which somebody who may begin them came to a process, by its id."""
 
     @staticmethod
     def key_of(number: int) -> RunKey:
@@ -89,6 +91,8 @@ class Story:
         client = self.clients[number]
         if client.reader is not None or client.ends:
             return
+        if number != READER:
+            self.note_asked(number, at)
         try:
             await client.open(
                 self.processes[at],
@@ -105,6 +109,9 @@ class Story:
             return
         self.at[number] = at
 
+    def note_asked(self, number: int, at: int) -> None:
+        self.asked.add((self.processes[at].store.owner, self.key_of(number)))
+
     async def do_leave(self, number: int) -> None:
         self.clients[number].leave()
 
@@ -112,7 +119,8 @@ class Story:
         client = self.clients[number]
         if client.reader is not None:
             client.read()
-            if client.ends:
+            if client.reader.at_end:
+                assert client.ends or number == READER
                 client.leave()
 
     async def do_say(self, count: int) -> None:
@@ -200,16 +208,19 @@ class Story:
 
     async def finish(self, number: int) -> None:
         client = self.clients[number]
-        if client.ends:
-            client.leave()
-            return
-        if client.reader is None:
-            await client.open(self.processes[number % PROCESSES], self.key_of(number))
-        await client.rest()
+        while not client.ends:
+            if client.reader is None:
+                self.note_asked(number, number % PROCESSES)
+                await client.open(self.processes[number % PROCESSES], self.key_of(number))
+            await client.rest_of_stream()
+            # Who only reads is cut off where the answer would have to be begun anew. Then it may, too.
+            assert client.ends or number == READER
+        client.leave()
 
     def check(self) -> None:
         answers = {str(row.answer.new.message_id): row for row in self.world.database.rows.values() if row.answer}
         assert len({row.key for row in answers.values()}) == len(answers), "a trigger has two answers"
+        assert {(row.begun_by, row.key) for row in self.world.database.rows.values()} <= self.asked
         told: dict[str, Any] = {}
         for number, client in enumerate(self.clients):
             (end,) = client.ends

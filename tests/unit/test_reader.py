@@ -510,3 +510,23 @@ def test_stored_answer_is_read_without_a_call() -> None:
         assert reader.take()
     assert reader.at_end
     reader.close()
+
+
+@pytest.mark.parametrize(
+    ("resume", "text"),
+    [(None, ""), (None, "ab"), (EventId(OTHER_RUN, 1, 1, 1), "ab"), (EventId(RUN, 1, 1, 1), "")],
+    ids=str,
+)
+def test_answer_without_a_terminal_event_ends_behind_all_that_was_said(resume: EventId | None, text: str) -> None:
+    journal, viewer, told = Journal(RUN, 1), Viewer("a" if resume else ""), list[None]()
+    reader = join(journal, resume)
+    reader.follow(lambda: told.append(None))
+    for piece in text:
+        journal.append_token(piece)
+    assert not reader.at_end
+    told.clear()
+    journal.end(None)
+    assert (len(told), reader.at_end, journal.ended) == (1, not reader.behind, False)
+    follow(reader, viewer)
+    assert reader.at_end
+    assert (viewer.ends, viewer.resets) == ([], int(resume is not None and resume.run_id != RUN))

@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
-from typing import Any
+from typing import Any, TypeVar
 
+import psycopg
 import pytest
 
 from chatserver.services import access_watch
 from tests.kit.event_stream import EventStream
 from tests.kit.http_client import COMPANY, stream_path
 from tests.kit.http_connection import Connection
+from tests.kit.model_server import ModelServer
 from tests.kit.served_app import Served, serving
 from tests.kit.tokens import Token, execute, make_token, revoke
+from tests.kit.waiting import eventually
+
+T = TypeVar("T")
 
 SESSION = "/api/session"
 # The echo waits for ever after its first piece.
@@ -23,7 +28,7 @@ SLOW = {"slow": {"kind": "echo", "pace_ms": 10_000}}
 
 @asynccontextmanager
 async def authenticated(url: str, **settings: Any) -> AsyncIterator[Served]:
-    async with serving(url, auth="authenticated", providers=SLOW, **settings) as client:
+    async with serving(url, auth="authenticated", **{"providers": SLOW, **settings}) as client:
         yield client
 
 
@@ -121,6 +126,70 @@ async def test_stream_that_waits_for_its_turn_ends_too(database_url: str) -> Non
         [left] = client.app.answers
         assert str(left.key.trigger_id) == first[1]
         answering.leave()
+
+
+@asynccontextmanager
+async def places_held(url: str) -> AsyncIterator[None]:
+    """In here no stream gets its place among those of its company."""
+    async with await psycopg.AsyncConnection.connect(url) as connection:
+        await connection.execute("LOCK TABLE chat_open_streams IN ACCESS EXCLUSIVE MODE")
+        yield
+
+
+@pytest.mark.parametrize("method", ["GET", "POST"])
+async def test_nothing_is_begun_for_who_loses_access_while_the_stream_opens(database_url: str, method: str) -> None:
+    ann, bob = make_token(database_url, COMPANY), make_token(database_url, COMPANY, name="bob")
+    async with authenticated(database_url, company_max_streams=5) as client:
+        place = await ask(client, ann)
+        connection = await client.connect()
+        async with places_held(database_url):
+            body = {"content": "x"} if method == "POST" else None
+            await connection.send(method, stream_path(place[0]), body, ann.bearer)
+            await eventually(lambda: len(client.app.streams) == 1)
+            revoke(database_url, ann)
+            await client.app.context.watch.look()
+        await client.app.streams.wait_empty()
+        assert list(client.app.answers) == []
+        path = f"/api/conversations/{place[0]}"
+        assert (await client.request("GET", path, headers=bob.bearer)).json["activeRun"] is None
+        messages = (await client.request("GET", f"{path}/messages", headers=bob.bearer)).json["items"]
+        assert [message["id"] for message in messages] == [place[1]]
+        with pytest.raises((ConnectionError, asyncio.IncompleteReadError)):
+            await connection.head()
+
+
+async def test_answer_that_was_begun_while_its_asker_was_looked_up_ends_with_the_others(
+    database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ann = make_token(database_url, COMPANY)
+    async with ModelServer() as model, authenticated(database_url, company_max_streams=5, **model.settings) as client:
+        place, watch = await ask(client, ann), client.app.context.watch
+        looked, known = asyncio.Event(), asyncio.Event()
+        database = watch._database
+
+        class Slow:
+            """Its results come late."""
+
+            async def autocommit(self, function: Callable[[Any], T]) -> T:
+                result = await database.autocommit(function)
+                looked.set()
+                await known.wait()
+                return result
+
+        monkeypatch.setattr(watch, "_database", Slow())
+        opening = await client.connect()
+        async with places_held(database_url):
+            await opening.send("GET", stream_path(*place, onDisconnect="continue"), None, ann.bearer)
+            await eventually(lambda: len(client.app.streams) == 1)
+            revoke(database_url, ann)
+            look = asyncio.create_task(watch.look())
+            await looked.wait()
+        call = await model.call()
+        assert client.app.answers.askers() == {ann.id}
+        known.set()
+        await look
+        await call.closed()
+        await eventually(lambda: not list(client.app.answers))
 
 
 async def test_export_is_cut_off(database_url: str) -> None:

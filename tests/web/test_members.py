@@ -250,6 +250,27 @@ async def test_reader_follows_what_others_began_and_starts_nothing(database_url:
         assert model.calls == 2
 
 
+async def test_answer_that_its_process_dropped_is_not_begun_anew_for_a_reader(database_url: str) -> None:
+    async with ModelServer() as model, company(database_url, "member", "reader", **model.settings) as (member, reader):
+        place = await member.conversation()
+        trigger = (await member.say(place, "x"))["id"]
+        execute(
+            database_url,
+            "INSERT INTO chat_runs (id, conversation_id, trigger_message_id, status, owner, epoch, lease_until,"
+            " continues, started_at) VALUES (gen_random_uuid(), %s, %s, 'active', gen_random_uuid(), 1,"
+            " now() + interval '1 hour', false, now())",
+            place,
+            trigger,
+        )
+        followed = await reader.follow(place, trigger)
+        execute(database_url, "UPDATE chat_runs SET status = 'dropped', ended_at = now()")
+        assert await followed.rest() == []
+        await eventually(lambda: not list(reader.client.app.answers))
+        assert followed.last_id is not None
+        assert await reader.refusal(place, trigger, last_id=followed.last_id) == MEMBERS_ONLY
+        assert model.calls == 0
+
+
 async def test_answer_does_not_go_on_for_a_reader(database_url: str) -> None:
     async with (
         ModelServer() as model,

@@ -92,6 +92,7 @@ class StreamHandler(StreamingHandler, GET=Need.READER, POST=Need.MEMBER):
         conversation = parse_id(conversation_id)
         with self.context.streams.admitted(self):
             async with self.context.company_streams.counted(self.actor, conversation):
+                self.require_client()
                 reader = await self.context.answers.open(self.actor.companies, conversation, options)
                 await self._follow(reader)
 
@@ -118,6 +119,7 @@ class StreamHandler(StreamingHandler, GET=Need.READER, POST=Need.MEMBER):
         message, options, conversation = self._message(), self._options_of_post(), parse_id(conversation_id)
         with self.context.streams.admitted(self):
             async with self.context.company_streams.counted(self.actor, conversation):
+                self.require_client()
                 reader, trigger_id = await self.context.answers.send(
                     self.actor.companies, conversation, message, options
                 )
@@ -177,6 +179,9 @@ class StreamHandler(StreamingHandler, GET=Need.READER, POST=Need.MEMBER):
                     self._stop()
                 if not reader.behind:
                     return
+            if reader.at_end:
+                # The answer has ended without a terminal event: the client comes back.
+                self._stop()
         except Exception as error:
             self._stop(error)
 

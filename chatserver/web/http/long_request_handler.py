@@ -20,8 +20,6 @@ logger = logging.getLogger(__name__)
 
 # A body is sent in pieces of so many bytes: no more of it waits for a slow reader.
 PIECE_BYTES = 1 << 16
-# What nginx logs if a client leaves before the response: no status is sent.
-CLIENT_LEFT = 499
 
 
 class LongRequestHandler(StreamingHandler):
@@ -79,13 +77,6 @@ class LongRequestHandler(StreamingHandler):
             self.cut_off()
         else:
             self.end_body()
-
-    def write_error(self, status_code: int, **kwargs: Any) -> None:
-        if isinstance(kwargs.get("exc_info", (None, None, None))[1], StreamClosedError):
-            self.set_status(CLIENT_LEFT, "Client left")
-            self.finish()
-            return
-        super().write_error(status_code, **kwargs)
 
 
 async def _next(body: AsyncIterator[bytes]) -> bytes | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from time import monotonic
-from typing import cast
+from typing import Any, cast
 
 from tornado.http1connection import HTTP1Connection
 from tornado.iostream import StreamClosedError
@@ -13,6 +13,9 @@ from tornado.iostream import StreamClosedError
 from chatserver.web.handler_context import HandlerContext
 from chatserver.web.http.base_handler import ApiHandler
 from chatserver.web.http.tcp_progress import progress
+
+# What nginx logs if a client leaves before the response: no status is sent.
+CLIENT_LEFT = 499
 
 
 class StreamingHandler(ApiHandler):
@@ -23,7 +26,7 @@ class StreamingHandler(ApiHandler):
     def initialize(self, context: HandlerContext) -> None:
         super().initialize(context)
         self.gone = False
-        """Whether the client has left."""
+        """Whether the client has left, or lost access."""
         self._watched: int | None = None
         """The file number of the connection if it is watched."""
         self._next_look_at = 0.0
@@ -115,6 +118,18 @@ class StreamingHandler(ApiHandler):
         self.gone = True
         self.reset()
         self.wake()
+
+    def require_client(self) -> None:
+        """Raises StreamClosedError if the client has left, or has lost access: nothing is begun for it."""
+        if self.gone:
+            raise StreamClosedError
+
+    def write_error(self, status_code: int, **kwargs: Any) -> None:
+        if isinstance(kwargs.get("exc_info", (None, None, None))[1], StreamClosedError):
+            self.set_status(CLIENT_LEFT, "Client left")
+            self.finish()
+            return
+        super().write_error(status_code, **kwargs)
 
     def end_body(self) -> None:
         """End a response that is complete, or whose client is gone."""
