@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import hashlib
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
+
+from chatserver.rendering.turns import Company
 
 # How long HTML is kept, however often it is asked for.
 MAX_AGE_SECONDS = 300.0
-# The size of an entry besides its HTML, in characters.
+# The size of an entry besides its HTML, in characters: of one that failed, or for each company that asked for it.
 ENTRY_CHARS = 300
 
 Key = bytes
@@ -29,8 +31,10 @@ class RenderedTexts:
         self._max_chars = max_chars
         self._rendered: OrderedDict[Key, str] = OrderedDict()
         self._kept_at: OrderedDict[Key, float] = OrderedDict()  # of the rendered ones, the oldest first
+        self._companies: dict[Key, set[Company]] = {}  # of the rendered ones
+        self._keys: dict[Company, set[Key]] = {}  # the same, by company
         self._failed: OrderedDict[Key, None] = OrderedDict()
-        self._html_chars = 0
+        self._rendered_chars = 0
 
     def __len__(self) -> int:
         return len(self._rendered) + len(self._failed)
@@ -38,7 +42,7 @@ class RenderedTexts:
     @property
     def chars(self) -> int:
         """The size of all entries, in characters."""
-        return self._html_chars + ENTRY_CHARS * len(self)
+        return self._rendered_chars + ENTRY_CHARS * len(self._failed)
 
     @staticmethod
     def key(text: str, headings: Sequence[int] | None = None) -> Key:
@@ -46,16 +50,26 @@ class RenderedTexts:
         form = b"" if headings is None else bytes([0, *headings])  # no text has the character 0
         return hashlib.sha256(text.encode() + form).digest()
 
-    def look_up(self, key: Key) -> str | None:
-        """The HTML of a text; None: it could not be rendered. Raises KeyError if it was not tried."""
+    def look_up(self, key: Key, company: Company = None) -> str | None:
+        """The HTML of a text; None: it could not be rendered. Raises KeyError if it was not tried.
+
+        From then on it is the company's, too.
+        """
         if key in self._failed:
             return None
         html = self._rendered[key]
         self._rendered.move_to_end(key)
+        self._give(key, company)
+        self._evict()
         return html
 
-    def keep(self, key: Key, html: str | None, now: float = 0.0) -> None:
-        """Keep the HTML of a text; None: it could not be rendered. `now`, in seconds, never goes back."""
+    def keep(
+        self, key: Key, html: str | None, now: float = 0.0, companies: Collection[Company] = frozenset({None})
+    ) -> None:
+        """Keep the HTML of a text; None: it could not be rendered. `now`, in seconds, never goes back.
+
+        `companies`: those that asked for it.
+        """
         self._forget(key)
         if html is None:
             self._failed[key] = None
@@ -64,9 +78,11 @@ class RenderedTexts:
         else:
             self._rendered[key] = html
             self._kept_at[key] = now
-            self._html_chars += len(html)
-            while self._html_chars + ENTRY_CHARS * len(self._rendered) > self._max_chars:
-                self._forget(next(iter(self._rendered)))
+            self._companies[key] = set()
+            self._rendered_chars += len(html)
+            for company in companies:
+                self._give(key, company)
+            self._evict()
 
     @property
     def oldest(self) -> float | None:
@@ -78,13 +94,34 @@ class RenderedTexts:
         while (oldest := self.oldest) is not None and oldest + MAX_AGE_SECONDS <= now:
             self._forget(next(iter(self._kept_at)))
 
+    def forget_html_of(self, company: Company) -> None:
+        """Forget the HTML that a company asked for. Which texts failed stays: of those there are only hashes."""
+        for key in tuple(self._keys.get(company, ())):
+            self._forget(key)
+
     def forget_html(self) -> None:
-        """Forget all HTML. Which texts failed stays: of those there are only hashes."""
-        self._rendered.clear()
-        self._kept_at.clear()
-        self._html_chars = 0
+        """Forget all HTML."""
+        for key in tuple(self._rendered):
+            self._forget(key)
+
+    def _give(self, key: Key, company: Company) -> None:
+        companies = self._companies[key]
+        if company not in companies:
+            companies.add(company)
+            self._keys.setdefault(company, set()).add(key)
+            self._rendered_chars += ENTRY_CHARS
+
+    def _evict(self) -> None:
+        while self._rendered_chars > self._max_chars:
+            self._forget(next(iter(self._rendered)))
 
     def _forget(self, key: Key) -> None:
         self._failed.pop(key, None)
         self._kept_at.pop(key, None)
-        self._html_chars -= len(self._rendered.pop(key, ""))
+        companies = self._companies.pop(key, set())
+        self._rendered_chars -= len(self._rendered.pop(key, "")) + ENTRY_CHARS * len(companies)
+        for company in companies:
+            keys = self._keys[company]
+            keys.remove(key)
+            if not keys:
+                del self._keys[company]

@@ -16,13 +16,17 @@ logger = logging.getLogger(__name__)
 
 
 class _Job:
-    """A text that is being rendered, or waits for its turn. `companies`: those in whose turn it may be rendered."""
+    """A text that is being rendered, or waits for its turn.
+
+    `companies`: those that asked for it; it is rendered in the turn of any of them. `forgotten`: its HTML is not kept.
+    """
 
     def __init__(self, key: Key, text: str, headings: Sequence[int] | None) -> None:
         self.key = key
         self.text = text
         self.headings = headings
         self.begun = False
+        self.forgotten = False
         self.waiting = 0
         self.companies: set[Company] = set()
         self.done: asyncio.Future[str | None] = asyncio.get_running_loop().create_future()
@@ -45,7 +49,6 @@ class RenderQueue:
         self._served: set[Company] = set()
         self._workers: dict[Renderer, asyncio.Task[None]] = {}
         self._closed = False
-        self._forgotten = 0
         self._forgetting: asyncio.TimerHandle | None = None
 
     async def render(
@@ -57,7 +60,7 @@ class RenderQueue:
         """
         key = self._texts.key(text, headings)
         try:
-            return self._texts.look_up(key)
+            return self._texts.look_up(key, company)
         except KeyError:
             pass
         seconds_left = deadline - asyncio.get_running_loop().time()
@@ -74,21 +77,23 @@ class RenderQueue:
                 self._remove(job)
         return job.done.result() if job.done.done() else None
 
-    def forget(self) -> None:
-        """Forget all HTML, also of texts that are being rendered: one of them was erased."""
-        self._forgotten += 1
-        self._texts.forget_html()
+    def forget(self, company: Company) -> None:
+        """Forget all HTML of a company, also of texts that are being rendered: one of them was erased."""
+        for job in self._jobs.values():
+            if company in job.companies:
+                job.forgotten = True
+        self._texts.forget_html_of(company)
 
     async def close(self) -> None:
         """End the renderers. From then on nothing is rendered. May be called again."""
         self._closed = True
-        self.forget()
         if self._forgetting is not None:
             self._forgetting.cancel()
         workers = list(self._workers.values())
         for worker in workers:
             worker.cancel()
         await asyncio.gather(*workers, return_exceptions=True)
+        self._texts.forget_html()
         for job in self._jobs.values():
             if not job.done.done():
                 job.done.set_result(None)
@@ -99,9 +104,11 @@ class RenderQueue:
 
     def _enqueue(self, job: _Job, company: Company) -> None:
         self._jobs[job.key] = job
-        if job.begun or company in job.companies:
+        if company in job.companies:
             return
         job.companies.add(company)
+        if job.begun:
+            return
         self._queues.setdefault(company, {})[job.key] = job
         self._wake()
 
@@ -146,7 +153,6 @@ class RenderQueue:
             del self._workers[renderer]
 
     async def _outcome(self, renderer: Renderer, job: _Job) -> str | None:
-        forgotten = self._forgotten
         try:
             html = await renderer.render(job.text, job.headings)
         except UnavailableError:
@@ -154,8 +160,8 @@ class RenderQueue:
         except Exception:
             logger.exception("rendering")
             return None
-        if html is None or forgotten == self._forgotten:
-            self._texts.keep(job.key, html, asyncio.get_running_loop().time())
+        if html is None or not job.forgotten:
+            self._texts.keep(job.key, html, asyncio.get_running_loop().time(), job.companies)
             self._forget_in_time()
         return html
 

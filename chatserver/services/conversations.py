@@ -74,9 +74,9 @@ class ConversationService:
         answers: Answers,
         turns: Turns | None = None,
         *,
-        forget: Callable[[], None] = lambda: None,
+        forget: Callable[[UUID], None] = lambda _: None,
     ) -> None:
-        """`turns` adds most messages; None: all go the general way. `forget`: called after a text was erased."""
+        """`turns` adds most messages; None: all go the general way. `forget`: called with an erased text's company."""
         self._forget = forget
         self._turns = turns
         self._database = database
@@ -146,7 +146,7 @@ class ConversationService:
         hidden = await self._database.transaction(erase.hide_conversation, actor.scope, conversation_id)
         await self._answers.stop_for_delete(conversation_id)
         await self._calls_for(hidden).transaction(erase.erase_conversation, actor.scope, conversation_id)
-        self._forget()
+        self._forget(hidden.company_id)
 
     async def restore_conversation(self, actor: Actor, conversation_id: UUID) -> Conversation:
         return await self._one(conversations.restore, actor, conversation_id)
@@ -288,9 +288,9 @@ class ConversationService:
         generated that somebody reads, or that continues without readers, and UnavailableError as `rewind_messages`
         does.
         """
-        await self._when_idle(if_allowed(actor, erase.erase_message), actor, conversation_id, message_id)
+        company = await self._when_idle(if_allowed(actor, erase.erase_message), actor, conversation_id, message_id)
         self._answers.end_waiting(conversation_id, message_id)
-        self._forget()
+        self._forget(company)
 
     async def _when_idle(
         self,

@@ -110,9 +110,9 @@ class RenderingService:
         deadline = asyncio.get_running_loop().time() + self.request_seconds
         return await self._queue.render(text.text, deadline, company, text.headings)
 
-    def forget(self) -> None:
-        """Forget all HTML: a text was erased."""
-        self._queue.forget()
+    def forget(self, company: UUID) -> None:
+        """Forget all HTML of a company: a text of it was erased."""
+        self._queue.forget(company)
 
     async def close(self) -> None:
         """End the renderers. From then on nothing is rendered. May be called again."""

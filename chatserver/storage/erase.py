@@ -103,10 +103,10 @@ def erase_message(
     message_id: UUID,
     *,
     deleted_too: bool = False,
-) -> None:
+) -> UUID:
     """Erase a message, superseded or not, and all answers to it. Nothing else moves, not even the conversation.
 
-    A title that was taken from it is taken anew, from the first user message that is left. `deleted_too`: the
+    Returns the company. A title that was taken from it is taken anew, from the first user message that is left. `deleted_too`: the
     conversation may be deleted. Raises NotFoundError if the conversation has no such message, and ConflictError while
     its answer is being generated.
     """
@@ -143,6 +143,8 @@ def erase_message(
             answers=len(rows) - 1,
         ),
     )
+    company: UUID = conversation.company_id
+    return company
 
 
 def _named_it(connection: Connection, title: str | None, target: Any, given: dict[str, Any]) -> bool:

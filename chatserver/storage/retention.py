@@ -1,4 +1,4 @@
-"""What is removed because it is old: conversations, sessions that are over, counts of processes that are gone."""
+"""What is removed because it is old: conversations, and sessions that are over."""
 
 from __future__ import annotations
 
@@ -92,7 +92,6 @@ _SESSIONS = text(
     )
     """
 )
-_STREAMS = text("DELETE FROM chat_open_streams WHERE counted_until < clock_timestamp() - interval '1 minute'")
 _ERASED = text(
     """
     SELECT EXISTS (
@@ -133,11 +132,6 @@ def erase_due(
 def remove_sessions(connection: Connection, lifetimes: Lifetimes) -> int:
     """Remove sessions that are over, ROWS_A_STATEMENT at most; how many."""
     return connection.execute(_SESSIONS, {"rows": ROWS_A_STATEMENT, **lifetimes.parameters()}).rowcount
-
-
-def remove_streams(connection: Connection) -> int:
-    """Remove the counts of open streams of processes that are gone; how many."""
-    return connection.execute(_STREAMS).rowcount
 
 
 def was_erased(connection: Connection, seconds: float) -> bool:

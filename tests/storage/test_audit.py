@@ -21,7 +21,7 @@ from chatserver.origin import Origin, origin
 from chatserver.storage import audit, conversations
 from chatserver.storage.postgres.connections import make_engine
 from chatserver.storage.postgres.migrate import upgrade
-from chatserver.storage.postgres.vacuum import renew_samples
+from chatserver.storage.postgres.vacuum import TABLES, renew_samples
 from tests.storage.conftest import Chat
 
 DOCS = Path(__file__).resolve().parents[2] / "docs/audit.md"
@@ -169,7 +169,8 @@ def as_server(url: str) -> None:
         assert conversations.soft_delete(connection, None, question.conversation_id)
         audit.record(connection, SignIn())
         assert audit.remove_older(connection, 0, 10) == 0
-        renew_samples(connection)  # of tables that are another role's: nothing happens
+        for table in TABLES:
+            renew_samples(connection, table)  # it is another role's: nothing happens
         for statement in (
             "UPDATE chat_audit SET actor = 'x'",
             "DELETE FROM chat_audit",

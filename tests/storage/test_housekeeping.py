@@ -48,7 +48,7 @@ def engine(database_url: str) -> Any:
 
 @asynccontextmanager
 async def keeping(
-    url: str, *, forget: Callable[[], None] = lambda: None, **settings: Any
+    url: str, *, forget: Callable[[UUID], None] = lambda _: None, **settings: Any
 ) -> AsyncIterator[Housekeeping]:
     """The housekeeping of one process."""
     database = Database(url, connections=2, statement_timeout_seconds=10, metrics=Metrics("0"))
@@ -110,14 +110,14 @@ async def test_conversations_are_erased_as_the_settings_of_their_company_say(
         execute(database_url, "UPDATE chat_conversations SET pinned_at = now() WHERE id = %s", conversation)
     chat.run(busy, "active", lease_seconds=1_000)
     chat.run(gone[4], "active", lease_seconds=-1)
-    forgotten: list[None] = []
+    forgotten: list[UUID] = []
     companies = {
         own.company: {"retention_days": 20, "purge_deleted_days": 0},
         never.company: {"retention_days": 0},
     }
     async with keeping(
         database_url,
-        forget=lambda: forgotten.append(None),
+        forget=forgotten.append,
         retention_days=10,
         purge_deleted_days=3,
         companies={str(company): each for company, each in companies.items()},
@@ -141,7 +141,7 @@ async def test_conversations_are_erased_as_the_settings_of_their_company_say(
         ("purge_deleted_days", 3),
     }
     assert all(len(ids) <= 2 for _, _, ids in entries)
-    assert forgotten
+    assert sorted(forgotten) == sorted([chat.company, own.company])
 
 
 async def test_nothing_is_erased_by_default_and_what_else_is_over_goes(database_url: str, chat: Chat) -> None:
@@ -175,6 +175,45 @@ async def test_nothing_is_erased_by_default_and_what_else_is_over_goes(database_
         assert connection.execute("SELECT array_agg(digest) FROM chat_sessions").fetchone() == ([b"fresh"],)
         assert connection.execute("SELECT count(*) FROM chat_open_streams").fetchone() == (1,)
         assert connection.execute("SELECT count(*) FROM chat_audit").fetchone() == (1,)
+
+
+async def test_what_cannot_be_removed_keeps_nothing_else(
+    database_url: str, chat: Chat, connection: Connection, caplog: pytest.LogCaptureFixture
+) -> None:
+    other = Chat(connection, uuid4())
+    broken, *_ = [old(database_url, chat, f"old {number}", touched=2) for number in range(7)]
+    alone, slow = old(database_url, other, "alone", touched=2), old(database_url, other, "slow", touched=2)
+    for age in ("400 days", "0 days"):
+        row = "(gen_random_uuid(), now() - %s::interval, 1, 'sign_out', NULL, NULL, NULL, NULL, NULL, '{}')"
+        statement = f"INSERT INTO chat_audit VALUES {row}"
+        execute(database_url, statement, age)
+    token = make_token(database_url, chat.company)
+    statement = "INSERT INTO chat_sessions VALUES (gen_random_uuid(), '', %s, now() - interval '13 hours', '-infinity')"
+    execute(database_url, statement, token.id)
+    failure = "CREATE FUNCTION {0}() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN {1}; RETURN OLD; END $$"
+    trigger = "CREATE TRIGGER a_{3} BEFORE DELETE ON {0} FOR EACH ROW WHEN (OLD.{1} = '{2}') EXECUTE FUNCTION {3}()"
+    execute(database_url, failure.format("fails", "RAISE 'broken'"))
+    execute(database_url, failure.format("lasts", "RAISE query_canceled"))  # as when the time is over
+    for table, column, value, function in (
+        ("chat_conversations", "id", broken, "fails"),
+        ("chat_messages", "conversation_id", alone, "fails"),
+        ("chat_messages", "conversation_id", slow, "lasts"),
+        ("chat_audit", "event", "sign_out", "fails"),
+    ):
+        execute(database_url, trigger.format(table, column, value, function))
+    forgotten: list[UUID] = []
+    async with keeping(database_url, forget=forgotten.append, retention_days=1) as keeper:
+        assert await keeper.work_if_due()
+        assert not await keeper.work_if_due()  # not before an hour has passed
+    assert left(database_url) == {"old 0", "alone", "slow"}
+    assert forgotten == [chat.company]
+    with psycopg.connect(database_url) as read:
+        assert read.execute("SELECT count(*) FROM chat_audit WHERE event = 'sign_out'").fetchone() == (2,)
+        assert read.execute("SELECT count(*) FROM chat_sessions").fetchone() == (0,)
+    # Two steps of conversations, all three by themselves, and the entries.
+    assert [record.message for record in caplog.records if record.name == housekeeping.__name__].count(
+        "housekeeping"
+    ) == 6
 
 
 async def test_one_process_at_a_time_and_another_goes_on_if_it_dies(
@@ -250,7 +289,7 @@ async def test_it_starts_and_stops_in_any_order(database_url: str) -> None:
 
         def make() -> Housekeeping:
             rules = rules_of(Settings(**settings))
-            return Housekeeping(database, rules, Lifetimes(1, 1), audit_days=1, forget=lambda: None)
+            return Housekeeping(database, rules, Lifetimes(1, 1), audit_days=1, forget=lambda _: None)
 
         await check_start_stop(
             BackgroundService(make, Housekeeping.start, Housekeeping.close, lambda each: each.running, restarts=False)

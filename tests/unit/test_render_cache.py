@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from uuid import UUID
+
 import pytest
 
 from chatserver.rendering.cache import ENTRY_CHARS, MAX_AGE_SECONDS, RenderedTexts
+
+ONE, TWO = UUID(int=1), UUID(int=2)
 
 
 def test_different_texts_have_different_keys() -> None:
@@ -81,3 +85,34 @@ def test_html_is_not_kept_for_longer_than_its_time_however_often_it_is_used() ->
     texts.forget_html()
     assert (len(texts), texts.chars, texts.oldest) == (1, ENTRY_CHARS, None)
     assert texts.look_up(b"failed") is None
+
+
+def test_company_forgets_what_it_asked_for_and_nothing_else() -> None:
+    texts = RenderedTexts(100 * ENTRY_CHARS)
+    texts.keep(b"own", "x" * 10, 1, {ONE})
+    texts.keep(b"of both", "x" * 10, 2, {ONE, TWO})
+    texts.keep(b"other", "x" * 10, 3, {TWO})
+    texts.keep(b"later", "x" * 10, 4, {TWO})
+    texts.keep(b"failed", None, 5, {ONE})
+    for _ in range(2):
+        texts.look_up(b"later", ONE)
+    assert texts.chars == 40 + 7 * ENTRY_CHARS
+    for _ in range(2):
+        texts.forget_html_of(ONE)
+    assert (len(texts), texts.chars, texts.oldest) == (2, 10 + 2 * ENTRY_CHARS, 3)
+    assert (texts.look_up(b"other", TWO), texts.look_up(b"failed", ONE)) == ("x" * 10, None)
+    texts.forget_old(3 + MAX_AGE_SECONDS)
+    assert texts.chars == ENTRY_CHARS
+    assert not texts._keys
+    assert not texts._companies
+
+
+def test_text_that_all_companies_ask_for_stays_within_the_bound() -> None:
+    texts = RenderedTexts(10 * ENTRY_CHARS)
+    texts.keep(b"a", "x")
+    for number in range(20):
+        try:
+            assert texts.look_up(b"a", UUID(int=number)) == "x"
+        except KeyError:
+            texts.keep(b"a", "x")
+        assert texts.chars <= 10 * ENTRY_CHARS

@@ -118,20 +118,24 @@ async def test_defect_is_logged_and_other_texts_are_rendered(caplog: pytest.LogC
     caplog.clear()
 
 
-async def test_html_is_forgotten_when_a_text_was_erased_even_while_it_is_rendered() -> None:
+async def test_html_of_a_company_is_forgotten_when_a_text_of_it_was_erased_even_while_it_is_rendered() -> None:
     async with service() as (texts, renderer):
-        renderer.go_on("<p>{}</p>")
-        assert await texts.render(["a"]) == ["<p>a</p>"]
-        texts.forget()
-        waiting = asyncio.create_task(texts.render(["b"]))
+        renderer.go_on("<p>{}</p>", "<p>{}</p>")
+        assert await texts.render(["a"], ONE) == ["<p>a</p>"]
+        assert await texts.render(["of two"], TWO) == ["<p>of two</p>"]
+        texts.forget(ONE)
+        assert len(texts._queue._texts) == 1
+        asked = [asyncio.create_task(texts.render([text], TWO)) for text in ("b", "c", "d")]
         await settle()
-        texts.forget()
+        asked += [asyncio.create_task(texts.render([text], ONE)) for text in ("b", "c")]  # one has begun, one waits
+        await settle()
+        texts.forget(ONE)
+        renderer.go_on(*["<p>{}</p>"] * 3)
+        assert await asyncio.gather(*asked) == [[f"<p>{text}</p>"] for text in "bcdbc"]
+        assert len(texts._queue._texts) == 2
         renderer.go_on("<p>{}</p>")
-        assert await waiting == ["<p>b</p>"]
-        assert len(texts._queue._texts) == 0
-        renderer.go_on("<p>{}</p>")
-        assert await texts.render(["b"]) == ["<p>b</p>"]
-        assert renderer.asked == ["a", "b", "b"]
+        assert await texts.render(["of two", "d", "b"], TWO) == ["<p>of two</p>", "<p>d</p>", "<p>b</p>"]
+        assert renderer.asked == ["a", "of two", "b", "c", "d", "b"]
 
 
 @in_virtual_time

@@ -176,10 +176,15 @@ async def test_no_journal_and_no_cache_keeps_an_erased_text(api: Api, chat: App,
     assert (answered.status, b"xyzzy" in answered.body) == (200, True)
     question = answered.headers["X-Trigger-Message-Id"]
     assert "<em>xyzzy</em>" in (await listed(api, conversation))[1]["html"]
-    assert len(chat.rendering._queue._texts) > 0
+    company, api.company = api.company, str(uuid4())
+    other = await api.conversation()
+    await api.say(other, "*plugh*", "assistant")
+    assert "<em>plugh</em>" in (await listed(api, other))[0]["html"]
+    api.company = company
+    assert len(chat.rendering._queue._texts) == 2
     path = f"{conversation}?erase=true" if whole else f"{conversation}/messages/{question}"
     assert (await api.delete(path)).status == 204
-    assert len(chat.rendering._queue._texts) == 0
+    assert len(chat.rendering._queue._texts) == 1, "the other company's"
     await eventually(lambda: not len(chat.answers))
     gc.collect()
     assert [each.run_id for each in gc.get_objects() if isinstance(each, Journal) and "xyzzy" in each.text] == []

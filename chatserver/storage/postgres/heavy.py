@@ -34,6 +34,10 @@ class InterruptedCallError(UnavailableError):
     """The server is stopping"""
 
 
+class StatementTimeoutError(UnavailableError):
+    """This request takes too long"""
+
+
 class Statements:
     """The statements of one call. `cancel` may be called on any thread."""
 
@@ -63,7 +67,7 @@ class Statements:
         except DBAPIError as error:
             self._require_wanted()
             if sqlstate(error) == TIMED_OUT_SQLSTATE:
-                raise UnavailableError("This request takes too long", retry_after_seconds=RETRY_AFTER_SECONDS) from None
+                raise StatementTimeoutError(retry_after_seconds=RETRY_AFTER_SECONDS) from None
             raise
         finally:
             # Waits while a cancel is on its way: afterwards the connection serves others.
@@ -100,7 +104,7 @@ class HeavyCalls:
     ) -> T:
         """As `Database.autocommit`.
 
-        Raises UnavailableError, too, if too many heavy calls wait, or if the statement takes too long.
+        Raises UnavailableError, too, if too many heavy calls wait, and StatementTimeoutError.
         """
         return await self._run(function, args, kwargs, transaction=False)
 

@@ -34,28 +34,30 @@ _CLEAR = text(
 )
 
 
-def renew_samples(connection: Connection, *, vacuum: bool = False) -> None:
-    """Have the planner take its samples anew; `vacuum`: and give free the space of deleted rows.
+def renew_samples(connection: Connection, table: str, *, vacuum: bool = False) -> None:
+    """Have the planner take its samples of a table anew; `vacuum`: and give free the space of deleted rows.
 
-    Each statement is to be committed at once. Of a table that the role does not own nothing is done.
+    `table`: one of TABLES. Each statement is to be committed at once. If the role does not own the table, nothing is
+    done.
     """
-    version = connection.execute(_VERSION).scalar_one()
-    for table in TABLES:
-        connection.exec_driver_sql(f"VACUUM (ANALYZE) {table}" if vacuum else f"ANALYZE {table}")
-        is_empty = text(f"SELECT NOT EXISTS (SELECT FROM {table})")  # noqa: S608 (only constants are put in)
-        if version >= _CLEARS_SAMPLES and connection.execute(is_empty).scalar_one():
-            connection.execute(_CLEAR, {"table": table})
+    connection.exec_driver_sql(f"VACUUM (ANALYZE) {table}" if vacuum else f"ANALYZE {table}")
+    if connection.execute(_VERSION).scalar_one() < _CLEARS_SAMPLES:
+        return
+    is_empty = text(f"SELECT NOT EXISTS (SELECT FROM {table})")  # noqa: S608 (only constants are put in)
+    if connection.execute(is_empty).scalar_one():
+        connection.execute(_CLEAR, {"table": table})
 
 
 def vacuum(url: str) -> None:
-    """`renew_samples`, and vacuum the tables. It takes as long as it takes, and nobody waits for it.
+    """Vacuum all TABLES, and renew their samples. It takes as long as it takes, and nobody waits for it.
 
     `url` leads to the database itself, not to a pooler. Raises ConfigurationError.
     """
     engine = make_engine(url)
     try:
         with engine.connect() as connection:
-            renew_samples(connection, vacuum=True)
+            for table in TABLES:
+                renew_samples(connection, table, vacuum=True)
     except DBAPIError as error:
         reason = str(error.orig).strip().partition("\n")[0]
         raise ConfigurationError(f"all is erased, but the tables could not be vacuumed: {reason}") from error
