@@ -61,7 +61,8 @@ async def serve(
         if not stop.is_set():
             server.add_sockets(sockets)
             _say_ready(sockets, app)
-            await _say_who_gets_in(app)
+            telling = asyncio.create_task(_say_who_gets_in(app))  # the database may let it wait
+            stack.push_async_callback(_end, telling)
             app.context.page.load()  # so that the first visitor does not wait for it
             await _until(stop)
         await _drain(app, server)
@@ -106,6 +107,11 @@ async def _say_who_gets_in(app: App) -> None:
                 "nobody can sign in yet: make a token by `chatserver token create --admin --name NAME`, with the same "
                 "--config, --data-dir or --database-url as this server"
             )
+
+
+async def _end(task: asyncio.Task[None]) -> None:
+    task.cancel()
+    await asyncio.wait({task})
 
 
 async def _until(stop: asyncio.Event) -> None:

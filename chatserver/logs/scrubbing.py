@@ -12,9 +12,14 @@ def _spelled(text: str) -> str:
 
 _SECRETS = (
     # A token of ours, perhaps cut off somewhere, or the cookie of a session; in a URL, in JSON and in Python's own
-    # notation, too.
+    # notation, too. What is shorter, or plain words, is left: it is a name, as of a database or a metric. Of a token
+    # that is cut off so early, 160 bits or more are still secret. The bound of the words keeps the search linear.
     (
-        re.compile(_spelled("chatserver") + r"(?:_|%(?:25)*5[fF]|\\+u005[fF]|\\+x5[fF])[\w%=\\-]*"),
+        re.compile(
+            _spelled("chatserver")
+            + r"(?:_|%(?:25)*5[fF]|\\+u005[fF]|\\+x5[fF])"
+            + r"(?![a-z_-]{1,60}(?![\w%=\\-]))[\w%=\\-]{16,}"
+        ),
         "chatserver_…",
     ),
     # a query value: ?token=…, &api_key=…, as in a request that Tornado logs with a traceback; the

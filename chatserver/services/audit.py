@@ -57,7 +57,12 @@ class AuditLog:
             return
         self._failures += 1
         unrecorded, self._unrecorded = self._unrecorded, 0
-        await self.record(replace(event, unrecorded=unrecorded), actor=actor, token_id=token_id)
+        try:
+            await self.record(replace(event, unrecorded=unrecorded), actor=actor, token_id=token_id)
+        except BaseException:  # it may be there nevertheless: then they are told twice, rather than never
+            self._unrecorded += unrecorded + 1
+            self._metrics.unrecorded_sign_ins.inc()
+            raise
 
     async def administrator_reads(self, actor: Actor, kind: str, resource_id: UUID) -> None:
         """Tell that an administrator reads a company's resource. `kind`: the resource's segment in paths.

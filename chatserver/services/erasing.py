@@ -71,7 +71,7 @@ class Erasing:
         Raises UnavailableError if a process does not stop an answer.
         """
         erased = Erased()
-        while rows := await self._database.autocommit(erase_many.of_author, author, company_id, erase_many.FIRST):
+        while rows := await self._database.autocommit(erase_many.of_author, author, company_id):
             for row in rows:
                 erased.messages += await self._erase_message(row.conversation_id, row.id)
         await self._database.transaction(erase_many.complete_author, author, company_id, erased.messages)

@@ -38,15 +38,17 @@ class Export:
         self._audit = audit
         self._entry = ConversationExported(company_id=row.company_id, conversation_id=row.id, format=format_name)
 
-    async def chunks(self) -> AsyncGenerator[bytes]:
+    async def chunks(self, *, to_nobody: bool = False) -> AsyncGenerator[bytes]:
         """The file, in pieces of about a megabyte, without messages that are added after it was opened.
 
-        Before the first piece there is an entry in the audit log. No database connection is held between two pieces.
-        Raises DatabaseUnavailableError, and UnavailableError if too many heavy calls wait.
+        Before the first piece there is an entry in the audit log, unless it is given `to_nobody`. No database
+        connection is held between two pieces. Raises DatabaseUnavailableError, and UnavailableError if too many heavy
+        calls wait.
         """
         head = self._writer.head(to_conversation(self._row), datetime.now(UTC)).encode()
         chunk, position = await self._batch(0)
-        await self._audit.record(self._entry)
+        if not to_nobody:
+            await self._audit.record(self._entry)
         yield head + chunk
         while chunk:
             chunk, position = await self._batch(position)

@@ -123,9 +123,12 @@ class TokenSignIn:
             raise BadTokenError
         value = credentials.new_cookie()
         former = cookie_of(headers, caller)
-        await self._database.transaction(
-            _open_session, known, credentials.digest(value), None if former is None else credentials.digest(former)
-        )
+        former_digest = None if former is None else credentials.digest(former)
+        try:
+            await self._database.transaction(_open_session, known, credentials.digest(value), former_digest)
+        except BadTokenError:
+            await self._tell_refused(digest, "session")
+            raise
         self._remember(credentials.digest(value), known.token_id)
         return value
 
@@ -159,7 +162,8 @@ class TokenSignIn:
 
 
 def _open_session(connection: Connection, known: Known, digest: bytes, former: bytes | None) -> None:
-    sign_in.open_session(connection, known.token_id, digest, former)
+    if not sign_in.open_session(connection, known.token_id, digest, former):  # it was erased just now, perhaps
+        raise BadTokenError
     audit.record(connection, SignIn(company_id=known.company_id), actor=known.name, token_id=known.token_id)
 
 

@@ -106,9 +106,9 @@ def erase_message(
 ) -> UUID:
     """Erase a message, superseded or not, and all answers to it. Nothing else moves, not even the conversation.
 
-    Returns the company. A title that was taken from it is taken anew, from the first user message that is left. `deleted_too`: the
-    conversation may be deleted. Raises NotFoundError if the conversation has no such message, and ConflictError while
-    its answer is being generated.
+    A title that was taken from it is taken anew, from the first user message that is left. Returns the company.
+    `deleted_too`: the conversation may be deleted. Raises NotFoundError if the conversation has no such message, and
+    ConflictError while its answer is being generated.
     """
     given = {"conversation": conversation_id, "message": message_id}
     named_by = {"conversation": conversation_id, "companies": companies_parameter(companies)}

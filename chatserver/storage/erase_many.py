@@ -143,7 +143,6 @@ _OF_AUTHOR: Select[Any] = (
     .join(conversations, conversations.c.id == messages.c.conversation_id)
     .where(
         messages.c.author == _author,
-        messages.c.id > _after,
         or_(_company.is_(None), conversations.c.company_id == _company),
     )
     .order_by(messages.c.id)
@@ -151,11 +150,9 @@ _OF_AUTHOR: Select[Any] = (
 )
 
 
-def of_author(connection: Connection, author: str, company_id: UUID | None, after: UUID) -> Sequence[Any]:
-    """Rows of `id conversation_id`: the next messages that a person wrote, in one company or in all."""
-    rows: Sequence[Row[Any]] = connection.execute(
-        _OF_AUTHOR, {"author": author, "company": company_id, "after": after}
-    ).all()
+def of_author(connection: Connection, author: str, company_id: UUID | None) -> Sequence[Any]:
+    """Rows of `id conversation_id`: messages that a person wrote, in one company or in all, as many as one step has."""
+    rows: Sequence[Row[Any]] = connection.execute(_OF_AUTHOR, {"author": author, "company": company_id}).all()
     return rows
 
 

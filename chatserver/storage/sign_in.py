@@ -63,11 +63,14 @@ SELECT asked.id FROM unnest(%(ids)s::uuid[]) AS asked (id)
 WHERE NOT EXISTS (SELECT FROM chat_sessions AS s WHERE s.id = asked.id AND {_IS_OPEN})
 """  # noqa: S608
 
+# Waits for a transaction that erases the token.
 _OPEN_SESSION = text(
-    """
+    f"""
     INSERT INTO chat_sessions (id, digest, token_id, created_at, used_at)
-    VALUES (:session, :digest, :token, clock_timestamp(), clock_timestamp())
-    """
+    SELECT CAST(:session AS uuid), CAST(:digest AS bytea), t.id, clock_timestamp(), clock_timestamp()
+    FROM api_tokens AS t WHERE t.id = :token AND {IS_VALID}
+    FOR KEY SHARE OF t
+    """  # noqa: S608
 )
 _CLOSE_FORMER_SESSION = text("DELETE FROM chat_sessions WHERE digest = :digest")
 _CLOSE_SESSION = text("DELETE FROM chat_sessions WHERE id = :session")
@@ -153,11 +156,15 @@ def lost(
     )
 
 
-def open_session(connection: Connection, token_id: UUID, digest: bytes, former_digest: bytes | None) -> None:
-    """Open a session of a token. `former_digest`: that of the browser's session until now, which ends."""
+def open_session(connection: Connection, token_id: UUID, digest: bytes, former_digest: bytes | None) -> bool:
+    """Open a session of a token; False: the token is good no more.
+
+    `former_digest`: that of the browser's session until now, which ends.
+    """
     if former_digest is not None:
         connection.execute(_CLOSE_FORMER_SESSION, {"digest": former_digest})
-    connection.execute(_OPEN_SESSION, {"session": uuid7(), "digest": digest, "token": token_id})
+    given = {"session": uuid7(), "digest": digest, "token": token_id}
+    return connection.execute(_OPEN_SESSION, given).rowcount == 1
 
 
 def close_session(connection: Connection, session_id: UUID) -> None:

@@ -106,6 +106,16 @@ async def test_frozen_embedded_database_does_not_delay_the_stop(tmp_path: Path) 
     await gone(tmp_path)
 
 
+async def test_table_that_is_locked_at_the_start_does_not_delay_the_stop(database_url: str) -> None:
+    settings = {**SETTINGS, "CHATSERVER_AUTH": "authenticated", "CHATSERVER_STATEMENT_TIMEOUT_SECONDS": "600"}
+    with psycopg.connect(database_url) as other:
+        other.execute("LOCK TABLE api_tokens")
+        async with started("--database-url", database_url, **settings) as server:
+            waits = "SELECT EXISTS (SELECT FROM pg_locks WHERE relation = 'api_tokens'::regclass AND NOT granted)"
+            await eventually(lambda: other.execute(waits).fetchone() == (True,))
+            await ends(server)
+
+
 async def test_restart_of_a_frozen_database_is_given_up(tmp_path: Path) -> None:
     log = tmp_path / "log"
     async with started("--data-dir", str(tmp_path / "data"), log=log, **SETTINGS) as server:

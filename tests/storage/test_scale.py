@@ -224,7 +224,7 @@ CALLS: dict[str, Callable[[Connection], object]] = {
     "erase a message": lambda c: erase.erase_message(c, [COMPANY], CONVERSATION, MESSAGE),
     "erase a conversation": erase_conversation,
     "look for old conversations": look_for_old_conversations,
-    "messages of an author": lambda c: erase_many.of_author(c, "nobody", COMPANY, erase_many.FIRST),
+    "messages of an author": lambda c: erase_many.of_author(c, "nobody", COMPANY),
     "branch": lambda c: branch(c, [COMPANY], CONVERSATION, MESSAGE),
     "newest question": lambda c: questions.find_question(c, [COMPANY], LONG_CONVERSATION, None, newest=True),
     "claim": lambda c: Answers(c).claim(),

@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
 from datetime import timedelta
 from typing import Any
 from uuid import UUID, uuid4
 
+import psycopg
 import pytest
-from sqlalchemy import Connection, Row, func, select
+from sqlalchemy import Connection, Row, func, select, text
 
 from chatserver import credentials
 from chatserver.errors import ConflictError, NotFoundError
 from chatserver.storage import audit, sign_in, tokens
 from chatserver.storage.access_tables import sessions
+from chatserver.storage.postgres.connections import make_engine
+from tests.kit.tokens import make_token, revoke
 
 Transaction = Callable[[], AbstractContextManager[Connection]]
 
@@ -76,11 +80,44 @@ def test_all_tokens_of_a_company_or_of_the_administrators_are_revoked_and_no_oth
         tokens.revoke(short, own[0].id)
         assert tokens.revoke_all(short, company) == 1
     assert [open_sessions(connection, *rows) for rows in (own, others, admins)] == [0, 1, 1]
-    assert tokens.are_there(connection)
     with transaction() as short:
         assert tokens.revoke_all(short, None) >= 1
     assert [open_sessions(connection, *rows) for rows in (own, others, admins)] == [0, 1, 0]
     assert [event for event, _ in told(connection, *own, *admins)].count("token_revoked") == 3
+
+
+def test_only_tokens_that_let_somebody_in_are_there(database_url: str) -> None:
+    engine = make_engine(database_url)
+    with engine.connect() as connection:
+        assert not tokens.are_there(connection)
+        make_token(database_url, uuid4(), expires="-1 second")
+        revoke(database_url, make_token(database_url, uuid4()))
+        assert not tokens.are_there(connection)
+        make_token(database_url, uuid4(), expires="1 day")
+        assert tokens.are_there(connection)
+    engine.dispose()
+
+
+def test_session_is_opened_only_with_a_good_token(database_url: str) -> None:
+    good, expired, revoked = (make_token(database_url, uuid4(), expires=each) for each in (None, "-1 second", None))
+    revoke(database_url, revoked)
+    engine = make_engine(database_url)
+    with engine.begin() as connection:
+        opened = [
+            sign_in.open_session(connection, token, credentials.digest(credentials.new_cookie()), None)
+            for token in (good.id, expired.id, revoked.id, uuid4())
+        ]
+    assert opened == [True, False, False, False]
+    with ThreadPoolExecutor() as threads, psycopg.connect(database_url) as eraser, engine.begin() as connection:
+        eraser.execute("DELETE FROM api_tokens")
+        (pid,) = connection.execute(text("SELECT pg_backend_pid()")).one()
+        waiting = threads.submit(sign_in.open_session, connection, good.id, b"x", None)
+        waits = "SELECT EXISTS (SELECT FROM pg_locks WHERE pid = %s AND NOT granted)"
+        while not waiting.done() and eraser.execute(waits, [pid]).fetchone() == (False,):
+            pass
+        eraser.commit()
+        assert waiting.result() is False
+    engine.dispose()
 
 
 def test_role_changes_at_once_and_is_told_if_it_is_another(

@@ -167,7 +167,11 @@ def test_task_that_goes_on_without_its_request_knows_nothing_of_it() -> None:
         ("http://127.0.0.1:8000/a@b", "http://127.0.0.1:8000/a@b"),
         ("/x?limit=3&cursor=abc", "/x?limit=3&cursor=abc"),
         ("Cookie: __Host-chatserver_session=hunter2-x; a", "Cookie: __Host-chatserver_…; a"),
-        ("'chatserver_hunter2'", "'chatserver_…'"),
+        ("'chatserver_hunter2hunter2ab'", "'chatserver_…'"),
+        ('database "chatserver_prod" does not exist', 'database "chatserver_prod" does not exist'),
+        ("/etc/chatserver_prod2.toml?a=b", "/etc/chatserver_prod2.toml?a=b"),
+        ("chatserver_audit_unrecorded_sign_ins_total 5.0", "chatserver_audit_unrecorded_sign_ins_total 5.0"),
+        ("chatserver_audit_unrecorded_sign_ins_A", "chatserver_…"),
         ("chatserver.access: chatserver/app.py", "chatserver.access: chatserver/app.py"),
     ],
 )

@@ -10,6 +10,7 @@ from uuid import UUID, uuid4
 import psycopg
 import pytest
 from psycopg.rows import namedtuple_row
+from sqlalchemy.exc import ProgrammingError
 
 from chatserver.audit_events import SignInFailed
 from chatserver.services import audit as audit_service
@@ -39,7 +40,8 @@ async def use(client: Served, company: UUID, token: Token | None) -> dict[str, s
     conversation = (await ask(client, "POST", f"/companies/{company}/conversations", {}, token))["id"]
     said = {"role": "user", "content": "marker word"}
     message = (await ask(client, "POST", f"/conversations/{conversation}/messages", said, token))["id"]
-    await ask(client, "GET", f"/conversations/{conversation}/export?format=markdown", None, token)
+    for method in ("HEAD", "GET"):  # of a file whose head alone is asked for nothing leaves
+        await ask(client, method, f"/conversations/{conversation}/export?format=markdown", None, token)
     await ask(client, "DELETE", f"/conversations/{conversation}/messages/{message}", None, token)
     await ask(client, "DELETE", f"/conversations/{conversation}?erase=true", None, token)
     return {"agent": agent, "conversation": conversation, "message": message}
@@ -161,3 +163,25 @@ async def test_flood_of_failed_sign_ins_is_counted_and_not_written(database_url:
         rows = entries(database_url)
         assert [row.details["unrecorded"] for row in rows] == [0] * audit_service.FAILURES_A_MINUTE + [5]
         assert b"chatserver_audit_unrecorded_sign_ins_total 5.0" in (await client.request("GET", "/metrics")).body
+
+
+async def test_failed_sign_ins_that_cannot_be_written_are_told_by_the_next_entry(
+    database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(audit_service, "FAILURES_A_MINUTE", 3)
+    event = SignInFailed(way="bearer", reason="unknown")
+    async with serving(database_url) as client:
+        log = client.app.audit
+        log.clock = lambda: 600.0
+        with psycopg.connect(database_url, autocommit=True) as connection:
+            connection.execute("ALTER TABLE chat_audit RENAME TO away")
+            for _ in range(2):
+                with pytest.raises(ProgrammingError):
+                    await log.sign_in_failed(event)
+            connection.execute("ALTER TABLE away RENAME TO chat_audit")
+        for _ in range(2):
+            await log.sign_in_failed(event)
+        log.clock = lambda: 660.0
+        await log.sign_in_failed(event)
+        assert [row.details["unrecorded"] for row in entries(database_url)] == [2, 1]
+        assert b"chatserver_audit_unrecorded_sign_ins_total 3.0" in (await client.request("GET", "/metrics")).body

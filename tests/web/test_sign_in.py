@@ -182,6 +182,27 @@ async def test_sign_out_ends_the_session_here_or_everywhere(database_url: str) -
         assert await status(client, token.bearer) == 200
 
 
+async def test_token_that_is_erased_while_somebody_signs_in_opens_no_session(
+    database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    token = make_token(database_url, COMPANY)
+    async with authenticated(database_url) as client:
+        look_ups = client.app.context.access._look_ups  # type: ignore[attr-defined]
+        carry_out = look_ups.carry_out
+
+        async def erased_then(*given: object) -> object:
+            known = await carry_out(*given)
+            execute(database_url, "DELETE FROM api_tokens")
+            return known
+
+        monkeypatch.setattr(look_ups, "carry_out", erased_then)
+        refused = await client.request("POST", SESSION, {"token": token.text})
+        assert (refused.status, "Set-Cookie" in refused.headers) == (401, False)
+    with psycopg.connect(database_url) as connection:
+        rows = connection.execute("SELECT event, details->>'reason' FROM chat_audit").fetchall()
+    assert rows == [("sign_in_failed", "unknown")]
+
+
 async def test_only_the_own_page_signs_in(database_url: str) -> None:
     token = make_token(database_url, COMPANY)
     other = "https://app.example.org"

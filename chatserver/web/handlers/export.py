@@ -31,13 +31,14 @@ class ExportHandler(LongRequestHandler, GET=Need.READER):
 
     async def _export(self, conversation: UUID, format_name: Format) -> None:
         export = await self.context.export.open_export(self.actor, conversation, format_name)
-        async with aclosing(export.chunks()) as chunks:
+        only_head = self.request.method == "HEAD"
+        async with aclosing(export.chunks(to_nobody=only_head)) as chunks:
             first = await self.unless_gone(_first(chunks))  # failures come before the first byte
             content_type, extension = FILES[format_name]
             self.set_header("Content-Type", content_type)
             self.set_header("Content-Disposition", content_disposition(export.title, extension))
             self.begin_body()
-            if self.request.method == "HEAD":
+            if only_head:
                 await self.flush()
                 self.finish()
                 return
