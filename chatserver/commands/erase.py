@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 
 from chatserver.commands.lines import word
 from chatserver.commands.parser import FAILED, Commands, add_command, uuid
-from chatserver.errors import ConfigurationError
+from chatserver.errors import ConfigurationError, NotFoundError
+from chatserver.person_names import same_name
 from chatserver.settings import Settings
 
 if TYPE_CHECKING:
@@ -24,7 +25,9 @@ def add_erase(commands: Commands) -> None:
         "--company", type=uuid, metavar="UUID", help="all of this company; with --author: only what is in it"
     )
     erase.add_argument(
-        "--author", metavar="NAME", help="the messages of this person, and the answers to them (default: of nobody)"
+        "--author",
+        type=same_name,
+        metavar="NAME", help="the messages of this person, and the answers to them (default: of nobody)"
     )
     erase.add_argument("--yes", action="store_true", help="do not ask first, as it is done on a terminal")
 
@@ -51,6 +54,8 @@ def _erase(settings: Settings, arguments: argparse.Namespace) -> int:
         return await erasing.erase_author(author, company)
 
     erased = with_database(settings, work, vacuum=True)
+    if author is not None and not erased.messages:
+        raise NotFoundError(f"nobody named {word(author)} wrote anything{where}; nothing was erased")
     if author is None:
         counts = f"conversations {erased.conversations}, agents {erased.agents}, tokens {erased.tokens}"
     else:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import argparse
-import unicodedata
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from chatserver.commands.lines import time_or, word
 from chatserver.commands.parser import Commands, add_command, add_group, uuid
 from chatserver.errors import ConfigurationError
+from chatserver.person_names import same_name
 from chatserver.settings import Settings
 
 if TYPE_CHECKING:
@@ -134,8 +134,8 @@ def _facts(row: Row[Any]) -> str:
 
 def _name(text: str) -> str:
     """A name in one of the ways in which Unicode writes it: people are told apart by their names."""
-    name = unicodedata.normalize("NFC", text)
-    if not 1 <= len(name) <= NAME_CHARS or not name.isprintable() or name != name.strip():
+    name = same_name(text)
+    if not 1 <= len(name) <= NAME_CHARS or not name.isprintable() or text != text.strip():
         raise argparse.ArgumentTypeError(f"should be 1 to {NAME_CHARS} visible characters, without blanks at its ends")
     return name
 

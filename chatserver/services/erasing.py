@@ -1,12 +1,13 @@
 """The use cases of erasing a company, or all that a person wrote: beside running servers, and without any.
 
-Each may be cut off at any moment, and done again: it goes on where it was.
+Each may be cut off at any moment, and done again: it goes on where it was. It ends when a look finds nothing that began
+after all requests from before it were over: one that was under way may have added something that no look saw.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from uuid import UUID
 
@@ -17,6 +18,9 @@ from chatserver.storage.postgres.database import Database
 # How long a process may take to stop an answer. One that died stops within the time of its lease.
 STOP_SECONDS = 120.0
 LOOK_SECONDS = 0.1
+# How long a request that was let in may take until its transaction has begun, and how long until it has ended.
+BEGIN_SECONDS = 2.0
+END_SECONDS = 120.0
 
 
 @dataclass(slots=True)
@@ -40,15 +44,18 @@ class Erasing:
         Raises UnavailableError if a process does not stop an answer.
         """
         erased = Erased()
-        while True:
+
+        async def erase() -> bool:
             tokens, agents = await self._database.transaction(erase_many.erase_tokens_and_agents, company_id)
             conversations = await self._erase_conversations(company_id)
             erased.tokens += tokens
             erased.agents += agents
             erased.conversations += conversations
-            if not (tokens or agents or conversations):
-                await self._database.transaction(erase_many.complete_company, company_id)
-                return erased
+            return bool(tokens or agents or conversations)
+
+        await self._repeat(erase)
+        await self._database.transaction(erase_many.complete_company, company_id)
+        return erased
 
     async def _erase_conversations(self, company_id: UUID) -> int:
         """Read the whole table once; how many conversations were erased."""
@@ -71,9 +78,16 @@ class Erasing:
         Raises UnavailableError if a process does not stop an answer.
         """
         erased = Erased()
-        while rows := await self._database.autocommit(erase_many.of_author, author, company_id):
-            for row in rows:
-                erased.messages += await self._erase_message(row.conversation_id, row.id)
+
+        async def erase() -> bool:
+            found = False
+            while rows := await self._database.autocommit(erase_many.of_author, author, company_id):
+                found = True
+                for row in rows:
+                    erased.messages += await self._erase_message(row.conversation_id, row.id)
+            return found
+
+        await self._repeat(erase)
         await self._database.transaction(erase_many.complete_author, author, company_id, erased.messages)
         return erased
 
@@ -91,6 +105,28 @@ class Erasing:
                 await self._unanswered([conversation_id])
             else:
                 return True
+
+    async def _repeat(self, erase: Callable[[], Awaitable[bool]]) -> None:
+        """Call `erase` until it finds nothing that was begun before; it returns whether it found anything."""
+        await erase()
+        await self._ended()
+        while await erase():
+            await self._ended()
+
+    async def _ended(self) -> None:
+        """Wait until the requests of this moment have written what they write."""
+        clock = asyncio.get_running_loop().time
+        await asyncio.sleep(BEGIN_SECONDS)
+        deadline = clock() + END_SECONDS
+        writers = await self._database.autocommit(erase_many.writers)
+        while writers:
+            if clock() > deadline:
+                raise UnavailableError(
+                    "A transaction that writes does not end: see pg_stat_activity. What is erased is erased: run the"
+                    " command again when it is over"
+                )
+            await asyncio.sleep(LOOK_SECONDS)
+            writers &= await self._database.autocommit(erase_many.writers)
 
     async def _unanswered(self, conversation_ids: Sequence[UUID]) -> None:
         """Wait until no process generates an answer there: it was asked to stop."""

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from uuid import UUID
 
 from chatserver.errors import ConfigurationError, NotSignedInError
+from chatserver.person_names import same_name
 from chatserver.services.access import Actor, Caller, Mode, Role
 from chatserver.settings import Settings
 from chatserver.settings_tables import MembershipSettings
@@ -28,8 +29,6 @@ _NOT_IN_NAMES = frozenset({"Cc", "Zl", "Zp"})
 # Names with these look like others: characters without a width, or with a direction of their own. (Joiners, which some
 # scripts need, are none of them.)
 _INVISIBLE = frozenset("\u00ad\u180e\u200b\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2060\u2066\u2067\u2068\u2069")
-    "\u00ad\u180e\u200b\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2060\u2066\u2067\u2068\u2069\ufeff"
-)
 
 
 class ProxySignIn:
@@ -78,7 +77,7 @@ def _by_name(
     found: defaultdict[str, list[MembershipSettings]] = defaultdict(list)
     for name, membership in named:
         if name is not None:
-            found[_normal(name)].append(membership)
+            found[same_name(name)].append(membership)
     return dict(found)
 
 
@@ -106,14 +105,9 @@ def _one_text(headers: HTTPHeaders, name: str) -> str:
     if not text.isascii():
         with contextlib.suppress(UnicodeError):
             text = text.encode("latin-1").decode("utf-8")
-    text = _normal(text)
+    text = same_name(text)
     if not text.isprintable() and any(
         character in _INVISIBLE or unicodedata.category(character) in _NOT_IN_NAMES for character in text
     ):
         raise NotSignedInError
     return text
-
-
-def _normal(name: str) -> str:
-    """A name as names are compared: the same letter is the same, in whichever form of Unicode it was sent."""
-    return unicodedata.normalize("NFC", name.strip())

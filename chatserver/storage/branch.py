@@ -51,7 +51,9 @@ BYTES_A_STATEMENT = 1 << 20
 
 _conversation_id = bindparam("conversation", type_=conversations.c.id.type)
 
-_SOURCE = select(conversations).where(visible())
+# Erasing waits until the copy is there to be found, and the copy waits for erasing: it must not see what is erased
+# meanwhile. All others go on.
+_SOURCE = select(conversations).where(visible()).with_for_update(read=True, key_share=True)
 _UP_TO = (
     select(messages.c.id, text_bytes(*TEXTS).label("bytes"))
     .where(
@@ -207,7 +209,7 @@ def branch(connection: Connection, companies: Companies, conversation_id: UUID, 
     The copies keep times, their present wordings, and replies to messages that are copied as well. An answered question
     stays answered, and one whose answer failed stays so.
     Needs a transaction that sees one snapshot: messages may be added, edited or superseded meanwhile, and answers
-    committed. Raises NotFoundError if the conversation has no such live message, and UnprocessableError if more than
+    committed. PostgreSQL aborts it if the snapshot has what was erased since; then it is to be repeated. Raises NotFoundError if the conversation has no such live message, and UnprocessableError if more than
     MAX_MESSAGES or MAX_BYTES would be copied.
     """
     named = {"conversation": conversation_id}

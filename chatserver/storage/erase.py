@@ -33,9 +33,14 @@ _conversation_id = bindparam("conversation", type_=Uuid())
 _message_id = bindparam("message", type_=Uuid())
 _erased = any_(bindparam("erased", type_=ARRAY(Uuid)))
 
-# Claims look whether the row of the conversation is another one: it is, even though nothing in it changes.
-_LOCK_ANY = update(conversations).where(named()).values(updated_at=conversations.c.updated_at).returning(conversations)
+# Keeps off whoever writes to the conversation, and branches, which only share its key.
+_LOCK_ANY = select(conversations).where(named()).with_for_update()
 _LOCK = _LOCK_ANY.where(visible())
+# Claims look whether the row of the conversation is another one: it is, even though nothing in it changes. For
+# PostgreSQL its key may have changed then, so a branch whose snapshot is older does not get its lock.
+_REWRITE = (
+    update(conversations).where(conversations.c.id == _conversation_id).values(updated_at=conversations.c.updated_at)
+)
 _TARGET = select(messages.c.role, messages.c.content).where(
     messages.c.conversation_id == _conversation_id, messages.c.id == _message_id
 )
@@ -115,6 +120,7 @@ def erase_message(
     conversation = connection.execute(_LOCK_ANY if deleted_too else _LOCK, named_by).one_or_none()
     if conversation is None:
         raise NotFoundError("Conversation not found")
+    connection.execute(_REWRITE, given)
     target = connection.execute(_TARGET, given).one_or_none()
     if target is None:
         raise NotFoundError("Message not found")

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Connection, Row, Select, Text, Uuid, any_, bindparam, delete, func, or_, select, update
+from sqlalchemy import Connection, Row, Select, Text, Uuid, any_, bindparam, delete, func, or_, select, text, update
 from sqlalchemy.dialects.postgresql import ARRAY
 
 from chatserver.audit_events import AuthorErased, CompanyErased
@@ -65,6 +65,24 @@ def in_steps(rows: Sequence[Row[Any]]) -> Iterator[Sequence[Row[Any]]]:
         size += row.last_position
     if step:
         yield step
+
+
+# --- what others write meanwhile ----------------------------------------------------------------------------
+
+# Locks of tables are kept until their transaction has ended and is seen by others.
+_WRITERS = text(
+    """
+    SELECT DISTINCT virtualtransaction FROM pg_locks
+    WHERE database = (SELECT oid FROM pg_database WHERE datname = current_database())
+        AND relation = ANY (CAST(:tables AS regclass[])) AND mode IN ('RowShareLock', 'RowExclusiveLock')
+    """
+)
+_WRITTEN = [each.name for each in (conversations, messages, agents, tokens)]
+
+
+def writers(connection: Connection) -> frozenset[str]:
+    """The transactions that write, or are about to, where people's texts are; each has a name of its own."""
+    return frozenset(connection.execute(_WRITERS, {"tables": _WRITTEN}).scalars())
 
 
 # --- a company ----------------------------------------------------------------------------------------------

@@ -10,7 +10,7 @@ from uuid import UUID
 
 from sqlalchemy import Connection, Row, text
 
-from chatserver.audit_events import RetentionErased
+from chatserver.audit_events import AuthorErased, CompanyErased, ConversationErased, MessageErased, RetentionErased
 from chatserver.storage import audit
 from chatserver.storage.erase import ROWS_A_STATEMENT, delete_conversation
 from chatserver.storage.sign_in import Lifetimes
@@ -95,11 +95,15 @@ _SESSIONS = text(
 _ERASED = text(
     """
     SELECT EXISTS (
-        SELECT FROM chat_audit WHERE at > clock_timestamp() - make_interval(secs => :seconds)
-            AND event IN ('message_erased', 'conversation_erased', 'retention_erased')
+        SELECT FROM chat_audit
+        WHERE at > clock_timestamp() - make_interval(secs => :seconds) AND event = ANY (:events)
     )
     """
 )
+# The events that tell that texts were erased.
+_ERASURES = [
+    event.name for event in (MessageErased, ConversationErased, CompanyErased, AuthorErased, RetentionErased)
+]
 
 
 def due(connection: Connection, rules: Rules, after: UUID, end: UUID) -> Sequence[Row[Any]]:
@@ -135,6 +139,6 @@ def remove_sessions(connection: Connection, lifetimes: Lifetimes) -> int:
 
 
 def was_erased(connection: Connection, seconds: float) -> bool:
-    """Whether any text was erased in the last seconds, by requests or by the retention."""
-    found: bool = connection.execute(_ERASED, {"seconds": seconds}).scalar_one()
+    """Whether any text was erased in the last seconds, by requests, by the command or by the retention."""
+    found: bool = connection.execute(_ERASED, {"seconds": seconds, "events": _ERASURES}).scalar_one()
     return found

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import unicodedata
 from pathlib import Path
 from uuid import uuid4
 
@@ -13,6 +14,8 @@ from tests.kit.server_process import ServerProcess, started
 from tests.kit.tokens import make_token
 
 SECRET = "xyzzy"
+# In the form in which tokens have it; whoever types it may use another one.
+NAME = unicodedata.normalize("NFC", "Jörg")
 # The echo waits for long after each piece.
 SLOW = '{"slow": {"kind": "echo", "pace_ms": 10000}}'
 
@@ -32,7 +35,7 @@ async def test_erasing_stops_answers_of_running_servers_and_leaves_nothing(datab
     company, other = str(uuid4()), str(uuid4())
     at = ("--database-url", database_url)
     variables = {"CHATSERVER_AUTH": "authenticated", "CHATSERVER_PROVIDERS": SLOW}
-    ann, bob = make_token(database_url, company, name="ann"), make_token(database_url, other, name="bob")
+    ann, bob = make_token(database_url, company, name="ann"), make_token(database_url, other, name=NAME)
     async with started(*at, **variables) as server:
         place = await ask(server, company, ann.bearer)
         await ask(server, company, ann.bearer)
@@ -49,8 +52,15 @@ async def test_erasing_stops_answers_of_running_servers_and_leaves_nothing(datab
         assert "done" not in [event["type"] for event in await streams[0].rest()]
         assert (await server.request("GET", f"/api/conversations/{place[0]}", headers=ann.bearer)).status == 401
         assert "chat_messages.content" in found_everywhere(database_url, SECRET)
-        erased = await asyncio.to_thread(run, tmp_path, "erase", "--author", "bob", *at)
+        typed = f" {unicodedata.normalize('NFD', NAME)} "
+        assert NAME not in typed
+        erased = await asyncio.to_thread(run, tmp_path, "erase", "--author", typed, *at)
         assert (erased.returncode, erased.stderr) == (0, ""), erased
-        assert erased.stdout == "erased all that bob wrote: messages 1, with the answers to them\n"
+        assert erased.stdout == f"erased all that {NAME} wrote: messages 1, with the answers to them\n"
         assert [event["type"] for event in await streams[1].rest()][-1:] == ["stopped"]
         assert found_everywhere(database_url, SECRET, samples=True) == set()
+        again = await asyncio.to_thread(run, tmp_path, "erase", "--author", typed, "--company", other, *at)
+        assert (again.returncode, again.stdout) == (2, "")
+        assert again.stderr == (
+            f"chatserver: nobody named {NAME} wrote anything in company {other}; nothing was erased\n"
+        )

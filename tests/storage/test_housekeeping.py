@@ -14,7 +14,8 @@ from sqlalchemy import Connection, text
 
 from chatserver.errors import DatabaseUnavailableError
 from chatserver.metrics import Metrics
-from chatserver.services import housekeeping
+from chatserver.services import erasing, housekeeping
+from chatserver.services.erasing import Erased, Erasing
 from chatserver.services.housekeeping import Housekeeping, rules_of
 from chatserver.settings import Settings
 from chatserver.storage import conversations, erase_many, retention
@@ -253,17 +254,33 @@ async def test_one_process_at_a_time_and_another_goes_on_if_it_dies(
         assert connection.execute("SELECT due_at > now() + interval '50 minutes' FROM chat_jobs").fetchone() == (True,)
 
 
+async def by_a_request(url: str, _company: UUID, conversation: UUID) -> None:
+    async with serving(url) as client:
+        response = await client.request("DELETE", f"/api/conversations/{conversation}?erase=true")
+        assert response.status == 204
+
+
+async def by_a_command_that_was_killed(url: str, company: UUID, _conversation: UUID) -> None:
+    """It had erased all, and not yet vacuumed."""
+    database = Database(url, connections=1, heavy=0, statement_timeout_seconds=10, metrics=Metrics("0"))
+    assert await Erasing(database).erase_company(company) == Erased(conversations=1)
+    await asyncio.to_thread(database.close)
+
+
 @pytest.mark.parametrize("others", [0, 3])
-async def test_samples_of_erased_texts_are_gone_when_it_was_done(database_url: str, chat: Chat, others: int) -> None:
+@pytest.mark.parametrize("erase", [by_a_request, by_a_command_that_was_killed])
+async def test_samples_of_erased_texts_are_gone_when_it_was_done(
+    database_url: str, chat: Chat, monkeypatch: pytest.MonkeyPatch, others: int, erase: Any
+) -> None:
+    monkeypatch.setattr(erasing, "BEGIN_SECONDS", 0)
+    elsewhere = Chat(chat.connection, uuid4())
     for _ in range(others):
-        chat.say(chat.conversation("others"), "others")
+        elsewhere.say(elsewhere.conversation("others"), "others")
     conversation = chat.conversation("xyzzy")
     for number in range(50):
         chat.say(conversation, f"xyzzy {number}")
     execute(database_url, "ANALYZE chat_messages, chat_conversations, chat_search")
-    async with serving(database_url) as client:
-        response = await client.request("DELETE", f"/api/conversations/{conversation}?erase=true")
-        assert response.status == 204
+    await erase(database_url, chat.company, conversation)
     assert found_everywhere(database_url, "xyzzy", samples=True) == {"pg_stats"}
     async with keeping(database_url) as keeper:
         assert await keeper.work_if_due()

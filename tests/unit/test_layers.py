@@ -29,6 +29,7 @@ GROUND = frozenset(
         "metrics",
         "message_schemas",
         "origin",
+        "person_names",
         "provider_schemas",
         "rate_limits",
         "schema_types",
