@@ -3,8 +3,8 @@
 The commands are in `commands/`. Each imports what it needs when it is carried out: `--help` and `--version` load no
 server.
 
-Exit status: 0: all is well. 1: `doctor` found a fault, or a running server failed. 2: the command could not start, or found
-nothing of what it was to change; one line on standard error says why.
+Exit status: 0: all is well. 1: `doctor` found a fault, or a running server failed. 2: the command could not start, or
+found nothing of what it was to change; one line on standard error says why.
 """
 
 from __future__ import annotations

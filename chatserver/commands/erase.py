@@ -27,7 +27,8 @@ def add_erase(commands: Commands) -> None:
     erase.add_argument(
         "--author",
         type=same_name,
-        metavar="NAME", help="the messages of this person, and the answers to them (default: of nobody)"
+        metavar="NAME",
+        help="the messages of this person, and the answers to them (default: of nobody)",
     )
     erase.add_argument("--yes", action="store_true", help="do not ask first, as it is done on a terminal")
 

@@ -209,8 +209,9 @@ def branch(connection: Connection, companies: Companies, conversation_id: UUID, 
     The copies keep times, their present wordings, and replies to messages that are copied as well. An answered question
     stays answered, and one whose answer failed stays so.
     Needs a transaction that sees one snapshot: messages may be added, edited or superseded meanwhile, and answers
-    committed. PostgreSQL aborts it if the snapshot has what was erased since; then it is to be repeated. Raises NotFoundError if the conversation has no such live message, and UnprocessableError if more than
-    MAX_MESSAGES or MAX_BYTES would be copied.
+    committed. PostgreSQL aborts it if the snapshot has what was erased since; then it is to be repeated. Raises
+    NotFoundError if the conversation has no such live message, and UnprocessableError if more than MAX_MESSAGES or
+    MAX_BYTES would be copied.
     """
     named = {"conversation": conversation_id}
     source = connection.execute(_SOURCE, {**named, "companies": companies_parameter(companies)}).one_or_none()

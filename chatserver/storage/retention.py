@@ -101,9 +101,7 @@ _ERASED = text(
     """
 )
 # The events that tell that texts were erased.
-_ERASURES = [
-    event.name for event in (MessageErased, ConversationErased, CompanyErased, AuthorErased, RetentionErased)
-]
+_ERASURES = [event.name for event in (MessageErased, ConversationErased, CompanyErased, AuthorErased, RetentionErased)]
 
 
 def due(connection: Connection, rules: Rules, after: UUID, end: UUID) -> Sequence[Row[Any]]:

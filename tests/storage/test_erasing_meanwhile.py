@@ -108,9 +108,7 @@ async def test_branch_waits_for_erasing_and_copies_nothing_of_it(
     last = chat.say(conversation, "last")
     with transaction() as connection:
         erase_it(connection, conversation, secret.id)
-        copied = asyncio.ensure_future(
-            database.heavy(chat.company).transaction(branch, None, conversation, last.id)
-        )
+        copied = asyncio.ensure_future(database.heavy(chat.company).transaction(branch, None, conversation, last.id))
         await hold_up(copied, chat.connection, pid(connection))
     if erase_it is the_message:
         made = await copied
@@ -134,12 +132,13 @@ def test_branch_with_an_older_snapshot_is_to_be_repeated_only_after_erasing(
         chat.say(conversation, "more")
         conversations.change(chat.connection, None, conversation, {"title": "a title"})
         assert branch(connection, None, conversation, last.id)
-    with pytest.raises(OperationalError) as refused, snapshot(engine) as connection:
+    with snapshot(engine) as connection:
         pid(connection)
         with transaction() as other:
             erase_it(other, conversation, secret.id)
-        branch(connection, None, conversation, last.id)
-    assert sqlstate(refused.value) == "40001"
+        with pytest.raises(OperationalError) as refused:
+            branch(connection, None, conversation, last.id)
+        assert sqlstate(refused.value) == "40001"
 
 
 @pytest.mark.parametrize("of", ["author", "company"])
