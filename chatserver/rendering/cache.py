@@ -51,25 +51,25 @@ class RenderedTexts:
         return hashlib.sha256(text.encode() + form).digest()
 
     def look_up(self, key: Key, company: Company = None) -> str | None:
-        """The HTML of a text; None: it could not be rendered. Raises KeyError if it was not tried.
+        """The HTML of a text; None: it could not be rendered. Raises KeyError if it was not tried for the company.
 
-        From then on it is the company's, too.
+        A text of another company is rendered again: how long that takes shall not tell what others have.
         """
         if key in self._failed:
             return None
-        html = self._rendered[key]
+        if company not in self._companies[key]:
+            raise KeyError(key)
         self._rendered.move_to_end(key)
-        self._give(key, company)
-        self._evict()
-        return html
+        return self._rendered[key]
 
     def keep(
         self, key: Key, html: str | None, now: float = 0.0, companies: Collection[Company] = frozenset({None})
     ) -> None:
         """Keep the HTML of a text; None: it could not be rendered. `now`, in seconds, never goes back.
 
-        `companies`: those that asked for it.
+        `companies`: those that asked for it, in addition to those that it was kept for before.
         """
+        owners = {*companies, *self._companies.get(key, ())}
         self._forget(key)
         if html is None:
             self._failed[key] = None
@@ -80,7 +80,7 @@ class RenderedTexts:
             self._kept_at[key] = now
             self._companies[key] = set()
             self._rendered_chars += len(html)
-            for company in companies:
+            for company in owners:
                 self._give(key, company)
             self._evict()
 

@@ -67,12 +67,13 @@ class Need(enum.Enum):
 
 
 class Access(NamedTuple):
-    """By what an actor has access: what goes on for them ends with it.
+    """By what an actor has access: what goes on for them ends with it, and when the token's role is changed.
 
-    `token_id` None: by no token. `session_id` None: by no session of a browser.
+    `session_id` None: by no session of a browser.
     """
 
-    token_id: UUID | None = None
+    token_id: UUID
+    role: RoleName
     session_id: UUID | None = None
 
 

@@ -88,25 +88,29 @@ class AccessWatch:
             try:
                 await self.look()
             except DatabaseUnavailableError:
-                if clock() - self._seen_at > UNSEEN_SECONDS:
-                    await self._tell(tuple(self._holders))
+                pass
             except Exception:
                 logger.exception("access could not be looked after")
+            if clock() - self._seen_at > UNSEEN_SECONDS:
+                await self._tell(tuple(self._holders))
 
     async def look(self) -> None:
         """Find out who has lost access, and end what goes on for them. Raises DatabaseUnavailableError."""
         began = asyncio.get_running_loop().time()
-        held, askers = tuple(self._holders), frozenset(self._answers.askers())
-        tokens = {access.token_id for access in held if access.token_id is not None}
+        held = tuple(self._holders)
+        tokens = {(access.token_id, access.role) for access in held}
+        # A token whose stream is still opening may be an asker only by now.
+        askers = frozenset(self._answers.askers()) | {access.token_id for access in held}
         sessions = {access.session_id for access in held if access.session_id is not None}
         gone = Lost(frozenset(), frozenset(), frozenset())
         if tokens or sessions or askers:
             gone = await self._database.autocommit(partial(_lost, tokens, sessions, askers, self._lifetimes))
         self._seen_at = began
-        # A token whose stream is still opening may be an asker only by now.
-        if forsaken := gone.tokens | gone.askers:
-            self._answers.forsake(forsaken)
-        await self._tell([each for each in held if each.token_id in gone.tokens or each.session_id in gone.sessions])
+        if gone.askers:
+            self._answers.forsake(gone.askers)
+        await self._tell(
+            [each for each in held if (each.token_id, each.role) in gone.tokens or each.session_id in gone.sessions]
+        )
 
     async def _tell(self, accesses: Collection[Access]) -> None:
         told = 0
@@ -126,7 +130,7 @@ class AccessWatch:
 
 
 def _lost(
-    tokens: Collection[UUID],
+    tokens: Collection[tuple[UUID, str]],
     sessions: Collection[UUID],
     askers: Collection[UUID],
     lifetimes: Lifetimes,

@@ -38,6 +38,7 @@ class AuditLog:
         self._reading = asyncio.Lock()
         self._minute = 0
         self._failures = 0
+        self._refused: set[UUID] = set()
         self._unrecorded = 0
 
     async def record(self, event: AuditEvent, *, actor: str | None = None, token_id: UUID | None = None) -> None:
@@ -51,10 +52,15 @@ class AuditLog:
         minute = int(self.clock() // 60)
         if minute != self._minute:
             self._minute, self._failures = minute, 0
-        if self._failures >= FAILURES_A_MINUTE:
+            self._refused.clear()
+        # Of a token that was good once, each process tells once a minute, whatever else is going on.
+        is_told = token_id is None or token_id in self._refused
+        if is_told and self._failures >= FAILURES_A_MINUTE:
             self._unrecorded += 1
             self._metrics.unrecorded_sign_ins.inc()
             return
+        if token_id is not None:
+            self._refused.add(token_id)
         self._failures += 1
         unrecorded, self._unrecorded = self._unrecorded, 0
         try:
@@ -72,7 +78,7 @@ class AuditLog:
         company_id = await self._owners.company_of(kind, resource_id)
         if company_id is None:
             return
-        by = actor.access.token_id if actor.access is not None and actor.access.token_id is not None else actor.name
+        by = actor.name if actor.access is None else actor.access.token_id
         key = by, company_id
         if self._is_told(key):
             return

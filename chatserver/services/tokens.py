@@ -68,8 +68,10 @@ class TokenSignIn:
                 raise NotSignedInError(_SESSION_OVER)
             await self._tell_refused(credential.digest, "bearer")
             raise BadTokenError
-        roles = None if known.company_id is None else {known.company_id: Role.of(known.role)}
-        return Actor(known.name, roles, author=known.name, access=Access(known.token_id, known.session_id))
+        role = Role.of(known.role)
+        roles = None if known.company_id is None else {known.company_id: role}
+        access = Access(known.token_id, role.label, known.session_id)
+        return Actor(known.name, roles, author=known.name, access=access)
 
     def known_client(self, headers: Mapping[str, str], caller: Caller) -> str | None:
         try:
@@ -171,7 +173,7 @@ def _close_sessions(connection: Connection, actor: Actor, *, everywhere: bool) -
     """End the session by which the actor is here; `everywhere`: all of its token."""
     access = actor.access
     assert access is not None
-    if everywhere and access.token_id is not None:
+    if everywhere:
         sign_in.close_sessions(connection, access.token_id)
     elif access.session_id is not None:
         sign_in.close_session(connection, access.session_id)

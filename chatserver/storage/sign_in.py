@@ -16,6 +16,9 @@ from chatserver.storage.turns.statements import array, execute
 # How exactly the last use of tokens and sessions is known: a use is written down once in so long.
 _USE = "interval '1 minute'"
 
+# The most sessions of one token: a further one ends the oldest.
+MAX_SESSIONS = 50
+
 _IS_OPEN = """(
     s.used_at > clock_timestamp() - %(idle_seconds)s * interval '1 second'
     AND s.created_at > clock_timestamp() - %(max_seconds)s * interval '1 second'
@@ -51,8 +54,8 @@ SELECT place, token_id, session_id, company_id, name, role FROM found
 """  # noqa: S608 (only constants are put in)
 
 _LOST_TOKENS = f"""
-SELECT asked.id FROM unnest(%(ids)s::uuid[]) AS asked (id)
-WHERE NOT EXISTS (SELECT FROM api_tokens AS t WHERE t.id = asked.id AND {IS_VALID})
+SELECT asked.id, asked.role FROM unnest(%(ids)s::uuid[], %(roles)s::text[]) AS asked (id, role)
+WHERE NOT EXISTS (SELECT FROM api_tokens AS t WHERE t.id = asked.id AND t.role = asked.role AND {IS_VALID})
 """  # noqa: S608
 _LOST_ASKERS = f"""
 SELECT asked.id FROM unnest(%(ids)s::uuid[]) AS asked (id)
@@ -73,6 +76,14 @@ _OPEN_SESSION = text(
     """  # noqa: S608
 )
 _CLOSE_FORMER_SESSION = text("DELETE FROM chat_sessions WHERE digest = :digest")
+# Ids are in the order of time.
+_CLOSE_SURPLUS = text(
+    """
+    DELETE FROM chat_sessions WHERE id IN (
+        SELECT id FROM chat_sessions WHERE token_id = :token ORDER BY id DESC OFFSET :most FOR UPDATE SKIP LOCKED
+    )
+    """
+)
 _CLOSE_SESSION = text("DELETE FROM chat_sessions WHERE id = :session")
 _CLOSE_SESSIONS = text("DELETE FROM chat_sessions WHERE token_id = :token")
 
@@ -113,9 +124,10 @@ class Unknown(NamedTuple):
 
 
 class Lost(NamedTuple):
-    """The tokens and sessions that are good no more; `askers`: the tokens for which no answer may go on any more."""
+    """What is good no more: tokens, each with the role that it had, sessions, and `askers`, the tokens for which no
+    answer may go on any more."""
 
-    tokens: frozenset[UUID]
+    tokens: frozenset[tuple[UUID, str]]
     sessions: frozenset[UUID]
     askers: frozenset[UUID]
 
@@ -138,19 +150,21 @@ def look_up(connection: Connection, credentials: Sequence[Credential], lifetimes
 
 def lost(
     connection: Connection,
-    tokens: Collection[UUID],
+    tokens: Collection[tuple[UUID, str]],
     sessions: Collection[UUID],
     askers: Collection[UUID],
     lifetimes: Lifetimes,
 ) -> Lost:
-    """Those of these tokens and sessions that are good no more, and those of the tokens `askers` that may not ask."""
+    """Those that are good no more. A token whose role is another one now counts as such: it may do other things."""
 
     def ids(statement: str, asked: Collection[UUID], **given: float) -> frozenset[UUID]:
         rows = execute(connection, statement, {"ids": array(asked), **given}) if asked else []
         return frozenset(row.id for row in rows)
 
+    given = {"ids": array(token for token, _ in tokens), "roles": array(role for _, role in tokens)}
+    lost_tokens = execute(connection, _LOST_TOKENS, given) if tokens else []
     return Lost(
-        ids(_LOST_TOKENS, tokens),
+        frozenset((row.id, row.role) for row in lost_tokens),
         ids(_LOST_SESSIONS, sessions, **lifetimes.parameters()),
         ids(_LOST_ASKERS, askers),
     )
@@ -164,7 +178,10 @@ def open_session(connection: Connection, token_id: UUID, digest: bytes, former_d
     if former_digest is not None:
         connection.execute(_CLOSE_FORMER_SESSION, {"digest": former_digest})
     given = {"session": uuid7(), "digest": digest, "token": token_id}
-    return connection.execute(_OPEN_SESSION, given).rowcount == 1
+    if connection.execute(_OPEN_SESSION, given).rowcount != 1:
+        return False
+    connection.execute(_CLOSE_SURPLUS, {"token": token_id, "most": MAX_SESSIONS})
+    return True
 
 
 def close_session(connection: Connection, session_id: UUID) -> None:

@@ -72,6 +72,7 @@ async def test_stream_of_a_revoked_token_ends_without_an_event(database_url: str
     [
         "UPDATE api_tokens SET expires_at = now()",
         "UPDATE api_tokens SET revoked_at = now()",
+        "UPDATE api_tokens SET role = 'reader'",
         "DELETE FROM api_tokens",
         "DELETE FROM chat_sessions",
         "UPDATE chat_sessions SET used_at = now() - interval '13 hours'",
@@ -112,7 +113,8 @@ async def test_sign_out_ends_the_streams_of_that_session_only(database_url: str)
         streams[2].leave()
 
 
-async def test_stream_that_waits_for_its_turn_ends_too(database_url: str) -> None:
+@pytest.mark.parametrize("loss", ["revoked_at = now()", "role = 'reader'"])
+async def test_stream_that_waits_for_its_turn_ends_too(database_url: str, loss: str) -> None:
     ann, bob = make_token(database_url, COMPANY), make_token(database_url, COMPANY, name="bob")
     async with authenticated(database_url) as client:
         first = await ask(client, bob)
@@ -120,7 +122,7 @@ async def test_stream_that_waits_for_its_turn_ends_too(database_url: str) -> Non
         second = await ask(client, ann, first[0])
         waiting = await follow(client, ann.bearer, second, whenBusy="enqueue")
         assert len(client.app.answers) == 2
-        revoke(database_url, ann)
+        execute(database_url, f"UPDATE api_tokens SET {loss} WHERE id = %s", ann.id)
         await client.app.context.watch.look()
         assert await waiting.rest() == []
         [left] = client.app.answers

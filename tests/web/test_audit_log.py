@@ -158,11 +158,16 @@ async def test_flood_of_failed_sign_ins_is_counted_and_not_written(database_url:
         log.clock = lambda: now
         for _ in range(audit_service.FAILURES_A_MINUTE + 5):
             await log.sign_in_failed(SignInFailed(way="bearer", reason="unknown"))
+        # Of a token that was good once it is told all the same, once a minute.
+        stolen = uuid4()
+        for _ in range(2):
+            await log.sign_in_failed(SignInFailed(way="bearer", reason="revoked"), actor="ann", token_id=stolen)
+        assert entries(database_url)[-1].token_id == stolen
         now += 60
         await log.sign_in_failed(SignInFailed(way="session", reason="unknown"))
         rows = entries(database_url)
-        assert [row.details["unrecorded"] for row in rows] == [0] * audit_service.FAILURES_A_MINUTE + [5]
-        assert b"chatserver_audit_unrecorded_sign_ins_total 5.0" in (await client.request("GET", "/metrics")).body
+        assert [row.details["unrecorded"] for row in rows] == [0] * audit_service.FAILURES_A_MINUTE + [5, 1]
+        assert b"chatserver_audit_unrecorded_sign_ins_total 6.0" in (await client.request("GET", "/metrics")).body
 
 
 async def test_failed_sign_ins_that_cannot_be_written_are_told_by_the_next_entry(

@@ -13,6 +13,7 @@ import pytest
 from chatserver.credentials import new_cookie, new_token
 from chatserver.services import tokens
 from chatserver.services.tokens import BAD_TOKENS_PER_MINUTE, FAILED_SIGN_INS_PER_MINUTE
+from chatserver.storage import sign_in as storage_sign_in
 from tests.kit.http_client import COMPANY, Response
 from tests.kit.served_app import Served, serving
 from tests.kit.tokens import Token, execute, make_token, revoke
@@ -141,6 +142,17 @@ async def test_each_sign_in_gives_a_new_value_and_ends_the_session_before(databa
         second = await sign_in(client, token, {"Cookie": first})
         assert len({planted, first, second}) == 3
         assert [await status(client, {"Cookie": each}) for each in (planted, first, second)] == [401, 401, 200]
+
+
+async def test_token_has_so_many_sessions_and_a_further_one_ends_the_oldest(
+    database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(storage_sign_in, "MAX_SESSIONS", 2)
+    token, other = make_token(database_url, COMPANY), make_token(database_url, COMPANY, name="bob")
+    async with authenticated(database_url) as client:
+        others = await sign_in(client, other)
+        cookies = [await sign_in(client, token) for _ in range(3)]
+        assert [await status(client, {"Cookie": each}) for each in (others, *cookies)] == [200, 401, 200, 200]
 
 
 async def test_session_is_over_when_it_is_idle_and_when_it_is_old(database_url: str) -> None:
