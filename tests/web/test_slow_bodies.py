@@ -70,8 +70,12 @@ async def test_bodies_of_nobody_and_of_one_company_leave_room_for_others(
 
 
 async def test_body_of_a_request_that_needs_no_sign_in_is_small(database_url: str) -> None:
-    async with serving(database_url) as client:
-        for size, status in ((ANYBODYS_BYTES, 204), (ANYBODYS_BYTES + 1, 413)):
+    for auth, size, status in (
+        ("local_trusted", ANYBODYS_BYTES + 1, 204),
+        ("authenticated", ANYBODYS_BYTES, 401),
+        ("authenticated", ANYBODYS_BYTES + 1, 413),
+    ):
+        async with serving(database_url, auth=auth) as client:
             body = b'{"token":"' + b"x" * (size - 12) + b'"}'
             response = await client.request("POST", "/api/session", body, {"Content-Type": "application/json"})
             assert response.status == status
