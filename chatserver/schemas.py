@@ -9,6 +9,7 @@ from pydantic.config import JsonDict
 from pydantic.json_schema import SkipJsonSchema
 
 from chatserver.message_schemas import ChatMessage, Role
+from chatserver.role_names import RoleName
 from chatserver.schema_types import BLANK_IS_NONE, WHOLE, Id, Text, Time, Wire, absent_is_no_default
 
 MAX_TITLE_CHARS = 200
@@ -294,7 +295,7 @@ class Company(Wire):
         str | SkipJsonSchema[None], Field(description="What the server's configuration calls it, if it does.")
     ] = None
     role: Annotated[
-        Literal["reader", "member", "manager"] | SkipJsonSchema[None],
+        RoleName | SkipJsonSchema[None],
         Field(description="What the actor may do there; absent where everyone may all."),
     ] = None
 

@@ -7,6 +7,7 @@ from typing import Annotated, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 from pydantic_core.core_schema import ValidationInfo
 
+from chatserver.role_names import RoleName
 from chatserver.settings_types import CompanyId, CompanyIds, ModelUrl, Number, VariableName, Whole
 
 TABLE = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, validate_default=True)
@@ -107,7 +108,7 @@ class MembershipSettings(BaseModel):
         examples=["00000000-0000-4000-8000-000000000001"],
     )
     admin: bool = Field(default=False, description="Whether it is an administrator: a manager of all companies.")
-    role: Literal["reader", "member", "manager"] = Field(
+    role: RoleName = Field(
         default="member",
         description="reader: reads, and follows answers that others began. member: also writes, asks, stops. manager: "
         "also makes agents, and changes and erases what others wrote.",

@@ -9,6 +9,7 @@ from chatserver.commands.lines import time_or, word
 from chatserver.commands.parser import Commands, add_command, add_group, uuid
 from chatserver.errors import ConfigurationError
 from chatserver.person_names import same_name
+from chatserver.role_names import ROLE_NAMES
 from chatserver.settings import Settings
 
 if TYPE_CHECKING:
@@ -20,7 +21,6 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-ROLES = ("reader", "member", "manager")
 EXPIRES_DAYS = 365
 MOST_DAYS = 36_500
 NAME_CHARS = 200
@@ -36,7 +36,7 @@ def add_token(commands: Commands) -> None:
     create.add_argument(
         "--name", required=True, type=_name, help="who uses it; in one company the same name is the same person"
     )
-    create.add_argument("--role", choices=ROLES, help="what it may do (default: member; with --admin: manager)")
+    create.add_argument("--role", choices=ROLE_NAMES, help="what it may do (default: member; with --admin: manager)")
     create.add_argument(
         "--expires",
         type=_days,
@@ -57,7 +57,7 @@ def add_token(commands: Commands) -> None:
 
     change = add_command(tokens, "change", _change, "give a token another role, from its next request on")
     change.add_argument("id", type=uuid, metavar="ID", help="the token's id, as `token list` shows it")
-    change.add_argument("--role", required=True, choices=ROLES, help="what it may do from now on")
+    change.add_argument("--role", required=True, choices=ROLE_NAMES, help="what it may do from now on")
 
 
 def _create(settings: Settings, arguments: argparse.Namespace) -> int:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Literal, NamedTuple, Protocol
 from uuid import UUID
 
 from chatserver.errors import ForbiddenError
+from chatserver.role_names import ROLE_NAMES, RoleName
 from chatserver.storage.scope import Companies
 
 if TYPE_CHECKING:
@@ -22,7 +23,6 @@ if TYPE_CHECKING:
 API = "/api"
 
 Mode = Literal["local_trusted", "authenticated", "proxy"]
-RoleName = Literal["reader", "member", "manager"]
 
 
 class Role(enum.IntEnum):
@@ -46,7 +46,7 @@ class Role(enum.IntEnum):
         return _ROLES[label]
 
 
-_LABELS: Mapping[Role, RoleName] = {Role.READER: "reader", Role.MEMBER: "member", Role.MANAGER: "manager"}
+_LABELS: Mapping[Role, RoleName] = dict(zip(Role, ROLE_NAMES, strict=True))
 _ROLES: Mapping[str, Role] = {label: role for role, label in _LABELS.items()}
 
 

@@ -44,7 +44,7 @@ class Owners:
             return resource_id
         if resource_id in self._companies:
             return self._companies[resource_id]
-        company_id = await self._database.autocommit(owners.company_of, kind, None, resource_id)
+        company_id = await self._database.autocommit(owners.company_of, kind, resource_id)
         if company_id is not None:
             self._companies[resource_id] = company_id
             if len(self._companies) > MAX_RESOURCES:
@@ -69,9 +69,6 @@ class Owners:
         """
         if actor.roles is None or actor.has_everywhere(role):
             return
-        if kind == "companies":
-            company_id: UUID | None = resource_id
-        else:
-            company_id = await self._database.autocommit(owners.company_of, kind, actor.scope, resource_id)
+        company_id = await self.company_of(kind, resource_id)
         if company_id is not None and company_id in actor.roles and not actor.has(role, company_id):
             raise role_is_missing(role)

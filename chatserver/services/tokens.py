@@ -114,24 +114,24 @@ class TokenSignIn:
         """
         if not token:
             raise ValidationError([Problem("token", "Field required")])
-        digest = credentials.digest(token)
+        try:
+            return await self._open_session(token, cookie_of(headers, caller), caller)
+        except BadTokenError:
+            await self._tell_refused(credentials.digest(token), "session")
+            raise
+
+    async def _open_session(self, token: str, former: str | None, caller: Caller) -> str:
+        """The cookie's value of a new session, in place of the one with the value `former`. Raises as `sign_in`."""
         if not credentials.is_token(token):
             self._failed.check(caller.address)
-            await self._tell_refused(digest, "session")
             raise BadTokenError
-        known = await self._known(Credential(digest, of_session=False), self._failed, caller)
+        known = await self._known(Credential(credentials.digest(token), of_session=False), self._failed, caller)
         if known is None:
-            await self._tell_refused(digest, "session")
             raise BadTokenError
         value = credentials.new_cookie()
-        former = cookie_of(headers, caller)
-        former_digest = None if former is None else credentials.digest(former)
-        try:
-            await self._database.transaction(_open_session, known, credentials.digest(value), former_digest)
-        except BadTokenError:
-            await self._tell_refused(digest, "session")
-            raise
-        self._remember(credentials.digest(value), known.token_id)
+        digest, former_digest = credentials.digest(value), None if former is None else credentials.digest(former)
+        await self._database.transaction(_open_session, known, digest, former_digest)
+        self._remember(digest, known.token_id)
         return value
 
     async def _tell_refused(self, digest: bytes, way: SignInWay) -> None:

@@ -8,12 +8,11 @@ from uuid import UUID
 
 from sqlalchemy import Connection, Select, Table, bindparam, select
 
-from chatserver.storage.scope import Companies, companies_parameter, in_scope
 from chatserver.storage.tables import agents, conversations
 
 
 def _company_of(table: Table) -> Select[Any]:
-    return select(table.c.company_id).where(table.c.id == bindparam("resource"), in_scope(table.c.company_id))
+    return select(table.c.company_id).where(table.c.id == bindparam("resource"))
 
 
 _BY_KIND: Mapping[str, Select[Any]] = {
@@ -22,11 +21,10 @@ _BY_KIND: Mapping[str, Select[Any]] = {
 }
 
 
-def company_of(connection: Connection, kind: str, companies: Companies, resource_id: UUID) -> UUID | None:
-    """The company of a resource, deleted or not; None: it does not exist for these companies.
+def company_of(connection: Connection, kind: str, resource_id: UUID) -> UUID | None:
+    """The company of a resource, deleted or not; None: there is no such resource.
 
-    `kind`: the resource's segment in paths.
+    Whose it is must not be told to others. `kind`: the resource's segment in paths.
     """
-    given = {"resource": resource_id, "companies": companies_parameter(companies)}
-    company_id: UUID | None = connection.execute(_BY_KIND[kind], given).scalar_one_or_none()
+    company_id: UUID | None = connection.execute(_BY_KIND[kind], {"resource": resource_id}).scalar_one_or_none()
     return company_id

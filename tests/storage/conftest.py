@@ -14,6 +14,7 @@ from sqlalchemy import Connection, Engine, Row, func, insert, select
 
 from chatserver.ids import uuid7
 from chatserver.live.store import RunKey
+from chatserver.services import erasing
 from chatserver.storage import conversations, messages
 from chatserver.storage.postgres.connections import make_engine
 from chatserver.storage.tables import messages as message_table
@@ -127,6 +128,12 @@ class Chat:
             answer_message_id=row.id,
         )
         return row
+
+
+@pytest.fixture
+def no_requests_under_way(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nobody sends a request here: erasing need not let any begin."""
+    monkeypatch.setattr(erasing, "BEGIN_SECONDS", 0)
 
 
 @pytest.fixture

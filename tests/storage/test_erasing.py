@@ -27,6 +27,8 @@ from tests.kit.everywhere import found_everywhere
 from tests.storage.conftest import Chat
 from tests.storage.test_restore import Versions
 
+pytestmark = pytest.mark.usefixtures("no_requests_under_way")
+
 Transaction = Callable[[], AbstractContextManager[Connection]]
 SECRET = "xyzzy"
 
@@ -37,12 +39,6 @@ def engine(database_url: str) -> Any:
     engine = make_engine(database_url, connections=4, statement_timeout_seconds=10)
     yield engine
     engine.dispose()
-
-
-@pytest.fixture(autouse=True)
-def _no_requests(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Nobody sends a request here: all that is under way has begun."""
-    monkeypatch.setattr(erasing, "BEGIN_SECONDS", 0)
 
 
 @asynccontextmanager

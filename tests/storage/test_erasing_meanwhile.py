@@ -24,6 +24,8 @@ from tests.kit.everywhere import found_everywhere
 from tests.kit.waiting import eventually
 from tests.storage.conftest import Chat
 
+pytestmark = pytest.mark.usefixtures("no_requests_under_way")
+
 Transaction = Callable[[], AbstractContextManager[Connection]]
 SECRET = "xyzzy"
 
@@ -41,12 +43,6 @@ def database(database_url: str) -> Iterator[Database]:
     database = Database(database_url, connections=2, heavy=1, statement_timeout_seconds=10, metrics=Metrics("0"))
     yield database
     database.close()
-
-
-@pytest.fixture(autouse=True)
-def _no_requests(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Nobody sends a request here: all that is under way has begun."""
-    monkeypatch.setattr(erasing, "BEGIN_SECONDS", 0)
 
 
 @contextmanager

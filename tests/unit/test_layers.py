@@ -32,6 +32,7 @@ GROUND = frozenset(
         "person_names",
         "provider_schemas",
         "rate_limits",
+        "role_names",
         "schema_types",
         "schemas",
         "settings",

@@ -8,9 +8,10 @@ from uuid import UUID
 from pydantic import Field
 
 from chatserver.errors import BadTokenError, ForbiddenError, NotSignedInError
+from chatserver.role_names import RoleName
 from chatserver.schema_types import Wire
 from chatserver.schemas import Company, Session, SessionActor, SignIn
-from chatserver.services.access import Actor, Need, RoleName
+from chatserver.services.access import Actor, Need
 from chatserver.services.tokens import COOKIE, SECURE_COOKIE, TokenSignIn
 from chatserver.web.http.base_handler import Handler
 

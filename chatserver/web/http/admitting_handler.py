@@ -132,11 +132,11 @@ class AdmittingHandler(SlimHandler):
         """Whose share the request takes of what all need; None: where nobody is signed in, there are no shares."""
         if actor.author is None:
             return None
-        if actor.roles is not None and len(actor.roles) == 1:
-            return next(iter(actor.roles))
+        if actor.only_company is not None:
+            return actor.only_company
         if self._parameters and self.request.path.startswith(_COMPANIES):
             with contextlib.suppress(MalformedError):
-                return parsing.parse_id(self._parameters[0])
+                return self._resource()[1]
         return actor.author
 
     def _reads(self) -> bool:
@@ -158,10 +158,7 @@ class AdmittingHandler(SlimHandler):
         """Whose share of the room for bodies the request takes; None: nobody's, since everyone is trusted."""
         if self.context.access.mode == "local_trusted":
             return None
-        if self.need.role is None:
-            return ANYBODY
-        actor = self._signed_in
-        return None if actor.author is None else actor.only_company or actor.author
+        return ANYBODY if self.need.role is None else share.get()
 
     async def _require_operator(self) -> None:
         access, headers = self.context.access, self.request.headers
