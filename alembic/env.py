@@ -2,7 +2,7 @@
 
 from alembic import context
 
-from chatserver.storage import access_tables  # noqa: F401 (its tables are in the metadata)
+from chatserver.storage import access_tables, sharing_tables  # noqa: F401 (their tables are in the metadata)
 from chatserver.storage.tables import metadata
 
 connection = context.config.attributes.get("connection")

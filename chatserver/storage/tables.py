@@ -169,6 +169,8 @@ runs = Table(
     Column("followed_until", Moment),
     # a requested stop: 'discard' or 'keep'
     Column("stop_requested", Text),
+    # another process asks that it is dropped if nobody reads it; its owner takes that back if somebody does
+    Column("asked_to_yield", Boolean, nullable=False, server_default=text("false")),
     Column("answer_message_id", Uuid),
     Column("error_code", Text),
     Column("error_message", Text),

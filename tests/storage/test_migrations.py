@@ -17,7 +17,7 @@ from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 
 from chatserver.errors import ConfigurationError
-from chatserver.storage import access_tables  # noqa: F401 (its tables are in the metadata)
+from chatserver.storage import access_tables, sharing_tables  # noqa: F401 (their tables are in the metadata)
 from chatserver.storage.postgres.connections import make_engine
 from chatserver.storage.postgres.migrate import alembic_config, revisions, upgrade
 from chatserver.storage.tables import metadata
