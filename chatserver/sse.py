@@ -101,6 +101,12 @@ def content_of(frame: bytes, kind: str) -> str | None:
     return content
 
 
+def text_of(frame: bytes) -> tuple[Any, str]:
+    """The kind and the content of a text event."""
+    event = json.loads(frame[frame.index(_DATA) + len(_DATA) :])
+    return event["type"], event["content"]
+
+
 def rest_of(frame: bytes, chars: int) -> bytes:
     """A text event for a client that has the first `chars` characters of its content; the id is the same."""
     id_line, data = frame.split(_DATA, 1)

@@ -8,18 +8,20 @@ While there are readers, the newest events are kept as they were sent, one frame
 a stretch is a row of events that can be joined to one, with the id of the last. Of a complete stretch only its one
 frame is kept, and where in it each event ended: a client that has a part of the stretch gets the rest. So an answer
 takes little more memory than its text, and a client that comes late gets few large frames.
+
+Events are numbered within their epoch, from 1 on. Number 0 is the place before the first one, where a `reset` leads. So
+an event has the same id at every process that has it, whatever its readers were shown before.
 """
 
 from __future__ import annotations
 
-from array import array
-from bisect import bisect_right
 from collections.abc import Callable, Iterable, Sequence
 from time import monotonic
 from typing import Any, Literal
 from uuid import UUID
 
 from chatserver import sse
+from chatserver.live.event_places import EventPlaces
 from chatserver.live.fan_out import FanOut
 from chatserver.sse import EventId
 
@@ -31,22 +33,22 @@ NEWEST_FRAMES = 256
 MOST_BYTES = 65_536
 
 Kind = Literal["token", "reasoning"]
+Texts = list[tuple[Kind, list[str]]]
+"""Pieces of an answer and of its thinking, each an event, in their order."""
 
 
 class Journal:
     """The events of one answer. `run_id` and `epoch` name its text in event ids.
 
     If the answer is begun anew (`reset`), the events before are forgotten; a reader whose cursor stands there goes on
-    with the reset. New readers begin at `start`, behind it. `chars`: how many characters of the answer stand before the
-    first event. `clock` gives seconds.
+    with the reset. New readers begin at `start`, behind it, and the numbers of events count from there. `chars`: how
+    many characters of the answer stand before the first event. `clock` gives seconds.
     """
 
     __slots__ = (
         "__weakref__",
         "_chars",
         "_clock",
-        "_cursors",
-        "_ends",
         "_first_char",
         "_first_cursor",
         "_has_readers",
@@ -58,6 +60,7 @@ class Journal:
         "_open_chars",
         "_open_ends",
         "_open_kind",
+        "_places",
         "_readers",
         "_stretches",
         "_text_name",
@@ -90,15 +93,12 @@ class Journal:
         self._text_name = sse.text_name(run_id, epoch)
         self._first_char = self._chars = chars
         self._first_cursor = self.events = cursor
-        # Of each event of the open stretch: how many characters of it stand up to and with the event.
-        self._open_ends = array("H")
+        self._places = EventPlaces(cursor, chars)
+        self._open_ends = self._places.ends[-1]
         self._newest: list[bytes] = []
         self._newest_bytes = 0
-        # The frames of the complete stretches, and the ends of their events. `_cursors` says where each of them begins,
-        # and where the open one does.
+        # The frames of the complete stretches.
         self._stretches: list[bytes] = []
-        self._ends: list[array[int]] = []
-        self._cursors = array("I", [cursor])
         self._open_kind: Kind = "token"
         self._thinks_since: float | None = None
         self._thought_seconds = 0.0
@@ -149,6 +149,7 @@ class Journal:
         self._thought_seconds = self.thought_seconds
         self._thinks_since = self._clock() if kind == "reasoning" else None
         self._open_kind = kind
+        self._places.open_is_answer = kind == "token"
 
     def reset(self, run_id: UUID, epoch: int) -> None:
         """Begin the answer anew, in another epoch or run. Readers are told to drop what they have."""
@@ -171,29 +172,27 @@ class Journal:
         """Append an event that is a stretch by itself."""
         self._complete_stretch()
         chunk = sse.chunk(frame)
-        self._ends.append(array("H", [0]))
+        self._open_ends.append(0)
         self.events += 1
         self._stretches.append(chunk)
-        self._cursors.append(self.events)
+        self._open_ends = self._places.complete(self.events, self._chars)
         if self._has_readers:
             self._keep(chunk)
         self._tell()
 
     def _complete_stretch(self) -> None:
         """Join the events of the open stretch, and open the next one."""
-        events = self.events - self._cursors[-1]
+        events = len(self._open_ends)
         if events:
             alone = events == 1 and self._newest
             self._stretches.append(self._newest[-1] if alone else self._text_chunk(self._open.decode()))
-            self._cursors.append(self.events)
-            self._ends.append(self._open_ends[:])  # a copy has no room to grow
-            self._open_ends = array("H")
+            self._open_ends = self._places.complete(self.events, self._chars)
             self._open = bytearray()
             self._open_chars = 0
 
     def _text_chunk(self, content: str) -> bytes:
         """`content`, up to and with the last event, as an event with its id."""
-        return sse.text_chunk(self._text_name, self.events, self._chars, self._open_kind, content)
+        return sse.text_chunk(self._text_name, self.events - self.start, self._chars, self._open_kind, content)
 
     def _keep(self, chunk: bytes) -> None:
         """Keep the newest event for the readers."""
@@ -270,37 +269,67 @@ class Journal:
 
     def _rest_of_stretch(self, cursor: int) -> tuple[bytes, int]:
         """The events from `cursor` to the end of their stretch, joined, and the cursor behind them."""
-        number = bisect_right(self._cursors, cursor) - 1
-        is_open = number == len(self._stretches)
-        events = cursor - self._cursors[number]
-        ends = self._open_ends if is_open else self._ends[number]
-        seen = ends[events - 1] if events else 0
-        if is_open:
+        places = self._places
+        number, events = places.stretch_at(cursor)
+        seen = places.ends[number][events - 1] if events else 0
+        if number == len(self._stretches):
             return self._text_chunk(self._open.decode()[seen:]), self.events
         chunk = self._stretches[number]
         if seen:
             chunk = sse.chunk(sse.rest_of(sse.unchunk(chunk), seen))
-        return chunk, self._cursors[number + 1]
+        return chunk, places.end_of(number)
 
-    def cursor_after(self, event_id: EventId) -> int | None:
-        """The cursor that follows an event; None if the event is not one of this epoch."""
-        if (event_id.run_id, event_id.epoch) != (self.run_id, self.epoch) or event_id.seq is None:
-            return None
-        return event_id.seq if self.start <= event_id.seq <= self.events else None
-
-    def event_at(self, chars: int) -> tuple[int, int]:
-        """Where the answer goes on after so many characters, if all of it was appended by one `append_token`.
-
-        The cursor before the event that holds the next character, and how many characters of that event stand before.
-        """
-        if chars >= self.chars:
-            return -(-self.chars // REPLAY_CHARS), 0
-        return divmod(chars, REPLAY_CHARS)
+    @property
+    def seq(self) -> int:
+        """The number of the last event, but for the terminal one, which has none."""
+        return self.events - self.start - self.ended
 
     @property
     def start_id(self) -> EventId:
         """The event id from which a new reader starts: it stands before the first event that the reader gets."""
-        return EventId(self.run_id, self.epoch, self.start, self._first_char)
+        return EventId(self.run_id, self.epoch, 0, self._first_char)
+
+    def names_text_of(self, event_id: EventId) -> bool:
+        """Whether an event is one of this text, whoever generated it."""
+        return (event_id.run_id, event_id.epoch) == (self.run_id, self.epoch)
+
+    def place_of(self, event_id: EventId) -> tuple[int, int] | None:
+        """Where the text goes on behind an event; None if it has not come so far, or the event is not of this text.
+
+        The cursor, and how many characters of the event behind it stand before that place. The end of a stored answer
+        is cut into other events at each process: there the number of characters says where it goes on.
+        """
+        seq, chars = event_id.seq, event_id.chars
+        if seq is None or chars is None or not self.names_text_of(event_id):
+            return None
+        cursor = self.start + seq
+        if seq <= self.seq and self._places.chars_before(cursor) == chars:
+            return cursor, 0
+        place = self._places.cursor_at(chars)
+        # In front of `start` stands a reset, which is not for this client.
+        return None if place is None else (max(place[0], self.start), place[1])
+
+    def texts_since(self, seq: int, max_chars: int) -> tuple[Texts, int]:
+        """The events behind number `seq`, about `max_chars` characters of them, and the number of the last one.
+
+        Not to be called when it is over.
+        """
+        texts: Texts = []
+        cursor, places = self.start + seq, self._places
+        while cursor < self.events and max_chars > 0:
+            number, events = places.stretch_at(cursor)
+            kind, content = self._text_of_stretch(number)
+            ends = places.ends[number]
+            starts = [ends[events - 1] if events else 0, *ends[events:-1]]
+            texts.append((kind, [content[at:end] for at, end in zip(starts, ends[events:], strict=True)]))
+            max_chars -= ends[-1] - starts[0]
+            cursor = places.end_of(number)
+        return texts, cursor - self.start
+
+    def _text_of_stretch(self, number: int) -> tuple[Kind, str]:
+        if number == len(self._stretches):
+            return self._open_kind, self._open.decode()
+        return sse.text_of(sse.unchunk(self._stretches[number]))
 
     def add_waker(self, wake: Callable[[], None]) -> None:
         """Call `wake` after each event, as `FanOut` says."""

@@ -15,14 +15,15 @@ BATCH_FRAMES = 64
 class Reader:
     """A cursor in a journal; whoever follows it is called in the turn of the loop in which there is more to take.
 
-    It begins at the journal's start, or after `cursor` frames; `opening_id` is the event id that resumes there.
-    `reset`: first tell the client to drop what it has. `deferred`: an event id that cannot be judged yet, because
-    another process generates the answer and the journal is still empty. `on_close` is called once.
+    It begins at the journal's start, or behind `cursor` events and `seen` characters of the next one; `opening_id` is the
+    event id that resumes there. `reset`: first tell the client to drop what it has. `awaited`: an event that has not come
+    to this process yet, because another one generates the answer; the reader goes on behind it. `on_close` is called
+    once.
     """
 
     __slots__ = (
+        "_awaited",
         "_closed",
-        "_deferred",
         "_first",
         "_follower",
         "_journal",
@@ -36,16 +37,17 @@ class Reader:
         journal: Journal,
         *,
         cursor: int | None = None,
+        seen: int = 0,
         opening_id: EventId | None = None,
         reset: bool = False,
-        deferred: EventId | None = None,
+        awaited: EventId | None = None,
         on_close: Callable[[], None] | None = None,
     ) -> None:
         self.cursor = journal.start if cursor is None else cursor
         """How many frames of the journal have been taken, or were not needed."""
         self._journal = journal
         self._first: list[bytes] = []
-        self._deferred = deferred
+        self._awaited = awaited
         self._on_close = on_close
         self._follower: Callable[[], None] | None = None
         self._closed = False
@@ -54,22 +56,30 @@ class Reader:
             opening_id = EventId(journal.run_id, NO_EPOCH, 0, 0)
             self._first.append(sse.chunk(sse.event(journal.start_id, {"type": "reset"})))
         self.opening = sse.opening(opening_id or journal.start_id)
+        if seen:
+            self._skip(seen)
 
     @classmethod
-    def join(cls, journal: Journal, resume: EventId | None, *, reset: bool, on_close: Callable[[], None]) -> Reader:
-        """A reader of an answer in the making, for a client that has all up to and with the event `resume`."""
+    def join(
+        cls, journal: Journal, resume: EventId | None, *, reset: bool, lags: bool, on_close: Callable[[], None]
+    ) -> Reader:
+        """A reader of an answer in the making, for a client that has all up to and with the event `resume`.
+
+        `lags`: another process generates the answer, so there may be events that have not come to this one yet.
+        """
         if resume is None:
             return cls(journal, reset=reset, on_close=on_close)
-        cursor = journal.cursor_after(resume)
-        if cursor is not None:
-            return cls(journal, cursor=cursor, opening_id=resume, on_close=on_close)
-        if journal.events == 0 and (resume.run_id, resume.epoch) == (journal.run_id, journal.epoch):
-            return cls(journal, opening_id=resume, deferred=resume, on_close=on_close)
+        if journal.names_text_of(resume):
+            place = None if lags and _is_ahead(journal, resume) else journal.place_of(resume)
+            if place is not None:
+                return cls(journal, cursor=place[0], seen=place[1], opening_id=resume, on_close=on_close)
+            if lags and not resume.terminal:
+                return cls(journal, opening_id=resume, awaited=resume, on_close=on_close)
         return cls(journal, reset=True, on_close=on_close)
 
     def take(self, limit: int = BATCH_FRAMES) -> Sequence[bytes]:
         """The next frames, `limit` at most, as `Journal.frames_since` gives them. Empty: there are none yet."""
-        if self._deferred is not None and not self._decide(self._deferred):
+        if self._awaited is not None and not self._has_come(self._awaited):
             return []
         if self._first:
             first, self._first = self._first, []
@@ -77,26 +87,36 @@ class Reader:
         frames, self.cursor = self._journal.frames_since(self.cursor, limit)
         return frames
 
-    def _decide(self, resume: EventId) -> bool:
-        """Go on after `resume` in a journal that was empty when this reader came. False: that cannot be decided yet.
-
-        If the other process finished the answer, the journal holds its whole text and its end, and only the rest of
-        the text is sent. If the answer was begun anew, the journal itself has a `reset`.
-        """
+    def _has_come(self, awaited: EventId) -> bool:
+        """Whether the reader can go on by now. Then its cursor stands behind the event that it waited for."""
         journal = self._journal
-        if not journal.ended and not journal.start:
-            return False
-        self._deferred = None
-        if not journal.start:
-            self.cursor, seen = journal.event_at(resume.chars or 0)
-            if seen:
-                frames, self.cursor = journal.frames_since(self.cursor, 1)
-                self._first = [sse.chunk(sse.rest_of(sse.unchunk(frames[0]), seen))]
+        if journal.start == self.cursor:
+            if _is_ahead(journal, awaited) and not journal.over:
+                return False
+            place = journal.place_of(awaited)
+            if place is not None:
+                self.cursor, seen = place
+                if seen:
+                    self._skip(seen)
+            elif journal.over:
+                # It ended without an answer. What else came of it stands before the event.
+                self.cursor = journal.events - journal.ended
+            else:
+                return False
+        # Else the answer was begun anew, and a reset stands behind the cursor.
+        self._awaited = None
         return True
+
+    def _skip(self, chars: int) -> None:
+        """The client has so many characters of the next event."""
+        frames, self.cursor = self._journal.frames_since(self.cursor, 1)
+        self._first.append(sse.chunk(sse.rest_of(sse.unchunk(frames[0]), chars)))
 
     @property
     def behind(self) -> bool:
         """Whether there is something to take."""
+        if self._awaited is not None and not self._has_come(self._awaited):
+            return False
         return self.cursor < self._journal.events or bool(self._first)
 
     @property
@@ -118,3 +138,7 @@ class Reader:
                 self._journal.remove_waker(self._follower)
             if self._on_close is not None:
                 self._on_close()
+
+
+def _is_ahead(journal: Journal, event_id: EventId) -> bool:
+    return event_id.seq is not None and event_id.seq > journal.seq

@@ -132,7 +132,8 @@ class Run:
         `may_begin`: the client may begin an answer. The run must be `joinable`. The reader must be closed.
         """
         self._demand.add_reader(askers, may_begin=may_begin)
-        return Reader.join(self.journal, resume, reset=reset, on_close=self._demand.remove_reader)
+        lags = not self._record.owned
+        return Reader.join(self.journal, resume, reset=reset, lags=lags, on_close=self._demand.remove_reader)
 
     def renewed(self, renewal: Renewal | None) -> None:
         """Take in what the database says of the lease; None: this process has lost it."""

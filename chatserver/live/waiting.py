@@ -47,8 +47,8 @@ async def follow(store: AnswerStore, journal: Journal, step: steps.Follow) -> st
 
 
 def show_stored(journal: Journal, stored: Stored) -> steps.Over:
-    """Append the whole answer; if readers were shown another text before, tell them to drop it."""
-    if stored.edited or (stored.run_id, stored.epoch) != (journal.run_id, journal.epoch) or journal.events:
+    """Append the rest of the answer; if readers were shown another text before, tell them to drop it."""
+    if stored.edited or (stored.run_id, stored.epoch) != (journal.run_id, journal.epoch):
         journal.reset(stored.run_id, stored.epoch)
-    journal.append_token(stored.text)
+    journal.append_token(stored.text[journal.chars :])
     return steps.Over("elsewhere", end_of_stored(stored))

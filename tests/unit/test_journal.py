@@ -16,7 +16,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 
 from chatserver.live import journal as journal_module
 from chatserver.live.journal import MOST_BYTES, NEWEST_FRAMES, REPLAY_CHARS, Journal, Kind
-from chatserver.sse import NO_EPOCH, EventId, chunk, parse_event_id, unchunk
+from chatserver.sse import NO_EPOCH, EventId, chunk, parse_event_id, rest_of, unchunk
 from tests.kit.event_stream import EventSource, Viewer
 from tests.kit.sizes import held_bytes
 
@@ -62,7 +62,7 @@ def test_new_journal_is_empty() -> None:
     assert (journal.text, journal.chars, journal.events, journal.start, journal.ended) == ("", 0, 0, 0, False)
     assert journal.frames_since(0, 10) == ([], 0)
     assert journal.start_id == EventId(RUN, 1, 0, 0)
-    assert journal.cursor_after(journal.start_id) == 0
+    assert journal.place_of(journal.start_id) == (0, 0)
 
 
 @given(writes)
@@ -83,17 +83,17 @@ def test_frames_of_a_journal_hold_its_text(script: list[tuple[str, str]]) -> Non
 
 @given(writes)
 def test_event_id_gives_the_cursor_behind_it(script: list[tuple[str, str]]) -> None:
-    """`chars` is the length of the text with that event, `seq` the cursor after it, within its own epoch."""
+    """`chars` is the length of the text with that event, `seq` its number within its epoch; a reset is number 0."""
     journal, viewer, ids = Journal(RUN, 1), Viewer(), []
     for kind, piece in script:
         cursor = journal.events
         write(journal, kind, piece)
         viewer.see(b"".join(read(journal, cursor)))
         event_id = viewer.last_id
-        assert event_id == EventId(RUN, journal.epoch, journal.events, len(viewer.text))
+        assert event_id == EventId(RUN, journal.epoch, journal.events - journal.start, len(viewer.text))
         ids.append(event_id)
     for cursor, event_id in enumerate(ids, 1):
-        assert journal.cursor_after(event_id) == (cursor if event_id.epoch == journal.epoch else None)
+        assert journal.place_of(event_id) == ((cursor, 0) if event_id.epoch == journal.epoch else None)
     assert len(set(ids)) == len(ids)
 
 
@@ -105,26 +105,72 @@ def test_event_id_gives_the_cursor_behind_it(script: list[tuple[str, str]]) -> N
         EventId(RUN, 3, 3, 0),
         EventId(RUN, NO_EPOCH, 3, 0),
         EventId(RUN, 2, None, None),
-        EventId(RUN, 2, 1, 0),  # before the reset
-        EventId(RUN, 2, 5, 0),  # not yet written
-        EventId(RUN, 2, 999_999_999, 0),
+        EventId(RUN, 2, 5, 2),  # not yet written
+        EventId(RUN, 2, 2, 2),
+        EventId(RUN, 2, 999_999_999, 999_999_999),
     ],
 )
-def test_event_id_of_another_epoch_gives_no_cursor(event_id: EventId) -> None:
+def test_event_id_of_another_text_gives_no_place(event_id: EventId) -> None:
     journal = Journal(RUN, 1)
     journal.append_token("dropped")
     journal.reset(RUN, 2)
     journal.append_token("a")
     journal.append("reasoning", ["b"])
-    assert [journal.cursor_after(EventId(RUN, 2, seq, 0)) for seq in (2, 3, 4)] == [2, 3, 4]
-    assert journal.cursor_after(event_id) is None
+    places = [journal.place_of(EventId(RUN, 2, seq, chars)) for seq, chars in ((0, 0), (1, 1), (2, 1))]
+    assert places == [(2, 0), (3, 0), (4, 0)]
+    assert journal.place_of(event_id) is None
+
+
+@given(writes, st.data())
+def test_event_of_a_text_that_was_cut_otherwise_is_found_by_its_characters(
+    script: list[tuple[str, str]], data: st.DataObject
+) -> None:
+    """Another process that has the stored answer cuts its end into other events, with other numbers."""
+    journal = Journal(RUN, 1)
+    for kind, piece in script:
+        write(journal, kind, piece)
+    chars = data.draw(st.integers(0, journal.chars))
+    seq = data.draw(st.integers(0, journal.events + 3))
+    place = journal.place_of(EventId(RUN, journal.epoch, seq, chars))
+    assert place is not None
+    cursor, seen = place
+    assert cursor >= journal.start
+    frames = read(journal, cursor)
+    if seen:
+        frames[0] = rest_of(frames[0], seen)
+    viewer = Viewer()
+    viewer.see(b"".join(frames))
+    assert viewer.text == journal.text[chars:]
+
+
+@given(writes, writes, st.booleans())
+def test_texts_of_a_journal_make_the_same_journal_elsewhere(
+    before: list[tuple[str, str]], after: list[tuple[str, str]], has_reader: bool
+) -> None:
+    """Event by event, whatever is taken at once."""
+    journal, copy = Journal(RUN, 1), Journal(RUN, 1)
+    if has_reader:
+        journal.add_waker(no_reader)
+    for script, max_chars in ((before, 3), (after, 1_000_000)):
+        for kind, piece in script:
+            write(journal, kind, piece)
+        if copy.epoch != journal.epoch:
+            copy.reset(RUN, journal.epoch)
+        while copy.seq < journal.seq:
+            texts, seq = journal.texts_since(copy.seq, max_chars)
+            for kind_of_pieces, pieces in texts:
+                copy.append(kind_of_pieces, pieces)
+            assert copy.seq == seq
+    for seq in range(journal.seq + 1):
+        assert journal.texts_since(seq, 1_000_000) == copy.texts_since(seq, 1_000_000)
+    assert (copy.text, copy.reasoning, copy.seq) == (journal.text, journal.reasoning, journal.seq)
 
 
 def test_reset_may_change_the_run() -> None:
     journal = Journal(RUN, 7)
     journal.append_token("dropped")
     journal.reset(OTHER_RUN, 1)
-    assert journal.start_id == EventId(OTHER_RUN, 1, 2, 0)
+    assert journal.start_id == EventId(OTHER_RUN, 1, 0, 0)
     assert (journal.run_id, journal.epoch, journal.start, journal.text) == (OTHER_RUN, 1, 2, "")
 
 
@@ -347,7 +393,7 @@ class Journaled(RuleBasedStateMachine):
         self.patch.undo()
 
     def note(self, kind: str, content: str, chars: int | None) -> None:
-        seq = None if chars is None else len(self.events) + 1
+        seq = None if chars is None else len(self.events) + 1 - self.journal.start
         self.events.append(Event(kind, content, EventId(self.journal.run_id, self.journal.epoch, seq, chars)))
 
     @precondition(lambda self: not self.journal.ended)
@@ -386,12 +432,12 @@ class Journaled(RuleBasedStateMachine):
         """With the id of an event that was sent, alone or as the last of several."""
         seq = data.draw(st.integers(1, len(self.events)))
         event_id = self.events[seq - 1].id
-        cursor = self.journal.cursor_after(event_id)
+        place = self.journal.place_of(event_id)
         if event_id.terminal or seq < self.journal.start:
-            assert cursor is None
+            assert place is None
         else:
-            assert cursor == seq
-            self.cursors.append(cursor)
+            assert place == (seq, 0)
+            self.cursors.append(seq)
 
     @precondition(lambda self: self.cursors)
     @rule(data=st.data(), limit=st.integers(1, 5))

@@ -17,6 +17,7 @@ from chatserver.live.reader import BATCH_FRAMES, Reader
 from chatserver.live.replay import read_end, read_stored
 from chatserver.live.store import Ended, Stored
 from chatserver.live.terminal_events import done_event, end_of_stored, error_event, stopped_event
+from chatserver.live.waiting import show_stored
 from chatserver.providers.base import Usage
 from chatserver.sse import NO_EPOCH, EventId, parse_event_id
 from tests.kit.event_stream import EventSource, Viewer
@@ -30,8 +31,8 @@ pieces = st.text(st.sampled_from('ab\r\n\u2028"\\é😀'), min_size=1, max_size=
 DONE = done_event(MESSAGE, Usage(3, 4), "stop")
 
 
-def join(journal: Journal, resume: EventId | None = None, *, reset: bool = False) -> Reader:
-    return Reader.join(journal, resume, reset=reset, on_close=lambda: None)
+def join(journal: Journal, resume: EventId | None = None, *, reset: bool = False, lags: bool = False) -> Reader:
+    return Reader.join(journal, resume, reset=reset, lags=lags, on_close=lambda: None)
 
 
 def take(reader: Reader, limit: int = BATCH_FRAMES) -> list[bytes]:
@@ -79,10 +80,10 @@ class Client:
     def place(self) -> Place:
         return Place(self.viewer.source.last_event_id, self.viewer.text, self.viewer.thoughts)
 
-    def connect(self, journal: Journal) -> None:
+    def connect(self, journal: Journal, *, lags: bool = False) -> None:
         came_with = self.viewer.source.last_event_id
         resume = parse_event_id(came_with) if came_with else None
-        self.reader = join(journal, resume, reset=bool(came_with) and resume is None)
+        self.reader = join(journal, resume, reset=bool(came_with) and resume is None, lags=lags)
         self.reader.follow(lambda: None)
         self.viewer.see(self.reader.opening)
 
@@ -93,12 +94,17 @@ class Client:
 
 
 class Answer(RuleBasedStateMachine):
-    """A writer, and clients that come, read, are cut between any two frames, and come back."""
+    """A writer, and clients that come, read, are cut between any two frames, and come back.
+
+    Each time they come to the process that generates the answer, or to another one that follows it.
+    """
 
     def __init__(self) -> None:
         super().__init__()
         self.journal = Journal(RUN, 1)
+        self.copy = Journal(RUN, 1)
         self.text = self.thoughts = ""
+        self.all_thoughts_were_copied = True
         self.clients: list[Client] = []
         self.places: list[Place] = []
 
@@ -142,15 +148,41 @@ class Answer(RuleBasedStateMachine):
     @precondition(lambda self: not self.journal.ended and self.journal.events > 5)
     @rule()
     def end(self) -> None:
+        """The other process finds what it has not copied in the stored answer: the text alone, cut otherwise."""
+        self.begin_copy_anew()
+        self.all_thoughts_were_copied = self.copy.reasoning == self.thoughts
         self.journal.end(DONE)
+        show_stored(self.copy, self.stored())
+        self.copy.end(DONE)
+
+    def stored(self) -> Stored:
+        return Stored(self.journal.run_id, self.journal.epoch, MESSAGE, self.text, False, False, Usage(3, 4), "stop")
+
+    # --- the other process
+
+    def begin_copy_anew(self) -> None:
+        if (self.copy.run_id, self.copy.epoch) != (self.journal.run_id, self.journal.epoch):
+            self.copy.reset(self.journal.run_id, self.journal.epoch)
+
+    @precondition(lambda self: not self.journal.ended)
+    @rule(chars=st.sampled_from([1, 5, 1_000_000]))
+    def copy_some(self, chars: int) -> None:
+        self.begin_copy_anew()
+        texts, seq = self.journal.texts_since(self.copy.seq, chars)
+        for kind, contents in texts:
+            self.copy.append(kind, contents)
+        assert self.copy.seq == seq
 
     # --- the clients
 
-    @rule()
-    def come(self) -> None:
-        self.clients.append(client := Client())
-        client.connect(self.journal)
+    def connect(self, client: Client, *, elsewhere: bool) -> None:
+        client.connect(self.copy if elsewhere else self.journal, lags=elsewhere)
         self.remember(client)
+
+    @rule(elsewhere=st.booleans())
+    def come(self, elsewhere: bool) -> None:
+        self.clients.append(client := Client())
+        self.connect(client, elsewhere=elsewhere)
 
     @rule(data=st.data(), frames=st.integers(0, 3) | st.just(BATCH_FRAMES))
     def read_and_perhaps_be_cut(self, data: st.DataObject, frames: int) -> None:
@@ -173,19 +205,17 @@ class Answer(RuleBasedStateMachine):
         if (client := self.pick(data, connected=True)) is not None:
             client.cut()
 
-    @rule(data=st.data())
-    def come_back(self, data: st.DataObject) -> None:
+    @rule(data=st.data(), elsewhere=st.booleans())
+    def come_back(self, data: st.DataObject, elsewhere: bool) -> None:
         client = self.pick(data, connected=False)
         if client is not None and not client.viewer.ends:
-            client.connect(self.journal)
-            self.remember(client)
+            self.connect(client, elsewhere=elsewhere)
 
     @precondition(lambda self: self.places)
-    @rule(data=st.data())
-    def come_back_from_any_place(self, data: st.DataObject) -> None:
+    @rule(data=st.data(), elsewhere=st.booleans())
+    def come_back_from_any_place(self, data: st.DataObject, elsewhere: bool) -> None:
         self.clients.append(client := Client(data.draw(st.sampled_from(self.places))))
-        client.connect(self.journal)
-        self.remember(client)
+        self.connect(client, elsewhere=elsewhere)
 
     @rule(
         last_id=st.sampled_from(["", "nonsense", "7"])
@@ -197,11 +227,11 @@ class Answer(RuleBasedStateMachine):
             st.integers(0, 9),
         ).map(str),
         shown=pieces,
+        elsewhere=st.booleans(),
     )
-    def come_with_a_foreign_id(self, last_id: str, shown: str) -> None:
+    def come_with_a_foreign_id(self, last_id: str, shown: str, elsewhere: bool) -> None:
         self.clients.append(client := Client(Place(last_id, shown if last_id else "", "")))
-        client.connect(self.journal)
-        self.remember(client)
+        self.connect(client, elsewhere=elsewhere)
 
     # --- what holds
 
@@ -220,9 +250,10 @@ class Answer(RuleBasedStateMachine):
                 client.connect(self.journal)
             self.finish(client)
         for place in dict.fromkeys(self.places):
-            client = Client(place)
-            client.connect(self.journal)
-            self.finish(client)
+            for elsewhere in (False, True):
+                client = Client(place)
+                client.connect(self.copy if elsewhere else self.journal, lags=elsewhere)
+                self.finish(client)
         self.stored_answers()
 
     def finish(self, client: Client) -> None:
@@ -230,7 +261,9 @@ class Answer(RuleBasedStateMachine):
         client.viewer.see(b"".join(take_all(client.reader)))
         assert client.reader.at_end
         assert client.reader.take() == []
-        assert (client.viewer.text, client.viewer.thoughts) == (self.text, self.thoughts)
+        assert client.viewer.text == self.text
+        if self.all_thoughts_were_copied:
+            assert client.viewer.thoughts == self.thoughts
         assert client.viewer.ends == [DONE]
         last_id = client.viewer.last_id
         assert last_id is not None
@@ -238,7 +271,7 @@ class Answer(RuleBasedStateMachine):
 
     def stored_answers(self) -> None:
         """Every event id that was handed out resumes the stored answer, too."""
-        stored = Stored(self.journal.run_id, self.journal.epoch, MESSAGE, self.text, False, False, Usage(3, 4), "stop")
+        stored = self.stored()
         for place in dict.fromkeys(self.places):
             own = (last_id := parse_event_id(place.last_id)) and last_id[:2] == (stored.run_id, stored.epoch)
             for edited in (False, True):
@@ -272,7 +305,7 @@ TestAnswer = Answer.TestCase
 def test_event_id_of_an_answer_of_another_process_is_judged_later(
     answer: list[str], had: int, edited: bool, data: st.DataObject
 ) -> None:
-    """The journal here is empty until the answer is stored. Then only the missing part is sent."""
+    """Nothing of the answer comes here until it is stored. Then only the missing part is sent."""
     owners, ours, viewer = Journal(RUN, 2), Journal(RUN, 2), Viewer()
     resumed = join(owners)
     resumed.follow(lambda: None)
@@ -283,7 +316,7 @@ def test_event_id_of_an_answer_of_another_process_is_judged_later(
         viewer.see(frame)
 
     place = Place(viewer.source.last_event_id, viewer.text, "")
-    reader = join(ours, viewer.last_id)
+    reader = join(ours, viewer.last_id, lags=True)
     viewer.see(reader.opening)
     assert viewer.source.last_event_id == place.last_id
     assert reader.take() == []
@@ -309,7 +342,7 @@ def test_long_answer_of_another_process_comes_in_batches() -> None:
     text = "x" * (REPLAY_CHARS * (2 * BATCH_FRAMES) + 5)
     ours = Journal(RUN, 1)
     viewer = Viewer(text="xxx", source=EventSource(str(EventId(RUN, 1, 1, 3))))
-    reader = join(ours, viewer.last_id)
+    reader = join(ours, viewer.last_id, lags=True)
     ours.append_token(text)
     ours.end(DONE)
     while not reader.at_end:
@@ -323,7 +356,7 @@ def test_long_answer_of_another_process_comes_in_batches() -> None:
 def test_answer_of_another_process_that_fails_shows_its_end(end: dict[str, Any]) -> None:
     ours = Journal(RUN, 1)
     viewer = Viewer(text="abc", source=EventSource(str(EventId(RUN, 1, 2, 3))))
-    reader = join(ours, viewer.last_id)
+    reader = join(ours, viewer.last_id, lags=True)
     ours.end(end)
     follow(reader, viewer)
     assert (viewer.text, viewer.ends, viewer.resets) == ("abc", [end], 0)
@@ -332,13 +365,13 @@ def test_answer_of_another_process_that_fails_shows_its_end(end: dict[str, Any])
 def test_answer_of_another_process_that_is_taken_over_resets() -> None:
     ours = Journal(RUN, 1)
     viewer = Viewer(text="abc", source=EventSource(str(EventId(RUN, 1, 2, 3))))
-    reader = join(ours, viewer.last_id)
+    reader = join(ours, viewer.last_id, lags=True)
     viewer.see(reader.opening)
     reader.follow(lambda: viewer.see(b"".join(take_all(reader))))
     ours.reset(RUN, 2)
     assert (viewer.text, viewer.resets) == ("", 1)
     ours.append_token("x")
-    assert (viewer.text, viewer.resets, viewer.last_id) == ("x", 1, EventId(RUN, 2, 2, 1))
+    assert (viewer.text, viewer.resets, viewer.last_id) == ("x", 1, EventId(RUN, 2, 1, 1))
 
 
 # --- resets -----------------------------------------------------------------------------------------------
@@ -484,7 +517,7 @@ def test_follower_is_called_for_each_frame_until_the_reader_is_closed() -> None:
 
 def test_close_is_told_once() -> None:
     left: list[bool] = []
-    reader = Reader.join(Journal(RUN, 1), None, reset=False, on_close=lambda: left.append(True))
+    reader = Reader.join(Journal(RUN, 1), None, reset=False, lags=False, on_close=lambda: left.append(True))
     reader.follow(lambda: None)
     reader.close()
     reader.close()
@@ -519,7 +552,7 @@ def test_stored_answer_is_read_without_a_call() -> None:
 )
 def test_answer_without_a_terminal_event_ends_behind_all_that_was_said(resume: EventId | None, text: str) -> None:
     journal, viewer, told = Journal(RUN, 1), Viewer("a" if resume else ""), list[None]()
-    reader = join(journal, resume)
+    reader = join(journal, resume, lags=True)
     reader.follow(lambda: told.append(None))
     for piece in text:
         journal.append_token(piece)
