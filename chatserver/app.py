@@ -9,6 +9,9 @@ from chatserver.garbage import GarbageCollection
 from chatserver.ids import uuid7
 from chatserver.lanes import Lane
 from chatserver.live.answers import Answers
+from chatserver.live.following import Following
+from chatserver.live.run_context import RunContext
+from chatserver.live.sharing import Sharing
 from chatserver.loop_lag import LoopLag
 from chatserver.loop_share import LoopShare
 from chatserver.metrics import Metrics
@@ -30,10 +33,13 @@ from chatserver.services.provider_choice import ProviderChoice
 from chatserver.services.proxy_sign_in import ProxySignIn
 from chatserver.services.rendering import RenderingService
 from chatserver.services.search import SearchService
+from chatserver.services.sharing_store import PostgresHints, PostgresSharingStore
 from chatserver.services.tokens import TokenSignIn
 from chatserver.services.turns import Turns
 from chatserver.settings import Settings
+from chatserver.storage.frames import SESSION_SETTINGS as SHARING_SESSION_SETTINGS
 from chatserver.storage.postgres.batches import MAX_UNDER_WAY
+from chatserver.storage.postgres.notifications import Notifications
 from chatserver.storage.sign_in import Lifetimes
 from chatserver.storage.turns.statements import SESSION_SETTINGS
 from chatserver.version import installed_version
@@ -49,6 +55,8 @@ from chatserver.web.page.page_files import Page
 
 # Each holds about a megabyte in memory while its reader takes nothing.
 MAX_LARGE_LISTS = 64
+# One writes events of answers for other processes, one reads theirs.
+SHARING_CONNECTIONS = 2
 
 
 class App:
@@ -94,14 +102,21 @@ class App:
         owners = Owners(self.database, settings.default_company_id)
         self.company_streams = CompanyStreams(self.counting, owners, owner, settings.company_max_streams)
         self.requests = OpenRequests()
-        self.answers = Answers(
+        # For this alone: many times a second, and it must not wait behind the requests of users.
+        self.sharing = open_database(
+            settings, url, self.metrics, SHARING_CONNECTIONS, heavy=0, session_settings=SHARING_SESSION_SETTINGS
+        )
+        self.notifications = Notifications(settings.listen_database_url or url, self.metrics)
+        sharing_store = PostgresSharingStore(self.sharing, owner)
+        run_context = RunContext(
             store,
+            Sharing(sharing_store),
+            Following(sharing_store, PostgresHints(self.notifications)),
             self.metrics,
-            lease_seconds=settings.lease_seconds,
             resume_grace_seconds=settings.resume_grace_seconds,
             max_answer_chars=settings.max_answer_chars,
-            max_runs=settings.max_runs,
         )
+        self.answers = Answers(run_context, lease_seconds=settings.lease_seconds, max_runs=settings.max_runs)
         lifetimes = Lifetimes(settings.session_idle_hours * 3_600, settings.session_max_days * 86_400)
         self.audit = AuditLog(self.database, owners, self.metrics)
         access: Authenticator = LocalTrusted()
@@ -151,6 +166,7 @@ class App:
 
     def start(self) -> None:
         """Begin what works in the background."""
+        self.notifications.start()
         self.answers.start()
         self._watch.start()
         self._loop_lag.start()
@@ -174,6 +190,7 @@ class App:
         await self.housekeeping.close()
         await self._watch.close()
         await self.answers.close()
+        await self.notifications.close()
         await self.company_streams.close()
         await self.rendering.close()
         self._loop_lag.close()
@@ -185,6 +202,7 @@ class App:
         self.batches.close()
         self.pulse.close()
         self.counting.close()
+        self.sharing.close()
 
 
 def _look_seconds(settings: Settings) -> float:

@@ -92,6 +92,11 @@ class Metrics:
         self.database_errors = Counter(
             "chatserver_database_errors", "Visits to the database that failed.", registry=registry
         )
+        self.listening = Gauge(
+            "chatserver_listening",
+            "1: other processes are heard at once; 0: what they do is noticed later.",
+            registry=registry,
+        )
         self.unrecorded_sign_ins = Counter(
             "chatserver_audit_unrecorded_sign_ins",
             "Failed sign-ins that are not in the audit log, because there were too many.",

@@ -11,16 +11,17 @@ from uuid import UUID
 from chatserver import logs
 from chatserver.errors import UnavailableError
 from chatserver.live import steps
+from chatserver.live.following import POLL_SECONDS
 from chatserver.live.leases import Leases
 from chatserver.live.options import StreamOptions
 from chatserver.live.queue import ConversationQueue, Queues
 from chatserver.live.reader import Reader
 from chatserver.live.replay import replay
 from chatserver.live.run import Run
+from chatserver.live.run_context import RunContext
 from chatserver.live.steps import FirstStep, Interrupt
 from chatserver.live.store import (
     NOBODY,
-    AnswerStore,
     Askers,
     Claimed,
     Companies,
@@ -34,8 +35,6 @@ from chatserver.live.store import (
     Stored,
     includes,
 )
-from chatserver.live.waiting import POLL_SECONDS
-from chatserver.metrics import Metrics
 from chatserver.origin import share
 
 # How long a stop waits for an owner elsewhere. By then the owner has reacted, or its lease has expired.
@@ -52,19 +51,15 @@ class Answers:
 
     def __init__(
         self,
-        store: AnswerStore,
-        metrics: Metrics,
+        context: RunContext,
         *,
         lease_seconds: float,
-        resume_grace_seconds: float,
-        max_answer_chars: int,
         max_runs: int,
     ) -> None:
         self.draining = False
-        self._store = store
-        self._metrics = metrics
-        self._resume_grace_seconds = resume_grace_seconds
-        self._max_answer_chars = max_answer_chars
+        self._context = context
+        self._store = store = context.store
+        self._metrics = context.metrics
         self._queues: Queues[Run] = Queues(max_runs)
         self._leases = Leases(store, self._queues, self._adopt, lambda: self.accepts_runs, lease_seconds=lease_seconds)
         self._tasks: set[asyncio.Task[None]] = set()
@@ -260,16 +255,7 @@ class Answers:
     def _add(self, key: RunKey, first_step: FirstStep, askers: Askers = NOBODY, *, next_in_turn: bool = False) -> Run:
         self.start()
         queue = self._queues.of(key.conversation_id)
-        run = Run(
-            key,
-            first_step,
-            queue,
-            self._store,
-            self._metrics,
-            resume_grace_seconds=self._resume_grace_seconds,
-            max_answer_chars=self._max_answer_chars,
-            askers=askers,
-        )
+        run = Run(key, first_step, queue, self._context, askers=askers)
         self._queues.add(run, next_in_turn=next_in_turn)
         self._metrics.runs.set(len(self._queues))
         context = logs.without_request()
@@ -311,6 +297,8 @@ class Answers:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self._context.following.close()
+        await self._context.sharing.close()
 
 
 def _find(queue: ConversationQueue[Run], companies: Companies, options: StreamOptions) -> Run | None:

@@ -22,7 +22,6 @@ class Demand:
 
     __slots__ = (
         "_closed",
-        "_followed",
         "_forsaken",
         "_grace",
         "_grace_from",
@@ -33,6 +32,7 @@ class Demand:
         "_readers",
         "_wanted_again",
         "askers",
+        "followed",
         "paused",
         "wanted",
     )
@@ -50,7 +50,8 @@ class Demand:
         self._forsaken: Askers = NOBODY
         self._may_begin = False
         self._readers = 0
-        self._followed = False
+        self.followed = False
+        """Whether other processes have readers of the answer."""
         self._closed = False
         self._grace: asyncio.TimerHandle | None = None
         self._wanted_again: asyncio.Future[None] | None = None
@@ -90,8 +91,7 @@ class Demand:
             self._changed()
 
     def set_followed(self, followed: bool) -> None:
-        """`followed`: other processes have readers of the answer."""
-        self._followed = followed
+        self.followed = followed
         self._changed()
 
     def set_has_grace(self, has_grace: bool) -> None:
@@ -100,7 +100,7 @@ class Demand:
         self._changed()
 
     def _changed(self) -> None:
-        self.wanted = self._readers > 0 or bool(self.askers) or self._followed
+        self.wanted = self._readers > 0 or bool(self.askers) or self.followed
         if self._closed:
             return
         if self.wanted:

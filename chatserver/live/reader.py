@@ -15,10 +15,10 @@ BATCH_FRAMES = 64
 class Reader:
     """A cursor in a journal; whoever follows it is called in the turn of the loop in which there is more to take.
 
-    It begins at the journal's start, or behind `cursor` events and `seen` characters of the next one; `opening_id` is the
-    event id that resumes there. `reset`: first tell the client to drop what it has. `awaited`: an event that has not come
-    to this process yet, because another one generates the answer; the reader goes on behind it. `on_close` is called
-    once.
+    It begins at the journal's start, or behind `cursor` events and `seen` characters of the next one; `opening_id` is
+    the event id that resumes there. `reset`: first tell the client to drop what it has. `awaited`: an event that has
+    not come to this process yet, because another one generates the answer; the reader goes on behind it. `on_close` is
+    called once.
     """
 
     __slots__ = (

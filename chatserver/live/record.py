@@ -5,11 +5,13 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+from collections.abc import AsyncIterator
 from uuid import UUID
 
 from chatserver.errors import DatabaseUnavailableError, ErrorCode
 from chatserver.ids import uuid7
 from chatserver.live.journal import Journal
+from chatserver.live.sharing import Sharing
 from chatserver.live.store import AnswerStore, EndStatus, Lost, NewAnswer, Restarted, persist
 from chatserver.providers.base import Finish
 
@@ -24,12 +26,14 @@ class RunRecord:
 
     The fence guards the other writes.
 
-    The run and its epoch are those of `journal`.
+    The run and its epoch are those of `journal`. Before each write the answer is withdrawn from `sharing`, and those
+    who followed it at other processes are told afterwards.
     """
 
-    def __init__(self, store: AnswerStore, journal: Journal, *, owned: bool) -> None:
+    def __init__(self, store: AnswerStore, sharing: Sharing, journal: Journal, *, owned: bool) -> None:
         self.owned = owned
         self._store = store
+        self._sharing = sharing
         self._journal = journal
         self._given_up = asyncio.Event()
         self._model: str | None = None
@@ -47,7 +51,8 @@ class RunRecord:
     async def begin_anew(self) -> Restarted | Lost:
         """Begin the next epoch. Raises DatabaseUnavailableError."""
         run_id, epoch = self._journal.run_id, self._journal.epoch
-        return await persist(lambda: self._store.next_epoch(run_id, epoch), self._given_up)
+        async with self._told():
+            return await persist(lambda: self._store.next_epoch(run_id, epoch), self._given_up)
 
     def generates(self, model: str | None) -> None:
         """This process begins to generate, in the epoch of the journal. `model` None: it has no name."""
@@ -72,7 +77,8 @@ class RunRecord:
             reasoning=reasoning,
             reasoning_ms=None if reasoning is None else _milliseconds(journal.thought_seconds),
         )
-        result = await persist(lambda: self._store.commit(journal.run_id, journal.epoch, answer), self._given_up)
+        async with self._told():
+            result = await persist(lambda: self._store.commit(journal.run_id, journal.epoch, answer), self._given_up)
         return result if isinstance(result, Lost) else answer.message_id
 
     async def end(self, status: EndStatus, code: ErrorCode | None = None, message: str | None = None) -> None:
@@ -84,7 +90,8 @@ class RunRecord:
             return
         run_id, epoch = self._journal.run_id, self._journal.epoch
         try:
-            await persist(lambda: self._store.end(run_id, epoch, status, code, message), self._given_up)
+            async with self._told():
+                await persist(lambda: self._store.end(run_id, epoch, status, code, message), self._given_up)
         except DatabaseUnavailableError:
             logger.warning("run %s: its end could not be stored", run_id)
 
@@ -96,10 +103,19 @@ class RunRecord:
         if not self.owned:
             return
         with contextlib.suppress(DatabaseUnavailableError):
-            if continues:
-                await self._store.release(self._journal.run_id)
-            else:
-                await self._store.end(self._journal.run_id, self._journal.epoch, "dropped")
+            async with self._told():
+                if continues:
+                    await self._store.release(self._journal.run_id)
+                else:
+                    await self._store.end(self._journal.run_id, self._journal.epoch, "dropped")
+
+    @contextlib.asynccontextmanager
+    async def _told(self) -> AsyncIterator[None]:
+        """In here the run is written to. Those who follow it look at it afterwards."""
+        followed = await self._sharing.withdraw(self._journal)
+        yield
+        if followed:
+            self._sharing.tell(self._journal.run_id)
 
 
 def _milliseconds(seconds: float) -> int:

@@ -29,11 +29,11 @@ from chatserver.live.prompt import whole_prompt
 from chatserver.live.queue import ConversationQueue
 from chatserver.live.reader import Reader
 from chatserver.live.record import RunRecord
+from chatserver.live.run_context import RunContext
 from chatserver.live.steps import Interrupt, Outcome
 from chatserver.live.store import (
     NOBODY,
     PERSIST_SECONDS,
-    AnswerStore,
     Askers,
     Busy,
     Claimed,
@@ -47,7 +47,6 @@ from chatserver.live.store import (
 )
 from chatserver.live.terminal_events import FAILED, done_event, end_without_answer, error_event, stopped_event
 from chatserver.live.waiting import follow, pause, show_stored, wait_for_turn
-from chatserver.metrics import Metrics
 from chatserver.providers.base import Finish
 from chatserver.sse import FIRST_EPOCH, EventId
 
@@ -68,11 +67,8 @@ class Run:
         key: RunKey,
         first_step: steps.FirstStep,
         queue: ConversationQueue[Run],
-        store: AnswerStore,
-        metrics: Metrics,
+        context: RunContext,
         *,
-        resume_grace_seconds: float,
-        max_answer_chars: int,
         askers: Askers,
     ) -> None:
         self.key = key
@@ -80,19 +76,17 @@ class Run:
         self.interrupts = False
         """Whether it was begun in order to take the place of another answer."""
         self._queue = queue
-        self._store = store
-        self._max_answer_chars = max_answer_chars
-        self._metrics = metrics
+        self._context = context
         self._first_step = first_step
         claimed = first_step.claimed if isinstance(first_step, steps.Generate) else None
         known = steps.run_of(first_step)
         self._named = known is not None
         """Whether the journal's run id is one that the database knows."""
         self.journal = Journal(*(known or (uuid7(), FIRST_EPOCH)), clock=asyncio.get_running_loop().time)
-        self._record = RunRecord(store, self.journal, owned=claimed is not None)
+        self._record = RunRecord(context.store, context.sharing, self.journal, owned=claimed is not None)
         self._interruption = Interruption()
         self._demand = Demand(
-            resume_grace_seconds,
+            context.resume_grace_seconds,
             lambda: self.interrupt(Interrupt.DROP),
             askers=askers if claimed is None else askers | claimed.askers,
             has_grace=claimed is not None,
@@ -142,6 +136,7 @@ class Run:
             return
         self._demand.add_askers(renewal.askers)
         self._demand.set_followed(renewal.followed)
+        self._context.sharing.share(self.journal, renewal.followed)
         if renewal.stop is not None:
             self.interrupt(Interrupt.KEEP if renewal.stop == "keep" else Interrupt.DISCARD)
 
@@ -197,6 +192,7 @@ class Run:
             logger.exception("run %s", self.journal.run_id)
             await self._record.end("failed", "internal", FAILED)
         finally:
+            self._context.sharing.share(self.journal, followed=False)
             self.journal.end(over.terminal)
             self.outcome = over.outcome
             self._demand.close()
@@ -211,7 +207,7 @@ class Run:
             case steps.WaitForTurn():
                 return await self._interruption.interruptible(wait_for_turn(self._queue, self, step))
             case steps.Follow():
-                return await self._interruption.interruptible(follow(self._store, self.journal, step))
+                return await self._interruption.interruptible(follow(self._context.following, self.journal, step))
             case steps.Pause():
                 return await self._interruption.interruptible(pause(step))
             case steps.Generate():
@@ -255,6 +251,7 @@ class Run:
 
     def _follow_new_owner(self) -> steps.Step:
         self._set_owned(False)
+        self._context.sharing.share(self.journal, followed=False)
         return steps.Follow(self.journal.run_id, self.journal.epoch)
 
     async def _claim(self, step: steps.Claim) -> steps.Step:
@@ -265,7 +262,7 @@ class Run:
                 return steps.WaitForTurn()
             try:
                 may_begin = self._demand.may_begin
-                outcome = await self._store.claim(self.key, run_id, askers=self.askers, may_begin=may_begin)
+                outcome = await self._context.store.claim(self.key, run_id, askers=self.askers, may_begin=may_begin)
             except ForbiddenError:
                 # All who are here only read: they come back, and are refused. Unless somebody else came meanwhile.
                 return step if self._demand.may_begin else steps.Over("elsewhere")
@@ -313,11 +310,12 @@ class Run:
 
     async def _generate(self, claimed: Claimed) -> steps.Step:
         self._record.generates(claimed.prompt.model or claimed.provider.model)
-        max_chars, metrics = self._max_answer_chars, self._metrics
+        context = self._context
+        max_chars, metrics = context.max_answer_chars, context.metrics
         sink = AnswerSink(self.journal, self._demand, self._interruption, max_chars=max_chars, metrics=metrics)
         try:
             # No variable holds the prompt: it may be long, and is needed only until the answer begins.
-            prompt = whole_prompt(self._store, self.key, claimed)
+            prompt = whole_prompt(context.store, self.key, claimed)
             return steps.Commit(await sink.fill(claimed.provider, await prompt))
         except ProviderError as error:
             if not hung_up_in_pause(error, self._demand) or self._restarts == RESTARTS:
@@ -332,6 +330,7 @@ class Run:
         if isinstance(restarted, Lost):
             return self._follow_new_owner()
         self.journal.reset(self.journal.run_id, restarted.epoch)
+        self._context.sharing.share(self.journal, self._demand.followed)
         return steps.Generate(step.claimed)
 
     async def _commit(self, step: steps.Commit) -> steps.Step:

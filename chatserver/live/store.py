@@ -275,9 +275,6 @@ class AnswerStore(Protocol):
         Whole messages, in reading order (each answer directly after the message it answers), without empty ones.
         """
 
-    async def look(self, run_id: UUID) -> RunState:
-        """The state of a run of another process. Tells its owner that it has readers here."""
-
     async def renew(self, run_ids: Collection[UUID]) -> Mapping[UUID, Renewal]:
         """The state of these runs of this process; those that it has lost are missing.
 

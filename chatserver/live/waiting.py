@@ -3,17 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 
-from chatserver.errors import DatabaseUnavailableError
 from chatserver.live import steps
+from chatserver.live.following import POLL_SECONDS, Following
 from chatserver.live.journal import Journal
 from chatserver.live.queue import ConversationQueue, Q
-from chatserver.live.store import AnswerStore, Elsewhere, Ended, Orphaned, Stored
+from chatserver.live.store import Elsewhere, Ended, Orphaned, Stored
 from chatserver.live.terminal_events import end_of_stored, end_without_answer
-
-# How often a run of another process, or a conversation that is busy there, is looked at.
-POLL_SECONDS = 0.5
 
 
 async def wait_for_turn(queue: ConversationQueue[Q], run: Q, step: steps.WaitForTurn) -> steps.Step:
@@ -28,22 +24,17 @@ async def pause(step: steps.Pause) -> steps.Step:
     return step.then
 
 
-async def follow(store: AnswerStore, journal: Journal, step: steps.Follow) -> steps.Step:
-    """Wait for the end of the run; what to do about it. Its new epochs are told to the readers of `journal`."""
-    while True:
-        with contextlib.suppress(DatabaseUnavailableError):
-            state = await store.look(step.run_id)
-            match state:
-                case Elsewhere():
-                    if state.epoch != journal.epoch:
-                        journal.reset(state.run_id, state.epoch)
-                case Stored():
-                    return steps.ShowStored(state)
-                case Ended(status="dropped") | Orphaned():
-                    return steps.Claim(back=step)
-                case Ended():
-                    return steps.Over("elsewhere", end_without_answer(state))
-        await asyncio.sleep(POLL_SECONDS)
+async def follow(following: Following, journal: Journal, step: steps.Follow) -> steps.Step:
+    """Bring the answer of another process to the readers of `journal`, until that process generates no more."""
+    match await following.follow(journal):
+        case Stored() as stored:
+            return steps.ShowStored(stored)
+        case Ended(status="dropped") | Orphaned():
+            return steps.Claim(back=step)
+        case Ended() as ended:
+            return steps.Over("elsewhere", end_without_answer(ended))
+        case Elsewhere():
+            return step
 
 
 def show_stored(journal: Journal, stored: Stored) -> steps.Over:

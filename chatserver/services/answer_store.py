@@ -27,7 +27,6 @@ from chatserver.live.store import (
     Renewal,
     Restarted,
     RunKey,
-    RunState,
     StopState,
     Stored,
 )
@@ -111,9 +110,6 @@ class PostgresAnswerStore:
         return tuple(Turn(row.role, row.content) for row in rows)
 
     # --- hold ---------------------------------------------------------------------------------------------
-
-    async def look(self, run_id: UUID) -> RunState:
-        return await self._database.autocommit(run_outcomes.look, run_id)
 
     async def renew(self, run_ids: Collection[UUID]) -> Mapping[UUID, Renewal]:
         rows = await self._lease_database.autocommit(leases.renew, tuple(run_ids), self._owner, self._lease_seconds)

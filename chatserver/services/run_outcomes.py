@@ -1,6 +1,6 @@
 """What has become of a run, from its row, and on whose behalf it goes on.
 
-`look` also tells its owner that it has readers here, and `stop_state` also stops a run whose process died.
+`stop_state` also stops a run whose process died.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from sqlalchemy import Connection
 
 from chatserver.live.store import NOBODY, Askers, Elsewhere, Ended, Orphaned, RunState, StopState, Stored
 from chatserver.providers.base import Usage
-from chatserver.storage import leases, runs
+from chatserver.storage import runs
 
 
 class Continuing(NamedTuple):
@@ -35,13 +35,13 @@ def askers_of(row: Any) -> Askers:
     return frozenset((None,) if row.continues_for is None else row.continues_for)
 
 
-def look(connection: Connection, run_id: UUID) -> RunState:
-    epoch = leases.follow(connection, run_id)
-    if epoch is not None:
-        return Elsewhere(run_id, epoch)
+def state(connection: Connection, run_id: UUID) -> RunState:
+    """What has become of a run that no process held a moment ago."""
     row = runs.find_run(connection, run_id)
-    if row is None or row.status == "active":
+    if row is None:
         return Orphaned()
+    if row.status == "active":
+        return Elsewhere(run_id, row.epoch) if row.leased else Orphaned()
     return stored(row) if row.answer_id is not None else ended(row)
 
 

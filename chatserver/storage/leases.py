@@ -1,4 +1,4 @@
-"""Leases of runs: an owner holds its runs by them, and readers of other processes tell it of their interest."""
+"""Leases of runs: an owner holds its runs by them."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ from uuid import UUID
 
 from sqlalchemy import (
     ARRAY,
-    ColumnElement,
     CompoundSelect,
     Connection,
     Row,
@@ -17,18 +16,24 @@ from sqlalchemy import (
     any_,
     bindparam,
     case,
+    exists,
     func,
     literal_column,
+    or_,
     select,
     update,
 )
 
 from chatserver.storage.continuing import ASKED_TOO, HAS_ASKER, asking
 from chatserver.storage.runs import LEASE, NOW
+from chatserver.storage.sharing_tables import followers
 from chatserver.storage.tables import IS_ACTIVE, conversations, runs
 
-# How long a look at a run counts as the interest of readers of another process; they look every half second.
-FOLLOWED: ColumnElement[Any] = literal_column("interval '3 seconds'")
+# Processes of an earlier version that have readers say so in the row of the run.
+FOLLOWED = or_(
+    exists().where(followers.c.run_id == runs.c.id, followers.c.until > NOW).correlate(runs),
+    func.coalesce(runs.c.followed_until > NOW, False),
+)
 
 _HELD = and_(
     runs.c.id == any_(bindparam("run_ids", type_=ARRAY(Uuid))),
@@ -50,7 +55,7 @@ def _renew() -> CompoundSelect[Any]:
         runs.c.stop_requested,
         runs.c.continues,
         runs.c.continues_for,
-        func.coalesce(runs.c.followed_until > NOW, False).label("followed"),
+        FOLLOWED.label("followed"),
     )
     # In the order of their ids, so that two renewals do not deadlock.
     locked = select(runs.c.id).where(_HELD, due).order_by(runs.c.id).with_for_update(key_share=True).cte("locked")
@@ -61,13 +66,6 @@ def _renew() -> CompoundSelect[Any]:
 _RENEW = _renew()
 
 _RELEASE = update(runs).where(_HELD).values(lease_until=NOW)
-
-_FOLLOW = (
-    update(runs)
-    .where(runs.c.id == bindparam("run_id"), IS_ACTIVE, runs.c.lease_until > NOW)
-    .values(followed_until=NOW + FOLLOWED)
-    .returning(runs.c.epoch)
-)
 
 _SET_CONTINUES = update(runs).where(runs.c.id == bindparam("run_id"), IS_ACTIVE).values(ASKED_TOO)
 
@@ -116,11 +114,6 @@ def renew(connection: Connection, run_ids: Sequence[UUID], owner: UUID, lease_se
 def release(connection: Connection, run_id: UUID, owner: UUID) -> None:
     """End the lease of `owner`'s run, so that another process takes it over."""
     connection.execute(_RELEASE, {"run_ids": [run_id], "by": owner})
-
-
-def follow(connection: Connection, run_id: UUID) -> int | None:
-    """Tell the owner of a run that another process has readers; the run's epoch, None if no process generates it."""
-    return connection.execute(_FOLLOW, {"run_id": run_id}).scalar_one_or_none()
 
 
 def set_continues(connection: Connection, run_id: UUID, continues_for: Sequence[UUID] | None) -> None:

@@ -6,7 +6,7 @@ unlogged: it costs no disk writes, and is empty after a crash of PostgreSQL and 
 
 from __future__ import annotations
 
-from sqlalchemy import BigInteger, Boolean, Column, Connection, Index, Integer, LargeBinary, Table, Uuid, event, text
+from sqlalchemy import BigInteger, Boolean, Column, Connection, Index, Integer, Table, Text, Uuid, event, text
 
 from chatserver.storage.tables import Moment, metadata
 
@@ -21,7 +21,7 @@ frames = Table(
     Column("epoch", Integer, primary_key=True),
     Column("seq", Integer, primary_key=True),
     Column("events", Integer, nullable=False),
-    Column("body", LargeBinary, nullable=False),
+    Column("body", Text, nullable=False),
     prefixes=_UNLOGGED,
 )
 

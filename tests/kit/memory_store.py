@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, TypeVar
 from uuid import UUID
@@ -25,6 +25,7 @@ from chatserver.errors import (
     ValidationError,
 )
 from chatserver.ids import uuid7
+from chatserver.live.sharing_store import SharedEvents
 from chatserver.live.store import (
     NOBODY,
     Askers,
@@ -41,11 +42,9 @@ from chatserver.live.store import (
     NewMessage,
     Opened,
     OpenRequest,
-    Orphaned,
     Renewal,
     Restarted,
     RunKey,
-    RunState,
     StopState,
     Stored,
 )
@@ -95,7 +94,8 @@ class Row:
     askers: Askers
     epoch: int = 1
     status: Status = "active"
-    followed_until: float = float("-inf")
+    followers: dict[UUID, float] = field(default_factory=dict)
+    """The processes that have readers, and how long they count."""
     stop_requested: Literal["discard", "keep"] | None = None
     answer: Answer | None = None
     code: ErrorCode | None = None
@@ -125,7 +125,9 @@ class MemoryDatabase:
     """All processes share it. `conversations` maps ids to companies; `messages` are in the order of writing.
 
     `refusal` is raised by claims, as for a provider that is not configured. `prompt_model` is the one that the agent
-    names. `revoked` are tokens that have lost access; all others have it.
+    names. `revoked` are tokens that have lost access; all others have it. `frames` are by run and epoch, and by the
+    number of the last event. `listening` is by the process that listens and the one that it listens to; `inboxes` is by
+    process. While `hints_get_lost`, nobody hears anything.
     """
 
     clock: Callable[[], float]
@@ -140,6 +142,28 @@ class MemoryDatabase:
     revoked: set[UUID] = field(default_factory=set)
     refusal: Exception | None = None
     prompt_model: str | None = None
+    frames: dict[tuple[UUID, int], dict[int, SharedEvents]] = field(default_factory=dict)
+    listening: dict[tuple[UUID, UUID], Callable[[str], None]] = field(default_factory=dict)
+    inboxes: dict[UUID, Callable[[str], None]] = field(default_factory=dict)
+    hints_get_lost: bool = False
+
+    def notify(self, process: UUID, run_ids: Iterable[UUID]) -> None:
+        """Tell those who listen to a process of these runs."""
+        said = " ".join(run_id.hex for run_id in run_ids)
+        for (_, to), heard in self.listening.items():
+            if to == process and not self.hints_get_lost:
+                asyncio.get_running_loop().call_soon(heard, said)
+
+    def notify_inbox(self, process: UUID, said: str) -> None:
+        """Tell a process itself."""
+        heard = self.inboxes.get(process)
+        if heard is not None and not self.hints_get_lost:
+            asyncio.get_running_loop().call_soon(heard, said)
+
+    def forget(self, process: UUID) -> None:
+        """That process hears nothing any more."""
+        self.inboxes.pop(process, None)
+        self.listening = {pair: heard for pair, heard in self.listening.items() if pair[0] != process}
 
     def ask(self, key: RunKey, content: str = "?") -> None:
         """Add the trigger of an answer, and its conversation if that is new."""
@@ -212,7 +236,7 @@ class MemoryStore:
         for visit in self._on_their_way:
             visit.cancel()
 
-    async def _visit(self, method: str, effect: Callable[[], T]) -> T:
+    async def visit(self, method: str, effect: Callable[[], T]) -> T:
         """The result of `effect`. It takes place even if the caller stops waiting for it, as on a thread."""
         visit = asyncio.ensure_future(self._go_there_and_back(method, effect))
         self._on_their_way.add(visit)
@@ -255,7 +279,7 @@ class MemoryStore:
     # --- open and claim -----------------------------------------------------------------------------------
 
     async def open(self, request: OpenRequest) -> Opened:
-        return await self._visit("open", lambda: self._all_or_nothing(lambda: self._open(request)))
+        return await self.visit("open", lambda: self._all_or_nothing(lambda: self._open(request)))
 
     def _all_or_nothing(self, effect: Callable[[], T]) -> T:
         """Take messages back that were added by an effect that raises."""
@@ -333,7 +357,7 @@ class MemoryStore:
     async def claim(
         self, key: RunKey, run_id: UUID, *, askers: Askers = NOBODY, may_begin: bool = True
     ) -> ClaimOutcome:
-        return await self._visit("claim", lambda: self._claim(key, run_id, askers, may_begin=may_begin))
+        return await self.visit("claim", lambda: self._claim(key, run_id, askers, may_begin=may_begin))
 
     def _claim(
         self,
@@ -417,7 +441,7 @@ class MemoryStore:
         return Claimed(row.id, row.epoch, provider, prompt, row.askers, history_chars=room)
 
     async def history(self, key: RunKey, max_chars: int) -> tuple[Turn, ...]:
-        return await self._visit("history", lambda: self._history(key, max_chars))
+        return await self.visit("history", lambda: self._history(key, max_chars))
 
     def _history(self, key: RunKey, max_chars: int) -> tuple[Turn, ...]:
         before: list[Turn] = []
@@ -438,20 +462,6 @@ class MemoryStore:
 
     # --- hold ---------------------------------------------------------------------------------------------
 
-    async def look(self, run_id: UUID) -> RunState:
-        return await self._visit("look", lambda: self._look(run_id))
-
-    def _look(self, run_id: UUID) -> RunState:
-        row = self.database.rows.get(run_id)
-        if row is None:
-            return Orphaned()
-        if row.status == "active":
-            if not self._leased(row):
-                return Orphaned()
-            row.followed_until = self.database.clock() + FOLLOWED_SECONDS
-            return Elsewhere(row.id, row.epoch)
-        return stored(row) if row.answer is not None else ended(row)
-
     async def renew(self, run_ids: Collection[UUID]) -> Mapping[UUID, Renewal]:
         asked = tuple(run_ids)
 
@@ -460,11 +470,11 @@ class MemoryStore:
             for row in map(self.database.rows.get, asked):
                 if row is not None and row.owner == self.owner and row.status == "active":
                     row.lease_until = self._lease()
-                    followed = row.followed_until > self.database.clock()
+                    followed = any(until > self.database.clock() for until in row.followers.values())
                     renewals[row.id] = Renewal(row.stop_requested, followed, row.askers)
             return renewals
 
-        return await self._visit("renew", renew)
+        return await self.visit("renew", renew)
 
     async def next_epoch(self, run_id: UUID, epoch: int) -> Restarted | Lost:
         def begin_anew() -> Restarted | Lost:
@@ -474,10 +484,10 @@ class MemoryStore:
             row.epoch = epoch + 1
             return Restarted(row.epoch)
 
-        return await self._visit("next_epoch", begin_anew)
+        return await self.visit("next_epoch", begin_anew)
 
     async def commit(self, run_id: UUID, epoch: int, answer: NewAnswer) -> Committed | Lost:
-        return await self._visit("commit", lambda: self._commit(run_id, epoch, answer))
+        return await self.visit("commit", lambda: self._commit(run_id, epoch, answer))
 
     def _commit(self, run_id: UUID, epoch: int, answer: NewAnswer) -> Committed | Lost:
         refuse_what_postgresql_refuses(answer.text, answer.stop_reason, answer.model, answer.reasoning)
@@ -512,7 +522,7 @@ class MemoryStore:
             if row is not None:
                 row.status, row.code, row.message = status, code, message
 
-        await self._visit("end", end)
+        await self.visit("end", end)
 
     async def release(self, run_id: UUID) -> None:
         def release() -> None:
@@ -520,7 +530,7 @@ class MemoryStore:
             if row is not None and row.owner == self.owner and row.status == "active":
                 row.lease_until = self.database.clock()
 
-        await self._visit("release", release)
+        await self.visit("release", release)
 
     async def set_continues(self, run_id: UUID, askers: Askers) -> None:
         def set_continues() -> None:
@@ -528,10 +538,10 @@ class MemoryStore:
             if row is not None and row.status == "active":
                 row.askers |= askers
 
-        await self._visit("set_continues", set_continues)
+        await self.visit("set_continues", set_continues)
 
     async def abandoned(self) -> Collection[RunKey]:
-        return await self._visit(
+        return await self.visit(
             "abandoned",
             lambda: [
                 row.key
@@ -550,7 +560,7 @@ class MemoryStore:
         def require() -> None:
             self.database.require(companies, conversation_id)
 
-        await self._visit("require_conversation", require)
+        await self.visit("require_conversation", require)
 
     async def request_stop(self, conversation_id: UUID, run_id: UUID | None, *, keep: bool) -> UUID | None:
         def request_stop() -> UUID | None:
@@ -563,7 +573,7 @@ class MemoryStore:
                 return None
             return row.id
 
-        return await self._visit("request_stop", request_stop)
+        return await self.visit("request_stop", request_stop)
 
     async def stop_state(self, run_id: UUID) -> StopState:
         def stop_state() -> StopState:
@@ -577,7 +587,7 @@ class MemoryStore:
             row.status = "stopped"
             return StopState.STOPPED
 
-        return await self._visit("stop_state", stop_state)
+        return await self.visit("stop_state", stop_state)
 
 
 def refuse_what_postgresql_refuses(*texts: str | None) -> None:

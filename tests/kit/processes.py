@@ -14,14 +14,18 @@ from uuid import UUID
 from weakref import WeakKeyDictionary
 
 from chatserver.live.answers import Answers
+from chatserver.live.following import Following
 from chatserver.live.options import StreamOptions, WhenBusy
 from chatserver.live.reader import BATCH_FRAMES, Reader
 from chatserver.live.run import Run
+from chatserver.live.run_context import RunContext
+from chatserver.live.sharing import Sharing
 from chatserver.live.store import Companies, RunKey
 from chatserver.metrics import Metrics
 from chatserver.providers.base import Delta, Finish, Prompt, Sink, TextDelta
 from chatserver.sse import unchunk
 from tests.kit.event_stream import Viewer
+from tests.kit.memory_sharing import MemoryHints, MemorySharingStore
 from tests.kit.memory_store import LEASE_SECONDS, MemoryDatabase, MemoryStore
 from tests.kit.virtual_time import now, quiet
 
@@ -192,14 +196,16 @@ class Process:
         self.store = MemoryStore(database)
         self.metrics = Metrics("0")
         self._owners = owners
-        self.answers = Answers(
+        sharing_store = MemorySharingStore(self.store)
+        self.context = RunContext(
             self.store,
+            Sharing(sharing_store),
+            Following(sharing_store, MemoryHints(self.store)),
             self.metrics,
-            lease_seconds=LEASE_SECONDS,
             resume_grace_seconds=grace_seconds,
             max_answer_chars=max_answer_chars,
-            max_runs=max_runs,
         )
+        self.answers = Answers(self.context, lease_seconds=LEASE_SECONDS, max_runs=max_runs)
 
     async def open(self, conversation_id: UUID, options: StreamOptions) -> Reader:
         """A reader, opened by a task of this process."""
@@ -244,6 +250,7 @@ class Process:
     async def die(self) -> None:
         """End as by kill -9: nothing is told to anybody."""
         self.store.die()
+        self.store.database.forget(self.store.owner)
         own = [task for task, process in self._owners.items() if process is self and not task.done()]
         for task in own:
             task.cancel()

@@ -11,21 +11,37 @@ from dataclasses import replace
 from typing import Any, NamedTuple
 from uuid import UUID, uuid4
 
-from sqlalchemy import Engine, func, select, text, update
+from sqlalchemy import Engine, delete, func, select, text, update
 
 from chatserver.ids import uuid7
-from chatserver.live.store import NOBODY, AnswerStore, Askers, Claimed, Committed, Lost, NewAnswer, OpenRequest, RunKey
+from chatserver.live.sharing_store import Position, SharingStore
+from chatserver.live.store import (
+    NOBODY,
+    AnswerStore,
+    Askers,
+    Claimed,
+    Committed,
+    Lost,
+    NewAnswer,
+    OpenRequest,
+    RunKey,
+    RunState,
+)
 from chatserver.metrics import Metrics
 from chatserver.providers.base import Finish, Prompt, Sink, Usage
 from chatserver.services.answer_store import PostgresAnswerStore
 from chatserver.services.provider_choice import ProviderChoice
+from chatserver.services.sharing_store import PostgresSharingStore
 from chatserver.services.turns import Turns
 from chatserver.storage import conversations, messages
 from chatserver.storage.access_tables import tokens
+from chatserver.storage.frames import SESSION_SETTINGS as SHARING_SESSION_SETTINGS
 from chatserver.storage.postgres.database import Database
+from chatserver.storage.sharing_tables import frames as frame_table
 from chatserver.storage.tables import messages as message_table
 from chatserver.storage.tables import runs as run_table
 from chatserver.storage.turns.statements import SESSION_SETTINGS
+from tests.kit.memory_sharing import MemorySharingStore
 from tests.kit.memory_store import MemoryDatabase, MemoryStore, Message
 from tests.kit.tokens import make_token
 
@@ -79,6 +95,8 @@ class StoresUnderTest(ABC):
 
     here: AnswerStore
     there: AnswerStore
+    sharing_here: SharingStore
+    sharing_there: SharingStore
 
     def __init__(self, provider: NamedProvider) -> None:
         self.provider = provider
@@ -112,6 +130,11 @@ class StoresUnderTest(ABC):
     def request(self, key: RunKey, **changes: Any) -> OpenRequest:
         """The request of a client of the company that asks for an answer."""
         return replace(OpenRequest([self.company], key.conversation_id, key.trigger_id), **changes)
+
+    async def look(self, run_id: UUID) -> RunState:
+        """The state of a run, as the other process sees it."""
+        looks = await self.sharing_there.look([Position(run_id, 1, 0)])
+        return looks[run_id].state
 
     # --- what a test does behind its back -----------------------------------------------------------------
 
@@ -153,6 +176,14 @@ class StoresUnderTest(ABC):
     def answers(self, conversation_id: UUID) -> list[StoredAnswer]: ...
 
     @abstractmethod
+    def frames(self, run_id: UUID) -> int:
+        """How many rows of events there are for other processes."""
+
+    @abstractmethod
+    def lose_frames(self, run_id: UUID) -> None:
+        """As a crash of the database loses them."""
+
+    @abstractmethod
     def close(self) -> None: ...
 
 
@@ -162,7 +193,8 @@ class MemoryStores(StoresUnderTest):
     def __init__(self, provider: NamedProvider) -> None:
         super().__init__(provider)
         self._database = MemoryDatabase(lambda: 1_000.0, provider)
-        self.here, self.there = MemoryStore(self._database), MemoryStore(self._database)
+        self.here, self.there = here, there = MemoryStore(self._database), MemoryStore(self._database)
+        self.sharing_here, self.sharing_there = MemorySharingStore(here), MemorySharingStore(there)
 
     def conversation(self) -> UUID:
         conversation_id = uuid7()
@@ -223,6 +255,13 @@ class MemoryStores(StoresUnderTest):
             if row.key.conversation_id == conversation_id and row.answer is not None
         ]
 
+    def frames(self, run_id: UUID) -> int:
+        row = self._database.rows[run_id]
+        return 0 if row.status != "active" else len(self._database.frames.get((run_id, row.epoch), {}))
+
+    def lose_frames(self, run_id: UUID) -> None:
+        self._database.frames = {key: there for key, there in self._database.frames.items() if key[0] != run_id}
+
     def close(self) -> None: ...
 
 
@@ -237,11 +276,16 @@ class PostgresStores(StoresUnderTest):
         self._engine = engine
         self._url = url
         self._databases: list[Database] = []
-        self.here, self.there = (self._store(in_batches=in_batches) for _ in range(2))
+        here, there = uuid7(), uuid7()
+        self.here, self.there = (self._store(owner, in_batches=in_batches) for owner in (here, there))
+        self.sharing_here, self.sharing_there = (self._sharing_store(owner) for owner in (here, there))
 
-    def _store(self, *, in_batches: bool) -> PostgresAnswerStore:
+    def _sharing_store(self, owner: UUID) -> PostgresSharingStore:
+        return PostgresSharingStore(self._open(SHARING_SESSION_SETTINGS), owner)
+
+    def _store(self, owner: UUID, *, in_batches: bool) -> PostgresAnswerStore:
         """The store of a further process."""
-        database, providers, owner = self._open(), ProviderChoice({}, self.provider, None), uuid7()
+        database, providers = self._open(), ProviderChoice({}, self.provider, None)
         turns = None
         if in_batches:
             turns = Turns(self._open(SESSION_SETTINGS), providers, owner, LEASE_SECONDS)
@@ -311,6 +355,15 @@ class PostgresStores(StoresUnderTest):
             )
             for row in self._messages(conversation_id, "assistant")
         ]
+
+    def frames(self, run_id: UUID) -> int:
+        with self._engine.connect() as connection:
+            counted = select(func.count()).select_from(frame_table).where(frame_table.c.run_id == run_id)
+            return int(connection.execute(counted).scalar_one())
+
+    def lose_frames(self, run_id: UUID) -> None:
+        with self._engine.connect() as connection:
+            connection.execute(delete(frame_table).where(frame_table.c.run_id == run_id))
 
     def close(self) -> None:
         for database in self._databases:

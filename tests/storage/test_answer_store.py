@@ -343,17 +343,17 @@ async def test_claim_of_what_was_deleted_meanwhile_is_refused(stores: StoresUnde
 
 
 async def test_look_shows_every_state_of_a_run(stores: StoresUnderTest, key: RunKey) -> None:
-    assert await stores.there.look(uuid4()) == Orphaned()
+    assert await stores.look(uuid4()) == Orphaned()
     run = await stores.claimed(key)
-    assert await stores.there.look(run.run_id) == Elsewhere(run.run_id, 1)
+    assert await stores.look(run.run_id) == Elsewhere(run.run_id, 1)
     stores.expire(run.run_id)
-    assert await stores.there.look(run.run_id) == Orphaned()
+    assert await stores.look(run.run_id) == Orphaned()
     await stores.here.renew([run.run_id])
     await stores.here.end(run.run_id, 1, "failed", "internal", "It broke")
-    assert await stores.there.look(run.run_id) == Ended(run.run_id, 1, "failed", "internal", "It broke")
+    assert await stores.look(run.run_id) == Ended(run.run_id, 1, "failed", "internal", "It broke")
     second = await stores.claimed(key)
     message_id = await commit(stores, second, "So.", kept=True)
-    assert await stores.there.look(second.run_id) == Stored(
+    assert await stores.look(second.run_id) == Stored(
         second.run_id, 1, message_id, "So.", edited=False, kept=True, usage=Usage(3, 4), stop_reason="stop"
     )
 
@@ -364,7 +364,7 @@ async def test_renewal_extends_the_lease_and_tells_what_others_asked_for(stores:
     assert await stores.there.renew([run.run_id]) == {}
     stores.expire(run.run_id)
     await stores.here.renew([run.run_id])
-    await stores.there.look(run.run_id)
+    await stores.sharing_there.follow([run.run_id])
     await stores.there.set_continues(run.run_id, ANYBODY)
     await stores.there.request_stop(key.conversation_id, None, keep=True)
     assert await stores.here.renew([run.run_id]) == {run.run_id: Renewal("keep", followed=True, askers=ANYBODY)}
@@ -377,13 +377,13 @@ async def test_next_epoch_may_be_repeated(stores: StoresUnderTest, key: RunKey) 
     assert await stores.here.next_epoch(run.run_id, 1) == Restarted(2)
     assert await stores.here.next_epoch(run.run_id, 1) == Restarted(2)
     assert await stores.there.next_epoch(run.run_id, 2) == Lost()
-    assert await stores.there.look(run.run_id) == Elsewhere(run.run_id, 2)
+    assert await stores.look(run.run_id) == Elsewhere(run.run_id, 2)
 
 
 async def test_released_run_is_taken_over_at_once(stores: StoresUnderTest, key: RunKey) -> None:
     run = await stores.claimed(key)
     await stores.there.release(run.run_id)
-    assert await stores.there.look(run.run_id) == Elsewhere(run.run_id, 1), "it was not that process's to release"
+    assert await stores.look(run.run_id) == Elsewhere(run.run_id, 1), "it was not that process's to release"
     await stores.here.release(run.run_id)
     taken = await stores.claimed(key, store=stores.there)
     assert (taken.run_id, taken.epoch) == (run.run_id, 2)

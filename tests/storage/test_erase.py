@@ -15,6 +15,7 @@ from chatserver.errors import ConflictError, NotFoundError
 from chatserver.services.idempotent_send import IdempotencyKey, send
 from chatserver.storage import bookmarks, conversations, erase
 from chatserver.storage.branch import branch
+from chatserver.storage.sharing_tables import waiting
 from chatserver.storage.tables import conversations as conversation_table
 from chatserver.storage.tables import messages as message_table
 from chatserver.storage.tables import metadata
@@ -67,6 +68,8 @@ def rows_of(connection: Connection, conversation_id: UUID) -> dict[str, int]:
     own = select(message_table.c.id).where(message_table.c.conversation_id == conversation_id)
     counts = {}
     for table in metadata.sorted_tables:
+        if table is waiting:
+            continue  # places of answers that wait: their processes give them up
         if table is conversation_table:
             criterion = table.c.id == conversation_id
         elif "conversation_id" in table.c:

@@ -27,6 +27,7 @@ from chatserver.storage import (
     erase,
     erase_many,
     export,
+    frames,
     keyset,
     leases,
     messages,
@@ -156,7 +157,11 @@ def hold(connection: Connection) -> None:
     answers = Answers(connection)
     run = answers.claim()
     assert asyncio.run(answers.store.renew([run.run_id]))
-    assert leases.follow(connection, run.run_id) == run.epoch
+    frames.follow(connection, other := uuid7(), [run.run_id])
+    events = [frames.FrameRow(run.run_id, run.epoch, 0, 1, "[]")]
+    assert frames.write(connection, answers.store._owner, "channel", events) == []
+    assert len(frames.look(connection, [run.run_id], [run.epoch], [0])) == 1
+    frames.unfollow(connection, other, [run.run_id])
     assert leases.request_stop(connection, CONVERSATION, keep=False) == run.run_id
     asyncio.run(answers.store.set_continues(run.run_id, ANYBODY))
     asyncio.run(answers.store.release(run.run_id))

@@ -9,8 +9,8 @@ import pytest
 
 from chatserver.errors import ProviderError
 from chatserver.live import leases
+from chatserver.live.following import POLL_SECONDS
 from chatserver.live.leases import HEARTBEAT_SECONDS, SWEEP_SECONDS
-from chatserver.live.waiting import POLL_SECONDS
 from chatserver.providers.base import ReasoningDelta
 from chatserver.sse import unchunk
 from tests.kit.memory_store import ANYBODY, LEASE_SECONDS

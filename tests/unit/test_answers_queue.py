@@ -8,9 +8,9 @@ import pytest
 
 from chatserver.errors import NotFoundError, UnavailableError, ValidationError
 from chatserver.live.answers import STOP_FOR_DELETE_SECONDS
+from chatserver.live.following import POLL_SECONDS
 from chatserver.live.steps import Interrupt
 from chatserver.live.store import PERSIST_SECONDS
-from chatserver.live.waiting import POLL_SECONDS
 from tests.kit.processes import (
     ELSEWHERE,
     FIRST,

@@ -15,6 +15,7 @@ PACKAGE = Path(__file__).resolve().parents[2] / "chatserver"
 GROUND = frozenset(
     {
         "audit_events",
+        "channels",
         "children",
         "credentials",
         "errors",

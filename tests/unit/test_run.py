@@ -202,16 +202,7 @@ async def test_run_without_a_reader_asks_the_model_for_nothing() -> None:
         outcome = await process.store.claim(FIRST, uuid7())
         assert isinstance(outcome, Claimed)
         queue: ConversationQueue[Run] = ConversationQueue()
-        run = Run(
-            FIRST,
-            Generate(outcome),
-            queue,
-            process.store,
-            process.metrics,
-            resume_grace_seconds=GRACE_SECONDS,
-            max_answer_chars=100,
-            askers=NOBODY,
-        )
+        run = Run(FIRST, Generate(outcome), queue, process.context, askers=NOBODY)
         queue.add(run)
         running = asyncio.create_task(run.run())
         w.model.say("a", STOP)

@@ -7,6 +7,7 @@ import asyncio
 import pytest
 
 from chatserver.errors import ProviderError
+from chatserver.ids import uuid7
 from chatserver.live.leases import HEARTBEAT_SECONDS
 from chatserver.live.run import Interrupt
 from chatserver.live.store import LONGEST_RETRY_SECONDS, PERSIST_SECONDS
@@ -247,7 +248,7 @@ async def test_readers_of_other_processes_keep_the_answer_going() -> None:
         await client.until_text("a")
         run = run_of(client)
         (row,) = w.database.rows.values()
-        row.followed_until = now() + 5
+        row.followers[uuid7()] = now() + 5
         await asyncio.sleep(HEARTBEAT_SECONDS + 0.1)
         client.leave()
         w.model.say("b")

@@ -58,22 +58,7 @@ def make_engine(
     used, settings are those of transactions, and the mode is not autocommit: `single_statement` commits. Raises
     ConfigurationError for a malformed URL.
     """
-    parameters: dict[str, Any] = {
-        "connect_timeout": CONNECT_SECONDS,
-        "application_name": "chatserver",
-        # A server that vanished is noticed within about 15 s.
-        "keepalives_idle": 10,
-        "keepalives_interval": 3,
-        "keepalives_count": 2,
-        "tcp_user_timeout": 15_000,
-    }
-    try:
-        # The parameters of the URL win.
-        parameters.update(conninfo_to_dict(url))
-    except psycopg.Error as error:
-        raise ConfigurationError("database_url is not a PostgreSQL URL") from error
-    # But for this one, in which all texts come and go. It also wins over PGCLIENTENCODING.
-    parameters["client_encoding"] = FORMS["client_encoding"]
+    parameters = connection_parameters(url)
     settings = FORMS | _bounds(statement_timeout_seconds) | dict(session_settings or {})
     set_session = None if pooled else _set(settings | {"default_transaction_isolation": ISOLATION}, local=False)
 
@@ -108,6 +93,33 @@ def make_engine(
     return engine
 
 
+def connection_parameters(url: str) -> dict[str, Any]:
+    """What libpq is told to connect. Raises ConfigurationError for a malformed URL."""
+    parameters: dict[str, Any] = {
+        "connect_timeout": CONNECT_SECONDS,
+        "application_name": "chatserver",
+        # A server that vanished is noticed within about 15 s.
+        "keepalives_idle": 10,
+        "keepalives_interval": 3,
+        "keepalives_count": 2,
+        "tcp_user_timeout": 15_000,
+    }
+    try:
+        # The parameters of the URL win.
+        parameters.update(conninfo_to_dict(url))
+    except psycopg.Error as error:
+        raise ConfigurationError("database_url is not a PostgreSQL URL") from error
+    # But for this one, in which all texts come and go. It also wins over PGCLIENTENCODING.
+    parameters["client_encoding"] = FORMS["client_encoding"]
+    return parameters
+
+
+def cut(connection: psycopg.BaseConnection[Any]) -> None:
+    """Cut a connection, so that whoever waits for the server gets an error. PostgreSQL ends what was begun on it."""
+    with contextlib.suppress(OSError, psycopg.Error), socket.socket(fileno=os.dup(connection.fileno())) as own:
+        own.shutdown(socket.SHUT_RDWR)
+
+
 def sqlstate(error: DBAPIError) -> str | None:
     """PostgreSQL's code for an error; None: the error is not PostgreSQL's."""
     return getattr(error.orig, "sqlstate", None)
@@ -133,10 +145,9 @@ class OpenConnections:
         event.listen(engine, "close", lambda connection, _record: self._open.discard(connection))
 
     def cut(self) -> None:
-        """Cut all of them, so that whoever waits for the server gets an error. PostgreSQL ends what they had begun."""
+        """Cut all of them."""
         for connection in list(self._open):
-            with contextlib.suppress(OSError, psycopg.Error), socket.socket(fileno=os.dup(connection.fileno())) as own:
-                own.shutdown(socket.SHUT_RDWR)
+            cut(connection)
 
 
 def _bounds(statement_timeout_seconds: float | None) -> dict[str, str]:
