@@ -9,6 +9,7 @@ from pathlib import Path
 
 from scripts.benchmarks import (
     burst,
+    elsewhere,
     fan_out,
     idle,
     latency,
@@ -36,6 +37,7 @@ FIGURES = {
     "burst": burst,
     "fan-out": fan_out,
     "turns": turns,
+    "elsewhere": elsewhere,
     "idle": idle,
     "memory": memory,
     "slow": slow,
