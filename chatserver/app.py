@@ -27,6 +27,7 @@ from chatserver.services.bookmarks import BookmarkService
 from chatserver.services.company_streams import CompanyStreams
 from chatserver.services.conversations import ConversationService
 from chatserver.services.export import ExportService
+from chatserver.services.health import ANSWER_SECONDS, DatabaseHealth
 from chatserver.services.housekeeping import Housekeeping, rules_of
 from chatserver.services.owners import Owners
 from chatserver.services.provider_choice import ProviderChoice
@@ -57,6 +58,10 @@ from chatserver.web.page.page_files import Page
 MAX_LARGE_LISTS = 64
 # One writes events of answers for other processes, one reads theirs.
 SHARING_CONNECTIONS = 2
+# How long a call of these may take: what readers elsewhere wait for is tried again soon.
+SHARING_SECONDS = 5.0
+# So many calls that hang are given up before a lease is over.
+LEASE_CALLS = 2
 
 
 class App:
@@ -73,8 +78,11 @@ class App:
         self.metrics = Metrics(installed_version())
         self._loop_lag = LoopLag(self.metrics.loop_lag_seconds)
         self.database = open_database(settings, url, self.metrics, settings.database_connections)
-        # For leases and the health check: they must not wait behind the requests of users.
-        self.pulse = open_database(settings, url, self.metrics, 1, heavy=0)
+        # For leases and access: they must not wait behind the requests of users. A call that hangs must leave time for
+        # another one before a lease is over.
+        self.pulse = open_database(
+            settings, url, self.metrics, 1, heavy=0, call_seconds=settings.lease_seconds / LEASE_CALLS
+        )
         share = LoopShare()
         self.providers = ProviderChoice(
             {name: make_provider(name, provider, environment, share) for name, provider in settings.providers.items()},
@@ -104,7 +112,13 @@ class App:
         self.requests = OpenRequests()
         # For this alone: many times a second, and it must not wait behind the requests of users.
         self.sharing = open_database(
-            settings, url, self.metrics, SHARING_CONNECTIONS, heavy=0, session_settings=SHARING_SESSION_SETTINGS
+            settings,
+            url,
+            self.metrics,
+            SHARING_CONNECTIONS,
+            heavy=0,
+            session_settings=SHARING_SESSION_SETTINGS,
+            call_seconds=SHARING_SECONDS,
         )
         self.notifications = Notifications(settings.listen_database_url or url, self.metrics)
         sharing_store = PostgresSharingStore(self.sharing, owner)
@@ -124,6 +138,10 @@ class App:
             access = TokenSignIn(self.batches, lifetimes, self.audit)
         elif settings.auth == "proxy":
             access = ProxySignIn(settings)
+        self._probe = open_database(settings, url, self.metrics, 1, heavy=0, call_seconds=ANSWER_SECONDS)
+        self.health = DatabaseHealth(
+            self._probe, (self.database, self.pulse, self.batches, self.counting, self.sharing)
+        )
         self._watch = AccessWatch(self.pulse, self.answers, lifetimes)
         self._garbage = GarbageCollection(lambda: len(self.streams) + len(self.answers))
         self.rendering = RenderingService()
@@ -154,7 +172,7 @@ class App:
             guards=Guards(allowed_hosts=settings.allowed_hosts, allowed_origins=settings.allowed_origins),
             settings=settings,
             metrics=self.metrics,
-            database=self.pulse,
+            health=self.health,
             hangups=self._hangups,
             fast_flush=FastFlush(enabled=settings.fast_flush),
             large_lists=LargeLists(MAX_LARGE_LISTS),
@@ -166,6 +184,7 @@ class App:
 
     def start(self) -> None:
         """Begin what works in the background."""
+        self.health.start()
         self.notifications.start()
         self.answers.start()
         self._watch.start()
@@ -187,6 +206,7 @@ class App:
 
     async def close(self) -> None:
         """Hand over the answers that are still being generated, and close all parts."""
+        await self.health.close()
         await self.housekeeping.close()
         await self._watch.close()
         await self.answers.close()
@@ -203,6 +223,7 @@ class App:
         self.pulse.close()
         self.counting.close()
         self.sharing.close()
+        self._probe.close()
 
 
 def _look_seconds(settings: Settings) -> float:

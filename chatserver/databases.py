@@ -17,8 +17,9 @@ def open_database(
     *,
     heavy: int | None = None,
     session_settings: Mapping[str, str] | None = None,
+    call_seconds: float | None = None,
 ) -> Database:
-    """The database at `url`. `heavy` and `session_settings`: as for `Database`. Nothing is connected yet."""
+    """The database at `url`. `heavy` and what follows: as for `Database`. Nothing is connected yet."""
     return Database(
         url,
         connections=connections,
@@ -27,4 +28,5 @@ def open_database(
         pooled=settings.listen_database_url is not None,
         heavy=heavy,
         session_settings=session_settings,
+        call_seconds=call_seconds,
     )

@@ -81,18 +81,31 @@ class FairTurns:
         self._begin(line)
         return True
 
-    async def wait(self, line: Line) -> None:
-        """Wait for a turn; it must be given back by `leave`.
+    def queue(self, line: Line) -> asyncio.Future[None]:
+        """A turn that is to be waited for. When it is done, it must be given back by `leave`.
 
-        Raises DatabaseUnavailableError if too many wait, and at `stop`.
+        Whoever does not wait to its end calls `withdraw`. Raises DatabaseUnavailableError if too many wait; the turn
+        does at `stop`.
         """
-        turn = self._queue(line)
-        try:
-            await turn
-        except asyncio.CancelledError:
-            if turn.done() and not turn.cancelled() and turn.exception() is None:
-                self.leave(line)  # it was given at the same moment
-            raise
+        if line is self._nobodys:
+            places = self._max_nobodys - line.under_way
+        else:
+            places = self._max_waiting - self._waiting
+        if len(line.waiting) >= places:
+            raise DatabaseUnavailableError(_TOO_MANY)
+        if line is not self._nobodys:
+            self._waiting += 1
+            if not line.waiting:
+                self._circle.append(line)
+        turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        line.waiting.append(turn)
+        return turn
+
+    def withdraw(self, turn: asyncio.Future[None], line: Line) -> None:
+        """Nobody waits for that turn any more."""
+        if turn.done() and not turn.cancelled() and turn.exception() is None:
+            self.leave(line)  # it was given at the same moment
+        turn.cancel()
 
     def leave(self, line: Line) -> None:
         """Give a turn back, to those who wait."""
@@ -114,22 +127,6 @@ class FairTurns:
             line.waiting.clear()
         self._circle.clear()
         self._waiting = 0
-
-    def _queue(self, line: Line) -> asyncio.Future[None]:
-        """A turn that is to be given."""
-        if line is self._nobodys:
-            places = self._max_nobodys - line.under_way
-        else:
-            places = self._max_waiting - self._waiting
-        if len(line.waiting) >= places:
-            raise DatabaseUnavailableError(_TOO_MANY)
-        if line is not self._nobodys:
-            self._waiting += 1
-            if not line.waiting:
-                self._circle.append(line)
-        turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        line.waiting.append(turn)
-        return turn
 
     def _begin(self, line: Line) -> None:
         line.under_way += 1

@@ -50,7 +50,7 @@ async def serve(
         app = App(settings, database.url, os.environ)
         stack.push_async_callback(app.close)
         if database.embedded is not None:
-            watch = DatabaseWatch(database.embedded, app.pulse)
+            watch = DatabaseWatch(database.embedded, app.health)
             watch.start()
             stack.push_async_callback(watch.close)
         if local_provider is not None:

@@ -326,8 +326,8 @@ class AnswerStore(Protocol):
 async def persist(write: Callable[[], Coroutine[Any, Any, T]], given_up: asyncio.Event | None = None) -> T:
     """The result of `write`, which is repeated while the database is away.
 
-    `write` must be one that may be repeated. Raises DatabaseUnavailableError after PERSIST_SECONDS, or, when `given_up`
-    is set, after one more try.
+    `write` must be one that may be repeated. Raises DatabaseUnavailableError after PERSIST_SECONDS, in the middle of a
+    try if need be, or, when `given_up` is set, after one more try.
     """
     given_up = given_up or asyncio.Event()
     clock = asyncio.get_running_loop().time
@@ -335,7 +335,10 @@ async def persist(write: Callable[[], Coroutine[Any, Any, T]], given_up: asyncio
     wait = FIRST_RETRY_SECONDS
     while True:
         try:
-            return await write()
+            async with asyncio.timeout_at(deadline):
+                return await write()
+        except TimeoutError:
+            raise DatabaseUnavailableError from None
         except DatabaseUnavailableError:
             if given_up.is_set() or clock() + wait > deadline:
                 raise

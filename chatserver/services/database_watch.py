@@ -7,8 +7,7 @@ import logging
 import threading
 
 from chatserver.errors import ConfigurationError, DatabaseUnavailableError
-from chatserver.services.health import require_database
-from chatserver.storage.postgres.database import Database
+from chatserver.services.health import DatabaseHealth
 from chatserver.storage.postgres.embedded import EmbeddedPostgres, StartGivenUpError
 
 logger = logging.getLogger(__name__)
@@ -20,10 +19,10 @@ LOOK_SECONDS = 1.0
 class DatabaseWatch:
     """Asks the embedded database every LOOK_SECONDS whether it answers, and starts it if it does not."""
 
-    def __init__(self, embedded: EmbeddedPostgres, database: Database) -> None:
-        """`database` has connections to `embedded`."""
+    def __init__(self, embedded: EmbeddedPostgres, health: DatabaseHealth) -> None:
+        """`health` is that of `embedded`."""
         self._embedded = embedded
-        self._database = database
+        self._health = health
         self._closing = asyncio.Event()
         self._given_up = threading.Event()
         self._starting = False
@@ -69,7 +68,7 @@ class DatabaseWatch:
 
     async def _look(self) -> None:
         try:
-            await require_database(self._database)
+            await self._health.require()
         except DatabaseUnavailableError:
             logger.warning("the embedded database does not answer: starting it")
             self._starting = True

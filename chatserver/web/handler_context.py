@@ -16,7 +16,7 @@ from chatserver.services.bookmarks import BookmarkService
 from chatserver.services.company_streams import CompanyStreams
 from chatserver.services.conversations import ConversationService
 from chatserver.services.export import ExportService
-from chatserver.services.health import Asked
+from chatserver.services.health import DatabaseHealth
 from chatserver.services.owners import Owners
 from chatserver.services.rendering import RenderingService
 from chatserver.services.search import SearchService
@@ -51,7 +51,7 @@ class HandlerContext:
     guards: Guards
     settings: Settings
     metrics: Metrics
-    database: Asked
+    health: DatabaseHealth
     rates: RateLimiter
     hangups: Hangups
     fast_flush: FastFlush

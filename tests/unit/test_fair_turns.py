@@ -29,7 +29,12 @@ class Calls:
     async def _call(self, share: Share | None, name: str) -> None:
         line = self._turns.line(share)
         if not self._turns.take(line):
-            await self._turns.wait(line)
+            turn = self._turns.queue(line)
+            try:
+                await turn
+            except asyncio.CancelledError:
+                self._turns.withdraw(turn, line)
+                raise
         self.begun.append(name)
         await self._ends[name].wait()
         self._turns.leave(line)

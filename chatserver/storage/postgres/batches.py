@@ -18,9 +18,11 @@ from typing import Any, Generic, TypeVar
 from sqlalchemy import Connection
 from sqlalchemy.exc import DBAPIError
 
+from chatserver import logs
 from chatserver.errors import DatabaseUnavailableError
 from chatserver.storage.postgres.connections import sqlstate
 from chatserver.storage.postgres.database import MAX_WAITING, READ_ONLY_SQLSTATE, Database
+from chatserver.storage.postgres.deadlines import QUEUE_SECONDS
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -34,12 +36,13 @@ MAX_BATCH_CHARS = 65_536
 MAX_CHARS = 16_384
 # A batch that takes longer no longer holds back the next one.
 SLOW_SECONDS = 0.02
-# The most batches under way. If the server vanished without a word, all of them hang for up to 15 s (`connections.py`),
-# and others wait behind them, as behind the threads of all other calls. More would only hang, too: the open connections
-# lead to the same server.
+# The most batches under way. If the server vanished without a word, all of them hang for as long as a call may take,
+# and others wait behind them, for QUEUE_SECONDS. More would only hang, too: the connections lead to the same server.
 MAX_UNDER_WAY = 4
 # While the loop is busy with requests that bring further operations, a batch waits for them, so long at most.
 GATHER_SECONDS = 0.005
+# How often operations that wait are looked after.
+LOOK_SECONDS = 0.25
 # SQLSTATEs (or how they begin) which say that the database is away for all: a lost connection, a server that stops or
 # starts, a primary that was demoted.
 AWAY = ("08", "57P", READ_ONLY_SQLSTATE)
@@ -55,6 +58,7 @@ class _Operation(Generic[T, R]):
     item: T
     chars: int
     result: asyncio.Future[R | None]
+    asked_at: float
 
     def succeed(self, result: R | None) -> None:
         if not self.result.done():  # else its caller has left
@@ -87,6 +91,7 @@ class Batches:
         """Whether the next batch is about to begin."""
         self._arrived = False
         """Whether an operation has come since the last look."""
+        self._timer: asyncio.TimerHandle | None = None
 
     def of(self, function: Callable[[Connection, Sequence[T]], Sequence[R | None]]) -> Batcher[T, R]:
         """A further kind of operations.
@@ -102,6 +107,21 @@ class Batches:
             self._waiting.append(kind)
         self._arrived = True
         self._gather()
+        if self._timer is None and self._waiting:
+            self._look_later()
+
+    def _look_later(self) -> None:
+        loop = asyncio.get_running_loop()
+        self._timer = loop.call_later(LOOK_SECONDS, self._look, context=logs.without_request())
+
+    def _look(self) -> None:
+        """Refuse what has waited for too long: the batches before it hang, or the database is too slow."""
+        self._timer = None
+        asked_before = asyncio.get_running_loop().time() - QUEUE_SECONDS
+        for kind in self._waiting:
+            kind.refuse(asked_before)
+        if self._waiting:
+            self._look_later()
 
     def _gather(self) -> None:
         """Begin a batch soon, unless another one holds it back."""
@@ -181,7 +201,8 @@ class Batcher(Generic[T, R]):
             return None
         if len(self._waiting) >= MAX_WAITING:
             raise DatabaseUnavailableError("The database is overloaded")
-        operation: _Operation[T, R] = _Operation(key, item, chars, asyncio.get_running_loop().create_future())
+        loop = asyncio.get_running_loop()
+        operation: _Operation[T, R] = _Operation(key, item, chars, loop.create_future(), loop.time())
         self._waiting.append(operation)
         self._batches.arrived(self)
         return await operation.result
@@ -190,6 +211,11 @@ class Batcher(Generic[T, R]):
     def has_waiting(self) -> bool:
         """Whether operations wait."""
         return bool(self._waiting)
+
+    def refuse(self, asked_before: float) -> None:
+        """Refuse the operations that have waited since then."""
+        while self._waiting and self._waiting[0].asked_at < asked_before:
+            self._waiting.popleft().fail(DatabaseUnavailableError())
 
     def take(self) -> list[_Operation[T, R]]:
         """Take the operations of the next batch: first come, first served, those of the same key one after another."""

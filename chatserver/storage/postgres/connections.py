@@ -11,7 +11,7 @@ import math
 import os
 import select
 import socket
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 from weakref import WeakSet
@@ -50,13 +50,14 @@ def make_engine(
     statement_timeout_seconds: float | None = None,
     pooled: bool = False,
     session_settings: Mapping[str, str] | None = None,
+    on_connect: Callable[[psycopg.Connection[Any]], None] = lambda _: None,
 ) -> Engine:
     """An engine whose connections are in autocommit mode. Nothing is connected yet.
 
     `url` is a libpq URL. `statement_timeout_seconds` None: statements take as long as they need, as in a migration.
     `session_settings`: further settings. `pooled`: the URL leads to a transaction pooler, so no prepared statements are
-    used, settings are those of transactions, and the mode is not autocommit: `single_statement` commits. Raises
-    ConfigurationError for a malformed URL.
+    used, settings are those of transactions, and the mode is not autocommit: `single_statement` commits. `on_connect`
+    is called with each new connection, before anything is asked on it. Raises ConfigurationError for a malformed URL.
     """
     parameters = connection_parameters(url)
     settings = FORMS | _bounds(statement_timeout_seconds) | dict(session_settings or {})
@@ -65,12 +66,13 @@ def make_engine(
     def connect() -> psycopg.Connection[Any]:
         # libpq reads the URL: it knows more forms than SQLAlchemy, such as several hosts.
         connection = psycopg.connect(**parameters, autocommit=True, prepare_threshold=None if pooled else 3)
-        if set_session is not None:
-            try:
+        try:
+            on_connect(connection)
+            if set_session is not None:
                 connection.execute(set_session)
-            except BaseException:
-                connection.close()
-                raise
+        except BaseException:
+            connection.close()
+            raise
         return connection
 
     engine = create_engine(

@@ -23,7 +23,8 @@ from functools import partial
 from typing import Any, Concatenate, ParamSpec, TypeVar
 from uuid import UUID
 
-from sqlalchemy import Connection, Engine
+import psycopg
+from sqlalchemy import Connection, Engine, event
 from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
@@ -33,6 +34,7 @@ from chatserver.lanes import Lane
 from chatserver.metrics import Metrics
 from chatserver.origin import share
 from chatserver.storage.postgres.connections import OpenConnections, make_engine, single_statement, sqlstate
+from chatserver.storage.postgres.deadlines import BEYOND_STATEMENT_SECONDS, Deadlines, TimedCall, current_call
 from chatserver.storage.postgres.heavy import HeavyCalls, Statements, heavy_connections
 
 P = ParamSpec("P")
@@ -44,6 +46,8 @@ logger = logging.getLogger(__name__)
 MAX_WAITING = 4_000
 # How long `close` waits for statements under way.
 CLOSE_SECONDS = 1.0
+# A heavy call may take as long as so many statements.
+HEAVY_STATEMENTS = 4
 # How often a transaction is run that PostgreSQL aborts because of another one.
 TRANSACTION_ATTEMPTS = 4
 RETRYABLE_SQLSTATES = frozenset({"40001", "40P01"})  # serialization_failure, deadlock_detected
@@ -72,8 +76,11 @@ class Database:
         pooled: bool = False,
         heavy: int | None = None,
         session_settings: Mapping[str, str] | None = None,
+        call_seconds: float | None = None,
     ) -> None:
-        """`heavy`: how many of the connections are for heavy calls alone; None: the usual share, 0: none.
+        """`call_seconds`: how long a call may take in all; None: BEYOND_STATEMENT_SECONDS longer than a statement.
+
+        `heavy`: how many of the connections are for heavy calls alone; None: the usual share, 0: none.
 
         `session_settings`: what PostgreSQL is told for each session, in addition to what this code relies on.
         """
@@ -85,7 +92,16 @@ class Database:
             statement_timeout_seconds=statement_timeout_seconds,
             pooled=pooled,
             session_settings=session_settings,
+            on_connect=_uses,
         )
+        event.listen(self._engine, "checkout", lambda connection, _record, _proxy: _uses(connection))
+        event.listen(self._engine, "checkin", lambda _connection, _record: _gives_back())
+        if call_seconds is None:
+            call_seconds = statement_timeout_seconds + BEYOND_STATEMENT_SECONDS
+        self._deadlines = Deadlines(call_seconds)
+        # A heavy call has several long statements.
+        heavy_seconds = HEAVY_STATEMENTS * statement_timeout_seconds + BEYOND_STATEMENT_SECONDS
+        self._heavy_deadlines = Deadlines(heavy_seconds, wait_counts=False)
         self._connections = OpenConnections(self._engine)
         self._transactions = self._engine.execution_options(isolation_level="READ COMMITTED")
         self._snapshots = self._engine.execution_options(isolation_level="REPEATABLE READ")
@@ -129,15 +145,20 @@ class Database:
         assert lane is not None
 
         async def run(function: Callable[..., T], args: Any, kwargs: Any, *, transaction: bool) -> T:
-            statements = Statements()
+            statements, call = Statements(), self._heavy_deadlines.add()
             watched = statements.watched(function)
-            call = (
+            carry_out = (
                 partial(self._run_transaction, watched, args, kwargs, self._snapshots)
                 if transaction
                 else partial(self._run_autocommit, watched, args, kwargs)
             )
-            with self._measured():
-                return await lane.run(company_id, partial(copy_context().run, call), interrupt=statements.cancel)
+            on_thread = partial(copy_context().run, self._on_thread, call, carry_out)
+            try:
+                with self._measured():
+                    result: T = await lane.run(company_id, on_thread, interrupt=statements.cancel)
+                    return result
+            finally:
+                self._heavy_deadlines.remove(call)
 
         return HeavyCalls(run)
 
@@ -147,36 +168,66 @@ class Database:
         # Databases for one purpose have no shares: a batch is of many companies.
         turns = self._turns
         line = turns.line(None if self._lane is None else share.get())
+        call = self._deadlines.add()
         with self._measured():
-            if not turns.take(line):
-                await turns.wait(line)
+            try:
+                if not turns.take(line):
+                    await self._wait_for_turn(call, line)
+            except BaseException:
+                self._deadlines.remove(call)
+                raise
             loop = asyncio.get_running_loop()
             try:
-                work = self._executor.submit(copy_context().run, run, function, args, kwargs)
+                work = self._executor.submit(copy_context().run, self._on_thread, call, run, function, args, kwargs)
             except RuntimeError:  # closed between the turn and now
-                turns.leave(line)
+                self._ended(call, line)
                 raise DatabaseUnavailableError from None
+            waiting: asyncio.Future[T] = asyncio.wrap_future(work, loop=loop)
+            call.waits_for = waiting
             try:
-                return await asyncio.wrap_future(work, loop=loop)
+                return await waiting
             except asyncio.CancelledError:
-                task = asyncio.current_task()
-                if task is not None and not task.cancelling():  # `close` cancelled the wait for a thread, not a caller
-                    raise DatabaseUnavailableError from None
-                raise
+                # Its time is over, `close` cancelled the wait for a thread, or its caller left.
+                raise _cancelled() from None
             finally:
-                self._leave_after(work, line, loop)
+                self._end_after(work, call, line, loop)
 
-    def _leave_after(self, work: Future[Any], line: Line, loop: asyncio.AbstractEventLoop) -> None:
-        """Give a turn back when the work has ended. If its caller was cancelled, its thread may still be at it."""
+    async def _wait_for_turn(self, call: TimedCall, line: Line) -> None:
+        turn = call.waits_for = self._turns.queue(line)
+        try:
+            await turn
+        except asyncio.CancelledError:
+            self._turns.withdraw(turn, line)
+            raise _cancelled() from None
+
+    @staticmethod
+    def _on_thread(call: TimedCall, run: Callable[..., T], *arguments: Any) -> T:
+        call.started_at = time.monotonic()
+        current_call.set(call)
+        return run(*arguments)
+
+    def _end_after(self, work: Future[Any], call: TimedCall, line: Line, loop: asyncio.AbstractEventLoop) -> None:
+        """End the call when the work has ended. If its caller has left, its thread may still be at it."""
         if work.done():
-            self._turns.leave(line)
+            self._ended(call, line)
             return
 
         def ended(_: Future[Any]) -> None:
             with contextlib.suppress(RuntimeError):  # the loop is closed
-                loop.call_soon_threadsafe(self._turns.leave, line)
+                loop.call_soon_threadsafe(self._ended, call, line)
 
         work.add_done_callback(ended)
+
+    def _ended(self, call: TimedCall, line: Line) -> None:
+        self._deadlines.remove(call)
+        self._turns.leave(line)
+
+    def give_up_hanging(self, seconds: float) -> None:
+        """End calls that have been under way for longer: the server went away, and is back.
+
+        What they wait on may be a connection that leads nowhere. Others need its thread.
+        """
+        self._deadlines.expire_older_than(seconds)
 
     @contextmanager
     def _measured(self) -> Iterator[None]:
@@ -246,3 +297,25 @@ class Database:
         self._executor.shutdown(cancel_futures=True)
         if self._lane is not None:
             self._lane.join()
+
+
+def _uses(connection: psycopg.Connection[Any]) -> None:
+    """The call of this thread works with a connection from now on."""
+    call = current_call.get()
+    if call is not None:
+        call.uses(connection)
+
+
+def _gives_back() -> None:
+    """The connection of this thread's call goes back to the others."""
+    call = current_call.get()
+    if call is not None:
+        call.gives_back()
+
+
+def _cancelled() -> BaseException:
+    """What a cancelled wait means: the caller has left, or it gets no result."""
+    task = asyncio.current_task()
+    if task is not None and task.cancelling():
+        return asyncio.CancelledError()
+    return DatabaseUnavailableError()

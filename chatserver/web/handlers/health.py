@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from chatserver.errors import UnavailableError
 from chatserver.services.access import Need
-from chatserver.services.health import require_database
 from chatserver.web.http.base_handler import Handler
 
 
@@ -17,7 +16,7 @@ class ReadyHandler(Handler, GET=Need.OPERATOR):
     async def get(self) -> None:
         if self.context.draining():
             raise UnavailableError("Shutting down")
-        await require_database(self.context.database)
+        await self.context.health.require()
         _write_ok(self)
 
 
