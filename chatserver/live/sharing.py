@@ -51,7 +51,7 @@ class Sharing:
         self._behind: dict[_Shared, None] = {}
         """Those that have events which are not written yet."""
         self._to_tell: set[UUID] = set()
-        self._writing: set[_Shared] = set()
+        self._writing: set[Journal] = set()
         self._written = asyncio.Event()
         self._work: asyncio.Task[None] | None = None
 
@@ -69,13 +69,11 @@ class Sharing:
 
         To be done before its end is written: what comes later would stay in the database.
         """
-        shared = self._shared.get(journal)
-        if shared is None:
-            return False
+        was_followed = journal in self._shared
         self._forget(journal)
-        while shared in self._writing:
+        while journal in self._writing:
             await self._written.wait()
-        return True
+        return was_followed
 
     def tell(self, run_id: UUID) -> None:
         """Tell those who followed that the answer has ended, or is begun anew."""
@@ -130,7 +128,7 @@ class Sharing:
         rows, upto = self._next_rows()
         if not rows:
             return
-        self._writing = set(upto)
+        self._writing = {shared.journal for shared in upto}
         try:
             missing = await self._store.share(rows)
         except BaseException:

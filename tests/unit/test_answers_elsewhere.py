@@ -257,20 +257,24 @@ async def test_long_answer_comes_in_several_writes(monkeypatch: pytest.MonkeyPat
         assert second.text == first.text
 
 
+@pytest.mark.parametrize("followed", [True, False])
 @in_virtual_time
-async def test_end_is_not_written_while_events_are_on_their_way() -> None:
+async def test_end_is_not_written_while_events_are_on_their_way(followed: bool) -> None:
     """They would stay in the database when the answer is gone."""
     async with world() as w:
         first, second = await owner_and_follower(w)
         hold = w.processes[0].store.hold("share")
         w.model.say("a")
         await hold.entered.wait()
+        if not followed:
+            second.leave()
+            await asyncio.sleep(HEARTBEAT_SECONDS + POLL_SECONDS)
         w.model.say(STOP)
         await asyncio.sleep(5)
         assert w.processes[0].store.visits["commit"] == 0
         hold.release()
-        await asyncio.gather(first.rest(), second.rest())
-        assert second.text == "a"
+        await asyncio.gather(*(client.rest() for client in ((first, second) if followed else (first,))))
+        assert first.text == "a"
 
 
 @in_virtual_time
