@@ -14,27 +14,14 @@ from chatserver.live import steps
 from chatserver.live.following import POLL_SECONDS
 from chatserver.live.leases import Leases
 from chatserver.live.options import StreamOptions
+from chatserver.live.outcomes import NOBODY, Askers, Claimed, Elsewhere, Ended, Opened, RunKey, StopState, Stored
 from chatserver.live.queue import ConversationQueue, Queues
 from chatserver.live.reader import Reader
 from chatserver.live.replay import replay
 from chatserver.live.run import Run
 from chatserver.live.run_context import RunContext
 from chatserver.live.steps import FirstStep, Interrupt
-from chatserver.live.store import (
-    NOBODY,
-    Askers,
-    Claimed,
-    Companies,
-    Elsewhere,
-    Ended,
-    NewMessage,
-    Opened,
-    OpenRequest,
-    RunKey,
-    StopState,
-    Stored,
-    includes,
-)
+from chatserver.live.store import Companies, NewMessage, OpenRequest, includes
 from chatserver.origin import share
 
 # How long a stop waits for an owner elsewhere. By then the owner has reacted, or its lease has expired.

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Callable
 from uuid import UUID
 
-from chatserver.live.store import NOBODY, Askers
+from chatserver.live.outcomes import NOBODY, Askers
 
 # For so long after an answer lost somebody on whose behalf it went on, it has no grace. Meanwhile their readers are cut
 # off, here and at other processes, and nothing shall wait for them.

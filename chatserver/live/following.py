@@ -15,8 +15,8 @@ from uuid import UUID
 from chatserver import logs
 from chatserver.errors import DatabaseUnavailableError
 from chatserver.live.journal import Journal
+from chatserver.live.outcomes import Elsewhere, Orphaned, RunState
 from chatserver.live.sharing_store import Hints, Look, Position, SharedEvents, SharingStore
-from chatserver.live.store import Elsewhere, Orphaned, RunState
 
 logger = logging.getLogger(__name__)
 

@@ -11,9 +11,10 @@ from uuid import UUID
 from chatserver import logs
 from chatserver.errors import ChatServerError, DatabaseUnavailableError, ForbiddenError
 from chatserver.ids import uuid7
+from chatserver.live.outcomes import Claimed, RunKey
 from chatserver.live.queue import Queues
 from chatserver.live.run import Run
-from chatserver.live.store import AnswerStore, Claimed, RunKey
+from chatserver.live.store import AnswerStore
 
 logger = logging.getLogger(__name__)
 

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from typing import Literal
 from uuid import UUID
 
-from chatserver.live.store import NOBODY, Askers, Companies, includes
+from chatserver.live.outcomes import NOBODY, Askers
+from chatserver.live.store import Companies, includes
 from chatserver.sse import EventId
 
 WhenBusy = Literal["reject", "interrupt", "enqueue"]

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from chatserver.live.store import AnswerStore, Claimed, RunKey, persist
+from chatserver.live.outcomes import Claimed, RunKey
+from chatserver.live.store import AnswerStore, persist
 from chatserver.providers.base import Prompt
 
 

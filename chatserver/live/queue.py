@@ -9,7 +9,7 @@ from typing import Generic, Protocol, TypeVar
 from uuid import UUID
 from weakref import WeakValueDictionary
 
-from chatserver.live.store import RunKey
+from chatserver.live.outcomes import RunKey
 
 
 class Queued(Protocol):

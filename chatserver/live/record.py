@@ -11,8 +11,9 @@ from uuid import UUID
 from chatserver.errors import DatabaseUnavailableError, ErrorCode
 from chatserver.ids import uuid7
 from chatserver.live.journal import Journal
+from chatserver.live.outcomes import EndStatus, Lost, Restarted
 from chatserver.live.sharing import Sharing
-from chatserver.live.store import AnswerStore, EndStatus, Lost, NewAnswer, Restarted, persist
+from chatserver.live.store import AnswerStore, NewAnswer, persist
 from chatserver.providers.base import Finish
 
 logger = logging.getLogger(__name__)

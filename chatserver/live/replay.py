@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from chatserver.live.journal import Journal
 from chatserver.live.options import StreamOptions
+from chatserver.live.outcomes import Ended, Opened, Stored
 from chatserver.live.reader import Reader
-from chatserver.live.store import Ended, Opened, Stored
 from chatserver.live.terminal_events import end_of_stored, end_without_answer
 from chatserver.sse import EventId
 

@@ -25,15 +25,8 @@ from chatserver.live.demand import Demand
 from chatserver.live.generation import AnswerSink, hung_up_in_pause
 from chatserver.live.interruption import Interruption
 from chatserver.live.journal import Journal
-from chatserver.live.prompt import whole_prompt
-from chatserver.live.queue import ConversationQueue
-from chatserver.live.reader import Reader
-from chatserver.live.record import RunRecord
-from chatserver.live.run_context import RunContext
-from chatserver.live.steps import Interrupt, Outcome
-from chatserver.live.store import (
+from chatserver.live.outcomes import (
     NOBODY,
-    PERSIST_SECONDS,
     Askers,
     Busy,
     Claimed,
@@ -45,6 +38,13 @@ from chatserver.live.store import (
     RunKey,
     Stored,
 )
+from chatserver.live.prompt import whole_prompt
+from chatserver.live.queue import ConversationQueue
+from chatserver.live.reader import Reader
+from chatserver.live.record import RunRecord
+from chatserver.live.run_context import RunContext
+from chatserver.live.steps import Interrupt, Outcome
+from chatserver.live.store import PERSIST_SECONDS
 from chatserver.live.terminal_events import FAILED, done_event, end_without_answer, error_event, stopped_event
 from chatserver.live.waiting import follow, pause, show_stored, wait_for_turn
 from chatserver.providers.base import Finish

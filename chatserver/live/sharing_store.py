@@ -11,7 +11,7 @@ from typing import Protocol
 from uuid import UUID
 
 from chatserver.live.journal import Texts
-from chatserver.live.store import RunState
+from chatserver.live.outcomes import RunState
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,7 @@ from typing import Any, Literal
 from uuid import UUID
 
 from chatserver.errors import ErrorCode
-from chatserver.live.store import Claimed, Stored
+from chatserver.live.outcomes import Claimed, Stored
 from chatserver.providers.base import Finish
 
 Outcome = Literal["done", "stopped", "error", "dropped", "elsewhere"]

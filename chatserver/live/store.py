@@ -1,4 +1,4 @@
-"""What the live layer asks of the storage: a Protocol, its outcomes, and how a write is repeated.
+"""What the live layer asks of the storage: a Protocol, and how a write is repeated.
 
 `services/answer_store.py` implements the Protocol on PostgreSQL, the tests have it in memory, and one suite of tests
 runs against both. Every method may raise DatabaseUnavailableError; a write that raised it may have taken effect.
@@ -8,14 +8,26 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import enum
 from collections.abc import Callable, Collection, Coroutine, Mapping
 from dataclasses import dataclass
-from typing import Any, Literal, Protocol, TypeVar
+from typing import Any, Protocol, TypeVar
 from uuid import UUID
 
 from chatserver.errors import DatabaseUnavailableError, ErrorCode
-from chatserver.providers.base import Prompt, Provider, Turn, Usage
+from chatserver.live.outcomes import (
+    NOBODY,
+    Askers,
+    ClaimOutcome,
+    Committed,
+    EndStatus,
+    Lost,
+    Opened,
+    Renewal,
+    Restarted,
+    RunKey,
+    StopState,
+)
+from chatserver.providers.base import Turn, Usage
 from chatserver.sse import EventId
 
 T = TypeVar("T")
@@ -27,27 +39,11 @@ FIRST_RETRY_SECONDS, LONGEST_RETRY_SECONDS = 0.05, 1.0
 
 Companies = Collection[UUID] | None
 """The companies whose conversations a client may see; None: all."""
-Askers = frozenset[UUID | None]
-"""On whose behalf an answer goes on without readers: tokens, by their ids. Empty: it does not.
-
-None is among them if somebody asked for it who needs no token. Then it goes on whichever tokens lose access.
-"""
-NOBODY: Askers = frozenset()
-EndStatus = Literal["stopped", "failed", "dropped"]
 
 
 def includes(companies: Companies, company_id: UUID) -> bool:
     """Whether a company is one of these."""
     return companies is None or company_id in companies
-
-
-@dataclass(frozen=True, slots=True)
-class RunKey:
-    """Names an answer: the conversation's answer to a trigger. `trigger_id` None: there is no user message."""
-
-    company_id: UUID
-    conversation_id: UUID
-    trigger_id: UUID | None
 
 
 # --- requests ---------------------------------------------------------------------------------------------
@@ -104,48 +100,6 @@ class OpenRequest:
         return includes(self.begins_in, company_id)
 
 
-# --- outcomes ---------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True, slots=True)
-class Claimed:
-    """This process generates the answer, in this epoch.
-
-    `prompt` holds the question alone; the messages before it are read outside the claim (`AnswerStore.history`).
-    `askers`: on whose behalf it is generated without readers. `history_chars`: how many characters of earlier messages
-    the prompt has room for; 0: none are read.
-    """
-
-    run_id: UUID
-    epoch: int
-    provider: Provider
-    prompt: Prompt
-    askers: Askers = NOBODY
-    history_chars: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class Elsewhere:
-    """Another process generates the answer and holds its lease."""
-
-    run_id: UUID
-    epoch: int
-
-
-@dataclass(frozen=True, slots=True)
-class Stored:
-    """The answer is stored. `text` is its effective content; `kept`: it was stopped, and what was shown was kept."""
-
-    run_id: UUID
-    epoch: int
-    message_id: UUID
-    text: str
-    edited: bool
-    kept: bool
-    usage: Usage | None
-    stop_reason: str | None
-
-
 @dataclass(frozen=True, slots=True)
 class NewAnswer:
     """An answer that is to be stored as the message `message_id`. `kept`: it was stopped, and this is what was shown.
@@ -163,82 +117,6 @@ class NewAnswer:
     duration_ms: int | None
     reasoning: str | None
     reasoning_ms: int | None
-
-
-@dataclass(frozen=True, slots=True)
-class Ended:
-    """The run ended without an answer. `code` and `message` say why a failed one failed."""
-
-    run_id: UUID
-    epoch: int
-    status: EndStatus
-    code: ErrorCode | None = None
-    message: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Busy:
-    """Another answer of the conversation comes first.
-
-    `company_is_full`: not of the conversation, but its company has as many answers as it may have.
-    """
-
-    company_is_full: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Orphaned:
-    """No process holds the run's lease, or there is no such run: it may be claimed."""
-
-
-@dataclass(frozen=True, slots=True)
-class Restarted:
-    """The run is begun anew in this epoch."""
-
-    epoch: int
-
-
-@dataclass(frozen=True, slots=True)
-class Committed:
-    """The answer is stored."""
-
-
-@dataclass(frozen=True, slots=True)
-class Lost:
-    """The run is no longer this process's: another one took it over, it ended, or its conversation was deleted."""
-
-
-ClaimOutcome = Claimed | Elsewhere | Stored | Ended | Busy
-RunState = Elsewhere | Stored | Ended | Orphaned
-
-
-@dataclass(frozen=True, slots=True)
-class Opened:
-    """The answer that a client asked for. `reset`: the client's event id does not belong to it."""
-
-    key: RunKey
-    outcome: ClaimOutcome
-    reset: bool
-
-
-@dataclass(frozen=True, slots=True)
-class Renewal:
-    """The state of a run whose lease was renewed.
-
-    `followed`: other processes have readers of it. `askers`: on whose behalf it is generated without readers.
-    """
-
-    stop: Literal["discard", "keep"] | None
-    followed: bool
-    askers: Askers = NOBODY
-
-
-class StopState(enum.Enum):
-    """The state of a run whose owner was asked to stop it."""
-
-    PENDING = "its owner has not reacted yet"
-    STOPPED = "it was stopped"
-    ENDED = "it came to another end first"
 
 
 # --- the Protocol -----------------------------------------------------------------------------------------

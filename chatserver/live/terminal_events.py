@@ -6,7 +6,7 @@ from typing import Any
 from uuid import UUID
 
 from chatserver.errors import RETRYABLE, ErrorCode
-from chatserver.live.store import Ended, Stored
+from chatserver.live.outcomes import Ended, Stored
 from chatserver.providers.base import Usage
 
 FAILED = "The answer failed"

@@ -7,8 +7,8 @@ import asyncio
 from chatserver.live import steps
 from chatserver.live.following import POLL_SECONDS, Following
 from chatserver.live.journal import Journal
+from chatserver.live.outcomes import Elsewhere, Ended, Orphaned, Stored
 from chatserver.live.queue import ConversationQueue, Q
-from chatserver.live.store import Elsewhere, Ended, Orphaned, Stored
 from chatserver.live.terminal_events import end_of_stored, end_without_answer
 
 

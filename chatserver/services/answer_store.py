@@ -11,25 +11,23 @@ from uuid import UUID
 from sqlalchemy import Connection
 
 from chatserver.errors import ErrorCode, NotFoundError
-from chatserver.live.store import (
+from chatserver.live.outcomes import (
     NOBODY,
     Askers,
     Claimed,
     ClaimOutcome,
     Committed,
-    Companies,
     Elsewhere,
     EndStatus,
     Lost,
-    NewAnswer,
     Opened,
-    OpenRequest,
     Renewal,
     Restarted,
     RunKey,
     StopState,
     Stored,
 )
+from chatserver.live.store import Companies, NewAnswer, OpenRequest
 from chatserver.providers.base import Turn
 from chatserver.services import run_outcomes
 from chatserver.services.claims import Claims

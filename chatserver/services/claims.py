@@ -19,17 +19,8 @@ from chatserver.errors import (
     ValidationError,
 )
 from chatserver.ids import uuid7
-from chatserver.live.store import (
-    NOBODY,
-    Askers,
-    Busy,
-    Claimed,
-    ClaimOutcome,
-    Elsewhere,
-    Ended,
-    OpenRequest,
-    RunKey,
-)
+from chatserver.live.outcomes import NOBODY, Askers, Busy, Claimed, ClaimOutcome, Elsewhere, Ended, RunKey
+from chatserver.live.store import OpenRequest
 from chatserver.providers.base import Turn
 from chatserver.services.access import Role, role_is_missing
 from chatserver.services.provider_choice import ChosenProvider, ProviderChoice

@@ -10,7 +10,7 @@ from uuid import UUID
 
 from sqlalchemy import Connection
 
-from chatserver.live.store import NOBODY, Askers, Elsewhere, Ended, Orphaned, RunState, StopState, Stored
+from chatserver.live.outcomes import NOBODY, Askers, Elsewhere, Ended, Orphaned, RunState, StopState, Stored
 from chatserver.providers.base import Usage
 from chatserver.storage import runs
 

@@ -11,8 +11,8 @@ from uuid import UUID
 from sqlalchemy import Connection
 
 from chatserver.channels import frames_of
+from chatserver.live.outcomes import Elsewhere
 from chatserver.live.sharing_store import Look, Position, SharedEvents
-from chatserver.live.store import Elsewhere
 from chatserver.services import run_outcomes
 from chatserver.storage import frames
 from chatserver.storage.postgres.database import Database

@@ -8,7 +8,8 @@ from typing import Any, NamedTuple
 from uuid import UUID
 
 from chatserver.ids import uuid7
-from chatserver.live.store import Opened, OpenRequest, RunKey
+from chatserver.live.outcomes import Opened, RunKey
+from chatserver.live.store import OpenRequest
 from chatserver.message_schemas import Role
 from chatserver.services.claims import claimed_run
 from chatserver.services.idempotent_send import body_digest

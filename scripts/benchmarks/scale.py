@@ -24,7 +24,8 @@ import psycopg
 
 from chatserver.app import App
 from chatserver.ids import uuid7
-from chatserver.live.store import Claimed, Committed, NewAnswer, OpenRequest
+from chatserver.live.outcomes import Claimed, Committed
+from chatserver.live.store import NewAnswer, OpenRequest
 from chatserver.schemas import CreateConversation, CreateMessage, UpdateConversation
 from chatserver.services.access import local_actor
 from chatserver.services.answer_store import PostgresAnswerStore

@@ -6,8 +6,8 @@ import asyncio
 from collections.abc import Callable, Collection, Mapping, Sequence
 from uuid import UUID
 
+from chatserver.live.outcomes import Elsewhere, Orphaned
 from chatserver.live.sharing_store import Look, Position, SharedEvents
-from chatserver.live.store import Elsewhere, Orphaned
 from tests.kit.memory_store import FOLLOWED_SECONDS, MemoryStore, ended, stored
 
 # As many rows as one look reads.

@@ -25,29 +25,26 @@ from chatserver.errors import (
     ValidationError,
 )
 from chatserver.ids import uuid7
-from chatserver.live.sharing_store import SharedEvents
-from chatserver.live.store import (
+from chatserver.live.outcomes import (
     NOBODY,
     Askers,
     Busy,
     Claimed,
     ClaimOutcome,
     Committed,
-    Companies,
     Elsewhere,
     Ended,
     EndStatus,
     Lost,
-    NewAnswer,
-    NewMessage,
     Opened,
-    OpenRequest,
     Renewal,
     Restarted,
     RunKey,
     StopState,
     Stored,
 )
+from chatserver.live.sharing_store import SharedEvents
+from chatserver.live.store import Companies, NewAnswer, NewMessage, OpenRequest
 from chatserver.providers.base import Prompt, Provider, Turn
 
 T = TypeVar("T")

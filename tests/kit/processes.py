@@ -16,11 +16,12 @@ from weakref import WeakKeyDictionary
 from chatserver.live.answers import Answers
 from chatserver.live.following import Following
 from chatserver.live.options import StreamOptions, WhenBusy
+from chatserver.live.outcomes import RunKey
 from chatserver.live.reader import BATCH_FRAMES, Reader
 from chatserver.live.run import Run
 from chatserver.live.run_context import RunContext
 from chatserver.live.sharing import Sharing
-from chatserver.live.store import Companies, RunKey
+from chatserver.live.store import Companies
 from chatserver.metrics import Metrics
 from chatserver.providers.base import Delta, Finish, Prompt, Sink, TextDelta
 from chatserver.sse import unchunk

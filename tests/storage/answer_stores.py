@@ -14,19 +14,9 @@ from uuid import UUID, uuid4
 from sqlalchemy import Engine, delete, func, select, text, update
 
 from chatserver.ids import uuid7
+from chatserver.live.outcomes import NOBODY, Askers, Claimed, Committed, Lost, RunKey, RunState
 from chatserver.live.sharing_store import Position, SharingStore
-from chatserver.live.store import (
-    NOBODY,
-    AnswerStore,
-    Askers,
-    Claimed,
-    Committed,
-    Lost,
-    NewAnswer,
-    OpenRequest,
-    RunKey,
-    RunState,
-)
+from chatserver.live.store import AnswerStore, NewAnswer, OpenRequest
 from chatserver.metrics import Metrics
 from chatserver.providers.base import Finish, Prompt, Sink, Usage
 from chatserver.services.answer_store import PostgresAnswerStore

@@ -13,7 +13,7 @@ import pytest
 from sqlalchemy import Connection, Engine, Row, func, insert, select
 
 from chatserver.ids import uuid7
-from chatserver.live.store import RunKey
+from chatserver.live.outcomes import RunKey
 from chatserver.services import erasing
 from chatserver.storage import conversations, messages
 from chatserver.storage.postgres.connections import make_engine

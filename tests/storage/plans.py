@@ -13,7 +13,8 @@ import psycopg
 from sqlalchemy import Connection
 
 from chatserver.ids import uuid7
-from chatserver.live.store import Claimed, NewMessage, OpenRequest
+from chatserver.live.outcomes import Claimed
+from chatserver.live.store import NewMessage, OpenRequest
 from chatserver.providers.echo import EchoProvider
 from chatserver.services.provider_choice import ProviderChoice
 from chatserver.services.turns import Turns

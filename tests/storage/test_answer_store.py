@@ -17,7 +17,7 @@ from chatserver.errors import (
     ValidationError,
 )
 from chatserver.ids import uuid7
-from chatserver.live.store import (
+from chatserver.live.outcomes import (
     NOBODY,
     Busy,
     Claimed,
@@ -25,7 +25,6 @@ from chatserver.live.store import (
     Elsewhere,
     Ended,
     Lost,
-    NewMessage,
     Orphaned,
     Renewal,
     Restarted,
@@ -33,6 +32,7 @@ from chatserver.live.store import (
     StopState,
     Stored,
 )
+from chatserver.live.store import NewMessage
 from chatserver.providers.base import Turn, Usage
 from chatserver.sse import EventId
 from tests.kit.memory_store import ANYBODY

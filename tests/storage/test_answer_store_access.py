@@ -9,18 +9,8 @@ import pytest
 
 from chatserver.errors import ConflictError, ForbiddenError, NotFoundError, UnavailableError, ValidationError
 from chatserver.ids import uuid7
-from chatserver.live.store import (
-    NOBODY,
-    AnswerStore,
-    Askers,
-    Busy,
-    Claimed,
-    Elsewhere,
-    Ended,
-    NewMessage,
-    RunKey,
-    Stored,
-)
+from chatserver.live.outcomes import NOBODY, Askers, Busy, Claimed, Elsewhere, Ended, RunKey, Stored
+from chatserver.live.store import AnswerStore, NewMessage
 from chatserver.sse import EventId
 from tests.kit.memory_store import ANYBODY
 from tests.storage.answer_stores import StoresUnderTest

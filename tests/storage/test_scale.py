@@ -16,7 +16,8 @@ import pytest
 from sqlalchemy import Connection, Engine
 
 from chatserver.ids import uuid7
-from chatserver.live.store import Claimed, Committed, OpenRequest
+from chatserver.live.outcomes import Claimed, Committed
+from chatserver.live.store import OpenRequest
 from chatserver.providers.echo import EchoProvider
 from chatserver.services.answer_store import PostgresAnswerStore
 from chatserver.services.idempotent_send import IdempotencyKey, send

@@ -8,8 +8,8 @@ from uuid import UUID, uuid4
 import pytest
 
 from chatserver.live.journal import Texts
+from chatserver.live.outcomes import Claimed, Elsewhere, Ended, Orphaned, RunKey, Stored
 from chatserver.live.sharing_store import Look, Position, SharedEvents
-from chatserver.live.store import Claimed, Elsewhere, Ended, Orphaned, RunKey, Stored
 from tests.storage.answer_stores import StoresUnderTest
 
 HARD = "\"\\\t\r\n\x01\x7f\x85\u2028é😀{},NULL'"

@@ -15,7 +15,8 @@ from sqlalchemy import Connection, Engine, func, select, update
 
 from chatserver.errors import DatabaseUnavailableError, UnavailableError
 from chatserver.ids import uuid7
-from chatserver.live.store import NOBODY, Claimed, NewMessage, OpenRequest, RunKey
+from chatserver.live.outcomes import NOBODY, Claimed, RunKey
+from chatserver.live.store import NewMessage, OpenRequest
 from chatserver.metrics import Metrics
 from chatserver.providers.base import Turn
 from chatserver.schemas import CreateMessage

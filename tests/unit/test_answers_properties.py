@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from chatserver.errors import ConflictError, ForbiddenError, ProviderError, UnavailableError
 from chatserver.live.options import WhenBusy
-from chatserver.live.store import RunKey
+from chatserver.live.outcomes import RunKey
 from chatserver.providers.base import ReasoningDelta
 from tests.kit.processes import CONVERSATION, GRACE_SECONDS, STOP, Client, Process, World, key, world
 from tests.kit.virtual_time import in_virtual_time, quiet

@@ -8,8 +8,8 @@ from uuid import UUID
 
 import pytest
 
+from chatserver.live.outcomes import RunKey
 from chatserver.live.queue import ConversationQueue, Queues
-from chatserver.live.store import RunKey
 from tests.kit.virtual_time import in_virtual_time, now, quiet
 
 CONVERSATION, OTHER = UUID(int=2), UUID(int=3)

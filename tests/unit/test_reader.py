@@ -13,9 +13,9 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 
 from chatserver import sse
 from chatserver.live.journal import MOST_BYTES, NEWEST_FRAMES, REPLAY_CHARS, Journal
+from chatserver.live.outcomes import Ended, Stored
 from chatserver.live.reader import BATCH_FRAMES, Reader
 from chatserver.live.replay import read_end, read_stored
-from chatserver.live.store import Ended, Stored
 from chatserver.live.terminal_events import done_event, end_of_stored, error_event, stopped_event
 from chatserver.live.waiting import show_stored
 from chatserver.providers.base import Usage

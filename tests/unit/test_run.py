@@ -11,10 +11,10 @@ import pytest
 from chatserver.ids import uuid7
 from chatserver.live.generation import DELTAS_PER_TURN
 from chatserver.live.leases import HEARTBEAT_SECONDS
+from chatserver.live.outcomes import NOBODY, Claimed
 from chatserver.live.queue import ConversationQueue
 from chatserver.live.run import Run
 from chatserver.live.steps import Generate
-from chatserver.live.store import NOBODY, Claimed
 from chatserver.providers.base import Finish, ReasoningDelta, TextDelta, Usage
 from tests.kit.processes import (
     FIRST,
