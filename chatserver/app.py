@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from chatserver.channels import inbox
 from chatserver.databases import open_database
 from chatserver.garbage import GarbageCollection
 from chatserver.ids import uuid7
@@ -121,7 +122,7 @@ class App:
             call_seconds=SHARING_SECONDS,
         )
         self.notifications = Notifications(settings.listen_database_url or url, self.metrics)
-        sharing_store = PostgresSharingStore(self.sharing, owner)
+        sharing_store = PostgresSharingStore(self.sharing, owner, store.absence)
         run_context = RunContext(
             store,
             Sharing(sharing_store),
@@ -131,6 +132,7 @@ class App:
             max_answer_chars=settings.max_answer_chars,
         )
         self.answers = Answers(run_context, lease_seconds=settings.lease_seconds, max_runs=settings.max_runs)
+        self.notifications.listen(inbox(owner), self.answers.heard)
         lifetimes = Lifetimes(settings.session_idle_hours * 3_600, settings.session_max_days * 86_400)
         self.audit = AuditLog(self.database, owners, self.metrics)
         access: Authenticator = LocalTrusted()

@@ -9,19 +9,33 @@ from dataclasses import replace
 from uuid import UUID
 
 from chatserver import logs
-from chatserver.errors import UnavailableError
+from chatserver.errors import DatabaseUnavailableError, UnavailableError
 from chatserver.live import steps
-from chatserver.live.following import POLL_SECONDS
+from chatserver.live.asking import find_run, open_request
 from chatserver.live.leases import Leases
+from chatserver.live.making_way import looks, makes_way
 from chatserver.live.options import StreamOptions
-from chatserver.live.outcomes import NOBODY, Askers, Claimed, Elsewhere, Ended, Opened, RunKey, StopState, Stored
+from chatserver.live.outcomes import (
+    NOBODY,
+    Askers,
+    Busy,
+    Claimed,
+    Elsewhere,
+    Ended,
+    Opened,
+    Place,
+    RunKey,
+    StopState,
+    Stored,
+    Waiting,
+)
 from chatserver.live.queue import ConversationQueue, Queues
 from chatserver.live.reader import Reader
 from chatserver.live.replay import replay
 from chatserver.live.run import Run
 from chatserver.live.run_context import RunContext
 from chatserver.live.steps import FirstStep, Interrupt
-from chatserver.live.store import Companies, NewMessage, OpenRequest, includes
+from chatserver.live.store import Companies, NewMessage
 from chatserver.origin import share
 
 # How long a stop waits for an owner elsewhere. By then the owner has reacted, or its lease has expired.
@@ -91,68 +105,67 @@ class Answers:
     ) -> tuple[Reader, UUID | None]:
         """The reader, and the trigger of its answer."""
         queue = self._queues.of(conversation_id)
+        asked = False
         while True:
-            joining = options
-            run = None if message is not None else _find(queue, companies, options)
+            joining, in_the_way = options, None
+            run = None if message is not None else find_run(queue, companies, options)
             if run is None:
                 async with queue.locked():
                     # Another client may have begun it while this one waited.
-                    run = None if message is not None else _find(queue, companies, options)
+                    run = None if message is not None else find_run(queue, companies, options)
                     if run is None:
                         with self._queues.reserve() as has_room:
-                            request = _request(queue, companies, conversation_id, options, message)
-                            if self.draining or not has_room:
-                                request = replace(request, at_capacity=True)
-                            opened = await self._store.open(request)
+                            request = open_request(queue, companies, conversation_id, options, message)
+                            at_capacity = self.draining or not has_room
+                            opened = await self._store.open(replace(request, at_capacity=at_capacity, asked=asked))
                             if isinstance(opened.outcome, Stored | Ended):
                                 return replay(opened, options), opened.key.trigger_id
                             if opened.reset:
                                 joining = replace(options, resume=None, reset=True)
-                            run = await self._begin(queue, opened, options)
-                            if run is None:
-                                continue
-            if run.joinable:
+                            run = self._begin(queue, opened, options)
+                            in_the_way = opened.outcome.in_the_way if isinstance(opened.outcome, Busy) else None
+            if in_the_way is not None:
+                await makes_way(self._store, in_the_way)
+                asked = True
+            elif run is None:
+                continue
+            elif run.joinable:
                 return await self._join(run, joining), run.key.trigger_id
-            # It is being stopped or dropped. Afterwards the database knows how it ended.
-            await run.wait_settled()
+            else:
+                # It is being stopped or dropped. Afterwards the database knows how it ended.
+                await run.wait_settled()
 
-    async def _begin(self, queue: ConversationQueue[Run], opened: Opened, options: StreamOptions) -> Run | None:
+    def _begin(self, queue: ConversationQueue[Run], opened: Opened, options: StreamOptions) -> Run | None:
         """The run of an answer that is not stored: the one that is here already, or a new one.
 
-        None: it was here, but has ended meanwhile, and the client may not begin it anew. So ask the database again.
+        None: there is none, so ask the database again: the one that was here has ended meanwhile, or an answer of
+        another process comes first.
         """
-        key = opened.key
+        key, outcome = opened.key, opened.outcome
         run = queue.find(key)
         if run is not None:
             return run
-        match opened.outcome:
+        match outcome:
             case Claimed():
-                return self._add(key, steps.Generate(opened.outcome))
+                return self._add(key, steps.Generate(outcome))
             case Elsewhere():
-                return self._add(key, steps.Follow(opened.outcome.run_id, opened.outcome.epoch))
-            case _ if not options.begins(key.company_id):
-                return None
+                return self._add(key, steps.Follow(outcome.run_id, outcome.epoch))
+            case Waiting():
+                return self._wait(queue, key, outcome.place, options)
             case _:
-                return await self._enqueue(queue, key, options)
+                return None
 
-    async def _enqueue(self, queue: ConversationQueue[Run], key: RunKey, options: StreamOptions) -> Run:
-        """Add a run to a conversation that is busy. Answers without readers, and interrupted ones, make way for it."""
-        interrupts = options.when_busy == "interrupt"
-        if interrupts and queue.owned is None:
-            await self._store.request_stop(key.conversation_id, None, keep=False)
+    def _wait(self, queue: ConversationQueue[Run], key: RunKey, place: Place, options: StreamOptions) -> Run:
+        """Add a run that waits at its place. Answers here that nobody reads, and interrupted ones, make way for it."""
         others = queue.runs
-        unread = [other for other in others if not other.wanted]
-        askers = options.askers_in(key.company_id)
-        run = self._add(key, steps.WaitForTurn(), askers, next_in_turn=interrupts or bool(unread))
-        run.interrupts = interrupts
-        for other in unread:
-            other.interrupt(Interrupt.DROP)
-        if interrupts:
-            for other in others:
-                # Stop the answer that is being generated, and those that wait because they interrupted it. Enqueued
-                # ones keep their places.
-                if other.owned or other.interrupts:
-                    other.interrupt(Interrupt.DISCARD)
+        run = self._add(key, steps.WaitForTurn(), options.askers_in(key.company_id), place)
+        for other in others:
+            if not other.wanted:
+                other.interrupt(Interrupt.DROP)
+            # Stop the answer that is being generated, and those that wait because they interrupted it. Enqueued ones
+            # keep their places.
+            elif place.interrupts and (other.owned or other.interrupts):
+                other.interrupt(Interrupt.DISCARD)
         return run
 
     async def _join(self, run: Run, options: StreamOptions) -> Reader:
@@ -202,13 +215,10 @@ class Answers:
         run_id = await self._store.request_stop(conversation_id, run_id, keep=keep)
         if run_id is None:
             return False
-        clock = asyncio.get_running_loop().time
-        deadline = clock() + STOP_SECONDS
-        while clock() < deadline:
+        async for _ in looks(STOP_SECONDS):
             state = await self._store.stop_state(run_id)
             if state is not StopState.PENDING:
                 return state is StopState.STOPPED
-            await asyncio.sleep(POLL_SECONDS)
         raise UnavailableError("The process that generates the answer does not react")
 
     async def drop_unread(self, conversation_id: UUID) -> None:
@@ -239,11 +249,11 @@ class Answers:
 
     # --- the life of runs ---------------------------------------------------------------------------------
 
-    def _add(self, key: RunKey, first_step: FirstStep, askers: Askers = NOBODY, *, next_in_turn: bool = False) -> Run:
+    def _add(self, key: RunKey, first_step: FirstStep, askers: Askers = NOBODY, place: Place | None = None) -> Run:
         self.start()
         queue = self._queues.of(key.conversation_id)
-        run = Run(key, first_step, queue, self._context, askers=askers)
-        self._queues.add(run, next_in_turn=next_in_turn)
+        run = Run(key, first_step, queue, self._context, askers=askers, place=place)
+        self._queues.add(run)
         self._metrics.runs.set(len(self._queues))
         context = logs.without_request()
         if share.get() is not None:  # where nobody is signed in, there are no shares
@@ -264,10 +274,28 @@ class Answers:
             self._metrics.runs.set(len(self._queues))
             if run.outcome is not None and run.outcome != "elsewhere":
                 self._metrics.run_ended(run.outcome)
+        if run.place is not None:
+            with contextlib.suppress(DatabaseUnavailableError):  # then it expires
+                await self._store.leave(run.place)
 
     def start(self) -> None:
         """Begin to renew leases and to adopt abandoned runs. The first run starts this, too."""
         self._leases.start()
+
+    def heard(self, payload: str) -> None:
+        """Another process tells of something in the database that this one is to look at now, not at the next poll.
+
+        `run ID`: a run of this process, or the place of one; `turn ID`: the queue of a conversation. An empty payload:
+        hints may have been lost, so look at everything.
+        """
+        kind, _, name = payload.partition(" ")
+        if not kind:
+            self._leases.look()
+            self._queues.hint()
+        elif kind == "run":
+            self._leases.look(UUID(name))
+        elif kind == "turn":
+            self._queues.hint(UUID(name))
 
     async def finish_continuing(self) -> None:
         """Return when no run is left that goes on without readers."""
@@ -286,38 +314,3 @@ class Answers:
         await asyncio.gather(*self._tasks, return_exceptions=True)
         await self._context.following.close()
         await self._context.sharing.close()
-
-
-def _find(queue: ConversationQueue[Run], companies: Companies, options: StreamOptions) -> Run | None:
-    """The run that the client means, if it is in this process: then the database need not be asked."""
-    for run in queue.runs:
-        if options.resume is not None:
-            # The id of an event names its run.
-            found = options.resume.run_id == run.journal.run_id
-        else:
-            found = options.trigger_id is not None and options.trigger_id == run.key.trigger_id
-        if found and includes(companies, run.key.company_id):
-            return run
-    return None
-
-
-def _request(
-    queue: ConversationQueue[Run],
-    companies: Companies,
-    conversation_id: UUID,
-    options: StreamOptions,
-    message: NewMessage | None,
-) -> OpenRequest:
-    runs = queue.runs
-    return OpenRequest(
-        companies=companies,
-        conversation_id=conversation_id,
-        trigger_id=options.trigger_id,
-        resume=options.resume,
-        message=message,
-        begins_in=options.begins_in,
-        askers=options.askers,
-        # An answer that nobody reads is not busy.
-        refuse_busy=options.when_busy == "reject" and (not runs or any(run.wanted for run in runs)),
-        here=[run.key.trigger_id for run in runs],
-    )

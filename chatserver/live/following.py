@@ -15,7 +15,7 @@ from uuid import UUID
 from chatserver import logs
 from chatserver.errors import DatabaseUnavailableError
 from chatserver.live.journal import Journal
-from chatserver.live.outcomes import Elsewhere, Orphaned, RunState
+from chatserver.live.outcomes import Elsewhere, RunState
 from chatserver.live.sharing_store import Hints, Look, Position, SharedEvents, SharingStore
 
 logger = logging.getLogger(__name__)
@@ -24,8 +24,6 @@ logger = logging.getLogger(__name__)
 POLL_SECONDS = 0.5
 # How often the owners are told that there are still readers here. They believe it for three times as long.
 INTEREST_SECONDS = 1.0
-# After the database was away, owners that live have so long to renew their leases before their runs are taken over.
-PATIENCE_SECONDS = 3.0
 # How many runs one statement looks at.
 RUNS_AT_ONCE = 64
 # How long the end of the process waits for the database.
@@ -58,8 +56,6 @@ class Following:
         self._due: set[UUID] = set()
         """Those that are to be looked at now."""
         self._wake = asyncio.Event()
-        self._away = False
-        self._patient_until = float("-inf")
         self._work: asyncio.Task[None] | None = None
 
     async def follow(self, journal: Journal) -> RunState:
@@ -143,7 +139,7 @@ class Following:
                     tell_at = now + INTEREST_SECONDS
                 await self._look()
             except DatabaseUnavailableError:
-                self._away = True
+                pass
             except Exception:
                 logger.exception("answers of other processes could not be followed")
 
@@ -166,9 +162,6 @@ class Following:
     async def _look_at(self, run_ids: Collection[UUID]) -> None:
         journals = [self._runs[run_id].journal for run_id in run_ids if run_id in self._runs]
         looks = await self._store.look([Position(each.run_id, each.epoch, each.seq) for each in journals])
-        if self._away:
-            self._away = False
-            self._patient_until = asyncio.get_running_loop().time() + PATIENCE_SECONDS
         for run_id, look in looks.items():
             followed = self._runs.get(run_id)
             if followed is not None and not followed.state.done():
@@ -185,7 +178,7 @@ class Following:
             if look.more:
                 self._due.add(followed.run_id)
                 self._wake.set()
-        elif not isinstance(state, Orphaned) or asyncio.get_running_loop().time() >= self._patient_until:
+        else:
             followed.state.set_result(state)
 
 

@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
 from uuid import UUID
 
 from chatserver.live.outcomes import NOBODY, Askers
-from chatserver.live.store import Companies, includes
+from chatserver.live.store import Companies, WhenBusy, includes
 from chatserver.sse import EventId
-
-WhenBusy = Literal["reject", "interrupt", "enqueue"]
 
 
 @dataclass(frozen=True, slots=True)

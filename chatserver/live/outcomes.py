@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import enum
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Literal
 from uuid import UUID
@@ -79,13 +80,34 @@ class Ended:
 
 
 @dataclass(frozen=True, slots=True)
-class Busy:
-    """Another answer of the conversation comes first.
+class Place:
+    """The place of an answer in the queue of its conversation, over all processes: the lowest `number` comes first.
 
-    `company_is_full`: not of the conversation, but its company has as many answers as it may have.
+    Answers to one trigger that wait at several processes have one number. `interrupts`: it waits because it interrupted
+    another answer.
     """
 
-    company_is_full: bool = False
+    id: UUID
+    number: int
+    interrupts: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """Another answer of the conversation comes first, or its company has as many as it may have. It has this place."""
+
+    place: Place
+
+
+@dataclass(frozen=True, slots=True)
+class Busy:
+    """Another answer of the conversation comes first, and nothing was stored.
+
+    `in_the_way`: the run of another process, which was asked to drop it if nobody reads it. None: the answer that was
+    asked for waits in this process already.
+    """
+
+    in_the_way: UUID | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,7 +132,7 @@ class Lost:
     """The run is no longer this process's: another one took it over, it ended, or its conversation was deleted."""
 
 
-ClaimOutcome = Claimed | Elsewhere | Stored | Ended | Busy
+ClaimOutcome = Claimed | Elsewhere | Stored | Ended | Waiting
 RunState = Elsewhere | Stored | Ended | Orphaned
 
 
@@ -119,7 +141,7 @@ class Opened:
     """The answer that a client asked for. `reset`: the client's event id does not belong to it."""
 
     key: RunKey
-    outcome: ClaimOutcome
+    outcome: ClaimOutcome | Busy
     reset: bool
 
 
@@ -128,11 +150,13 @@ class Renewal:
     """The state of a run whose lease was renewed.
 
     `followed`: other processes have readers of it. `askers`: on whose behalf it is generated without readers.
+    `asked_to_yield`: another process asks that it is dropped if nobody reads it.
     """
 
     stop: Literal["discard", "keep"] | None
     followed: bool
     askers: Askers = NOBODY
+    asked_to_yield: bool = False
 
 
 class StopState(enum.Enum):
@@ -141,3 +165,19 @@ class StopState(enum.Enum):
     PENDING = "its owner has not reacted yet"
     STOPPED = "it was stopped"
     ENDED = "it came to another end first"
+
+
+class YieldState(enum.Enum):
+    """The state of a run that was asked to make way."""
+
+    PENDING = "its owner has not looked yet"
+    GONE = "it has ended"
+    STAYS = "somebody reads it"
+
+
+@dataclass(frozen=True, slots=True)
+class PlacesRenewed:
+    """`missing`: the database knows these places no more. `stopped`: another process asks that these answers end."""
+
+    missing: Collection[Place] = ()
+    stopped: Collection[Place] = ()

@@ -1,4 +1,7 @@
-"""The answers of one conversation in this process: their order, their lock, and whose turn it is."""
+"""The answers of one conversation in this process: their order, their lock, and whose turn it is.
+
+Answers wait for those of other processes, too: the first of each process asks the database whether it is its turn.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +12,7 @@ from typing import Generic, Protocol, TypeVar
 from uuid import UUID
 from weakref import WeakValueDictionary
 
-from chatserver.live.outcomes import RunKey
+from chatserver.live.outcomes import Place, RunKey
 
 
 class Queued(Protocol):
@@ -20,6 +23,10 @@ class Queued(Protocol):
     @property
     def owned(self) -> bool:
         """Whether this process generates the answer."""
+
+    @property
+    def place(self) -> Place | None:
+        """Where it waits for its turn, among all processes."""
 
 
 Q = TypeVar("Q", bound=Queued)
@@ -36,6 +43,8 @@ class ConversationQueue(Generic[Q]):
         self._runs: list[Q] = []
         self._turns: dict[int, asyncio.Future[None]] = {}
         """By the identity of a run: what it waits for."""
+        self.hint = asyncio.Event()
+        """Set when another process tells that it may be the turn of an answer of this one."""
 
     @asynccontextmanager
     async def locked(self) -> AsyncIterator[None]:
@@ -57,9 +66,18 @@ class ConversationQueue(Generic[Q]):
         """The run of that answer."""
         return next((run for run in self._runs if run.key == key), None)
 
-    def add(self, run: Q, *, next_in_turn: bool = False) -> None:
-        """Add a run at the end; `next_in_turn`: directly behind the first one."""
-        self._runs.insert(1 if next_in_turn and self._runs else len(self._runs), run)
+    def add(self, run: Q) -> None:
+        """Add a run at its place, or at the end if it has none."""
+        place = run.place
+        at = len(self._runs)
+        if place is not None:
+            later = (
+                index
+                for index, other in enumerate(self._runs)
+                if other.place is not None and other.place.number > place.number
+            )
+            at = next(later, at)
+        self._runs.insert(at, run)
 
     def remove(self, run: Q) -> None:
         """Remove a run that has ended. It is then the next one's turn."""
@@ -103,6 +121,13 @@ class Queues(Generic[Q]):
         """The runs that there are now; meanwhile more may come, and some may go."""
         return iter(tuple(self._runs))
 
+    def hint(self, conversation_id: UUID | None = None) -> None:
+        """It may be the turn of an answer of this process, in this conversation or (None) in any."""
+        queues = list(self._queues.values()) if conversation_id is None else [self._queues.get(conversation_id)]
+        for queue in queues:
+            if queue is not None:
+                queue.hint.set()
+
     def of(self, conversation_id: UUID) -> ConversationQueue[Q]:
         """The queue of a conversation."""
         queue = self._queues.get(conversation_id)
@@ -110,10 +135,10 @@ class Queues(Generic[Q]):
             queue = self._queues[conversation_id] = ConversationQueue()
         return queue
 
-    def add(self, run: Q, *, next_in_turn: bool = False) -> None:
+    def add(self, run: Q) -> None:
         """Add a run to the queue of its conversation; see `ConversationQueue.add`."""
         queue = self._runs[run] = self.of(run.key.conversation_id)
-        queue.add(run, next_in_turn=next_in_turn)
+        queue.add(run)
 
     def remove(self, run: Q) -> None:
         """Remove a run that has ended."""

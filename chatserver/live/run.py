@@ -11,16 +11,10 @@ import asyncio
 import logging
 from uuid import UUID
 
-from chatserver.errors import (
-    DatabaseUnavailableError,
-    ForbiddenError,
-    NotFoundError,
-    ProviderError,
-    UnavailableError,
-    ValidationError,
-)
+from chatserver.errors import DatabaseUnavailableError, ProviderError
 from chatserver.ids import uuid7
 from chatserver.live import steps
+from chatserver.live.claiming import Claiming
 from chatserver.live.demand import Demand
 from chatserver.live.generation import AnswerSink, hung_up_in_pause
 from chatserver.live.interruption import Interruption
@@ -28,15 +22,16 @@ from chatserver.live.journal import Journal
 from chatserver.live.outcomes import (
     NOBODY,
     Askers,
-    Busy,
     Claimed,
     ClaimOutcome,
     Elsewhere,
     Ended,
     Lost,
+    Place,
     Renewal,
     RunKey,
     Stored,
+    Waiting,
 )
 from chatserver.live.prompt import whole_prompt
 from chatserver.live.queue import ConversationQueue
@@ -44,7 +39,6 @@ from chatserver.live.reader import Reader
 from chatserver.live.record import RunRecord
 from chatserver.live.run_context import RunContext
 from chatserver.live.steps import Interrupt, Outcome
-from chatserver.live.store import PERSIST_SECONDS
 from chatserver.live.terminal_events import FAILED, done_event, end_without_answer, error_event, stopped_event
 from chatserver.live.waiting import follow, pause, show_stored, wait_for_turn
 from chatserver.providers.base import Finish
@@ -70,10 +64,11 @@ class Run:
         context: RunContext,
         *,
         askers: Askers,
+        place: Place | None = None,
     ) -> None:
         self.key = key
         self.outcome: Outcome | None = None
-        self.interrupts = False
+        self.interrupts = place is not None and place.interrupts
         """Whether it was begun in order to take the place of another answer."""
         self._queue = queue
         self._context = context
@@ -82,7 +77,9 @@ class Run:
         known = steps.run_of(first_step)
         self._named = known is not None
         """Whether the journal's run id is one that the database knows."""
-        self.journal = Journal(*(known or (uuid7(), FIRST_EPOCH)), clock=asyncio.get_running_loop().time)
+        name = known or (uuid7() if place is None else place.id, FIRST_EPOCH)
+        self.journal = Journal(*name, clock=asyncio.get_running_loop().time)
+        self._claiming = Claiming(context.store, place)
         self._record = RunRecord(context.store, context.sharing, self.journal, owned=claimed is not None)
         self._interruption = Interruption()
         self._demand = Demand(
@@ -92,7 +89,6 @@ class Run:
             has_grace=claimed is not None,
         )
         self._restarts = 0
-        self._away_since: float | None = None
         self._settled = asyncio.Event()
         self._connection_closed = asyncio.Event()
 
@@ -112,6 +108,11 @@ class Run:
     def joinable(self) -> bool:
         """Whether a reader that joins now sees the end of the answer. If not, wait until the run is settled."""
         return self._interruption.why in (None, Interrupt.LOST) and not self._settled.is_set()
+
+    @property
+    def place(self) -> Place | None:
+        """Where it waits for its turn, among all processes; None: it does not, or has not been told yet."""
+        return self._claiming.place
 
     @property
     def owned(self) -> bool:
@@ -137,6 +138,8 @@ class Run:
         self._demand.add_askers(renewal.askers)
         self._demand.set_followed(renewal.followed)
         self._context.sharing.share(self.journal, renewal.followed)
+        if renewal.asked_to_yield and not self.wanted:
+            self.interrupt(Interrupt.DROP)
         if renewal.stop is not None:
             self.interrupt(Interrupt.KEEP if renewal.stop == "keep" else Interrupt.DISCARD)
 
@@ -209,7 +212,7 @@ class Run:
             case steps.Follow():
                 return await self._interruption.interruptible(follow(self._context.following, self.journal, step))
             case steps.Pause():
-                return await self._interruption.interruptible(pause(step))
+                return await self._interruption.interruptible(pause(self._queue, step))
             case steps.Generate():
                 return await self._interruption.interruptible(self._generate(step.claimed))
             case steps.Claim():
@@ -260,29 +263,12 @@ class Run:
         async with self._queue.locked():
             if not self._queue.is_first(self):
                 return steps.WaitForTurn()
-            try:
-                may_begin = self._demand.may_begin
-                outcome = await self._context.store.claim(self.key, run_id, askers=self.askers, may_begin=may_begin)
-            except ForbiddenError:
-                # All who are here only read: they come back, and are refused. Unless somebody else came meanwhile.
-                return step if self._demand.may_begin else steps.Over("elsewhere")
-            except (NotFoundError, ValidationError):
-                # The conversation, the message or its text was deleted meanwhile, which stops the answer.
-                return steps.Over("elsewhere", stopped_event(None))
-            except DatabaseUnavailableError:
-                now = asyncio.get_running_loop().time()
-                if self._away_since is None:
-                    self._away_since = now
-                if now - self._away_since > PERSIST_SECONDS:
-                    raise
-                return steps.Pause(then=step.back)
-            except UnavailableError as error:
-                return steps.Over("error", error_event("unavailable", error.message))
-            self._away_since = None
-            return self._claimed(outcome, step)
+            self._queue.hint.clear()
+            outcome = await self._claiming.claim(self.key, run_id, self._demand, step)
+            return outcome if isinstance(outcome, steps.Step) else self._claimed(outcome, step)
 
     def _claimed(self, outcome: ClaimOutcome, step: steps.Claim) -> steps.Step:
-        if isinstance(outcome, Busy):
+        if isinstance(outcome, Waiting):
             return steps.Pause(then=step.back)
         self._named = True
         known = self.journal.run_id, self.journal.epoch

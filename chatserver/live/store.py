@@ -10,7 +10,7 @@ import asyncio
 import contextlib
 from collections.abc import Callable, Collection, Coroutine, Mapping
 from dataclasses import dataclass
-from typing import Any, Protocol, TypeVar
+from typing import Any, Literal, Protocol, TypeVar
 from uuid import UUID
 
 from chatserver.errors import DatabaseUnavailableError, ErrorCode
@@ -22,10 +22,13 @@ from chatserver.live.outcomes import (
     EndStatus,
     Lost,
     Opened,
+    Place,
+    PlacesRenewed,
     Renewal,
     Restarted,
     RunKey,
     StopState,
+    YieldState,
 )
 from chatserver.providers.base import Turn, Usage
 from chatserver.sse import EventId
@@ -37,6 +40,7 @@ PERSIST_SECONDS = 60.0
 # The waits between its tries.
 FIRST_RETRY_SECONDS, LONGEST_RETRY_SECONDS = 0.05, 1.0
 
+WhenBusy = Literal["reject", "interrupt", "enqueue"]
 Companies = Collection[UUID] | None
 """The companies whose conversations a client may see; None: all."""
 
@@ -72,9 +76,10 @@ class OpenRequest:
     joins what others began: where an answer would have to be begun, raise ForbiddenError.
     `askers`: on whose behalf the answer is generated to its end without readers. Where the client may begin none, this
     counts for nothing.
-    `refuse_busy`: raise ConflictError, and store nothing, if another answer is being generated.
+    `when_busy`: what to do if another answer comes first: raise ConflictError, interrupt it, or wait.
     `here`: the triggers whose answers this process generates, follows or queues. If there are any, they come first: no
-    answer is begun now.
+    answer is begun now. `wanted_here`: at least one of them is read, or goes on without readers.
+    `asked`: another process was asked to make way, and did not.
     `at_capacity`: raise UnavailableError unless the answer is stored, its run has ended, or its trigger is one of
     `here`.
     """
@@ -86,8 +91,10 @@ class OpenRequest:
     message: NewMessage | None = None
     begins_in: Companies = None
     askers: Askers = NOBODY
-    refuse_busy: bool = False
+    when_busy: WhenBusy = "enqueue"
     here: Collection[UUID | None] = ()
+    wanted_here: bool = False
+    asked: bool = False
     at_capacity: bool = False
 
     @property
@@ -128,6 +135,11 @@ class AnswerStore(Protocol):
     async def open(self, request: OpenRequest) -> Opened:
         """Find the answer that a client asks for, or claim it for this process, all in one transaction.
 
+        If another answer comes first, this one gets a place in the queue of the conversation (Waiting). In the same
+        transaction the process that generates the other one is asked to drop it if nobody reads it, or, if the request
+        interrupts, to stop it. For a request that rejects, the outcome is then Busy, and nothing is stored: it has to
+        wait for the reply, and be made again with `asked`. Answers of this process are left to the caller.
+
         The outcome is Ended only where `resume` names a run that was stopped or failed. Raises what the API
         refuses: NotFoundError, ValidationError, ForbiddenError, ConflictError, UnavailableError, RateLimitedError if
         the company has as many answers as it may have, and UnprocessableError if the idempotency key was used with
@@ -135,12 +147,21 @@ class AnswerStore(Protocol):
         """
 
     async def claim(
-        self, key: RunKey, run_id: UUID, *, askers: Askers = NOBODY, may_begin: bool = True
+        self,
+        key: RunKey,
+        run_id: UUID,
+        *,
+        askers: Askers = NOBODY,
+        may_begin: bool = True,
+        place: Place | None = None,
     ) -> ClaimOutcome:
         """Claim an answer that a run of this process has waited for; a new run gets the id `run_id`.
 
         `askers` ask that it goes on without readers, beside those who asked before. `may_begin` False: no new run is
-        begun, but ForbiddenError raised.
+        begun, but ForbiddenError raised, unless another process waits for the same answer.
+
+        `place` is where it waits; None: it has followed a run of another process. If it has to wait (on), the outcome
+        is Waiting, else the place is given up. Who has followed a run comes before those who wait.
 
         A run of the same trigger whose lease has expired is taken over under its own id and a new epoch; if it was to
         be stopped, the outcome is Ended. Raises NotFoundError if the conversation or the trigger is gone,
@@ -184,8 +205,26 @@ class AnswerStore(Protocol):
         May be repeated.
         """
 
+    async def decline(self, run_ids: Collection[UUID]) -> None:
+        """These runs of this process do not make way: somebody reads them."""
+
+    async def yield_state(self, run_id: UUID) -> YieldState:
+        """What has become of a run that was asked to make way."""
+
+    async def renew_places(self, run_keys: Mapping[Place, RunKey], lost: Collection[Place]) -> PlacesRenewed:
+        """Keep the places of answers that wait in this process; `lost` are those that are to be put back."""
+
+    async def leave(self, place: Place) -> None:
+        """Give up a place: nobody of this process waits for the answer any more."""
+
     async def abandoned(self) -> Collection[RunKey]:
         """Runs whose lease has expired, and that shall go on without readers for somebody who still has access."""
+
+    async def sweep(self) -> None:
+        """End the other runs whose lease has expired: their processes died, and nobody has asked for them."""
+
+    async def clean(self) -> None:
+        """Remove what processes that died told others of their answers."""
 
     async def require_conversation(self, companies: Companies, conversation_id: UUID) -> None:
         """Raises NotFoundError unless the conversation exists for these companies."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 
 from chatserver.live import steps
 from chatserver.live.following import POLL_SECONDS, Following
@@ -18,9 +19,11 @@ async def wait_for_turn(queue: ConversationQueue[Q], run: Q, step: steps.WaitFor
     return steps.Claim(back=step)
 
 
-async def pause(step: steps.Pause) -> steps.Step:
+async def pause(queue: ConversationQueue[Q], step: steps.Pause) -> steps.Step:
     """Wait a moment for a conversation that is busy in another process, or for the database."""
-    await asyncio.sleep(POLL_SECONDS)
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(POLL_SECONDS):
+            await queue.hint.wait()
     return step.then
 
 

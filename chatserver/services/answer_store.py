@@ -5,15 +5,18 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Collection, Mapping
 from uuid import UUID
 
 from sqlalchemy import Connection
 
 from chatserver.errors import ErrorCode, NotFoundError
+from chatserver.live.absence import Absence
 from chatserver.live.outcomes import (
     NOBODY,
     Askers,
+    Busy,
     Claimed,
     ClaimOutcome,
     Committed,
@@ -21,11 +24,14 @@ from chatserver.live.outcomes import (
     EndStatus,
     Lost,
     Opened,
+    Place,
+    PlacesRenewed,
     Renewal,
     Restarted,
     RunKey,
     StopState,
     Stored,
+    YieldState,
 )
 from chatserver.live.store import Companies, NewAnswer, OpenRequest
 from chatserver.providers.base import Turn
@@ -33,8 +39,9 @@ from chatserver.services import run_outcomes
 from chatserver.services.claims import Claims
 from chatserver.services.idempotent_send import IdempotencyKey, send
 from chatserver.services.provider_choice import ProviderChoice
+from chatserver.services.queued_claims import InTheWayError, QueuedClaims
 from chatserver.services.turns import Turns
-from chatserver.storage import answers, conversations, leases, questions, runs
+from chatserver.storage import answers, conversations, leases, places, questions, runs, sweep
 from chatserver.storage.history import read_before
 from chatserver.storage.postgres.database import Database
 
@@ -61,7 +68,10 @@ class PostgresAnswerStore:
         self._opening_turns = None if company_max_runs else turns
         self._database = database
         self._lease_database = lease_database
-        self._claims = Claims(providers, owner, lease_seconds, company_max_runs)
+        self.absence = Absence(time.monotonic)
+        """When the database was away, as the renewals find it."""
+        claims = Claims(providers, owner, lease_seconds, lambda: self.absence.recent, company_max_runs)
+        self._claims = QueuedClaims(claims)
         self._owner = owner
         self._lease_seconds = lease_seconds
 
@@ -69,13 +79,25 @@ class PostgresAnswerStore:
 
     async def open(self, request: OpenRequest) -> Opened:
         opened = None if self._opening_turns is None else await self._opening_turns.open(request)
-        return opened if opened is not None else await self._database.transaction(self._open, request)
+        if opened is not None:
+            return opened
+        try:
+            return await self._database.transaction(self._open, request)
+        except InTheWayError as error:
+            await self._database.autocommit(leases.ask_to_yield, error.run_id)
+            return Opened(error.key, Busy(error.run_id), reset=False)
 
     async def claim(
-        self, key: RunKey, run_id: UUID, *, askers: Askers = NOBODY, may_begin: bool = True
+        self,
+        key: RunKey,
+        run_id: UUID,
+        *,
+        askers: Askers = NOBODY,
+        may_begin: bool = True,
+        place: Place | None = None,
     ) -> ClaimOutcome:
         claim = self._claims.claim
-        return await self._database.transaction(claim, key, run_id, askers=askers, may_begin=may_begin)
+        return await self._database.transaction(claim, key, run_id, askers=askers, may_begin=may_begin, place=place)
 
     def _open(self, connection: Connection, request: OpenRequest) -> Opened:
         trigger_id, resume = request.trigger_id, request.resume
@@ -110,8 +132,18 @@ class PostgresAnswerStore:
     # --- hold ---------------------------------------------------------------------------------------------
 
     async def renew(self, run_ids: Collection[UUID]) -> Mapping[UUID, Renewal]:
-        rows = await self._lease_database.autocommit(leases.renew, tuple(run_ids), self._owner, self._lease_seconds)
-        return {row.id: Renewal(row.stop_requested, row.followed, run_outcomes.askers_of(row)) for row in rows}
+        with self.absence.watched():
+            rows = await self._lease_database.autocommit(leases.renew, tuple(run_ids), self._owner, self._lease_seconds)
+        return {
+            row.id: Renewal(row.stop_requested, row.followed, run_outcomes.askers_of(row), row.asked_to_yield)
+            for row in rows
+        }
+
+    async def decline(self, run_ids: Collection[UUID]) -> None:
+        await self._lease_database.autocommit(leases.decline, tuple(run_ids), self._owner)
+
+    async def yield_state(self, run_id: UUID) -> YieldState:
+        return await self._database.autocommit(run_outcomes.yield_state, run_id)
 
     async def next_epoch(self, run_id: UUID, epoch: int) -> Restarted | Lost:
         next_epoch = await self._database.autocommit(runs.next_epoch, run_id, self._owner, epoch)
@@ -124,7 +156,43 @@ class PostgresAnswerStore:
         tokens = run_outcomes.continuing(askers).continues_for
         await self._database.autocommit(leases.set_continues, run_id, tokens)
 
+    async def renew_places(self, run_keys: Mapping[Place, RunKey], lost: Collection[Place]) -> PlacesRenewed:
+        return await self._lease_database.autocommit(self._renew_places, run_keys, lost)
+
+    def _renew_places(
+        self, connection: Connection, run_keys: Mapping[Place, RunKey], lost: Collection[Place]
+    ) -> PlacesRenewed:
+        for place in lost:
+            key = run_keys[place]
+            places.put(
+                connection,
+                place.id,
+                key.conversation_id,
+                key.trigger_id,
+                self._owner,
+                number=place.number,
+                interrupts=place.interrupts,
+            )
+        rows = {row.id: row for row in places.renew(connection, [place.id for place in run_keys])}
+        return PlacesRenewed(
+            missing=[place for place in run_keys if place.id not in rows],
+            stopped=[place for place in run_keys if place.id in rows and rows[place.id].stopped],
+        )
+
+    async def leave(self, place: Place) -> None:
+        await self._database.autocommit(places.leave, place.id)
+
+    async def sweep(self) -> None:
+        ended = sweep.AT_ONCE
+        while ended == sweep.AT_ONCE and not self.absence.recent:
+            ended = await self._database.autocommit(sweep.end_dead_runs)
+
+    async def clean(self) -> None:
+        await self._database.autocommit(sweep.remove_left_behind)
+
     async def abandoned(self) -> Collection[RunKey]:
+        if self.absence.recent:
+            return ()
         rows = await self._database.autocommit(leases.abandoned)
         return [RunKey(row.company_id, row.conversation_id, row.trigger_message_id) for row in rows]
 

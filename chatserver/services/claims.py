@@ -5,73 +5,63 @@ All of it belongs to a transaction of the caller, which takes everything back if
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable
+from typing import Any, NamedTuple
 from uuid import UUID
 
 from sqlalchemy import Connection
 
 from chatserver.errors import (
-    ConflictError,
     NotFoundError,
     Problem,
-    RateLimitedError,
     UnavailableError,
     ValidationError,
 )
-from chatserver.ids import uuid7
-from chatserver.live.outcomes import NOBODY, Askers, Busy, Claimed, ClaimOutcome, Elsewhere, Ended, RunKey
-from chatserver.live.store import OpenRequest
+from chatserver.live.outcomes import Askers, Claimed, Elsewhere, Ended, RunKey, Stored
 from chatserver.providers.base import Turn
 from chatserver.services.access import Role, role_is_missing
 from chatserver.services.provider_choice import ChosenProvider, ProviderChoice
 from chatserver.services.run_outcomes import askers_of, continuing, stored
 from chatserver.sse import FIRST_EPOCH
-from chatserver.storage import agents, company_bounds, questions, runs
+from chatserver.storage import agents, company_bounds, places, questions, runs
+from chatserver.storage.places import Queue
 
 # Between two looks another process may claim and end a run. That this happens ten times in a row is absurd.
 ATTEMPTS = 10
-# An answer takes some seconds.
-FULL_RETRY_AFTER_SECONDS = 5
+
+
+class Blocked(NamedTuple):
+    """Why an answer cannot be claimed: `active` is being generated, others have earlier places in `queue`, or both.
+
+    `company_is_full`: the conversation is idle, but its company has as many answers as it may have.
+    """
+
+    active: Any | None
+    queue: Queue
+    company_is_full: bool = False
 
 
 class Claims:
     """Claims for the process that is known as `owner`.
 
+    `owners_may_return`: the database was away until a moment ago, so an expired lease says nothing about its owner.
     `company_max_runs`: how many answers of one company all processes together may generate; 0: no limit. Whoever takes
     over the run of a process that died begins no new one, and is not refused.
     """
 
-    def __init__(self, providers: ProviderChoice, owner: UUID, lease_seconds: float, company_max_runs: int = 0) -> None:
+    def __init__(
+        self,
+        providers: ProviderChoice,
+        owner: UUID,
+        lease_seconds: float,
+        owners_may_return: Callable[[], bool],
+        company_max_runs: int = 0,
+    ) -> None:
         self._providers = providers
-        self._owner = owner
+        self.owner = owner
         self._lease_seconds = lease_seconds
+        self.owners_may_return = owners_may_return
         self._company_max_runs = company_max_runs
-
-    def claim_for(self, connection: Connection, key: RunKey, request: OpenRequest) -> ClaimOutcome:
-        """Claim an answer for a client that has just come."""
-        begins, is_here = request.begins(key.company_id), key.trigger_id in request.here
-        for _ in range(ATTEMPTS):
-            outcome = self.claim(
-                connection,
-                key,
-                uuid7(),
-                askers=request.askers if begins else NOBODY,
-                may_begin=begins or is_here,
-                must_queue=bool(request.here),
-                at_capacity=request.at_capacity and not is_here,
-            )
-            if isinstance(outcome, Busy) and outcome.company_is_full:
-                raise RateLimitedError(
-                    "Too many answers of this company are being generated",
-                    retry_after_seconds=FULL_RETRY_AFTER_SECONDS,
-                    bound="company_max_runs",
-                )
-            if isinstance(outcome, Busy) and request.refuse_busy and not is_here:
-                raise ConflictError("Another answer is being generated in this conversation")
-            # A run that ends here was stopped while its process was dead. This client has not waited for it.
-            if not isinstance(outcome, Ended):
-                return outcome
-        raise UnavailableError
 
     def claim(
         self,
@@ -79,44 +69,69 @@ class Claims:
         key: RunKey,
         run_id: UUID,
         *,
-        askers: Askers = NOBODY,
-        may_begin: bool = True,
+        askers: Askers,
+        may_begin: bool,
+        may_wait: bool,
+        comes_later: Callable[[Queue], bool],
         must_queue: bool = False,
         at_capacity: bool = False,
-    ) -> ClaimOutcome:
+    ) -> Claimed | Elsewhere | Stored | Ended | Blocked:
+        """Claim an answer; Blocked: others come first. A new run gets the id `run_id`.
+
+        `may_begin` False: no new run is begun; `may_wait`: but it may wait for one for which another process waits,
+        too. `comes_later` says whether others have their turn before. `must_queue`: there are answers of this process,
+        which come first.
+        """
         for _ in range(ATTEMPTS):
             current = runs.find_current(connection, key.conversation_id, key.trigger_id)
             if current is not None and current.status != "active":
                 return stored(current)
             if current is None and not may_begin:
                 _require_trigger(connection, key)
-                raise role_is_missing(Role.MEMBER)
+                if not may_wait or self._queue(connection, key).same_elsewhere is None:
+                    raise role_is_missing(Role.MEMBER)
             if at_capacity:
                 raise UnavailableError("Too many answers are being generated")
             if current is not None:
-                # A leased run is claimable only if we own it but never saw the claim confirmed.
-                if current.leased and (current.owner != self._owner or must_queue):
-                    return Elsewhere(current.id, current.epoch)
-                if current.stop_requested is not None and not current.leased:
-                    runs.end_orphan(connection, current.id, "stopped")
-                    return Ended(current.id, current.epoch, "stopped")
+                known = self._state_of(connection, current, must_queue=must_queue)
+                if known is not None:
+                    return known
             question, provider = self._lock_question(connection, key)
             if current is not None:
                 taken = runs.take_over(
                     connection,
                     current.id,
-                    owner=self._owner,
+                    owner=self.owner,
                     lease_seconds=self._lease_seconds,
                     wording=question.wording,
                     **continuing(askers)._asdict(),
                 )
                 if taken is not None:
                     return claimed_run(key, question, provider, current.id, taken.epoch, askers_of(taken))
-            elif must_queue:
-                return Busy()
-            elif begun := self._begin(connection, key, question, provider, run_id, askers):
+                continue
+            queue = self._queue(connection, key)
+            if must_queue or not may_begin or comes_later(queue):
+                active = runs.find_active(connection, key.conversation_id)
+                if active is None or active.trigger_message_id != key.trigger_id:
+                    return Blocked(active, queue)
+            elif begun := self._begin(connection, key, question, provider, run_id, askers, queue):
                 return begun
         raise UnavailableError
+
+    def _state_of(self, connection: Connection, current: Any, *, must_queue: bool) -> Elsewhere | Ended | None:
+        """What to make of an active run; None: it may be taken over."""
+        ours = current.owner == self.owner
+        held = current.leased or self.owners_may_return() or (ours and must_queue)
+        # A leased run is claimable only if we own it but never saw the claim confirmed.
+        if held and (not ours or must_queue):
+            return Elsewhere(current.id, current.epoch)
+        if current.stop_requested is not None and not current.leased:
+            runs.end_orphan(connection, current.id, "stopped")
+            return Ended(current.id, current.epoch, "stopped")
+        return None
+
+    def _queue(self, connection: Connection, key: RunKey) -> Queue:
+        return places.queue_of(connection, key.conversation_id, key.trigger_id, self.owner)
 
     def _begin(
         self,
@@ -126,14 +141,34 @@ class Claims:
         provider: ChosenProvider,
         run_id: UUID,
         askers: Askers,
-    ) -> Claimed | Busy | None:
+        queue: Queue,
+    ) -> Claimed | Blocked | None:
         """Begin a new run; None: somebody else has begun one meanwhile, so look again."""
         limit = self._company_max_runs
         if limit and not company_bounds.has_room_for_run(connection, key.company_id, limit):
-            return Busy(company_is_full=not _is_busy(connection, key))
+            active = self._in_the_way(connection, key)
+            return Blocked(active, queue, company_is_full=active is None)
         if self._insert(connection, key, question, run_id, askers):
+            if queue.same_elsewhere is not None:
+                places.tell_others_begun(connection, key.conversation_id, key.trigger_id, self.owner)
             return claimed_run(key, question, provider, run_id, FIRST_EPOCH, askers)
-        return Busy() if _is_busy(connection, key) else None
+        active = self._in_the_way(connection, key)
+        return None if active is None else Blocked(active, queue)
+
+    def _in_the_way(self, connection: Connection, key: RunKey) -> Any | None:
+        """The active run of another answer, or None.
+
+        A run whose lease has expired is ended by this, unless it shall go on without readers on behalf of somebody who
+        still has access: some process is about to take that one over.
+        """
+        active = runs.find_active(connection, key.conversation_id)
+        if active is None or active.trigger_message_id == key.trigger_id:
+            # A run of this very trigger came first: the claim looks again, and joins it.
+            return None
+        if active.leased or active.awaited or self.owners_may_return():
+            return active
+        runs.end_orphan(connection, active.id, "dropped")
+        return None
 
     def _lock_question(self, connection: Connection, key: RunKey) -> tuple[Any, ChosenProvider]:
         """The question and the provider of its answer. From now on nobody rewinds or deletes."""
@@ -156,7 +191,7 @@ class Claims:
             trigger_id=key.trigger_id,
             trigger_wording=question.wording,
             agent_id=_agent_id(question),
-            owner=self._owner,
+            owner=self.owner,
             lease_seconds=self._lease_seconds,
             company_id=key.company_id if self._company_max_runs else None,
             **continuing(askers)._asdict(),
@@ -180,22 +215,6 @@ def _agent_id(question: Any) -> UUID | None:
     """The agent of the answer: the message's own, else the conversation's."""
     agent_id: UUID | None = question.message_agent_id or question.agent_id
     return agent_id
-
-
-def _is_busy(connection: Connection, key: RunKey) -> bool:
-    """Whether another answer is being generated.
-
-    A run whose lease has expired is ended by this, unless it shall go on without readers on behalf of somebody who
-    still has access: some process is about to take that one over.
-    """
-    active = runs.find_active(connection, key.conversation_id)
-    if active is None or active.trigger_message_id == key.trigger_id:
-        # A run of this very trigger came first: the claim looks again, and joins it.
-        return False
-    if active.leased or active.awaited:
-        return True
-    runs.end_orphan(connection, active.id, "dropped")
-    return False
 
 
 def claimed_run(

@@ -10,9 +10,9 @@ from uuid import UUID
 
 from sqlalchemy import Connection
 
-from chatserver.live.outcomes import NOBODY, Askers, Elsewhere, Ended, Orphaned, RunState, StopState, Stored
+from chatserver.live.outcomes import NOBODY, Askers, Elsewhere, Ended, Orphaned, RunState, StopState, Stored, YieldState
 from chatserver.providers.base import Usage
-from chatserver.storage import runs
+from chatserver.storage import leases, runs
 
 
 class Continuing(NamedTuple):
@@ -35,13 +35,16 @@ def askers_of(row: Any) -> Askers:
     return frozenset((None,) if row.continues_for is None else row.continues_for)
 
 
-def state(connection: Connection, run_id: UUID) -> RunState:
-    """What has become of a run that no process held a moment ago."""
+def state(connection: Connection, run_id: UUID, *, owners_may_return: bool) -> RunState:
+    """What has become of a run that no process held a moment ago.
+
+    `owners_may_return`: an expired lease says nothing about its owner.
+    """
     row = runs.find_run(connection, run_id)
     if row is None:
         return Orphaned()
     if row.status == "active":
-        return Elsewhere(run_id, row.epoch) if row.leased else Orphaned()
+        return Elsewhere(run_id, row.epoch) if row.leased or owners_may_return else Orphaned()
     return stored(row) if row.answer_id is not None else ended(row)
 
 
@@ -55,6 +58,13 @@ def stop_state(connection: Connection, run_id: UUID) -> StopState:
         return StopState.PENDING
     runs.end_orphan(connection, run_id, "stopped")
     return StopState.STOPPED
+
+
+def yield_state(connection: Connection, run_id: UUID) -> YieldState:
+    row = leases.yield_state(connection, run_id)
+    if row is None or row.status != "active":
+        return YieldState.GONE
+    return YieldState.PENDING if row.asked_to_yield else YieldState.STAYS
 
 
 def stored(row: Any) -> Stored:

@@ -11,6 +11,7 @@ from uuid import UUID
 from sqlalchemy import Connection
 
 from chatserver.channels import frames_of
+from chatserver.live.absence import Absence
 from chatserver.live.outcomes import Elsewhere
 from chatserver.live.sharing_store import Look, Position, SharedEvents
 from chatserver.services import run_outcomes
@@ -24,11 +25,12 @@ _encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
 class PostgresSharingStore:
     """`live.sharing_store.SharingStore` for the process that is known as `process`.
 
-    `database` is for this alone: it must not wait behind the requests of users.
+    `database` is for this alone: it must not wait behind the requests of users. `absence` tells when it was away.
     """
 
-    def __init__(self, database: Database, process: UUID) -> None:
+    def __init__(self, database: Database, process: UUID, absence: Absence) -> None:
         self._database = database
+        self._absence = absence
         self._process = process
         self._channel = frames_of(process)
 
@@ -46,10 +48,10 @@ class PostgresSharingStore:
         await self._database.autocommit(frames.unfollow, self._process, run_ids)
 
     async def look(self, positions: Sequence[Position]) -> Mapping[UUID, Look]:
-        return await self._database.autocommit(_look, positions)
+        return await self._database.autocommit(_look, positions, owners_may_return=self._absence.recent)
 
 
-def _look(connection: Connection, positions: Sequence[Position]) -> dict[UUID, Look]:
+def _look(connection: Connection, positions: Sequence[Position], *, owners_may_return: bool) -> dict[UUID, Look]:
     rows = frames.look(
         connection,
         [position.run_id for position in positions],
@@ -68,7 +70,9 @@ def _look(connection: Connection, positions: Sequence[Position]) -> dict[UUID, L
         looks[run_id] = Look(state, first.owner, events, more=len(events) == frames.ROWS_OF_A_LOOK)
     for position in positions:
         if position.run_id not in looks:
-            looks[position.run_id] = Look(run_outcomes.state(connection, position.run_id))
+            looks[position.run_id] = Look(
+                run_outcomes.state(connection, position.run_id, owners_may_return=owners_may_return)
+            )
     return looks
 
 

@@ -8,6 +8,7 @@ from uuid import UUID
 
 from sqlalchemy import (
     ARRAY,
+    Boolean,
     CompoundSelect,
     Connection,
     Row,
@@ -25,6 +26,7 @@ from sqlalchemy import (
 )
 
 from chatserver.storage.continuing import ASKED_TOO, HAS_ASKER, asking
+from chatserver.storage.places import told
 from chatserver.storage.runs import LEASE, NOW
 from chatserver.storage.sharing_tables import followers
 from chatserver.storage.tables import IS_ACTIVE, conversations, runs
@@ -55,6 +57,7 @@ def _renew() -> CompoundSelect[Any]:
         runs.c.stop_requested,
         runs.c.continues,
         runs.c.continues_for,
+        runs.c.asked_to_yield,
         FOLLOWED.label("followed"),
     )
     # In the order of their ids, so that two renewals do not deadlock.
@@ -69,6 +72,17 @@ _RELEASE = update(runs).where(_HELD).values(lease_until=NOW)
 
 _SET_CONTINUES = update(runs).where(runs.c.id == bindparam("run_id"), IS_ACTIVE).values(ASKED_TOO)
 
+_OWNER_TOLD = told(runs.c.owner, func.concat("run ", runs.c.id))
+
+_ASK_TO_YIELD = (
+    update(runs)
+    .where(runs.c.id == bindparam("run_id"), IS_ACTIVE)
+    .values(asked_to_yield=literal_column("true", Boolean))
+    .returning(_OWNER_TOLD)
+)
+_DECLINE = update(runs).where(_HELD).values(asked_to_yield=literal_column("false", Boolean))
+_YIELD_STATE = select(runs.c.status, runs.c.asked_to_yield).where(runs.c.id == bindparam("run_id"))
+
 _REQUEST_STOP = (
     update(runs)
     .where(
@@ -82,7 +96,7 @@ _REQUEST_STOP = (
         status=case((runs.c.lease_until > NOW, literal_column("'active'")), else_=literal_column("'stopped'")),
         ended_at=case((runs.c.lease_until > NOW, None), else_=NOW),
     )
-    .returning(runs.c.id, runs.c.status)
+    .returning(runs.c.id, runs.c.status, _OWNER_TOLD)
 )
 _REQUEST_STOP_OF_RUN = _REQUEST_STOP.where(runs.c.id == bindparam("run_id"))
 
@@ -105,7 +119,7 @@ _ABANDONED = (
 def renew(connection: Connection, run_ids: Sequence[UUID], owner: UUID, lease_seconds: float) -> Sequence[Row[Any]]:
     """Extend those leases of `owner`'s runs that have passed their first third.
 
-    Rows of `id stop_requested continues continues_for followed`, of all runs but those it lost.
+    Rows of `id stop_requested continues continues_for asked_to_yield followed`, of all runs but those it lost.
     """
     parameters = {"run_ids": list(run_ids), "by": owner, "lease_seconds": lease_seconds}
     return connection.execute(_RENEW, parameters).all()
@@ -119,6 +133,21 @@ def release(connection: Connection, run_id: UUID, owner: UUID) -> None:
 def set_continues(connection: Connection, run_id: UUID, continues_for: Sequence[UUID] | None) -> None:
     """Have an active run generated without readers, also on behalf of these tokens; None: no token is asked for."""
     connection.execute(_SET_CONTINUES, {"run_id": run_id} | asking(True, continues_for))
+
+
+def ask_to_yield(connection: Connection, run_id: UUID) -> None:
+    """Ask the owner of a run to drop it if nobody reads it."""
+    connection.execute(_ASK_TO_YIELD, {"run_id": run_id}).all()
+
+
+def decline(connection: Connection, run_ids: Sequence[UUID], owner: UUID) -> None:
+    """`owner` does not drop these runs of its own: somebody reads them."""
+    connection.execute(_DECLINE, {"run_ids": list(run_ids), "by": owner})
+
+
+def yield_state(connection: Connection, run_id: UUID) -> Any | None:
+    """A row of `status asked_to_yield`."""
+    return connection.execute(_YIELD_STATE, {"run_id": run_id}).one_or_none()
 
 
 def request_stop(

@@ -69,8 +69,8 @@ BEGIN
         FROM (
             SELECT process, conversation_id FROM chat_queue
             WHERE conversation_id = OLD.conversation_id AND until > clock_timestamp()
-            ORDER BY place LIMIT 1
-        ) AS first;
+            ORDER BY place FETCH FIRST 1 ROW WITH TIES
+        ) AS next;
     END IF;
     RETURN NULL;
 END

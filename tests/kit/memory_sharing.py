@@ -76,7 +76,7 @@ class MemorySharingStore:
             return Look(Orphaned())
         if row.status != "active":
             return Look(stored(row) if row.answer is not None else ended(row))
-        if row.lease_until <= self._database.clock():
+        if not self._store.held(row):
             return Look(Orphaned())
         have = position.seq if position.epoch == row.epoch else 0
         there = self._database.frames.get((row.id, row.epoch), {})

@@ -25,6 +25,7 @@ from chatserver.errors import (
     ValidationError,
 )
 from chatserver.ids import uuid7
+from chatserver.live.absence import Absence
 from chatserver.live.outcomes import (
     NOBODY,
     Askers,
@@ -37,15 +38,20 @@ from chatserver.live.outcomes import (
     EndStatus,
     Lost,
     Opened,
+    Place,
+    PlacesRenewed,
     Renewal,
     Restarted,
     RunKey,
     StopState,
     Stored,
+    Waiting,
+    YieldState,
 )
 from chatserver.live.sharing_store import SharedEvents
 from chatserver.live.store import Companies, NewAnswer, NewMessage, OpenRequest
 from chatserver.providers.base import Prompt, Provider, Turn
+from tests.kit.memory_places import MemoryPlaces
 
 T = TypeVar("T")
 
@@ -97,9 +103,26 @@ class Row:
     answer: Answer | None = None
     code: ErrorCode | None = None
     message: str | None = None
+    asked_to_yield: bool = False
 
     def __post_init__(self) -> None:
         self.begun_by = self.owner
+
+
+class InTheWayError(Exception):
+    """An answer of another process comes first."""
+
+    def __init__(self, key: RunKey, run_id: UUID) -> None:
+        super().__init__()
+        self.key = key
+        self.run_id = run_id
+
+
+@dataclass
+class Blocked:
+    """An answer comes first: `active` if that is being generated."""
+
+    active: Row | None
 
 
 class Hold:
@@ -162,6 +185,14 @@ class MemoryDatabase:
         self.inboxes.pop(process, None)
         self.listening = {pair: heard for pair, heard in self.listening.items() if pair[0] != process}
 
+    def __post_init__(self) -> None:
+        self.places = MemoryPlaces(self.clock, self.notify_inbox)
+
+    def end(self, row: Row, status: Status) -> None:
+        """End a run; whoever waits for its end is told."""
+        row.status = status
+        self.places.tell_next(row.key.conversation_id)
+
     def ask(self, key: RunKey, content: str = "?") -> None:
         """Add the trigger of an answer, and its conversation if that is new."""
         self.conversations.setdefault(key.conversation_id, key.company_id)
@@ -205,12 +236,15 @@ class MemoryStore:
     def __init__(self, database: MemoryDatabase) -> None:
         self.database = database
         self.owner = uuid7()
+        self.absence = Absence(database.clock)
         self.away = False
         self.dead = False
         self._on_their_way: set[asyncio.Future[Any]] = set()
         # how long a visit takes, one way
         self.latency_seconds = 0.0
         self.visits: Counter[str] = Counter()
+        # what each renewal named
+        self.renewed: list[list[UUID]] = []
         # by method: how many confirmations will be lost, after the effect
         self.lose: Counter[str] = Counter()
         # by method: what every visit waits for
@@ -264,6 +298,10 @@ class MemoryStore:
     def _leased(self, row: Row) -> bool:
         return row.lease_until > self.database.clock()
 
+    def held(self, row: Row) -> bool:
+        """Whether its owner generates it, or may come back to it after an absence of the database."""
+        return self._leased(row) or self.absence.recent
+
     def _lease(self) -> float:
         return self.database.clock() + LEASE_SECONDS
 
@@ -276,7 +314,14 @@ class MemoryStore:
     # --- open and claim -----------------------------------------------------------------------------------
 
     async def open(self, request: OpenRequest) -> Opened:
-        return await self.visit("open", lambda: self._all_or_nothing(lambda: self._open(request)))
+        return await self.visit("open", lambda: self._ask_if_in_the_way(request))
+
+    def _ask_if_in_the_way(self, request: OpenRequest) -> Opened:
+        try:
+            return self._all_or_nothing(lambda: self._open(request))
+        except InTheWayError as error:
+            self._ask_to_yield(self.database.rows[error.run_id])
+            return Opened(error.key, Busy(error.run_id), reset=False)
 
     def _all_or_nothing(self, effect: Callable[[], T]) -> T:
         """Take messages back that were added by an effect that raises."""
@@ -335,26 +380,88 @@ class MemoryStore:
             database.sent_ids[conversation_id, message.idempotency_key] = message_id
         return message_id
 
-    def _claim_for(self, key: RunKey, request: OpenRequest) -> ClaimOutcome:
-        begins, is_here = request.begins(key.company_id), key.trigger_id in request.here
+    def _claim_for(self, key: RunKey, request: OpenRequest) -> ClaimOutcome | Busy:
+        begins, is_here, places = request.begins(key.company_id), key.trigger_id in request.here, self.database.places
         while True:
             outcome = self._claim(
                 key,
                 uuid7(),
                 request.askers if begins else NOBODY,
                 may_begin=begins or is_here,
+                may_wait=True,
+                comes_later=self._comes_later,
                 must_queue=bool(request.here),
                 at_capacity=request.at_capacity and not is_here,
             )
-            if isinstance(outcome, Busy) and request.refuse_busy and not is_here:
-                raise ConflictError("Another answer is being generated in this conversation")
-            if not isinstance(outcome, Ended):  # this client has not waited for that one
+            if isinstance(outcome, Ended):  # this client has not waited for that one
+                continue
+            if not isinstance(outcome, Blocked):
                 return outcome
+            if is_here:
+                return Busy()
+            elsewhere = outcome.active if outcome.active is not None and outcome.active.owner != self.owner else None
+            interrupts = False
+            if places.same(key) is None:
+                interrupts = request.when_busy == "interrupt"
+                if request.when_busy == "reject":
+                    self._refuse_busy(key, request, elsewhere)
+                elif interrupts:
+                    places.stop_interrupting(key, self.owner)
+                    if elsewhere is not None:
+                        self._request_stop(key.conversation_id, elsewhere.id, keep=False)
+                        if elsewhere.status != "active":
+                            continue
+                elif elsewhere is not None:
+                    self._ask_to_yield(elsewhere)
+            place = places.put(uuid7(), key, self.owner, in_front=interrupts, interrupts=interrupts)
+            return Waiting(place)
+
+    def _refuse_busy(self, key: RunKey, request: OpenRequest, elsewhere: Row | None) -> None:
+        if not request.wanted_here and not request.asked and self.database.places.others(key, self.owner) is None:
+            if elsewhere is None and request.here:
+                return
+            if elsewhere is not None and self.held(elsewhere):
+                raise InTheWayError(key, elsewhere.id)
+        raise ConflictError("Another answer is being generated in this conversation")
+
+    def _ask_to_yield(self, row: Row) -> None:
+        row.asked_to_yield = True
+        self.database.places.tell(row.owner, f"run {row.id}")
+
+    def _comes_later(self, key: RunKey, place: Place | None = None) -> bool:
+        same, others = self.database.places.same(key), self.database.places.others(key, self.owner)
+        own = [number for number in (same, None if place is None else place.number) if number is not None]
+        return others is not None and (not own or others < min(own))
 
     async def claim(
-        self, key: RunKey, run_id: UUID, *, askers: Askers = NOBODY, may_begin: bool = True
+        self,
+        key: RunKey,
+        run_id: UUID,
+        *,
+        askers: Askers = NOBODY,
+        may_begin: bool = True,
+        place: Place | None = None,
     ) -> ClaimOutcome:
-        return await self.visit("claim", lambda: self._claim(key, run_id, askers, may_begin=may_begin))
+        def claim() -> ClaimOutcome:
+            places = self.database.places
+            outcome = self._claim(
+                key,
+                run_id,
+                askers,
+                may_begin=may_begin,
+                may_wait=place is not None,
+                comes_later=lambda key: place is not None and self._comes_later(key, place),
+            )
+            if isinstance(outcome, Blocked):
+                if place is None:
+                    return Waiting(places.put(run_id, key, self.owner, in_front=True))
+                places.hold(place, key, self.owner)
+                return Waiting(place)
+            if place is not None:
+                places.entries.pop(place.id, None)
+            return outcome
+
+        return await self.visit("claim", claim)
 
     def _claim(
         self,
@@ -363,44 +470,49 @@ class MemoryStore:
         askers: Askers,
         *,
         may_begin: bool,
+        may_wait: bool,
+        comes_later: Callable[[RunKey], bool],
         must_queue: bool = False,
         at_capacity: bool = False,
-    ) -> ClaimOutcome:
+    ) -> Claimed | Elsewhere | Stored | Ended | Blocked:
         database = self.database
         row = database.current(key)
         if row is not None and row.status != "active":
             return stored(row)
         if row is None and not may_begin:
             self._require_trigger(key)
-            raise ForbiddenError("Only what others began")
+            if not may_wait or database.places.same(key, but=self.owner) is None:
+                raise ForbiddenError("Only what others began")
         if at_capacity:
             raise UnavailableError("Too many answers are being generated")
         if row is not None:
+            ours = row.owner == self.owner
             # A leased run is claimable only if we own it but never saw the claim confirmed.
-            if self._leased(row) and (row.owner != self.owner or must_queue):
+            if (self.held(row) or (ours and must_queue)) and (not ours or must_queue):
                 return Elsewhere(row.id, row.epoch)
             if row.stop_requested is not None and not self._leased(row):
-                row.status = "stopped"
+                database.end(row, "stopped")
                 return Ended(row.id, row.epoch, "stopped")
         self._check_question(key)
         if row is not None:
             row.owner, row.epoch, row.lease_until = self.owner, row.epoch + 1, self._lease()
             row.askers |= askers
             return self._claimed(row)
-        if must_queue:
-            return Busy()
         active = database.active(key.conversation_id)
+        if must_queue or not may_begin or comes_later(key):
+            return Blocked(active)
         if active is not None:
             awaited = (
                 self._has_asker(active)
                 and active.stop_requested is None
                 and active.lease_until > database.clock() - ADOPTED_WITHIN_SECONDS
             )
-            if self._leased(active) or awaited:
-                return Busy()
-            active.status = "dropped"
+            if self.held(active) or awaited:
+                return Blocked(active)
+            database.end(active, "dropped")
         assert run_id not in database.rows, "the id of a run is used twice"
         database.rows[run_id] = row = Row(run_id, key, self.owner, self._lease(), askers)
+        database.places.tell_others_begun(key, self.owner)
         return self._claimed(row)
 
     def _has_asker(self, row: Row) -> bool:
@@ -461,6 +573,7 @@ class MemoryStore:
 
     async def renew(self, run_ids: Collection[UUID]) -> Mapping[UUID, Renewal]:
         asked = tuple(run_ids)
+        self.renewed.append(list(asked))
 
         def renew() -> Mapping[UUID, Renewal]:
             renewals = {}
@@ -468,10 +581,48 @@ class MemoryStore:
                 if row is not None and row.owner == self.owner and row.status == "active":
                     row.lease_until = self._lease()
                     followed = any(until > self.database.clock() for until in row.followers.values())
-                    renewals[row.id] = Renewal(row.stop_requested, followed, row.askers)
+                    renewals[row.id] = Renewal(row.stop_requested, followed, row.askers, row.asked_to_yield)
             return renewals
 
-        return await self.visit("renew", renew)
+        with self.absence.watched():
+            return await self.visit("renew", renew)
+
+    async def decline(self, run_ids: Collection[UUID]) -> None:
+        asked = tuple(run_ids)
+
+        def decline() -> None:
+            for row in map(self.database.rows.get, asked):
+                if row is not None and row.owner == self.owner and row.status == "active":
+                    row.asked_to_yield = False
+
+        await self.visit("decline", decline)
+
+    async def yield_state(self, run_id: UUID) -> YieldState:
+        def yield_state() -> YieldState:
+            row = self.database.rows.get(run_id)
+            if row is None or row.status != "active":
+                return YieldState.GONE
+            return YieldState.PENDING if row.asked_to_yield else YieldState.STAYS
+
+        return await self.visit("yield_state", yield_state)
+
+    async def renew_places(self, run_keys: Mapping[Place, RunKey], lost: Collection[Place]) -> PlacesRenewed:
+        def renew() -> PlacesRenewed:
+            places = self.database.places
+            for place in run_keys:
+                if place in lost or place.id in places.entries:
+                    places.hold(place, run_keys[place], self.owner)
+            return PlacesRenewed(
+                missing=[place for place in run_keys if place.id not in places.entries],
+                stopped=[
+                    place for place in run_keys if place.id in places.entries and places.entries[place.id].stopped
+                ],
+            )
+
+        return await self.visit("renew_places", renew)
+
+    async def leave(self, place: Place) -> None:
+        await self.visit("leave", lambda: self.database.places.leave(place.id))
 
     async def next_epoch(self, run_id: UUID, epoch: int) -> Restarted | Lost:
         def begin_anew() -> Restarted | Lost:
@@ -499,10 +650,10 @@ class MemoryStore:
         if row is None:
             return Lost()
         if row.key.conversation_id in self.database.deleted:
-            row.status = "stopped"
+            self.database.end(row, "stopped")
             return Lost()
         row.answer = Answer(answer)
-        row.status = "kept" if answer.kept else "completed"
+        self.database.end(row, "kept" if answer.kept else "completed")
         return Committed()
 
     async def end(
@@ -517,7 +668,8 @@ class MemoryStore:
             refuse_what_postgresql_refuses(code, message)
             row = self._own(run_id, epoch)
             if row is not None:
-                row.status, row.code, row.message = status, code, message
+                row.code, row.message = code, message
+                self.database.end(row, status)
 
         await self.visit("end", end)
 
@@ -538,18 +690,30 @@ class MemoryStore:
         await self.visit("set_continues", set_continues)
 
     async def abandoned(self) -> Collection[RunKey]:
-        return await self.visit(
-            "abandoned",
-            lambda: [
-                row.key
-                for row in self.database.rows.values()
-                if row.status == "active"
-                and self._has_asker(row)
-                and row.stop_requested is None
-                and not self._leased(row)
-                and row.key.conversation_id not in self.database.deleted
-            ],
+        return await self.visit("abandoned", lambda: [row.key for row in self._dead() if self._is_adopted(row)])
+
+    def _dead(self) -> list[Row]:
+        """The active runs whose lease has expired."""
+        rows = self.database.rows.values()
+        return [row for row in rows if row.status == "active" and not self.held(row)]
+
+    def _is_adopted(self, row: Row) -> bool:
+        return (
+            self._has_asker(row) and row.stop_requested is None and row.key.conversation_id not in self.database.deleted
         )
+
+    async def sweep(self) -> None:
+        def sweep() -> None:
+            expired = self.database.clock() - 1.0, self.database.clock() - ADOPTED_WITHIN_SECONDS
+            for row in self._dead():
+                awaited = self._has_asker(row) and row.stop_requested is None and row.lease_until > expired[1]
+                if row.lease_until < expired[0] and not awaited:
+                    self.database.end(row, "dropped" if row.stop_requested is None else "stopped")
+
+        await self.visit("sweep", sweep)
+
+    async def clean(self) -> None:
+        await self.visit("clean", lambda: None)
 
     # --- stop ---------------------------------------------------------------------------------------------
 
@@ -560,17 +724,18 @@ class MemoryStore:
         await self.visit("require_conversation", require)
 
     async def request_stop(self, conversation_id: UUID, run_id: UUID | None, *, keep: bool) -> UUID | None:
-        def request_stop() -> UUID | None:
-            row = self.database.active(conversation_id)
-            if row is None or run_id not in (None, row.id):
-                return None
-            row.stop_requested = row.stop_requested or ("keep" if keep else "discard")
-            if not self._leased(row):
-                row.status = "stopped"
-                return None
-            return row.id
+        return await self.visit("request_stop", lambda: self._request_stop(conversation_id, run_id, keep=keep))
 
-        return await self.visit("request_stop", request_stop)
+    def _request_stop(self, conversation_id: UUID, run_id: UUID | None, *, keep: bool) -> UUID | None:
+        row = self.database.active(conversation_id)
+        if row is None or run_id not in (None, row.id):
+            return None
+        row.stop_requested = row.stop_requested or ("keep" if keep else "discard")
+        if not self._leased(row):
+            self.database.end(row, "stopped")
+            return None
+        self.database.places.tell(row.owner, f"run {row.id}")
+        return row.id
 
     async def stop_state(self, run_id: UUID) -> StopState:
         def stop_state() -> StopState:
@@ -581,7 +746,7 @@ class MemoryStore:
                 return StopState.ENDED
             if self._leased(row):
                 return StopState.PENDING
-            row.status = "stopped"
+            self.database.end(row, "stopped")
             return StopState.STOPPED
 
         return await self.visit("stop_state", stop_state)

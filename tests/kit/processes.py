@@ -15,13 +15,13 @@ from weakref import WeakKeyDictionary
 
 from chatserver.live.answers import Answers
 from chatserver.live.following import Following
-from chatserver.live.options import StreamOptions, WhenBusy
+from chatserver.live.options import StreamOptions
 from chatserver.live.outcomes import RunKey
 from chatserver.live.reader import BATCH_FRAMES, Reader
 from chatserver.live.run import Run
 from chatserver.live.run_context import RunContext
 from chatserver.live.sharing import Sharing
-from chatserver.live.store import Companies
+from chatserver.live.store import Companies, WhenBusy
 from chatserver.metrics import Metrics
 from chatserver.providers.base import Delta, Finish, Prompt, Sink, TextDelta
 from chatserver.sse import unchunk
@@ -192,8 +192,9 @@ class Process:
         grace_seconds: float = GRACE_SECONDS,
         max_answer_chars: int = MAX_ANSWER_CHARS,
         max_runs: int = 100,
+        hears: bool = False,
     ) -> None:
-        """`owners` tells which process a task belongs to."""
+        """`owners` tells which process a task belongs to. `hears`: hints of other processes, else it only polls."""
         self.store = MemoryStore(database)
         self.metrics = Metrics("0")
         self._owners = owners
@@ -207,6 +208,8 @@ class Process:
             max_answer_chars=max_answer_chars,
         )
         self.answers = Answers(self.context, lease_seconds=LEASE_SECONDS, max_runs=max_runs)
+        if hears:
+            database.inboxes[self.store.owner] = self.answers.heard
 
     async def open(self, conversation_id: UUID, options: StreamOptions) -> Reader:
         """A reader, opened by a task of this process."""

@@ -8,7 +8,6 @@ import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from urllib.parse import urlsplit
 from uuid import uuid4
 
 import psycopg
@@ -17,6 +16,7 @@ import pytest
 from chatserver.storage.postgres.migrate import ADVISORY_LOCK
 from tests.conftest import with_database
 from tests.kit.model_server import ModelServer
+from tests.kit.outage import refusing
 from tests.kit.process_table import children, gone, postmasters
 from tests.kit.server_process import ServerProcess, launch, started
 from tests.kit.waiting import eventually
@@ -48,17 +48,6 @@ def frozen(data_dir: Path) -> Iterator[None]:
     finally:
         for process in processes:
             os.kill(process, signal.SIGCONT)
-
-
-@contextmanager
-def refusing(postgres_url: str, database_url: str) -> Iterator[None]:
-    """The database takes no connections, and has cut those that there were."""
-    name = urlsplit(database_url).path[1:]
-    with psycopg.connect(postgres_url, autocommit=True) as connection:
-        connection.execute(f"ALTER DATABASE {name} ALLOW_CONNECTIONS false")
-        connection.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s", [name])
-        yield
-        connection.execute(f"ALTER DATABASE {name} ALLOW_CONNECTIONS true")
 
 
 async def test_answer_that_cannot_be_stored_does_not_delay_the_stop(postgres_url: str, database_url: str) -> None:

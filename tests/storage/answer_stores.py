@@ -5,6 +5,7 @@ Each is set up and looked at from behind, with the same words.
 
 from __future__ import annotations
 
+import time
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import replace
@@ -14,7 +15,8 @@ from uuid import UUID, uuid4
 from sqlalchemy import Engine, delete, func, select, text, update
 
 from chatserver.ids import uuid7
-from chatserver.live.outcomes import NOBODY, Askers, Claimed, Committed, Lost, RunKey, RunState
+from chatserver.live.absence import Absence
+from chatserver.live.outcomes import NOBODY, Askers, Claimed, Committed, Lost, Place, RunKey, RunState
 from chatserver.live.sharing_store import Position, SharingStore
 from chatserver.live.store import AnswerStore, NewAnswer, OpenRequest
 from chatserver.metrics import Metrics
@@ -28,6 +30,7 @@ from chatserver.storage.access_tables import tokens
 from chatserver.storage.frames import SESSION_SETTINGS as SHARING_SESSION_SETTINGS
 from chatserver.storage.postgres.database import Database
 from chatserver.storage.sharing_tables import frames as frame_table
+from chatserver.storage.sharing_tables import waiting
 from chatserver.storage.tables import messages as message_table
 from chatserver.storage.tables import runs as run_table
 from chatserver.storage.turns.statements import SESSION_SETTINGS
@@ -149,6 +152,14 @@ class StoresUnderTest(ABC):
         """Let the lease of a run end in the past."""
 
     @abstractmethod
+    def expire_place(self, place: Place) -> None:
+        """Let a place end in the past."""
+
+    @abstractmethod
+    def empty_queues(self) -> None:
+        """Forget all places, as a crash of PostgreSQL does."""
+
+    @abstractmethod
     def token(self, expires: str | None = None) -> UUID:
         """A token of the company. `expires`: an interval from now, as PostgreSQL writes it."""
 
@@ -209,6 +220,12 @@ class MemoryStores(StoresUnderTest):
 
     def expire(self, run_id: UUID, *, seconds_ago: float = 1.0) -> None:
         self._database.rows[run_id].lease_until = self._database.clock() - seconds_ago
+
+    def expire_place(self, place: Place) -> None:
+        self._database.places.entries[place.id].until = self._database.clock() - 1
+
+    def empty_queues(self) -> None:
+        self._database.places.entries.clear()
 
     def token(self, expires: str | None = None) -> UUID:
         token_id = uuid7()
@@ -271,7 +288,7 @@ class PostgresStores(StoresUnderTest):
         self.sharing_here, self.sharing_there = (self._sharing_store(owner) for owner in (here, there))
 
     def _sharing_store(self, owner: UUID) -> PostgresSharingStore:
-        return PostgresSharingStore(self._open(SHARING_SESSION_SETTINGS), owner)
+        return PostgresSharingStore(self._open(SHARING_SESSION_SETTINGS), owner, Absence(time.monotonic))
 
     def _store(self, owner: UUID, *, in_batches: bool) -> PostgresAnswerStore:
         """The store of a further process."""
@@ -317,6 +334,13 @@ class PostgresStores(StoresUnderTest):
 
     def expire(self, run_id: UUID, *, seconds_ago: float = 1.0) -> None:
         self._change(run_table, run_id, lease_until=func.clock_timestamp() - text(f"interval '{seconds_ago} seconds'"))
+
+    def expire_place(self, place: Place) -> None:
+        self._change(waiting, place.id, until=func.clock_timestamp() - text("interval '1 second'"))
+
+    def empty_queues(self) -> None:
+        with self._engine.connect() as connection:
+            connection.execute(delete(waiting))
 
     def token(self, expires: str | None = None) -> UUID:
         return make_token(self._url, self.company, expires=expires).id

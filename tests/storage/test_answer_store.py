@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -31,6 +32,7 @@ from chatserver.live.outcomes import (
     RunKey,
     StopState,
     Stored,
+    Waiting,
 )
 from chatserver.live.store import NewMessage
 from chatserver.providers.base import Turn, Usage
@@ -139,16 +141,20 @@ async def test_open_of_an_unknown_conversation_or_trigger_is_refused(stores: Sto
 
 
 async def test_open_of_a_busy_conversation_is_refused_or_has_to_wait(stores: StoresUnderTest, key: RunKey) -> None:
-    await stores.claimed(key, store=stores.there)
+    run = await stores.claimed(key, store=stores.there)
     other = other_key(stores, key)
-    with pytest.raises(ConflictError):
-        await stores.here.open(stores.request(other, refuse_busy=True))
-    assert (await stores.here.open(stores.request(other))).outcome == Busy()
+    for wanted_here, asked in ((True, False), (False, True)):
+        request = stores.request(other, when_busy="reject", wanted_here=wanted_here, asked=asked)
+        with pytest.raises(ConflictError):
+            await stores.here.open(request)
+    opened = await stores.here.open(stores.request(other, when_busy="reject"))
+    assert opened.outcome == Busy(run.run_id), "perhaps nobody reads it"
+    assert isinstance((await stores.here.open(stores.request(other))).outcome, Waiting)
 
 
 async def test_open_behind_other_answers_of_the_process_begins_nothing(stores: StoresUnderTest, key: RunKey) -> None:
     others = [other_key(stores, key).trigger_id]
-    assert (await stores.here.open(stores.request(key, here=others))).outcome == Busy()
+    assert isinstance((await stores.here.open(stores.request(key, here=others))).outcome, Waiting)
     claimed = await stores.claimed(key)
     joined = await stores.here.open(stores.request(key, here=others))
     assert joined.outcome == Elsewhere(claimed.run_id, 1)
@@ -166,14 +172,17 @@ async def test_open_at_capacity_begins_nothing_but_shows_what_is_stored(stores: 
 
 
 async def test_one_of_two_processes_that_open_at_once_claims_and_the_other_joins(stores: StoresUnderTest) -> None:
-    for refuse_busy in [True, False] * 5:
+    for when_busy in ["reject", "interrupt", "enqueue"] * 4:
         conversation = stores.conversation()
-        request = stores.request(stores.key(conversation, stores.say(conversation)), refuse_busy=refuse_busy)
+        request = stores.request(stores.key(conversation, stores.say(conversation)), when_busy=when_busy)
         outcomes = [
             opened.outcome for opened in await asyncio.gather(stores.here.open(request), stores.there.open(request))
         ]
         (claimed,) = (outcome for outcome in outcomes if isinstance(outcome, Claimed))
         assert Elsewhere(claimed.run_id, 1) in outcomes
+        assert (await stores.here.renew([claimed.run_id])) | (await stores.there.renew([claimed.run_id])) == {
+            claimed.run_id: Renewal(None, followed=False)
+        }
 
 
 # --- open with a message ----------------------------------------------------------------------------------
@@ -203,11 +212,11 @@ async def test_message_of_one_idempotency_key_is_added_once(stores: StoresUnderT
 
 async def test_refused_message_is_not_stored_and_its_key_is_free(stores: StoresUnderTest, key: RunKey) -> None:
     run = await stores.claimed(key)
-    request = stores.request(
-        stores.key(key.conversation_id, None), message=NewMessage("Me too", None, "k"), refuse_busy=True
-    )
+    message = NewMessage("Me too", None, "k")
+    request = stores.request(stores.key(key.conversation_id, None), message=message, when_busy="reject")
+    assert (await stores.there.open(request)).outcome == Busy(run.run_id)
     with pytest.raises(ConflictError):
-        await stores.there.open(request)
+        await stores.there.open(replace(request, asked=True))
     assert stores.contents(key.conversation_id) == ["?"]
     await stores.here.end(run.run_id, run.epoch, "dropped")
     other_body = stores.request(stores.key(key.conversation_id, None), message=NewMessage("Changed", None, "k"))
@@ -268,12 +277,15 @@ async def test_claim_gives_a_new_run_the_id_that_was_asked_for(stores: StoresUnd
     assert (outcome.run_id, outcome.epoch, outcome.askers) == (run_id, 1, NOBODY)
 
 
-async def test_claim_of_a_leased_run_is_elsewhere_and_of_another_trigger_busy(
+async def test_claim_of_a_leased_run_is_elsewhere_and_of_another_trigger_waits(
     stores: StoresUnderTest, key: RunKey
 ) -> None:
     run = await stores.claimed(key)
     assert await stores.there.claim(key, uuid7()) == Elsewhere(run.run_id, 1)
-    assert await stores.there.claim(other_key(stores, key), uuid7()) == Busy()
+    other = uuid7()
+    outcome = await stores.there.claim(other_key(stores, key), other)
+    assert isinstance(outcome, Waiting)
+    assert (outcome.place.id, outcome.place.interrupts) == (other, False)
 
 
 async def test_expired_run_is_taken_over_under_its_id_and_a_new_epoch(stores: StoresUnderTest, key: RunKey) -> None:
@@ -323,7 +335,7 @@ async def test_expired_run_that_continues_makes_way_only_after_a_minute(stores: 
     run = await stores.claimed(key, askers=ANYBODY)
     other = other_key(stores, key)
     stores.expire(run.run_id, seconds_ago=50)
-    assert await stores.there.claim(other, uuid7()) == Busy()
+    assert isinstance(await stores.there.claim(other, uuid7()), Waiting)
     stores.expire(run.run_id, seconds_ago=70)
     await stores.claimed(other, store=stores.there)
     assert stores.status(run.run_id) == "dropped"

@@ -9,7 +9,7 @@ import pytest
 
 from chatserver.errors import ConflictError, ForbiddenError, NotFoundError, UnavailableError, ValidationError
 from chatserver.ids import uuid7
-from chatserver.live.outcomes import NOBODY, Askers, Busy, Claimed, Elsewhere, Ended, RunKey, Stored
+from chatserver.live.outcomes import NOBODY, Askers, Busy, Claimed, Elsewhere, Ended, RunKey, Stored, Waiting
 from chatserver.live.store import AnswerStore, NewMessage
 from chatserver.sse import EventId
 from tests.kit.memory_store import ANYBODY
@@ -34,7 +34,7 @@ async def asked_for(store: AnswerStore, run: Claimed) -> Askers:
     "asked",
     [
         {},
-        {"refuse_busy": True},
+        {"when_busy": "reject"},
         {"at_capacity": True},
         {"askers": ANYBODY},
         {"trigger_id": None},
@@ -89,7 +89,7 @@ async def test_client_that_may_begin_nothing_joins_what_waits_here(stores: Store
     waiting = stores.key(key.conversation_id, stores.say(key.conversation_id))
     for named in (waiting.trigger_id, None):
         for begins_in in ((), None):
-            asked = stores.request(waiting, trigger_id=named, begins_in=begins_in, refuse_busy=True)
+            asked = stores.request(waiting, trigger_id=named, begins_in=begins_in, when_busy="reject", asked=True)
             with pytest.raises(ConflictError if begins_in is None else ForbiddenError):
                 await stores.here.open(asked)
             joined = await stores.here.open(
@@ -97,7 +97,7 @@ async def test_client_that_may_begin_nothing_joins_what_waits_here(stores: Store
                     waiting,
                     trigger_id=named,
                     begins_in=begins_in,
-                    refuse_busy=True,
+                    when_busy="reject",
                     at_capacity=True,
                     here=[waiting.trigger_id],
                 )
@@ -199,6 +199,6 @@ async def test_runs_of_those_who_lost_access_are_not_adopted_and_make_way(stores
     for number, (key, run) in enumerate(zip(keys, runs, strict=True)):
         other = stores.key(key.conversation_id, stores.say(key.conversation_id, "And?"))
         outcome = await stores.there.claim(other, uuid7())
-        assert isinstance(outcome, Busy if number < len(goes_on) else Claimed)
+        assert isinstance(outcome, Waiting if number < len(goes_on) else Claimed)
         assert stores.status(run.run_id) == ("active" if number < len(goes_on) else "dropped")
         await stores.there.request_stop(key.conversation_id, None, keep=False)  # for those who come later

@@ -198,7 +198,7 @@ async def test_answer_of_an_ended_process_goes_on_elsewhere_only_for_who_has_acc
         await asyncio.sleep(LEASE_SECONDS + 2 * SWEEP_SECONDS)
         assert w.database.answers() == ["a"]
         assert (living.find(FIRST), living.find(ELSEWHERE)) == (None, None)
-        assert w.database.statuses() == ["dropped" if how == "close" else "active", "completed"]
+        assert w.database.statuses() == ["dropped", "completed"]
 
 
 # --- those who only read ------------------------------------------------------------------------------------

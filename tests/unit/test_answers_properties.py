@@ -15,9 +15,10 @@ from hypothesis import given, note, settings
 from hypothesis import strategies as st
 
 from chatserver.errors import ConflictError, ForbiddenError, ProviderError, UnavailableError
-from chatserver.live.options import WhenBusy
 from chatserver.live.outcomes import RunKey
+from chatserver.live.store import WhenBusy
 from chatserver.providers.base import ReasoningDelta
+from tests.kit.memory_store import ADOPTED_WITHIN_SECONDS
 from tests.kit.processes import CONVERSATION, GRACE_SECONDS, STOP, Client, Process, World, key, world
 from tests.kit.virtual_time import in_virtual_time, quiet
 
@@ -31,7 +32,10 @@ client_numbers = st.integers(0, CLIENTS - 1)
 process_numbers = st.integers(0, PROCESSES - 1)
 codes = st.sampled_from(["interrupted", "timeout", "rate_limited", "internal"])
 methods = st.sampled_from(
-    ["open", "claim", "look", "renew", "next_epoch", "commit", "end", "set_continues", "request_stop", "stop_state"]
+    [
+        *("open", "claim", "look", "renew", "next_epoch", "commit", "end", "set_continues", "request_stop"),
+        *("stop_state", "yield_state", "decline", "renew_places", "leave", "sweep"),
+    ]
 )
 
 ways_when_busy = st.sampled_from(["enqueue", "reject", "interrupt"])
@@ -52,6 +56,7 @@ actions = st.one_of(
     st.tuples(st.just("close"), process_numbers),
     st.tuples(st.just("slow"), process_numbers, st.sampled_from([0.0, 0.3, 2.0])),
     st.tuples(st.just("forsake"), client_numbers),
+    st.tuples(st.just("crash")),
     st.tuples(st.just("closing"), st.sampled_from([0.0, 0.5, 3.0])),
 )
 # What may leave a run without an owner until its lease is over.
@@ -65,9 +70,10 @@ def token_of(number: int) -> UUID:
 class Story:
     """A sequence of actions, and what must hold afterwards."""
 
-    def __init__(self, w: World) -> None:
+    def __init__(self, w: World, *, hears: bool) -> None:
         self.world = w
-        self.processes: list[Process] = [w.process() for _ in range(PROCESSES)]
+        self.hears = hears
+        self.processes: list[Process] = [w.process(hears=hears) for _ in range(PROCESSES)]
         for process in self.processes:
             process.start()
         self.clients = [Client() for _ in range(CLIENTS)]
@@ -174,7 +180,7 @@ class Story:
         self.replace(at)
 
     def replace(self, at: int) -> None:
-        self.processes[at] = self.world.process()
+        self.processes[at] = self.world.process(hears=self.hears)
         self.processes[at].start()
 
     async def do_slow(self, at: int, seconds: float) -> None:
@@ -185,6 +191,10 @@ class Story:
         self.world.database.revoked.add(token_of(number))
         for process in self.processes:
             process.answers.forsake([token_of(number)])
+
+    async def do_crash(self) -> None:
+        """The database crashes: the queue is empty afterwards."""
+        self.world.database.places.entries.clear()
 
     async def do_closing(self, seconds: float) -> None:
         self.world.model.closing_seconds = seconds
@@ -202,9 +212,10 @@ class Story:
             await asyncio.gather(*(self.finish(number) for number in range(CLIENTS)))
             await asyncio.gather(*(stopping for _, stopping in self.stops), return_exceptions=True)
         self.check()
-        if not orphans:
-            await asyncio.sleep(GRACE_SECONDS + 5)
-            assert "active" not in self.world.database.statuses()
+        # What has no owner is swept: what shall go on without readers, but cannot, after a minute.
+        await asyncio.sleep(ADOPTED_WITHIN_SECONDS + 30 if orphans else GRACE_SECONDS + 5)
+        assert "active" not in self.world.database.statuses()
+        assert list(self.world.database.places.of(CONVERSATION)) == []
 
     async def finish(self, number: int) -> None:
         client = self.clients[number]
@@ -241,17 +252,17 @@ class Story:
             assert {"stopped", "kept"} & set(self.world.database.statuses()), "nothing was stopped"
 
 
-@given(st.lists(actions, max_size=30))
+@given(st.lists(actions, max_size=30), st.booleans())
 @settings(max_examples=120)
 @in_virtual_time
-async def test_every_reader_that_stays_gets_the_end_of_the_answer(script: list[tuple[Any, ...]]) -> None:
-    note(f"{script=}")
+async def test_every_reader_that_stays_gets_the_end_of_the_answer(script: list[tuple[Any, ...]], hears: bool) -> None:
+    note(f"{script=}, {hears=}")
     errors = _Errors()
     logger = logging.getLogger("chatserver")
     logger.addHandler(errors)
     try:
         async with world(max_answer_chars=100_000) as w:
-            story = Story(w)
+            story = Story(w, hears=hears)
             for action in script:
                 await story.do(action)
             await story.end(orphans=any(action[0] in ORPHANING for action in script))

@@ -8,7 +8,7 @@ from uuid import UUID
 
 import pytest
 
-from chatserver.live.outcomes import RunKey
+from chatserver.live.outcomes import Place, RunKey
 from chatserver.live.queue import ConversationQueue, Queues
 from tests.kit.virtual_time import in_virtual_time, now, quiet
 
@@ -22,6 +22,7 @@ class Run:
     number: int
     conversation: UUID = CONVERSATION
     owned: bool = False
+    place: Place | None = None
 
     @property
     def key(self) -> RunKey:
@@ -42,19 +43,15 @@ def test_runs_are_in_the_order_in_which_they_were_added() -> None:
     assert numbers(queue) == [0, 1, 2]
 
 
-def test_run_added_next_in_turn_stands_behind_the_first() -> None:
+def test_run_with_a_place_stands_before_later_places_and_behind_runs_that_do_not_wait() -> None:
     queue: ConversationQueue[Run] = ConversationQueue()
-    for number in range(3):
-        queue.add(Run(number))
-    queue.add(Run(9), next_in_turn=True)
-    assert numbers(queue) == [0, 9, 1, 2]
-
-
-def test_run_added_next_in_turn_to_an_empty_queue_is_the_first() -> None:
-    queue: ConversationQueue[Run] = ConversationQueue()
-    run = Run(9)
-    queue.add(run, next_in_turn=True)
-    assert queue.is_first(run)
+    queue.add(Run(0))
+    for number in (5, 3, 4, 5):
+        queue.add(Run(number, place=Place(UUID(int=number), number)))
+    assert numbers(queue) == [0, 3, 4, 5, 5]
+    queue.add(Run(-1, place=Place(UUID(int=9), -1)))
+    queue.add(Run(8))
+    assert numbers(queue) == [0, -1, 3, 4, 5, 5, 8]
 
 
 def test_find_gives_the_run_of_a_key_and_owned_the_run_that_is_generated_here() -> None:
@@ -124,7 +121,7 @@ def test_queues_iterate_over_the_runs_that_there_are_now() -> None:
     queues: Queues[Run] = Queues(max_runs=9)
     for run in (Run(0), Run(5, OTHER), Run(1)):
         queues.add(run)
-    queues.add(Run(7), next_in_turn=True)
+    queues.add(Run(7))
     seen = []
     for run in queues:
         seen.append(run.number)

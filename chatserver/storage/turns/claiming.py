@@ -44,6 +44,8 @@ answerable AS MATERIALIZED (
         SELECT FROM chat_runs AS r WHERE r.conversation_id = found.conversation_id
             AND r.trigger_message_id = found.trigger_id AND r.status IN ('active', 'completed', 'kept')
         {FOR_EACH_ROW}
+    ) AND NOT EXISTS (
+        SELECT FROM chat_queue AS q WHERE q.conversation_id = found.conversation_id {FOR_EACH_ROW}
     )
 ), locked AS MATERIALIZED (
     SELECT answerable.*, c.version = answerable.version AS unchanged, c.untitled

@@ -13,9 +13,9 @@ from pydantic import Field
 
 from chatserver import logs, sse
 from chatserver.errors import ConflictError, TryLaterError
-from chatserver.live.options import StreamOptions, WhenBusy
+from chatserver.live.options import StreamOptions
 from chatserver.live.reader import Reader
-from chatserver.live.store import NewMessage
+from chatserver.live.store import NewMessage, WhenBusy
 from chatserver.schema_types import Id, Wire
 from chatserver.schemas import StopAnswer, Stopped, StreamMessage
 from chatserver.services.access import Need, Role
