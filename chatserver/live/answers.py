@@ -222,9 +222,12 @@ class Answers:
         raise UnavailableError("The process that generates the answer does not react")
 
     async def drop_unread(self, conversation_id: UUID) -> None:
-        """End the conversation's answers that have no readers and do not continue without."""
+        """End the conversation's answers, of any process, that have no readers and do not continue without."""
         for run in self._queues.of(conversation_id).runs:
             await run.drop()
+        elsewhere = await self._store.ask_to_yield(conversation_id)
+        if elsewhere is not None:
+            await makes_way(self._store, elsewhere)
 
     def end_waiting(self, conversation_id: UUID, trigger_id: UUID) -> None:
         """End an answer that waits for its turn, as stopped: its trigger was erased."""

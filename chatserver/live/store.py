@@ -205,6 +205,12 @@ class AnswerStore(Protocol):
         May be repeated.
         """
 
+    async def ask_to_yield(self, conversation_id: UUID) -> UUID | None:
+        """Ask another process that generates in the conversation to drop its run if nobody reads it; the run's id.
+
+        None: no other process generates.
+        """
+
     async def decline(self, run_ids: Collection[UUID]) -> None:
         """These runs of this process do not make way: somebody reads them."""
 

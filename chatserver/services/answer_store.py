@@ -139,6 +139,9 @@ class PostgresAnswerStore:
             for row in rows
         }
 
+    async def ask_to_yield(self, conversation_id: UUID) -> UUID | None:
+        return await self._database.autocommit(leases.ask_elsewhere_to_yield, conversation_id, self._owner)
+
     async def decline(self, run_ids: Collection[UUID]) -> None:
         await self._lease_database.autocommit(leases.decline, tuple(run_ids), self._owner)
 

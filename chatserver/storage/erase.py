@@ -17,6 +17,7 @@ from sqlalchemy.types import Uuid
 from chatserver.audit_events import ConversationErased, MessageErased
 from chatserver.errors import NotFoundError
 from chatserver.storage import audit, leases
+from chatserver.storage import places as queue_places
 from chatserver.storage.conversations import named, visible
 from chatserver.storage.messages import effective_content, live
 from chatserver.storage.older_rewinds import find_places
@@ -137,6 +138,7 @@ def erase_message(
     connection.execute(_EMPTY_RUNS, erased)
     connection.execute(_BLANK_KEYS, erased)
     connection.execute(_DELETE_MESSAGES, erased)
+    queue_places.stop_waiting(connection, conversation_id, message_id)
     if retitle:
         first = connection.execute(_FIRST_QUESTION, given).scalar_one_or_none()
         connection.execute(_NAME, {**given, "new_title": None if first is None else first_line(first)})

@@ -74,11 +74,13 @@ _SET_CONTINUES = update(runs).where(runs.c.id == bindparam("run_id"), IS_ACTIVE)
 
 _OWNER_TOLD = told(runs.c.owner, func.concat("run ", runs.c.id))
 
-_ASK_TO_YIELD = (
-    update(runs)
-    .where(runs.c.id == bindparam("run_id"), IS_ACTIVE)
-    .values(asked_to_yield=literal_column("true", Boolean))
-    .returning(_OWNER_TOLD)
+_ASK = update(runs).values(asked_to_yield=literal_column("true", Boolean)).returning(runs.c.id, _OWNER_TOLD)
+_ASK_RUN = _ASK.where(runs.c.id == bindparam("run_id"), IS_ACTIVE)
+_ASK_ACTIVE = _ASK.where(
+    runs.c.conversation_id == bindparam("in_conversation"),
+    runs.c.status == literal_column("'active'"),  # for the partial index
+    runs.c.owner != bindparam("by"),
+    runs.c.lease_until > NOW,
 )
 _DECLINE = update(runs).where(_HELD).values(asked_to_yield=literal_column("false", Boolean))
 _YIELD_STATE = select(runs.c.status, runs.c.asked_to_yield).where(runs.c.id == bindparam("run_id"))
@@ -137,7 +139,13 @@ def set_continues(connection: Connection, run_id: UUID, continues_for: Sequence[
 
 def ask_to_yield(connection: Connection, run_id: UUID) -> None:
     """Ask the owner of a run to drop it if nobody reads it."""
-    connection.execute(_ASK_TO_YIELD, {"run_id": run_id}).all()
+    connection.execute(_ASK_RUN, {"run_id": run_id}).all()
+
+
+def ask_elsewhere_to_yield(connection: Connection, conversation_id: UUID, process: UUID) -> UUID | None:
+    """Ask the same of another process that generates in a conversation; the run, None if there is none."""
+    run = connection.execute(_ASK_ACTIVE, {"in_conversation": conversation_id, "by": process}).one_or_none()
+    return None if run is None else run.id
 
 
 def decline(connection: Connection, run_ids: Sequence[UUID], owner: UUID) -> None:

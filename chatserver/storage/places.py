@@ -18,6 +18,7 @@ from sqlalchemy import (
     ColumnElement,
     Connection,
     Row,
+    Update,
     Uuid,
     any_,
     bindparam,
@@ -136,32 +137,34 @@ def tell_others_begun(connection: Connection, conversation_id: UUID, trigger_id:
     connection.execute(_TELL_OTHERS_BEGUN, named).all()
 
 
-# In the order of their ids, so that two transactions do not deadlock.
-_STOPPABLE = (
-    select(waiting.c.id)
-    .where(
-        waiting.c.conversation_id == bindparam("in_conversation"),
-        waiting.c.interrupts,
-        ~waiting.c.stopped,
-        ~_OF_TRIGGER,
-        _ELSEWHERE,
+def _stop(*which: ColumnElement[bool]) -> Update:
+    """Ask the processes of these places that their answers end as stopped."""
+    # In the order of their ids, so that two transactions do not deadlock.
+    found = select(waiting.c.id).where(
+        waiting.c.conversation_id == bindparam("in_conversation"), ~waiting.c.stopped, *which
     )
-    .order_by(waiting.c.id)
-    .with_for_update()
-    .cte("stoppable")
-)
-_STOP_INTERRUPTING = (
-    update(waiting)
-    .where(waiting.c.id == _STOPPABLE.c.id)
-    .values(stopped=literal_column("true", Boolean))
-    .returning(told(waiting.c.process, func.concat("run ", waiting.c.id)))
-)
+    locked = found.order_by(waiting.c.id).with_for_update().cte("locked")
+    return (
+        update(waiting)
+        .where(waiting.c.id == locked.c.id)
+        .values(stopped=literal_column("true", Boolean))
+        .returning(told(waiting.c.process, func.concat("run ", waiting.c.id)))
+    )
+
+
+_STOP_INTERRUPTING = _stop(waiting.c.interrupts, ~_OF_TRIGGER, _ELSEWHERE)
+_STOP_WAITING = _stop(_OF_TRIGGER)
 
 
 def stop_interrupting(connection: Connection, conversation_id: UUID, trigger_id: UUID | None, process: UUID) -> None:
     """Ask that the answers of other processes end that wait because they interrupted; not those to this trigger."""
     named = {"in_conversation": conversation_id, "of_trigger": trigger_id, "here": process}
     connection.execute(_STOP_INTERRUPTING, named).all()
+
+
+def stop_waiting(connection: Connection, conversation_id: UUID, trigger_id: UUID) -> None:
+    """Ask that the answers to a trigger that wait for their turn end: it is erased."""
+    connection.execute(_STOP_WAITING, {"in_conversation": conversation_id, "of_trigger": trigger_id}).all()
 
 
 _HELD = (

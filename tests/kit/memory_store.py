@@ -587,6 +587,16 @@ class MemoryStore:
         with self.absence.watched():
             return await self.visit("renew", renew)
 
+    async def ask_to_yield(self, conversation_id: UUID) -> UUID | None:
+        def ask() -> UUID | None:
+            row = self.database.active(conversation_id)
+            if row is None or row.owner == self.owner or not self._leased(row):
+                return None
+            self._ask_to_yield(row)
+            return row.id
+
+        return await self.visit("ask_to_yield", ask)
+
     async def decline(self, run_ids: Collection[UUID]) -> None:
         asked = tuple(run_ids)
 

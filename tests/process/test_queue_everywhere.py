@@ -103,6 +103,30 @@ async def test_answer_that_nobody_reads_makes_way_for_another_process(servers: F
         assert statuses(servers, conversation) == ["dropped", "completed"]
 
 
+async def test_unread_answer_makes_way_for_a_rewind_at_another_process_and_a_read_one_does_not(servers: Fleet) -> None:
+    async with clients_of(servers) as (one, other, *_):
+        conversation = await one.conversation()
+        trigger = await one.say(conversation, LONG_QUESTION)
+        stream = await reading(one, conversation, trigger)
+        rewind = f"/api/conversations/{conversation}/messages/{trigger}/rewind"
+        assert (await other.request("POST", rewind)).status == 409
+        stream.leave()
+        assert await other.ok("POST", rewind) == {"superseded": 0}
+        assert statuses(servers, conversation) == ["dropped"]
+
+
+async def test_erased_question_waits_at_no_process_any_more(servers: Fleet) -> None:
+    async with clients_of(servers) as (one, other, third, _):
+        conversation = await one.conversation()
+        first, second = await one.say(conversation, LONG_QUESTION), await one.say(conversation, "y")
+        stream = await reading(one, conversation, first)
+        waiting = await other.stream(conversation, second, whenBusy="enqueue")
+        await waiting.opened()
+        await third.ok("DELETE", f"/api/conversations/{conversation}/messages/{second}")
+        assert await waiting.rest() == [{"type": "stopped", "messageId": None}]
+        stream.leave()
+
+
 async def test_answers_over_four_processes_have_their_turns_in_the_order_in_which_they_were_asked_for(
     servers: Fleet,
 ) -> None:

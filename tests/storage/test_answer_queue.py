@@ -234,6 +234,17 @@ async def test_owner_is_asked_to_make_way_and_says_what_becomes_of_it(
     assert await stores.there.yield_state(uuid7()) is YieldState.GONE
 
 
+async def test_only_another_process_that_generates_is_asked_to_make_way(stores: StoresUnderTest, key: RunKey) -> None:
+    assert await stores.there.ask_to_yield(key.conversation_id) is None
+    run = await stores.claimed(key)
+    assert await stores.here.ask_to_yield(key.conversation_id) is None
+    assert (await stores.here.renew([run.run_id]))[run.run_id].asked_to_yield is False
+    assert await stores.there.ask_to_yield(key.conversation_id) == run.run_id
+    assert (await stores.here.renew([run.run_id]))[run.run_id].asked_to_yield
+    stores.expire(run.run_id)
+    assert await stores.there.ask_to_yield(key.conversation_id) is None
+
+
 # --- what dead processes leave ----------------------------------------------------------------------------
 
 
