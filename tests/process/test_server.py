@@ -96,7 +96,8 @@ async def test_two_servers_share_one_answer(database_url: str) -> None:
         last_id = stream.last_id
         joined = await two.stream(conversation, question)
         resumed = await two.stream(conversation, question, last_id=last_id)
-        assert await joined.comment() == "ok"
+        await joined.opened()
+        assert (await joined.event())["content"] == "one "
         assert await joined.comment() == "ping"
         await call.send("answer")
         await call.finish()
