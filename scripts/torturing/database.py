@@ -36,7 +36,7 @@ class TortureDatabase(ABC):
     async def stop(self) -> None: ...
 
     @abstractmethod
-    def arguments(self, process: int) -> list[str]:
+    def arguments(self, process: int, /) -> list[str]:
         """What a server process is told of it on its command line."""
 
     @abstractmethod
@@ -92,7 +92,7 @@ class Embedded(TortureDatabase):
         self.send(signal.SIGCONT)
         await asyncio.to_thread(self._user.stop)
 
-    def arguments(self, process: int) -> list[str]:
+    def arguments(self, _: int, /) -> list[str]:
         return ["--data-dir", str(self._data_dir)]
 
     async def restart(self, number: signal.Signals) -> None:
@@ -167,7 +167,7 @@ class Outer(TortureDatabase):
         while processes_in(self._data) and time.monotonic() < deadline:
             time.sleep(POLL_SECONDS)
 
-    def arguments(self, process: int) -> list[str]:
+    def arguments(self, process: int, /) -> list[str]:
         return ["--database-url", self._url(self._proxies[process].port)]
 
     def _url(self, port: int) -> str:

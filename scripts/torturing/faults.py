@@ -95,7 +95,7 @@ class Faults:
         async with server.lock, self._fault(planned, server.number):
             await server.kill()
             await asyncio.sleep(planned.lasts)
-            await server.start()
+            await server.start_again()
 
     async def _freeze(self, planned: PlannedFault, server: Server) -> None:
         async with server.lock, self._fault(planned, server.number):
@@ -110,7 +110,7 @@ class Faults:
             status = await server.terminate()
             if status != 0:
                 self._history.violate("process", f"{server.name} ended with status {status} after SIGTERM")
-            await server.start()
+            await server.start_again()
 
     async def _cut(self, planned: PlannedFault, server: Server) -> None:
         async with self._fault(planned, server.number):

@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from random import Random
 from urllib.parse import urlencode
 
-from scripts.torturing.history import Conversation, Fault, Message, Post, Stream
+from scripts.torturing import markers
+from scripts.torturing.history import Conversation, Message, Post, Stream
 from scripts.torturing.servers import Server
 from scripts.torturing.viewer import Frames, Viewer
 from scripts.torturing.wire import Exchange, LostError
@@ -159,17 +160,23 @@ class Following:
             frames.feed(piece)
             if frames.new_epoch:
                 frames.new_epoch = False
-                self._taken_over()
+                self._taken_over(stream)
         # The response ended in order; only then are its terminal events counted.
         stream.end = "terminal" if frames.terminals else "clean"
 
-    def _taken_over(self) -> None:
-        """Measure from the last fault that takes answers away from a process."""
-        if fault := self._last_fault():
-            self._history.takeovers.append(self._history.now() - fault.began)
+    def _taken_over(self, stream: Stream) -> None:
+        """Measure from the last fault of a process that generated this answer. The echo does not say which it was."""
+        history = self._history
+        asked = {marker for text in self._wordings(stream.trigger) for marker in markers.found_in(text)}
+        processes = {generation.process for generation in history.generations if generation.question in asked}
+        for fault in reversed(history.faults):
+            if fault.kind in TAKEN_OVER and fault.process in processes:
+                history.takeovers.append(history.now() - fault.began)
+                return
 
-    def _last_fault(self) -> Fault | None:
-        return next((fault for fault in reversed(self._history.faults) if fault.kind in TAKEN_OVER), None)
+    def _wordings(self, trigger: str | None) -> list[str]:
+        message = self._history.messages.get(trigger or "")
+        return [] if message is None else [message.content, *(edit.value for edit in message.edits)]
 
     def _learn(self, stream: Stream, viewer: Viewer) -> None:
         """A terminal event names a message: from now on it must be there."""

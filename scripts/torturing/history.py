@@ -79,8 +79,8 @@ StreamEnd = Literal["open", "terminal", "clean", "left", "broken", "refused"]
 class Stream:
     """One request for an answer, and its response.
 
-    `opened`: its first block was read, which names the run. `end`: "left" and "broken" are ends by the client and by the
-    network, "clean" is an end of the response without a terminal event. `text` is what the viewer shows at its end.
+    `opened`: its first block was read, which names the run. `end`: "left" and "broken" are ends by the client and by
+    the network, "clean" is an end of the response without a terminal event. `text` is what the viewer shows at its end.
     """
 
     number: int
@@ -158,8 +158,8 @@ class Run:
 class Final:
     """What is left when all has settled.
 
-    `messages` are the lists of the API by conversation, superseded ones included; `gone` the conversations that are 404;
-    `active` those that still have an `activeRun`; `stuck` those of which a new question got no answer, and why;
+    `messages` are the lists of the API by conversation, superseded ones included; `gone` the conversations that are
+    404; `active` those that still have an `activeRun`; `stuck` those of which a new question got no answer, and why;
     `markers` where in the database each marker word is, as `table.column`; `rows` counts rows that should be gone.
     """
 
@@ -214,13 +214,16 @@ class History:
         return sorted(lines)
 
     def disturbed(self, since: float, until: float, process: int | None = None, *, slack: float = 0.0) -> bool:
-        """True if a fault touched the process (None: any process) within that time, or `slack` seconds before it."""
-        return any(True for _ in self.faults_within(since, until, process, slack=slack))
+        """True if a fault touched the process (None: any process) within that time, or was over `slack` seconds before.
+
+        Cuts of connections do not count: they touch nothing but these.
+        """
+        return any(fault.kind != "cut" for fault in self.faults_within(since, until, process, slack=slack))
 
     def faults_within(
         self, since: float, until: float, process: int | None = None, *, slack: float = 0.0
     ) -> Iterator[Fault]:
         for fault in self.faults:
-            if fault.began <= until and fault.ended + slack >= since:
-                if process is None or fault.process is None or fault.process == process:
-                    yield fault
+            touches = process is None or fault.process is None or fault.process == process
+            if touches and fault.began <= until and fault.ended + slack >= since:
+                yield fault

@@ -71,11 +71,7 @@ def doubles(history: History, conversation: str, items: list[dict[str, Any]]) ->
     for message_id, times in Counter(item["id"] for item in items).items():
         if times > 1:
             history.violate("double message", f"{message_id} is listed {times} times", conversation)
-    live = Counter(
-        item["replyTo"] for item in items if item["replyTo"] is not None and item["supersededAt"] is None
-    )
+    live = Counter(item["replyTo"] for item in items if item["replyTo"] is not None and item["supersededAt"] is None)
     for trigger, times in live.items():
         if times > 1:
             history.violate("two answers", f"trigger {trigger} has {times} live answers", conversation)
-
-

@@ -1,4 +1,4 @@
-"""The model: a server of chat completions that counts its calls, and knows which process and which question they are of.
+"""The model: a server of chat completions that counts its calls, and knows the process and the question of each.
 
 What it says to a question is drawn from the seed, so that the checks know every answer in full.
 """
@@ -82,14 +82,18 @@ class Model:
         try:
             with contextlib.suppress(OSError, asyncio.IncompleteReadError):
                 head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1")
-                fields = {name.lower(): value for name, _, value in (line.partition(": ") for line in head.split("\r\n"))}
+                fields = {
+                    name.lower(): value for name, _, value in (line.partition(": ") for line in head.split("\r\n"))
+                }
                 body = json.loads(await reader.readexactly(int(fields["content-length"])))
                 await self._answer(int(head.split("/p")[1].split("/")[0]), body, reader, writer)
         finally:
             self.connections -= 1
             writer.transport.abort() if writer.is_closing() else writer.close()
 
-    async def _answer(self, process: int, body: Any, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def _answer(
+        self, process: int, body: Any, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+    ) -> None:
         history = self._history
         found = markers.PATTERN.findall(str(body["messages"][-1]["content"]))
         question = found[0] if found else "?"

@@ -12,7 +12,7 @@ PIECE_BYTES = 65_536
 
 
 class DatabaseProxy:
-    """`async with DatabaseProxy(port)` listens at `self.port` and passes everything on to `port`, until told otherwise."""
+    """`async with DatabaseProxy(port)` listens at `self.port` and passes all on to `port`, until told otherwise."""
 
     def __init__(self, target_port: int) -> None:
         self._target_port = target_port

@@ -18,6 +18,7 @@ from scripts.torturing.wire import Connections
 READY = "chatserver ready at http://127.0.0.1:"
 START_SECONDS = 90.0
 STOP_SECONDS = 60.0
+RESTARTS, RESTART_SECONDS = 20, 0.5
 
 
 class ServerError(RuntimeError):
@@ -64,6 +65,17 @@ class Server:
             raise ServerError(f"{self.name} did not start; its log ends with: {self.log.read_text()[-2000:]}")
         self.port = int(line.decode().removeprefix(READY))
         self.up = True
+
+    async def start_again(self) -> None:
+        """As a service manager does: a start that the database refuses is repeated. Raises ServerError."""
+        for left in reversed(range(RESTARTS)):
+            try:
+                await self.start()
+                break
+            except ServerError:
+                if not left:
+                    raise
+                await asyncio.sleep(RESTART_SECONDS)
 
     def _environment(self) -> dict[str, str]:
         kept = {name: value for name, value in os.environ.items() if not name.upper().startswith("CHATSERVER_")}

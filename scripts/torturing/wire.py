@@ -12,7 +12,7 @@ Lost = Literal["unreachable", "left", "broken", "timeout"]
 
 
 class LostError(Exception):
-    """The connection was lost; `why`: never made, closed by the client's own plan, by others, or silent for too long."""
+    """The connection was lost; `why`: never made, closed by the client's plan, by others, or silent for too long."""
 
     def __init__(self, why: Lost) -> None:
         super().__init__(why)

@@ -110,9 +110,7 @@ class World:
         request = Request(method, kind, server.number, conversation, history.now())
         history.requests.append(request)
         history.counts[kind] += 1
-        exchange = Exchange(
-            server.port, server.connections, cut_after=cut_after, patience_seconds=PATIENCE_SECONDS
-        )
+        exchange = Exchange(server.port, server.connections, cut_after=cut_after, patience_seconds=PATIENCE_SECONDS)
         answer = Answer(0)
         try:
             await exchange.begin(method, f"/api{path}", body, headers)

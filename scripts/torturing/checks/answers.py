@@ -1,4 +1,4 @@
-"""Answers: what clients showed is what was generated for their question, and what is stored; the model was asked once."""
+"""Answers: what clients showed was generated for their question and is what is stored; the model was asked once."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def check(history: History, final: Final, options: Options) -> None:
     for stream in history.streams:
         _check_text(history, texts, stream)
     _check_stored(history, final, texts)
-    _check_calls(history, final, options)
+    _check_calls(history, final)
     if not options.faults and options.lease_seconds >= CALM_LEASE_SECONDS:
         _check_epochs(history, final)
     _check_readerless(history, options)
@@ -83,7 +83,7 @@ def _check_text(history: History, texts: Texts, stream: Stream) -> None:
                 history,
                 "other text",
                 stream,
-                f"it shows {len(stream.text)} characters at the end of {message.id}, another reader {len(message.content)}",
+                f"it shows {len(stream.text)} characters at the end of {message.id}, others {len(message.content)}",
             )
         if terminal["type"] == "error":
             _check_error(history, texts, stream, str(terminal))
@@ -120,7 +120,7 @@ def _check_stored(history: History, final: Final, texts: Texts) -> None:
                 )
 
 
-def _check_calls(history: History, final: Final, options: Options) -> None:
+def _check_calls(history: History, final: Final) -> None:
     """The model was asked at most once per epoch of a run, and again where it hung up in a pause."""
     epochs: Counter[str] = Counter()
     for run in final.runs:
@@ -157,7 +157,7 @@ def _check_readerless(history: History, options: Options) -> None:
     """Nothing is generated when the last reader has left and the grace is over, unless it continues."""
     reading: dict[str, list[Stream]] = defaultdict(list)
     for stream in history.streams:
-        if stream.trigger is not None:
+        if stream.trigger in history.messages:
             reading[stream.trigger].append(stream)
     texts = Texts(history)
     for trigger, streams in reading.items():

@@ -9,10 +9,10 @@ from scripts.torturing.history import NEVER, Final, History, Message
 from scripts.torturing.options import Options
 
 
-def check(history: History, final: Final, options: Options) -> None:
+def check(history: History, final: Final, _: Options) -> None:
     listed = {item["id"]: item for items in final.messages.values() for item in items}
     for message in history.messages.values():
-        _check_presence(history, final, message, listed.get(message.id))
+        _check_presence(history, message, listed.get(message.id))
         if message.id in listed:
             _check_edits(history, message, listed[message.id])
     for conversation in history.conversations.values():
@@ -35,7 +35,7 @@ def is_erased(history: History, message: Message) -> bool:
     return any(erasure.acked < NEVER and not erasure.refused for erasure in erasures)
 
 
-def _check_presence(history: History, final: Final, message: Message, item: dict[str, Any] | None) -> None:
+def _check_presence(history: History, message: Message, item: dict[str, Any] | None) -> None:
     if item is None:
         if not may_be_erased(history, message):
             history.violate(
@@ -47,7 +47,7 @@ def _check_presence(history: History, final: Final, message: Message, item: dict
     if item["content"] != message.content:
         history.violate(
             "other content",
-            f"{message.role} {message.id} is stored with {item['content'][-40:]!r} ({len(item['content'])} characters), "
+            f"{message.role} {message.id}: stored are {len(item['content'])} characters, …{item['content'][-40:]!r}, "
             f"but was {message.content[-40:]!r} ({len(message.content)})",
             message.conversation,
         )

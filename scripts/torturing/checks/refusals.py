@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from scripts.torturing.history import Final, History, Request, Stream, Write
+from collections.abc import Iterator
+
+from scripts.torturing.history import Fault, Final, History, Request, Stream, Write
 from scripts.torturing.options import Options
 
 # A fault explains a 503, or a lost response, within this time after its end, in seconds.
-AFTERMATH_SECONDS = 10.0
+AFTERMATH_SECONDS = 5.0
 # Readers whose connection was lost this long ago may still count.
 GONE_SECONDS = 3.0
 ALWAYS_WRONG = (400, 401, 403, 405, 408, 413, 415, 422, 429, 500, 501, 502, 504)
 
 
-def check(history: History, final: Final, options: Options) -> None:
+def check(history: History, _: Final, options: Options) -> None:
     for request in history.requests:
         _check_request(history, options, request)
     for stream in history.streams:
@@ -21,7 +23,7 @@ def check(history: History, final: Final, options: Options) -> None:
 
 def _check_request(history: History, options: Options, request: Request) -> None:
     if request.lost is not None:
-        if request.lost != "left" and not _disturbed(history, request):
+        if request.lost != "left" and not any(True for _ in _faults(history, request)):
             _wrong(history, "no response", request, request.lost)
         return
     status = request.status or 0
@@ -33,7 +35,8 @@ def _check_request(history: History, options: Options, request: Request) -> None
     elif status == 503:
         if not request.retry_after:
             _wrong(history, "503 without Retry-After", request, request.body)
-        if not _disturbed(history, request):
+        # A stop waits for the process that generates the answer, which may be another one.
+        if not _disturbed(history, request, anywhere=request.kind == "stop"):
             _wrong(history, "503 without a fault", request, request.body)
     elif status == 404:
         if request.conversation is not None and not _may_be_gone(history, request.conversation, request.ended):
@@ -68,8 +71,13 @@ def _check_stream(history: History, options: Options, stream: Stream) -> None:
         _wrong(history, "sent away without a cause", stream, f"after {stream.last_id}")
 
 
-def _disturbed(history: History, event: Request | Stream) -> bool:
-    return history.disturbed(event.began, event.ended, event.process, slack=AFTERMATH_SECONDS)
+def _faults(history: History, event: Request | Stream) -> Iterator[Fault]:
+    return history.faults_within(event.began, event.ended, event.process, slack=AFTERMATH_SECONDS)
+
+
+def _disturbed(history: History, event: Request | Stream, *, anywhere: bool = False) -> bool:
+    process = None if anywhere else event.process
+    return history.disturbed(event.began, event.ended, process, slack=AFTERMATH_SECONDS)
 
 
 def _may_be_gone(history: History, conversation_id: str, until: float) -> bool:

@@ -11,7 +11,7 @@ from scripts.torturing.options import Options
 HOMES = frozenset({"chat_messages.content", "chat_messages.edited_content", "chat_message_revisions.content"})
 
 
-def check(history: History, final: Final, options: Options) -> None:
+def check(history: History, final: Final, _: Options) -> None:
     for text in final.unsettled:
         history.violate("not settled", text)
     for conversation, run in final.active.items():

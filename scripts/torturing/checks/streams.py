@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from scripts.torturing.history import Final, History, Stream
+from collections.abc import Iterator
+
+from scripts.torturing.history import Fault, Final, History, Stream
 from scripts.torturing.options import Options
 
 # A fault explains what happens within this time after its end, in seconds.
-AFTERMATH_SECONDS = 10.0
+AFTERMATH_SECONDS = 5.0
 # The kinds that end connections of clients.
 CUTTING = ("kill", "cut", "term")
 
 
-def check(history: History, final: Final, options: Options) -> None:
+def check(history: History, _final: Final, _options: Options) -> None:
     for stream in history.streams:
         if stream.disorder:
             _wrong(history, "disorder", stream, stream.disorder)
@@ -45,7 +47,7 @@ def _check_broken_end(history: History, stream: Stream) -> None:
         _wrong(history, "broken stream", stream, "nobody cut it, and no fault explains it")
 
 
-def _faults(history: History, stream: Stream):  # type: ignore[no-untyped-def]
+def _faults(history: History, stream: Stream) -> Iterator[Fault]:
     return history.faults_within(stream.began, stream.ended, stream.process, slack=AFTERMATH_SECONDS)
 
 
