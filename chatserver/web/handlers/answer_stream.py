@@ -11,7 +11,7 @@ from uuid import UUID
 import tornado.web
 from pydantic import Field
 
-from chatserver import logs, sse
+from chatserver import sse
 from chatserver.errors import ConflictError, TryLaterError
 from chatserver.live.options import StreamOptions
 from chatserver.live.reader import Reader
@@ -211,8 +211,6 @@ class StreamHandler(StreamingHandler, GET=Need.READER, POST=Need.MEMBER):
             return
         if self.gone or outlet.closed:
             self._stop()
-        elif self.has_vanished(now):
-            self._cut_off_as_slow()
         elif self.context.streams.closing and not reader.behind:
             outlet.write(sse.chunk(sse.come_back()))
             self._stop()
@@ -232,13 +230,6 @@ class StreamHandler(StreamingHandler, GET=Need.READER, POST=Need.MEMBER):
             super().access_lost()
         else:
             self._stop()
-
-    def _cut_off_as_slow(self) -> None:
-        self.context.metrics.slow_readers.inc()
-        before = logs.request_id.set(self.request_id)
-        logger.info("a reader that took nothing for %s s is cut off", self.context.settings.slow_reader_seconds)
-        logs.request_id.reset(before)
-        self.connection.stream.close()
 
     def _needs_ping(self, now: float, reader: Reader) -> bool:
         """Whether at the next look the silence could be longer than `ping_seconds`."""

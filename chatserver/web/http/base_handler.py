@@ -90,6 +90,8 @@ class Handler(AdmittingHandler):
         is_sane = _SANE_REQUEST_ID.fullmatch(given) is not None and TOKEN_PREFIX not in given
         self.request_id = given if is_sane else new_request_id()
         """The id of the request in its response and in the log: the client's own if that is well-formed."""
+        if self._stream is not None:
+            self._stream.request_id = self.request_id
         super().__init__(application, request, **kwargs)
 
     def initialize(self, context: HandlerContext) -> None:

@@ -64,10 +64,6 @@ class LongRequestHandler(StreamingHandler):
                         await self.send(chunk[begin : begin + PIECE_BYTES])
         except StreamClosedError:
             self.cut_off()
-        except TimeoutError:
-            self.context.metrics.slow_readers.inc()
-            logger.info("%s is cut off: its reader has vanished", what)
-            self.cut_off()
         except ChatServerError as error:
             logger.warning("%s is cut off: %s", what, error.message)
             self.cut_off()

@@ -17,16 +17,22 @@ from chatserver.metrics import Metrics
 from chatserver.settings import Settings
 from chatserver.web.http.accepting import Acceptor, connection_limit
 from chatserver.web.http.application import Application
+from chatserver.web.http.backlog import Backlog
 from chatserver.web.http.body_limits import BODY_SECONDS
+from chatserver.web.http.kernel_buffers import bound
 from chatserver.web.http.lingering import Lingering
 from chatserver.web.http.refusals import Refusal, RequestLine
 from chatserver.web.http.server_connection import ServerConnection, peer_of
 from chatserver.web.http.server_stream import ServerStream
+from chatserver.web.http.slow_clients import patience
+from chatserver.web.http.sweep import Sweep
 
 logger = logging.getLogger(__name__)
 
 # How long a client may be silent between two requests.
 IDLE_CONNECTION_SECONDS = 120
+# How long the system may keep what is left for a client when its connection is closed.
+ORPHAN_SECONDS = 60.0
 # The most bytes of a request's head.
 MAX_HEAD_BYTES = 64 * 1024
 # How long the end waits for handlers whose connections were cut.
@@ -54,7 +60,11 @@ class Server(HTTPServer):
         self._open: set[ServerConnection] = set()
         self._metrics = metrics
         self._quick = settings.fast_flush
-        self._slow_seconds = settings.slow_reader_seconds
+        self._patience = patience(settings.slow_reader_seconds, settings.ping_seconds)
+        self._backlog = Backlog()
+        self._sweep: Sweep[ServerConnection] = Sweep(
+            self._open, lambda connection, now: connection.look(now), self._patience.look_seconds
+        )
         self._lingering = Lingering()
         self._requests = LoopShare(REQUESTS_PER_TURN)
         self._acceptor = Acceptor(
@@ -82,14 +92,16 @@ class Server(HTTPServer):
 
     def _connected(self, connection: socket.socket, address: Any, surplus: bool) -> None:
         on_gone: Callable[[], None] = partial(self._acceptor.gone, address)
+        bound(connection, ORPHAN_SECONDS)
         stream = ServerStream(
             connection,
             surplus=surplus,
             requests=self._requests,
             lingering=self._lingering,
             idle_seconds=IDLE_CONNECTION_SECONDS,
-            slow_seconds=self._slow_seconds,
-            on_slow=self._slow,
+            backlog=self._backlog,
+            patience=self._patience,
+            on_cut=self._cut,
             on_refusal=self._refused,
             on_gone=on_gone,
         )
@@ -103,10 +115,11 @@ class Server(HTTPServer):
                 quick=self._quick,
             )
         )
+        self._sweep.start()
 
-    def _slow(self) -> None:
+    def _cut(self, reason: str) -> None:
         self._metrics.slow_readers.inc()
-        logger.info("a client that took nothing for %s s is cut off", self._slow_seconds)
+        logger.info("a client that %s is cut off", reason)
 
     def _refused(self, line: RequestLine, refusal: Refusal) -> None:
         self._metrics.request("Refusal", line.method, refusal.status, None)

@@ -59,6 +59,10 @@ class ServerConnection:
     def close(self) -> None:
         self._stream.close()
 
+    def look(self, now: float) -> None:
+        """Cut the client off if it takes nothing. `now`: the loop's time."""
+        self._stream.look(now)
+
     async def _serve_all(self) -> None:
         try:
             while await self._serve_one():

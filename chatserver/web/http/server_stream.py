@@ -2,7 +2,7 @@
 
 Tornado reads the head of a request by `read_until_regex`, responds to one that is malformed with a bare line, and
 closes the connection without a word if the head is too long or too slow. Tornado also keeps what a client does not read
-for ever; here the client is cut off. This class overrides the stream's public methods.
+for ever; here a client that takes nothing is cut off. This class overrides the stream's public methods.
 """
 
 from __future__ import annotations
@@ -13,12 +13,14 @@ import struct
 from asyncio import Future
 from collections.abc import Callable
 from types import TracebackType
-from typing import Any, cast
+from typing import cast
 
 from tornado.iostream import IOStream, StreamClosedError, UnsatisfiableReadError
 
 from chatserver import logs
 from chatserver.loop_share import LoopShare
+from chatserver.web.http.backlog import Backlog
+from chatserver.web.http.future_steps import passes_failure_on, then
 from chatserver.web.http.lingering import Lingering
 from chatserver.web.http.refusals import (
     HEAD_TOO_LARGE,
@@ -31,7 +33,7 @@ from chatserver.web.http.refusals import (
     refuse,
 )
 from chatserver.web.http.short_queues import shorten_queues
-from chatserver.web.http.tcp_progress import progress
+from chatserver.web.http.slow_clients import Patience, Taking
 
 # How long the head of a request may take: from its first byte, and on a new connection from the beginning.
 HEAD_SECONDS = 15.0
@@ -45,15 +47,17 @@ _CONTINUE = b"HTTP/1.1 100 (Continue)\r\n\r\n"
 
 
 class ServerStream(IOStream):
-    """Calls `on_refusal` for each request that it refuses, `on_slow` if the client is cut off because it took nothing
-    for `slow_seconds` while there was something to write, and `on_gone` once when the socket is closed.
+    """Calls `on_refusal` for each request that it refuses, `on_cut` with the reason if the client is cut off because it
+    takes nothing, and `on_gone` once when the socket is closed.
 
     `first_bytes` closes a connection on which no request begins for `idle_seconds`."""
 
     # Tornado's attributes just fit into a dictionary of the small kind; ours would make it a large one.
     __slots__ = (
+        "_backlog",
         "_began",
         "_deadline",
+        "_held_bytes",
         "_idle_seconds",
         "_idle_timer",
         "_idle_until",
@@ -61,16 +65,17 @@ class ServerStream(IOStream):
         "_keeps_nodelay",
         "_line",
         "_lingering",
-        "_look",
         "_looks_at_socket",
+        "_on_cut",
         "_on_gone",
         "_on_refusal",
-        "_on_slow",
         "_reading_head",
-        "_slow_seconds",
+        "_taking",
+        "_waiting_bytes",
         "is_last",
         "lingers",
         "refusal",
+        "request_id",
         "responded",
         "surplus",
         "written_bytes",
@@ -83,9 +88,10 @@ class ServerStream(IOStream):
         surplus: bool,
         requests: LoopShare,
         lingering: Lingering,
+        backlog: Backlog,
         idle_seconds: float,
-        slow_seconds: float,
-        on_slow: Callable[[], None],
+        patience: Patience,
+        on_cut: Callable[[str], None],
         on_refusal: Callable[[RequestLine, Refusal], None],
         on_gone: Callable[[], None],
     ) -> None:
@@ -101,9 +107,10 @@ class ServerStream(IOStream):
         """Whether the client may still be sending when the connection is closed."""
         self._requests = requests
         self._lingering = lingering
+        self._backlog = backlog
         self._idle_seconds = idle_seconds
-        self._slow_seconds = slow_seconds
-        self._on_slow = on_slow
+        self._taking = Taking(patience, is_unix=peer.family == socket.AF_UNIX)
+        self._on_cut = on_cut
         self._on_refusal = on_refusal
         self._on_gone = on_gone
         self._deadline: asyncio.TimerHandle | None = None
@@ -121,8 +128,12 @@ class ServerStream(IOStream):
         """Whether the response to the present request has begun."""
         self.written_bytes = 0
         """How much the kernel has taken, also of what was not sent by `write`."""
-        self._look: asyncio.TimerHandle | None = None
-        """Looks whether the client takes what was written. Only there while some of it waits."""
+        self.request_id: str | None = None
+        """The id of the newest request."""
+        self._waiting_bytes = 0
+        """How much the kernel has not taken yet."""
+        self._held_bytes = 0
+        """What of it, and of what was written with it, is kept in memory."""
 
     # --- the head of a request ------------------------------------------------------------------------------------
 
@@ -189,7 +200,7 @@ class ServerStream(IOStream):
         head: Future[bytes] = Future()
 
         def began(first: Future[bytes]) -> None:
-            if _passes_failure_on(first, head):
+            if passes_failure_on(first, head):
                 return
             self._line = first.result()
             self._began = self.io_loop.time()
@@ -199,17 +210,17 @@ class ServerStream(IOStream):
             except StreamClosedError as error:
                 head.set_exception(error)
             else:
-                _then(rest, ended)
+                then(rest, ended)
 
         def ended(rest: Future[bytes]) -> None:
             self._stop_deadline()
-            if not _passes_failure_on(rest, head):
+            if not passes_failure_on(rest, head):
                 whole = self._line + rest.result()
                 self._line = whole.lstrip(b"\r\n").partition(b"\n")[0]
                 self._reading_head = False
                 head.set_result(whole)
 
-        _then(super().read_bytes(1), began)
+        then(super().read_bytes(1), began)
         return head
 
     def _start_deadline(self) -> None:
@@ -234,9 +245,14 @@ class ServerStream(IOStream):
             data = self._response(self.refusal)
         elif data != _CONTINUE:
             self.responded = True
+        return self._give(data)
+
+    def _give(self, data: bytes | memoryview) -> Future[None]:
+        self._waiting_bytes += len(data)
+        self._held_bytes += len(data)
         written = super().write(data)
-        if self._look is None and self.writing():
-            self._look_later(self._taken_bytes(), self.io_loop.time())
+        if self._waiting_bytes and not self.closed():
+            self._backlog.added(self, self._held_bytes)
         return written
 
     def set_nodelay(self, value: bool) -> None:
@@ -253,36 +269,34 @@ class ServerStream(IOStream):
     def write_to_fd(self, data: memoryview) -> int:
         written = super().write_to_fd(data)
         self.written_bytes += written
+        self._waiting_bytes -= written
+        if not self._waiting_bytes:
+            self._held_bytes = 0
+        if written:
+            self._backlog.went_on(self, self._held_bytes)
         return written
 
-    def _taken_bytes(self) -> int:
-        """How much the client has taken: what it acknowledged, if the kernel knows, or what the kernel took for it."""
-        seen = progress(self.socket)
-        return self.written_bytes if seen is None else seen.acknowledged_bytes
+    def look(self, now: float) -> None:
+        """Cut the client off if it takes nothing. To be called every few moments, also between two requests: the
+        system may still hold the end of a response. `now`: the loop's time."""
+        if not self.closed():
+            fault = self._taking.fault(self.socket, self.written_bytes, self._waiting_bytes > 0, now)
+            if fault is not None:
+                self._cut_off(fault)
 
-    def _look_later(self, taken_bytes: int, since: float) -> None:
-        """Look again soon. The client has taken nothing but `taken_bytes` since then."""
-        delay = self._slow_seconds / 4
-        self._look = asyncio.get_running_loop().call_later(
-            delay, self._look_for_progress, taken_bytes, since, context=logs.without_request()
-        )
+    def make_room(self) -> None:
+        """Too much waits for the clients of this process, and this one has taken nothing for longest: cut it off."""
+        self._cut_off("took nothing while too much waited for clients")
 
-    def _look_for_progress(self, before: int, since: float) -> None:
-        self._look = None
-        if not self.writing():
-            return
-        taken, now = self._taken_bytes(), self.io_loop.time()
-        if taken > before:
-            since = now
-        elif now - since >= self._slow_seconds:
-            self._on_slow()
-            self.reset()
-            return
-        self._look_later(taken, since)
+    def _cut_off(self, reason: str) -> None:
+        before = logs.request_id.set(self.request_id)
+        self._on_cut(reason)
+        logs.request_id.reset(before)
+        self.reset()
 
     def _refuse(self, refusal: Refusal) -> None:
         self.lingers = True
-        super().write(self._response(refusal))
+        self._give(self._response(refusal))
 
     def _response(self, refusal: Refusal) -> bytes:
         if self.responded:
@@ -307,9 +321,7 @@ class ServerStream(IOStream):
         if self._idle_timer is not None:
             self._idle_timer.cancel()
             self._idle_timer = None
-        if self._look is not None:
-            self._look.cancel()
-            self._look = None
+        self._backlog.gone(self)
         if isinstance(exc_info, BaseException):
             # It is kept here, and the frames in its traceback hold this stream: another circle.
             exc_info = exc_info.with_traceback(None)
@@ -329,21 +341,3 @@ class ServerStream(IOStream):
         else:
             peer.close()
             self._on_gone()
-
-
-def _then(future: Any, callback: Callable[[Future[Any]], None]) -> None:
-    """Call back with a future that is done: at once if it is."""
-    if future.done():
-        callback(future)
-    else:
-        future.add_done_callback(callback)
-
-
-def _passes_failure_on(source: Future[bytes], target: Future[bytes]) -> bool:
-    error = source.exception()
-    if error is None:
-        return target.done()
-    if not target.done():
-        target.set_exception(error)
-        target.exception()  # whoever waited for it may be gone
-    return True

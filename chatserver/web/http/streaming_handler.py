@@ -12,7 +12,6 @@ from tornado.iostream import StreamClosedError
 
 from chatserver.web.handler_context import HandlerContext
 from chatserver.web.http.base_handler import ApiHandler
-from chatserver.web.http.tcp_progress import progress
 
 # What nginx logs if a client leaves before the response: no status is sent.
 CLIENT_LEFT = 499
@@ -29,7 +28,6 @@ class StreamingHandler(ApiHandler):
         """Whether the client has left, or lost access."""
         self._watched: int | None = None
         """The file number of the connection if it is watched."""
-        self._next_look_at = 0.0
 
     async def admit(self) -> None:
         await super().admit()
@@ -90,23 +88,9 @@ class StreamingHandler(ApiHandler):
         self.wake()
 
     async def send(self, data: bytes) -> None:
-        """Write and flush. Raises StreamClosedError if the reader is gone or cut off, TimeoutError if it vanished."""
-        if self.has_vanished(asyncio.get_running_loop().time()):
-            raise TimeoutError
+        """Write and flush. Raises StreamClosedError if the client is gone or cut off."""
         self.write(data)
         await self.flush()
-
-    def has_vanished(self, now: float) -> bool:
-        """Whether the peer acknowledges nothing any more; a slow reader's kernel does. Looked up now and then only.
-
-        `now`: the loop's time.
-        """
-        if now < self._next_look_at or self.connection.stream.closed():
-            return False
-        limit = self.context.settings.slow_reader_seconds
-        self._next_look_at = now + limit / 4
-        seen = progress(self.connection.stream.socket)
-        return seen is not None and seen.silent_seconds >= limit
 
     def look(self, now: float) -> None:  # noqa: ARG002
         """Called every few moments while the response is open. `now`: the loop's time."""
