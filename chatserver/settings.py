@@ -76,8 +76,9 @@ class Settings(BaseModel):
         le=200,
         description="Connections to the database. As many threads use them. Three of eight, at least one, serve "
         "only searches, exports, branches and long lists. At least one serves all else, so 1 counts as 2. A process "
-        "makes up to five more: four for new messages and answers, one for leases; and with company_max_streams one "
-        "for counting.",
+        "makes up to nine more: four for new messages and answers, two for readers at other processes, one each for "
+        "leases, for NOTIFY and for the question whether the database answers; and with company_max_streams one for "
+        "counting.",
     )
     statement_timeout_seconds: Number = Field(
         default=30, gt=0, le=3_600, description="How long one SQL statement may take."
