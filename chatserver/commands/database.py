@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
@@ -24,8 +25,9 @@ def with_database(settings: Settings, work: Callable[[Database], Awaitable[T]], 
     """
 
     async def carry_out(url: str) -> T:
-        # One connection each for short calls and for heavy ones.
-        database = open_database(settings, url, Metrics(installed_version()), 2)
+        # One connection each for short calls and for heavy ones. Nobody waits behind a command: only its statements are
+        # bounded, not what it does with many of them.
+        database = open_database(settings, url, Metrics(installed_version()), 2, call_seconds=math.inf)
         try:
             return await work(database)
         finally:

@@ -8,7 +8,7 @@ import threading
 import time
 from types import TracebackType
 from typing import Self
-from urllib.parse import urlsplit
+from urllib.parse import parse_qs, unquote, urlsplit
 
 CUT_AFTER_EVENTS = 3
 
@@ -16,16 +16,20 @@ CUT_AFTER_EVENTS = 3
 class CuttableProxy:
     """`with CuttableProxy(url) as proxy` listens at `proxy.url`. While it is down, it closes new connections at once.
 
-    It delays what it passes on, in both directions, by `delay_seconds`, which may be changed. The first `cuts_left`
-    event streams are cut after CUT_AFTER_EVENTS events each.
+    It delays what it passes on, in both directions, by `delay_seconds`, which may be changed; with `delays_answers`
+    only what comes from the target. While it `swallows`, nothing arrives, and nobody is told. The first `cuts_left`
+    event streams are cut after CUT_AFTER_EVENTS events each. The target may be a libpq URL with the folder of a Unix
+    socket.
     """
 
-    def __init__(self, target_url: str, delay_seconds: float = 0, *, cuts: int = 0) -> None:
+    def __init__(
+        self, target_url: str, delay_seconds: float = 0, *, cuts: int = 0, delays_answers: bool = False
+    ) -> None:
         self.delay_seconds = delay_seconds
         self.cuts_left = cuts
-        parts = urlsplit(target_url)
-        assert parts.hostname and parts.port
-        self._target = (parts.hostname, parts.port)
+        self.swallows = False
+        self._delays_answers = delays_answers
+        self._target = _address(target_url)
         self._listener = socket.create_server(("127.0.0.1", 0), backlog=128)
         self._pairs: set[tuple[socket.socket, socket.socket]] = set()
         self._lock = threading.Lock()
@@ -77,7 +81,7 @@ class CuttableProxy:
                     if self._down:
                         client.close()
                         continue
-                    pair = (client, socket.create_connection(self._target))
+                    pair = (client, _connected(self._target))
                     self._pairs.add(pair)
                 threading.Thread(target=self._serve, args=[pair], daemon=True).start()
 
@@ -96,7 +100,10 @@ class CuttableProxy:
         events = 0
         with contextlib.suppress(OSError):
             while data := source.recv(65_536):
-                time.sleep(self.delay_seconds)
+                if may_cut or not self._delays_answers:
+                    time.sleep(self.delay_seconds)
+                if self.swallows:
+                    continue
                 sink.sendall(data)
                 events += data.count(b"\ndata: ")
                 if may_cut and events >= CUT_AFTER_EVENTS and self._take_cut():
@@ -104,3 +111,22 @@ class CuttableProxy:
         for end in (source, sink):
             with contextlib.suppress(OSError):
                 end.shutdown(socket.SHUT_RDWR)
+
+
+def _address(url: str) -> str | tuple[str, int]:
+    """The path of a Unix socket, or a host and a port."""
+    parts = urlsplit(url)
+    query = parse_qs(parts.query)
+    folder = query.get("host", [""])[0] or unquote(parts.hostname or "")
+    if folder.startswith("/"):
+        return f"{folder}/.s.PGSQL.{parts.port or query.get('port', ['5432'])[0]}"
+    assert parts.hostname and parts.port
+    return parts.hostname, parts.port
+
+
+def _connected(address: str | tuple[str, int]) -> socket.socket:
+    if isinstance(address, tuple):
+        return socket.create_connection(address)
+    connection = socket.socket(socket.AF_UNIX)
+    connection.connect(address)
+    return connection

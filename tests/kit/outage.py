@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import os
+import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from urllib.parse import urlsplit
 
 import psycopg
+
+from tests.kit.process_table import children, postmasters
 
 
 @contextmanager
@@ -18,3 +23,17 @@ def refusing(postgres_url: str, database_url: str) -> Iterator[None]:
         connection.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s", [name])
         yield
         connection.execute(f"ALTER DATABASE {name} ALLOW_CONNECTIONS true")
+
+
+@contextmanager
+def frozen(data_dir: Path) -> Iterator[None]:
+    """The embedded database hangs, as on a disk that does."""
+    processes = postmasters(data_dir)
+    processes += [child for parent in processes for child in children(parent)]
+    for process in processes:
+        os.kill(process, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        for process in processes:
+            os.kill(process, signal.SIGCONT)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,8 +15,8 @@ import pytest
 from chatserver.storage.postgres.migrate import ADVISORY_LOCK
 from tests.conftest import with_database
 from tests.kit.model_server import ModelServer
-from tests.kit.outage import refusing
-from tests.kit.process_table import children, gone, postmasters
+from tests.kit.outage import frozen, refusing
+from tests.kit.process_table import gone
 from tests.kit.server_process import ServerProcess, launch, started
 from tests.kit.waiting import eventually
 
@@ -34,20 +33,6 @@ async def ends(server: ServerProcess) -> None:
 
 async def request(server: ServerProcess, conversation: str) -> None:
     await server.request("GET", f"/api/conversations/{conversation}/messages")
-
-
-@contextmanager
-def frozen(data_dir: Path) -> Iterator[None]:
-    """The embedded database hangs, as on a disk that does."""
-    processes = postmasters(data_dir)
-    processes += [child for parent in processes for child in children(parent)]
-    for process in processes:
-        os.kill(process, signal.SIGSTOP)
-    try:
-        yield
-    finally:
-        for process in processes:
-            os.kill(process, signal.SIGCONT)
 
 
 async def test_answer_that_cannot_be_stored_does_not_delay_the_stop(postgres_url: str, database_url: str) -> None:
