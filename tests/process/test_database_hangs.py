@@ -15,9 +15,9 @@ from chatserver.storage.postgres.deadlines import BEYOND_STATEMENT_SECONDS, LOOK
 from tests.kit.cutting_proxy import CuttableProxy
 from tests.kit.http_client import Response
 from tests.kit.model_server import ModelServer
+from tests.kit.outage import frozen
 from tests.kit.server_process import ServerProcess, started
 from tests.kit.waiting import eventually
-from tests.kit.outage import frozen
 
 STATEMENT_SECONDS = 4.0
 SETTINGS = {"CHATSERVER_STATEMENT_TIMEOUT_SECONDS": str(STATEMENT_SECONDS), "CHATSERVER_PING_SECONDS": "0.2"}
