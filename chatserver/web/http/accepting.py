@@ -32,6 +32,8 @@ PAUSE_SECONDS = 1.0
 RECOVERED_SECONDS = 5.0
 # So many connections are accepted in one turn of the loop. Most of them bring a request, so that more would only wait.
 CONNECTIONS_PER_TURN = 4
+# So many more that are closed already: in a flood of them, others would wait behind them in the queue of the system.
+DEAD_PER_TURN = 64
 _EXHAUSTED = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
 
 
@@ -109,7 +111,8 @@ class Acceptor:
         IOLoop.current().add_handler(listener, self._accept, IOLoop.READ)
 
     def _accept(self, listener: Any, _events: int) -> None:
-        for _ in range(CONNECTIONS_PER_TURN):
+        room, dead_room = CONNECTIONS_PER_TURN, DEAD_PER_TURN
+        while room and dead_room:
             if listener.fileno() not in self._listeners:
                 return  # it was closed
             if self._open >= self._limit + SURPLUS:
@@ -123,8 +126,14 @@ class Acceptor:
                 if error.errno in _EXHAUSTED:
                     self._pause(f"no connection can be accepted: {error.strerror}")
                     return
+                dead_room -= 1
                 continue  # that connection failed before it was accepted
-            self._take(connection, address)
+            if _is_dead(connection):
+                dead_room -= 1
+                connection.close()
+            else:
+                room -= 1
+                self._take(connection, address)
 
     def _take(self, connection: socket.socket, address: Any) -> None:
         key = self._key(address)
@@ -178,3 +187,19 @@ class Acceptor:
         if self._timer is not None:
             self._timer.cancel()
         self._timer = None if seconds is None else asyncio.get_running_loop().call_later(seconds, then)
+
+
+def _is_dead(connection: socket.socket) -> bool:
+    """Whether a connection was closed before it could be accepted, or was reset: nothing is to be made for it.
+
+    One that brought a request, and whose client sends no more, waits for the response.
+    """
+    try:
+        connection.setblocking(False)
+        return bool(connection.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)) or not connection.recv(
+            1, socket.MSG_PEEK
+        )
+    except BlockingIOError:
+        return False
+    except OSError:
+        return True
