@@ -47,11 +47,14 @@ class Export:
         """
         head = self._writer.head(to_conversation(self._row), datetime.now(UTC)).encode()
         chunk, position = await self._batch(0)
+        goes_on = bool(chunk)
         if not to_nobody:
             await self._audit.record(self._entry)
-        yield head + chunk
-        while chunk:
+        chunk = head + chunk
+        yield chunk
+        while goes_on:
             chunk, position = await self._batch(position)
+            goes_on = bool(chunk)
             yield chunk
         yield self._writer.tail().encode()
 

@@ -42,7 +42,9 @@ class ExportHandler(LongRequestHandler, GET=Need.READER):
                 await self.flush()
                 self.finish()
                 return
-            await self.send_all(_joined(first, chunks), "an export")
+            body = _joined(first, chunks)
+            del first  # the client may take its time
+            await self.send_all(body, "an export")
 
 
 async def _first(chunks: AsyncIterator[bytes]) -> bytes:
@@ -51,5 +53,6 @@ async def _first(chunks: AsyncIterator[bytes]) -> bytes:
 
 async def _joined(first: bytes, chunks: AsyncIterator[bytes]) -> AsyncGenerator[bytes]:
     yield first
+    del first
     async for chunk in chunks:
         yield chunk

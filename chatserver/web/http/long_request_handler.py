@@ -58,6 +58,7 @@ class LongRequestHandler(StreamingHandler):
         try:
             async with aclosing(body):
                 while (chunk := await self.unless_gone(_next(body))) is not None:
+                    self._keeps(len(chunk))
                     for begin in range(0, len(chunk), PIECE_BYTES):
                         if self.gone or self.context.streams.closing:
                             raise StreamClosedError
@@ -73,6 +74,12 @@ class LongRequestHandler(StreamingHandler):
             self.cut_off()
         else:
             self.end_body()
+        finally:
+            self._keeps(0)
+
+    def _keeps(self, body_bytes: int) -> None:
+        if self._stream is not None:
+            self._stream.body_bytes = body_bytes
 
 
 async def _next(body: AsyncIterator[bytes]) -> bytes | None:

@@ -72,6 +72,7 @@ class ServerStream(IOStream):
         "_reading_head",
         "_taking",
         "_waiting_bytes",
+        "body_bytes",
         "is_last",
         "lingers",
         "refusal",
@@ -134,6 +135,8 @@ class ServerStream(IOStream):
         """How much the kernel has not taken yet."""
         self._held_bytes = 0
         """What of it, and of what was written with it, is kept in memory."""
+        self.body_bytes = 0
+        """What the handler keeps besides, to write it when the client has taken that."""
 
     # --- the head of a request ------------------------------------------------------------------------------------
 
@@ -252,7 +255,7 @@ class ServerStream(IOStream):
         self._held_bytes += len(data)
         written = super().write(data)
         if self._waiting_bytes and not self.closed():
-            self._backlog.added(self, self._held_bytes)
+            self._backlog.added(self, self._held_bytes + self.body_bytes)
         return written
 
     def set_nodelay(self, value: bool) -> None:
@@ -273,7 +276,7 @@ class ServerStream(IOStream):
         if not self._waiting_bytes:
             self._held_bytes = 0
         if written:
-            self._backlog.went_on(self, self._held_bytes)
+            self._backlog.went_on(self, self._held_bytes + self.body_bytes if self._waiting_bytes else 0)
         return written
 
     def look(self, now: float) -> None:
