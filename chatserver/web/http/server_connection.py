@@ -59,9 +59,9 @@ class ServerConnection:
     def close(self) -> None:
         self._stream.close()
 
-    def look(self, now: float) -> None:
-        """Cut the client off if it takes nothing. `now`: the loop's time."""
-        self._stream.look(now)
+    def look(self, now: float) -> bool:
+        """Cut the client off if it takes nothing; whether that was so. `now`: the loop's time."""
+        return self._stream.look(now)
 
     async def _serve_all(self) -> None:
         try:

@@ -279,13 +279,15 @@ class ServerStream(IOStream):
             self._backlog.went_on(self, self._held_bytes + self.body_bytes if self._waiting_bytes else 0)
         return written
 
-    def look(self, now: float) -> None:
-        """Cut the client off if it takes nothing. To be called every few moments, also between two requests: the
-        system may still hold the end of a response. `now`: the loop's time."""
-        if not self.closed():
-            fault = self._taking.fault(self.socket, self.written_bytes, self._waiting_bytes > 0, now)
-            if fault is not None:
-                self._cut_off(fault)
+    def look(self, now: float) -> bool:
+        """Cut the client off if it takes nothing; whether that was so. To be called every few moments, also between two
+        requests: the system may still hold the end of a response. `now`: the loop's time."""
+        if self.closed():
+            return False
+        fault = self._taking.fault(self.socket, self.written_bytes, self._waiting_bytes > 0, now)
+        if fault is not None:
+            self._cut_off(fault)
+        return fault is not None
 
     def make_room(self) -> None:
         """Too much waits for the clients of this process, and this one has taken nothing for longest: cut it off."""
