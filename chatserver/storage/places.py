@@ -210,7 +210,7 @@ def leave(connection: Connection, place_id: UUID) -> None:
     connection.execute(_LEAVE, {"place_id": place_id}).all()
 
 
-_EXPIRED = delete(waiting).where(waiting.c.until < _NOW - literal_column("interval '1 minute'"))
+_EXPIRED = delete(waiting).where(waiting.c.until < _NOW - literal_column("interval '10 seconds'"))
 
 
 def remove_expired(connection: Connection) -> None:

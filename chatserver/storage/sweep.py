@@ -57,7 +57,7 @@ WITH RECURSIVE of_runs AS (
 DELETE FROM chat_frames AS f USING over WHERE f.run_id = over.run_id AND f.epoch = over.epoch
 """)
 _REMOVE_FOLLOWERS = delete(followers).where(
-    followers.c.until < func.clock_timestamp() - literal_column("interval '1 minute'")
+    followers.c.until < func.clock_timestamp() - literal_column("interval '10 seconds'")
 )
 
 

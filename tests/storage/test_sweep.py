@@ -32,7 +32,7 @@ def test_frames_without_an_active_run_followers_and_places_of_the_dead_are_remov
                     text("INSERT INTO chat_frames VALUES (:run, :epoch, :seq, 1, 'late')"),
                     {"run": run_id, "epoch": epoch, "seq": seq},
                 )
-    for seconds in (-90, -30, 30):
+    for seconds in (-30, -5, 30):
         until = {"until": seconds}
         connection.execute(
             text(
