@@ -63,6 +63,10 @@ def _lacks_nginx() -> str | None:
     return None if shutil.which("nginx") else "nginx not found"
 
 
+def _lacks_pgbouncer() -> str | None:
+    return None if shutil.which("pgbouncer") else "pgbouncer not found"
+
+
 def _lacks_root() -> str | None:
     return None if os.geteuid() == 0 else "not run by root"
 
@@ -79,6 +83,7 @@ GROUPS: dict[str, Callable[[], str | None]] = {
     "npm": _lacks_npm,
     "compiler": _lacks_compiler,
     "nginx": _lacks_nginx,
+    "pgbouncer": _lacks_pgbouncer,
     "root": _lacks_root,
     "local_model": _lacks_local_model,
 }

@@ -23,9 +23,11 @@ class ProvidedDatabase:
 def provided_database(settings: Settings, given_up: threading.Event | None = None) -> Iterator[ProvidedDatabase]:
     """The migrated database. An embedded one runs at least until the end of the context.
 
-    Blocks while it starts, migrates and stops. `given_up`: as for `EmbeddedPostgres.start`. Raises ConfigurationError.
+    Blocks while it starts, migrates and stops. `given_up`: as for `EmbeddedPostgres.start`. Raises ConfigurationError,
+    also if a transaction pooler stands in between of which the settings say nothing.
     """
     if settings.database_url is not None:
+        _require_direct(settings.database_url, settings.listen_database_url)
         _upgrade(settings.database_url, pooled=settings.listen_database_url is not None)
         yield ProvidedDatabase(settings.database_url)
         return
@@ -36,6 +38,12 @@ def provided_database(settings: Settings, given_up: threading.Event | None = Non
         yield ProvidedDatabase(url, server)
     finally:
         server.stop()
+
+
+def _require_direct(url: str, listen_url: str | None) -> None:
+    from chatserver.storage.postgres.pooler import require_direct
+
+    require_direct(url, listen_url)
 
 
 def _upgrade(url: str, *, pooled: bool = False) -> None:
