@@ -22,7 +22,9 @@ logger = logging.getLogger(__name__)
 ANSWER_SECONDS = 1.5
 # How often the database is asked.
 LOOK_SECONDS = 1.0
-# When it answers again, calls that have been under way for longer are given up. By then it has not answered for longer.
+# If it has not answered so often in a row, it was away. One late answer is no absence.
+AWAY_FAILURES = 2
+# When it is back, calls that have been under way for longer are given up.
 HANGING_SECONDS = 1.0
 
 _PING = text("SELECT 1")
@@ -54,7 +56,8 @@ class DatabaseHealth:
         """`probe` is for this alone; `databases` are those that others use."""
         self._probe = probe
         self._databases = tuple(databases)
-        self._answers = True
+        self._failures = 0
+        """How often in a row it has not answered."""
         self._work: asyncio.Task[None] | None = None
 
     async def require(self) -> None:
@@ -62,12 +65,12 @@ class DatabaseHealth:
         try:
             await self._probe.autocommit(_ping)
         except DatabaseUnavailableError:
-            self._answers = False
+            self._failures += 1
             raise
-        if not self._answers:
-            self._answers = True
+        if self._failures >= AWAY_FAILURES:
             for database in self._databases:
                 database.give_up_hanging(HANGING_SECONDS)
+        self._failures = 0
 
     def start(self) -> None:
         """Begin to ask. No effect if it does already."""

@@ -21,8 +21,12 @@ from scripts.torturing.options import Options
 HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nConnection: close\r\n\r\n"
 REFUSAL = b"HTTP/1.1 500 Broken\r\nContent-Type: application/json\r\nContent-Length: 2\r\nConnection: close\r\n\r\n{}"
 
-Manner = Literal["plain", "reasoning", "long", "refusal", "break", "report"]
-MANNERS: dict[Manner, int] = {"plain": 66, "reasoning": 12, "long": 8, "refusal": 5, "break": 5, "report": 4}
+Manner = Literal["plain", "reasoning", "long", "slow", "refusal", "break", "report"]
+MANNERS: dict[Manner, int] = {"plain": 62, "reasoning": 12, "long": 8, "slow": 4, "refusal": 5, "break": 5, "report": 4}
+# Of answers that are generated again, so many are slow: an owner that was frozen, and has the whole of its answer, then
+# finds the new owner still at it.
+SLOW_AGAIN = 0.5
+_PACES: dict[Manner, tuple[float, float]] = {"long": (0.002, 0.01), "slow": (0.1, 0.2)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,8 +40,11 @@ class Answer:
     fails_after: int
 
     @classmethod
-    def drawn(cls, random: Random, marker: str) -> Self:
+    def drawn(cls, random: Random, marker: str, *, again: bool = False) -> Self:
+        """`again`: the question was asked before."""
         manner = random.choices(list(MANNERS), list(MANNERS.values()))[0]
+        if again and random.random() < SLOW_AGAIN:
+            manner = "slow"
         count = random.randint(150, 400) if manner == "long" else random.randint(3, 50)
         # Each word bears the marker and its number: a piece that is missing or doubled cannot go unnoticed.
         words = tuple(f"{marker}.{number} " for number in range(count))
@@ -45,7 +52,7 @@ class Answer:
             manner,
             words,
             random.choice([0.0, 0.0, 0.02, 0.3]),
-            random.uniform(0.002, 0.01) if manner == "long" else random.uniform(0.005, 0.06),
+            random.uniform(*_PACES.get(manner, (0.005, 0.06))),
             random.randrange(count) if manner in ("break", "report") else count,
         )
 
@@ -99,7 +106,9 @@ class Model:
         question = found[0] if found else "?"
         self._calls[question] += 1
         marker = self._markers.new()
-        answer = Answer.drawn(self._options.random("answer", question, self._calls[question]), marker)
+        answer = Answer.drawn(
+            self._options.random("answer", question, self._calls[question]), marker, again=self._calls[question] > 1
+        )
         generation = Generation(question, marker, process, answer.text, history.now())
         history.generations.append(generation)
         telling = asyncio.ensure_future(self._tell(generation, answer, writer))

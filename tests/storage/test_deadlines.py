@@ -17,7 +17,7 @@ from sqlalchemy import Connection, text
 from chatserver.errors import DatabaseUnavailableError
 from chatserver.live import store
 from chatserver.metrics import Metrics
-from chatserver.services.health import DatabaseHealth
+from chatserver.services.health import AWAY_FAILURES, DatabaseHealth
 from chatserver.storage.postgres import batches, deadlines
 from chatserver.storage.postgres.batches import Batches
 from chatserver.storage.postgres.database import Database
@@ -138,11 +138,15 @@ async def test_calls_that_hang_are_given_up_when_the_database_is_back(module_dat
         await eventually(lambda: len(frozen.backends) == 2)
         await health.require()
         assert not any(call.done() for call in hanging)
-        with pytest.raises(DatabaseUnavailableError):
-            await probe.autocommit(frozen.freeze)
-        health._answers = False  # as `require` finds it
-        await asyncio.sleep(1.1)  # they have to hang for HANGING_SECONDS
-        await health.require()
+        for failures in (1, AWAY_FAILURES):
+            for _ in range(failures):
+                frozen.backends.append(backend := await probe.autocommit(ping))
+                os.kill(backend, signal.SIGSTOP)
+                with pytest.raises(DatabaseUnavailableError):
+                    await health.require()
+            await asyncio.sleep(1.1)  # they have to hang for HANGING_SECONDS
+            assert not any(call.done() for call in hanging)
+            await health.require()
         results = await asyncio.gather(*hanging, return_exceptions=True)
         assert all(isinstance(result, DatabaseUnavailableError) for result in results)
         assert await one.autocommit(ping) not in frozen.backends
