@@ -19,7 +19,7 @@ import pytest
 from tornado.netutil import bind_unix_socket
 
 from chatserver import logs
-from chatserver.web.http import backlog, slow_clients
+from chatserver.web.http import backlog, server, slow_clients
 from chatserver.web.http.kernel_buffers import UNSENT_BYTES
 from chatserver.web.http.server import Server
 from tests.kit.event_stream import EventStream, text_of
@@ -98,6 +98,17 @@ async def test_client_that_reads_nothing_of_one_resource_is_cut_off(
         assert ids_of_lines == ["its-id"]
         with pytest.raises(ConnectionResetError):
             await connection.read()
+
+
+async def test_system_does_not_end_an_open_connection_before_its_client_is_cut_off(
+    module_database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Linux, told how long to keep what a closed connection leaves, goes by that for open ones, too."""
+    monkeypatch.setattr(server, "ORPHAN_SECONDS", SLOW_SECONDS / 4)
+    async with impatient(module_database_url) as client:
+        await edited(client)
+        await eventually(lambda: not is_waiting(client))
+        assert cut_off(client) == 1
 
 
 @pytest.mark.parametrize("kernel_tells", [True, False])

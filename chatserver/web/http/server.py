@@ -61,6 +61,8 @@ class Server(HTTPServer):
         self._metrics = metrics
         self._quick = settings.fast_flush
         self._patience = patience(settings.slow_reader_seconds, settings.ping_seconds)
+        # On Linux it also ends connections that are open, if their client takes nothing: not before the sweep does.
+        self._orphan_seconds = max(ORPHAN_SECONDS, 2 * settings.slow_reader_seconds)
         self._backlog = Backlog()
         self._sweep: Sweep[ServerConnection] = Sweep(
             self._open, lambda connection, now: connection.look(now), self._patience.look_seconds
@@ -92,7 +94,7 @@ class Server(HTTPServer):
 
     def _connected(self, connection: socket.socket, address: Any, surplus: bool) -> None:
         on_gone: Callable[[], None] = partial(self._acceptor.gone, address)
-        bound(connection, ORPHAN_SECONDS)
+        bound(connection, self._orphan_seconds)
         stream = ServerStream(
             connection,
             surplus=surplus,
