@@ -13,6 +13,7 @@ from uuid import UUID
 from weakref import WeakValueDictionary
 
 from chatserver.live.outcomes import Place, RunKey
+from chatserver.one_at_a_time import OneAtATime
 
 
 class Queued(Protocol):
@@ -39,7 +40,7 @@ class ConversationQueue(Generic[Q]):
     """
 
     def __init__(self) -> None:
-        self._lock = asyncio.Lock()
+        self._lock = OneAtATime()
         self._runs: list[Q] = []
         self._turns: dict[int, asyncio.Future[None]] = {}
         """By the identity of a run: what it waits for."""
@@ -47,9 +48,9 @@ class ConversationQueue(Generic[Q]):
         """Set when another process tells that it may be the turn of an answer of this one."""
 
     @asynccontextmanager
-    async def locked(self) -> AsyncIterator[None]:
-        """In here nobody else claims or adds a run of the conversation. First come, first served."""
-        async with self._lock:
+    async def locked(self, *, tries_anyway: bool = False) -> AsyncIterator[None]:
+        """In here nobody else claims or adds a run of the conversation. See `OneAtATime.held`."""
+        async with self._lock.held(tries_anyway=tries_anyway):
             yield
 
     @property

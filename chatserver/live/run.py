@@ -260,7 +260,7 @@ class Run:
     async def _claim(self, step: steps.Claim) -> steps.Step:
         # The provisional id of the journal names the first run that is claimed, so that readers need no reset.
         run_id = uuid7() if self._named else self.journal.run_id
-        async with self._queue.locked():
+        async with self._queue.locked(tries_anyway=True):
             if not self._queue.is_first(self):
                 return steps.WaitForTurn()
             self._queue.hint.clear()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import time
 from collections import OrderedDict
 from collections.abc import Callable
@@ -11,6 +10,7 @@ from uuid import UUID
 
 from chatserver.audit_events import AdministratorRead, AuditEvent, SignInFailed
 from chatserver.metrics import Metrics
+from chatserver.one_at_a_time import OneAtATime
 from chatserver.services.access import Actor
 from chatserver.services.owners import Owners
 from chatserver.storage import audit
@@ -35,7 +35,7 @@ class AuditLog:
         self._owners = owners
         self._metrics = metrics
         self._reads: OrderedDict[tuple[UUID | str, UUID], float] = OrderedDict()
-        self._reading = asyncio.Lock()
+        self._reading = OneAtATime()
         self._minute = 0
         self._failures = 0
         self._refused: set[UUID] = set()
@@ -82,7 +82,7 @@ class AuditLog:
         key = by, company_id
         if self._is_told(key):
             return
-        async with self._reading:  # of requests that come together, one writes it, and the others wait
+        async with self._reading.held():  # of requests that come together, one writes it, and the others wait
             if self._is_told(key):
                 return
             await self.record(AdministratorRead(company_id=company_id))

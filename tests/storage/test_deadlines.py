@@ -14,10 +14,14 @@ from uuid import uuid4
 import pytest
 from sqlalchemy import Connection, text
 
+from chatserver import one_at_a_time
 from chatserver.errors import DatabaseUnavailableError
 from chatserver.live import store
 from chatserver.metrics import Metrics
+from chatserver.services.access import Actor
+from chatserver.services.audit import AuditLog
 from chatserver.services.health import AWAY_FAILURES, DatabaseHealth
+from chatserver.services.owners import Owners
 from chatserver.storage.postgres import batches, deadlines
 from chatserver.storage.postgres.batches import Batches
 from chatserver.storage.postgres.database import Database
@@ -127,15 +131,46 @@ async def test_call_whose_caller_left_frees_its_thread_all_the_same(module_datab
         await eventually(served)
 
 
+async def test_heavy_call_whose_caller_left_frees_its_thread_though_a_cancel_does_nothing(
+    module_database_url: str, frozen: Frozen, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("chatserver.storage.postgres.database.HEAVY_STATEMENTS", 0)
+    monkeypatch.setattr("chatserver.storage.postgres.database.BEYOND_STATEMENT_SECONDS", 0.3)
+    with database(module_database_url) as one:
+        calls = one.heavy(uuid4())
+        left = asyncio.create_task(calls.autocommit(frozen.freeze))
+        await eventually(lambda: bool(frozen.backends))
+        left.cancel()
+        await asyncio.wait({left})
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            assert await calls.autocommit(ping) not in frozen.backends
+
+
+async def test_reads_that_wait_for_one_entry_of_the_audit_log_fail_with_it(
+    module_database_url: str, frozen: Frozen, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each for itself would wait for as long again, one after the other."""
+    monkeypatch.setattr(one_at_a_time, "LONG_SECONDS", 0.2)
+    monkeypatch.setattr("chatserver.storage.audit.record", lambda connection, *_, **__: frozen.freeze(connection))
+    with database(module_database_url, call_seconds=0.4) as one:
+        log = AuditLog(one, Owners(one, uuid4()), Metrics("0"))
+        company = uuid4()
+        reads = [log.administrator_reads(Actor("ann", None), "companies", company) for _ in range(20)]
+        results = await asyncio.gather(*reads, return_exceptions=True)
+    assert all(isinstance(result, DatabaseUnavailableError) for result in results)
+    assert len(frozen.backends) == 1
+
+
 async def test_calls_that_hang_are_given_up_when_the_database_is_back(module_database_url: str, frozen: Frozen) -> None:
     with (
-        database(module_database_url, heavy=0, connections=2) as one,
+        database(module_database_url, heavy=1, connections=3) as one,
         database(module_database_url, heavy=0, connections=1, call_seconds=0.3) as probe,
     ):
         health = DatabaseHealth(probe, [one])
+        heavy = one.heavy(uuid4()).autocommit
         await health.require()
-        hanging = [asyncio.create_task(one.autocommit(frozen.freeze)) for _ in range(2)]
-        await eventually(lambda: len(frozen.backends) == 2)
+        hanging = [asyncio.create_task(call(frozen.freeze)) for call in (one.autocommit, one.autocommit, heavy)]
+        await eventually(lambda: len(frozen.backends) == 3)
         await health.require()
         assert not any(call.done() for call in hanging)
         for failures in (1, AWAY_FAILURES):
@@ -147,9 +182,11 @@ async def test_calls_that_hang_are_given_up_when_the_database_is_back(module_dat
             await asyncio.sleep(1.1)  # they have to hang for HANGING_SECONDS
             assert not any(call.done() for call in hanging)
             await health.require()
-        results = await asyncio.gather(*hanging, return_exceptions=True)
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            results = await asyncio.gather(*hanging, return_exceptions=True)
         assert all(isinstance(result, DatabaseUnavailableError) for result in results)
-        assert await one.autocommit(ping) not in frozen.backends
+        for call in (one.autocommit, heavy):
+            assert await call(ping) not in frozen.backends
 
 
 async def test_readiness_is_told_in_time_while_the_database_hangs(module_database_url: str, frozen: Frozen) -> None:

@@ -29,6 +29,7 @@ GROUND = frozenset(
         "loop_share",
         "metrics",
         "message_schemas",
+        "one_at_a_time",
         "origin",
         "person_names",
         "provider_schemas",

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-import asyncio
+import contextlib
 import gzip
+import os
+import signal
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -12,10 +14,10 @@ from typing import Any
 import brotli
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
+from sqlalchemy import text
 from tornado.web import Application
 
 from chatserver.app import App
-from chatserver.services import health
 from chatserver.web.assembly import make_application
 from chatserver.web.page.codings import preferred_coding
 from chatserver.web.page.page_files import PAGE_FOLDER, Page, load_files, slimmed
@@ -305,13 +307,17 @@ async def test_draining_process_is_not_ready(api: Api, chat: App) -> None:
     assert (await api.get("/healthz")).status == 200
 
 
-async def test_silent_database_makes_the_process_unready(api: Api, chat: App, monkeypatch: pytest.MonkeyPatch) -> None:
-    async def silent(*args: object) -> None:
-        await asyncio.Event().wait()
-
-    monkeypatch.setattr(health, "ANSWER_SECONDS", 0.01)
-    monkeypatch.setattr(chat.pulse, "autocommit", silent)
-    assert (await api.get("/readyz")).error == (503, "The database is not available")
+async def test_silent_database_makes_the_process_unready(api: Api, chat: App) -> None:
+    """It is told in time, and on another connection when that answers."""
+    asked = text("SELECT pg_backend_pid()")
+    backend = await chat._probe.autocommit(lambda connection: connection.execute(asked).scalar_one())
+    os.kill(backend, signal.SIGSTOP)
+    try:
+        assert (await api.get("/readyz")).error == (503, "The database is not available")
+        assert (await api.get("/readyz")).status == 200
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(backend, signal.SIGCONT)
 
 
 async def test_metrics_count_requests_by_handler(api: Api) -> None:

@@ -101,7 +101,7 @@ class Database:
         self._deadlines = Deadlines(call_seconds)
         # A heavy call has several long statements.
         heavy_seconds = HEAVY_STATEMENTS * statement_timeout_seconds + BEYOND_STATEMENT_SECONDS
-        self._heavy_deadlines = Deadlines(heavy_seconds, wait_counts=False)
+        self._heavy_deadlines = Deadlines(heavy_seconds)
         self._connections = OpenConnections(self._engine)
         self._transactions = self._engine.execution_options(isolation_level="READ COMMITTED")
         self._snapshots = self._engine.execution_options(isolation_level="REPEATABLE READ")
@@ -145,20 +145,17 @@ class Database:
         assert lane is not None
 
         async def run(function: Callable[..., T], args: Any, kwargs: Any, *, transaction: bool) -> T:
-            statements, call = Statements(), self._heavy_deadlines.add()
+            statements = Statements()
             watched = statements.watched(function)
             carry_out = (
                 partial(self._run_transaction, watched, args, kwargs, self._snapshots)
                 if transaction
                 else partial(self._run_autocommit, watched, args, kwargs)
             )
-            on_thread = partial(copy_context().run, self._on_thread, call, carry_out)
-            try:
-                with self._measured():
-                    result: T = await lane.run(company_id, on_thread, interrupt=statements.cancel)
-                    return result
-            finally:
-                self._heavy_deadlines.remove(call)
+            on_thread = partial(copy_context().run, self._heavily, asyncio.get_running_loop(), carry_out)
+            with self._measured():
+                result: T = await lane.run(company_id, on_thread, interrupt=statements.cancel)
+                return result
 
         return HeavyCalls(run)
 
@@ -206,6 +203,20 @@ class Database:
         current_call.set(call)
         return run(*arguments)
 
+    def _heavily(self, loop: asyncio.AbstractEventLoop, run: Callable[[], T]) -> T:
+        """A heavy call on its thread. Its wait for the thread is bounded by the lane.
+
+        It has its deadline until its thread is free, whether its caller is there or not.
+        """
+        call = TimedCall()
+        with contextlib.suppress(RuntimeError):  # the loop is closed, and `close` cuts the connections
+            loop.call_soon_threadsafe(self._heavy_deadlines.watch, call)
+        try:
+            return self._on_thread(call, run)
+        finally:
+            with contextlib.suppress(RuntimeError):
+                loop.call_soon_threadsafe(self._heavy_deadlines.remove, call)
+
     def _end_after(self, work: Future[Any], call: TimedCall, line: Line, loop: asyncio.AbstractEventLoop) -> None:
         """End the call when the work has ended. If its caller has left, its thread may still be at it."""
         if work.done():
@@ -227,7 +238,8 @@ class Database:
 
         What they wait on may be a connection that leads nowhere. Others need its thread.
         """
-        self._deadlines.expire_older_than(seconds)
+        for each in (self._deadlines, self._heavy_deadlines):
+            each.expire_older_than(seconds)
 
     @contextmanager
     def _measured(self) -> Iterator[None]:

@@ -73,14 +73,10 @@ class Deadlines:
     All have the same time, so those that asked first are the first whose time is over: one timer looks after all.
     """
 
-    def __init__(self, call_seconds: float, *, wait_counts: bool = True) -> None:
-        """`call_seconds`: how long a call may take in all.
-
-        `wait_counts` False: without its wait for a thread, which is bounded elsewhere. Else it is bounded here.
-        """
+    def __init__(self, call_seconds: float) -> None:
+        """`call_seconds`: how long a call may take in all, its wait for a thread included."""
         self._call_seconds = call_seconds
-        self._queue_seconds = min(QUEUE_SECONDS, call_seconds) if wait_counts else float("inf")
-        self._wait_counts = wait_counts
+        self._queue_seconds = min(QUEUE_SECONDS, call_seconds)
         self._look_seconds = min(LOOK_SECONDS, call_seconds / 8)
         self._calls: dict[TimedCall, None] = {}
         self._timer: asyncio.TimerHandle | None = None
@@ -88,10 +84,14 @@ class Deadlines:
     def add(self) -> TimedCall:
         """A call begins to wait for a thread. It must be given to `remove` when its thread has ended."""
         call = TimedCall()
+        self.watch(call)
+        return call
+
+    def watch(self, call: TimedCall) -> None:
+        """As `add`, for a call that a thread has just taken up."""
         self._calls[call] = None
         if self._timer is None:
             self._look_later()
-        return call
 
     def remove(self, call: TimedCall) -> None:
         self._calls.pop(call, None)
@@ -111,7 +111,7 @@ class Deadlines:
         self._timer = None
         now = monotonic()
         for call in list(self._calls):
-            if now - call.asked_at < min(self._queue_seconds, self._call_seconds):
+            if now - call.asked_at < self._queue_seconds:
                 break
             if not call.expired and self._is_over(call, now):
                 call.expire()
@@ -121,4 +121,4 @@ class Deadlines:
     def _is_over(self, call: TimedCall, now: float) -> bool:
         if call.started_at is None:
             return now - call.asked_at >= self._queue_seconds
-        return now - (call.asked_at if self._wait_counts else call.started_at) >= self._call_seconds
+        return now - call.asked_at >= self._call_seconds
