@@ -12,8 +12,8 @@ import logging
 from collections.abc import Collection
 from uuid import UUID
 
-from chatserver import logs
 from chatserver.errors import DatabaseUnavailableError
+from chatserver.live.background import BackgroundTask
 from chatserver.live.journal import Journal
 from chatserver.live.outcomes import Elsewhere, RunState
 from chatserver.live.sharing_store import Hints, Look, Position, SharedEvents, SharingStore
@@ -26,8 +26,6 @@ POLL_SECONDS = 0.5
 INTEREST_SECONDS = 1.0
 # How many runs one statement looks at.
 RUNS_AT_ONCE = 64
-# How long the end of the process waits for the database.
-CLOSE_SECONDS = 1.0
 
 
 class _Followed:
@@ -56,7 +54,7 @@ class Following:
         self._due: set[UUID] = set()
         """Those that are to be looked at now."""
         self._wake = asyncio.Event()
-        self._work: asyncio.Task[None] | None = None
+        self._work = BackgroundTask(self._repeat)
 
     async def follow(self, journal: Journal) -> RunState:
         """Append the events of the journal's run to the journal, while another process generates it.
@@ -83,15 +81,11 @@ class Following:
 
     async def close(self) -> None:
         """Tell what is still to be told, and look no more. May be called again."""
-        if self._work is not None:
-            await asyncio.wait({self._work}, timeout=CLOSE_SECONDS)
-            self._work.cancel()
-            await asyncio.gather(self._work, return_exceptions=True)
+        await self._work.close()
 
     def _start(self) -> None:
         self._wake.set()
-        if self._work is None or self._work.done():
-            self._work = asyncio.get_running_loop().create_task(self._repeat(), context=logs.without_request())
+        self._work.start()
 
     # --- hints --------------------------------------------------------------------------------------------
 

@@ -11,8 +11,8 @@ import logging
 from collections.abc import Callable, Sequence
 from uuid import UUID
 
-from chatserver import logs
 from chatserver.errors import DatabaseUnavailableError
+from chatserver.live.background import BackgroundTask
 from chatserver.live.journal import Journal
 from chatserver.live.sharing_store import SharedEvents, SharingStore
 
@@ -26,8 +26,6 @@ RETRY_SECONDS = 0.5
 ROW_CHARS = 16_384
 WRITE_CHARS = 1_048_576
 ROWS_AT_ONCE = 256
-# How long the end of the process waits for the database.
-CLOSE_SECONDS = 1.0
 
 
 class _Shared:
@@ -53,7 +51,7 @@ class Sharing:
         self._to_tell: set[UUID] = set()
         self._writing: set[Journal] = set()
         self._written = asyncio.Event()
-        self._work: asyncio.Task[None] | None = None
+        self._work = BackgroundTask(self._repeat)
 
     def share(self, journal: Journal, followed: bool = True) -> None:
         """Other processes follow this answer from now on, or do not any more. May be repeated."""
@@ -78,14 +76,11 @@ class Sharing:
     def tell(self, run_id: UUID) -> None:
         """Tell those who followed that the answer has ended, or is begun anew."""
         self._to_tell.add(run_id)
-        self._start()
+        self._work.start()
 
     async def close(self) -> None:
         """Tell what is still to be told, and write no more. May be called again."""
-        if self._work is not None:
-            await asyncio.wait({self._work}, timeout=CLOSE_SECONDS)
-            self._work.cancel()
-            await asyncio.gather(self._work, return_exceptions=True)
+        await self._work.close()
 
     def _forget(self, journal: Journal) -> None:
         shared = self._shared.pop(journal, None)
@@ -95,11 +90,7 @@ class Sharing:
 
     def _has_more(self, shared: _Shared) -> None:
         self._behind[shared] = None
-        self._start()
-
-    def _start(self) -> None:
-        if self._work is None or self._work.done():
-            self._work = asyncio.get_running_loop().create_task(self._repeat(), context=logs.without_request())
+        self._work.start()
 
     # --- the task -----------------------------------------------------------------------------------------
 

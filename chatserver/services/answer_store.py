@@ -166,16 +166,7 @@ class PostgresAnswerStore:
         self, connection: Connection, run_keys: Mapping[Place, RunKey], lost: Collection[Place]
     ) -> PlacesRenewed:
         for place in lost:
-            key = run_keys[place]
-            places.put(
-                connection,
-                place.id,
-                key.conversation_id,
-                key.trigger_id,
-                self._owner,
-                number=place.number,
-                interrupts=place.interrupts,
-            )
+            self._claims.hold(connection, run_keys[place], place)
         rows = {row.id: row for row in places.renew(connection, [place.id for place in run_keys])}
         return PlacesRenewed(
             missing=[place for place in run_keys if place.id not in rows],

@@ -54,7 +54,7 @@ class QueuedClaims:
     ) -> ClaimOutcome:
         """Claim an answer for a run of this process that waits at `place`, or, without one, followed another one."""
         if place is not None and self._surely_waits(connection, key):
-            return self._hold(connection, key, place)
+            return self.hold(connection, key, place)
         outcome = self._claims.claim(
             connection,
             key,
@@ -70,7 +70,7 @@ class QueuedClaims:
                 places.remove(connection, place.id)
             return outcome
         if place is not None:
-            return self._hold(connection, key, place)
+            return self.hold(connection, key, place)
         return self._put(connection, key, run_id, outcome.queue, in_front=True)
 
     def _surely_waits(self, connection: Connection, key: RunKey) -> bool:
@@ -78,7 +78,7 @@ class QueuedClaims:
         active = runs.find_active(connection, key.conversation_id)
         return active is not None and active.leased and active.trigger_message_id != key.trigger_id
 
-    def _hold(self, connection: Connection, key: RunKey, place: Place) -> Waiting:
+    def hold(self, connection: Connection, key: RunKey, place: Place) -> Waiting:
         """Keep a place, or put it back."""
         places.put(
             connection,
