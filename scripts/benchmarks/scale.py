@@ -3,7 +3,7 @@
     .venv/bin/python -m scripts.benchmarks.scale [--conversations N] [--rounds N] [--data-dir FOLDER]
 
 Makes an embedded PostgreSQL with made-up messages, whose words are as common and as rare as those of a language, and
-calls the services as the handlers do; the figures are without the cost of HTTP. docs/scale.md explains them.
+calls the services as the handlers do; the figures are without the cost of HTTP. docs/growth.md explains them.
 """
 
 from __future__ import annotations

@@ -9,13 +9,21 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 PACKAGE = ROOT / "chatserver"
-PAGES = ("CONTRIBUTING.md", "SECURITY.md", "README.md", "docs/design.md", "docs/page.md", "docs/scale.md")
+PAGES = (
+    "CONTRIBUTING.md",
+    "SECURITY.md",
+    "README.md",
+    "docs/design.md",
+    "docs/page.md",
+    "docs/growth.md",
+    "docs/scaling.md",
+)
 
 LINK = re.compile(r"\]\(([^)#]+)")
 URL = re.compile(r"\w+://\S+")
 FILE = r"[\w*-]+\.(?:css|html|ini|js|json|md|mako|py|service|sh|socket|toml|ts|txt)\b"
 # Folders, and a file or another folder in them; or a file alone. Paths of the API begin with a slash and do not match.
-PATH = re.compile(rf"(?<![\w/.*$-])(?:(?:[\w.*-]+/)+(?:[\w*-]+(?:\.[\w*-]+)*)?|{FILE})")
+PATH = re.compile(rf"(?<![\w/.*$@-])(?:(?:[\w.*-]+/)+(?:[\w*-]+(?:\.[\w*-]+)*)?|{FILE})")
 
 
 def named_paths(text: str) -> set[str]:
