@@ -54,7 +54,7 @@ class DatabaseWatch:
             except StartGivenUpError:
                 return
             except ConfigurationError as error:
-                logger.error("the embedded database does not start: %s", error.message)
+                logger.error("%s", error.message)
             except Exception:
                 logger.exception("the embedded database could not be looked after")
 

@@ -11,6 +11,7 @@ from pathlib import Path
 import psycopg
 import pytest
 
+from chatserver.errors import ConfigurationError
 from chatserver.storage.postgres import embedded
 from chatserver.storage.postgres.embedded import EmbeddedPostgres
 from tests.kit.process_table import kill, parent, postmaster, programs_with_argument, server_processes, wait_for_end
@@ -76,6 +77,28 @@ def test_server_stopped_by_hand_starts_with_the_next_user(data_dir: Path) -> Non
     assert server.start() == url
     assert query(url, "SELECT 1") == 1
     server.stop()
+
+
+def test_server_that_could_not_run_for_a_while_is_back_at_the_same_address(tmp_path: Path) -> None:
+    """Its clients know no other one."""
+    data_dir = tmp_path / ("x" * 100)  # its path is too long for a socket
+    server = EmbeddedPostgres(data_dir)
+    url = server.start()
+    remember(url)
+    settings = data_dir / "postgres" / "data" / "postgresql.conf"
+    good = settings.read_text()
+    settings.write_text(good + "shared_buffers = nonsense\n")
+    pid = postmaster(data_dir)
+    supervisor = parent(pid)
+    kill(pid)
+    wait_for_end(pid, supervisor)
+    with pytest.raises(ConfigurationError, match="contains errors"):
+        server.start()
+    settings.write_text(good)
+    assert server.start() == url
+    assert remembered(url)
+    server.stop()
+    assert not (data_dir / "postgres" / "socket").exists()
 
 
 def test_server_dies_with_its_killed_supervisor(data_dir: Path, use_database: UseDatabase) -> None:

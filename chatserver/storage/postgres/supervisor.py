@@ -125,6 +125,8 @@ class Supervisor:
         self._log = ServerLog(os.path.join(folder, "server.log"), sys.stderr.fileno())
         self._events: queue.SimpleQueue[Event] = queue.SimpleQueue()
         self._told_to_stop = False
+        self.unused = False
+        """Whether the last user is gone."""
 
     def run(self) -> None:
         """Return when the server is down for good."""
@@ -182,6 +184,7 @@ class Supervisor:
 
     def _wait_for_last_user(self) -> None:
         fcntl.flock(self._users, fcntl.LOCK_EX)
+        self.unused = True
         self._events.put("stop")
 
     def _wait_for_exit(self, server: subprocess.Popen[bytes]) -> None:
@@ -256,8 +259,10 @@ def main() -> None:
     for number in (signal.SIGINT, signal.SIGHUP):
         signal.signal(number, lambda *_: None)  # a handler, not SIG_IGN, which the server would inherit
     os.set_blocking(sys.stderr.fileno(), False)
-    Supervisor(folder, socket_dir, command).run()
-    if socket_dir != folder:
+    supervisor = Supervisor(folder, socket_dir, command)
+    supervisor.run()
+    # Users that are left know no other address: they will start the server there, when it can run again.
+    if socket_dir != folder and supervisor.unused:
         with contextlib.suppress(OSError):  # the socket of a killed server is still there: the next start uses it again
             os.rmdir(socket_dir)
             os.unlink(os.path.join(folder, "socket"))
