@@ -174,41 +174,25 @@ class Operations:
             )
 
     async def _delete(self, random: Random, conversation: Conversation) -> None:
-        path = f"/conversations/{conversation.id}"
         haste, wait = self._haste(random), random.uniform(0.1, 1.5)
         await self._world.change(
             self._world.server(random),
             "delete",
             "DELETE",
-            path,
+            f"/conversations/{conversation.id}",
             conversation.id,
             [conversation.deletions],
             cut_after=haste,
         )
         await asyncio.sleep(wait)
-        await self._world.change(
-            self._world.server(random),
-            "undelete",
-            "POST",
-            f"{path}/restore",
-            conversation.id,
-            [conversation.restorations],
-        )
+        await self._world.undelete(random, conversation)
 
     async def _erase(self, random: Random, conversation: Conversation) -> None:
         haste = self._haste(random)
         whole = random.random() < 0.3
         messages = self._world.messages_of(conversation.id)
         if whole:
-            await self._world.change(
-                self._world.server(random),
-                "erase all",
-                "DELETE",
-                f"/conversations/{conversation.id}?erase=true",
-                conversation.id,
-                [conversation.erasures],
-                cut_after=haste,
-            )
+            await self._world.erase_all(random, conversation, cut_after=haste)
         elif messages:
             message = random.choice(messages[-6:])
             await self._world.change(

@@ -58,23 +58,9 @@ class Settling:
         """Undo a soft DELETE, and repeat a DELETE for good whose answer was lost."""
         random = self._world.options.random("settle", conversation.id)
         if conversation.erasures:
-            await self._world.change(
-                self._world.server(random),
-                "erase all",
-                "DELETE",
-                f"/conversations/{conversation.id}?erase=true",
-                conversation.id,
-                [conversation.erasures],
-            )
+            await self._world.erase_all(random, conversation)
         elif conversation.deletions:
-            await self._world.change(
-                self._world.server(random),
-                "undelete",
-                "POST",
-                f"/conversations/{conversation.id}/restore",
-                conversation.id,
-                [conversation.restorations],
-            )
+            await self._world.undelete(random, conversation)
 
     async def _until_quiet(self, when: str) -> None:
         """Wait until the model has no connections and the database no active runs and no transient rows."""

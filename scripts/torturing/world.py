@@ -154,6 +154,28 @@ class World:
             write.refused = True
         return answer
 
+    async def erase_all(self, random: Random, conversation: Conversation, *, cut_after: int | None = None) -> None:
+        """DELETE a conversation for good."""
+        await self.change(
+            self.server(random),
+            "erase all",
+            "DELETE",
+            f"/conversations/{conversation.id}?erase=true",
+            conversation.id,
+            [conversation.erasures],
+            cut_after=cut_after,
+        )
+
+    async def undelete(self, random: Random, conversation: Conversation) -> None:
+        await self.change(
+            self.server(random),
+            "undelete",
+            "POST",
+            f"/conversations/{conversation.id}/restore",
+            conversation.id,
+            [conversation.restorations],
+        )
+
     def text(self, random: Random) -> str:
         """A new user message, with its marker."""
         marker = self.markers.new()
