@@ -3,31 +3,43 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import signal
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from random import Random
 
 from scripts.torturing.database import TortureDatabase
 from scripts.torturing.history import Fault, History
+from scripts.torturing.model import Model
 from scripts.torturing.options import FAULTS, Options
 from scripts.torturing.servers import Server, ServerError
 
 # Faults begin after this time, and the mean time between two is as below.
 FIRST_SECONDS = 2.0
 BETWEEN_SECONDS = 2.5
+# Such a share of all faults strikes when an answer is about to be stored. Few would by chance: that takes milliseconds.
+AIMED = 0.7
+# So long they wait for one, and then strike all the same.
+AIM_SECONDS = 4.0
+# Another process takes an answer over only if it has readers of it.
+TAKEN_OVER = frozenset({"freeze", "partition"})
 
 
 @dataclass(frozen=True, slots=True)
 class PlannedFault:
-    """`process` is not used by faults of the database; `manner` is one of two ways of the kind."""
+    """`process` is not used by faults of the database; `manner` is one of two ways of the kind.
+
+    One that is `aimed` waits until the model has said the last word of an answer, and strikes the process that
+    generates it. If there is none in time, it strikes `process`.
+    """
 
     at: float
     kind: str
     process: int
     lasts: float
     manner: bool
+    aimed: bool
 
 
 def plan(options: Options) -> list[PlannedFault]:
@@ -42,7 +54,8 @@ def plan(options: Options) -> list[PlannedFault]:
         kind = random.choices(options.faults, weights)[0]
         process = random.randrange(options.processes)
         manner = random.random() < 0.5
-        faults.append(PlannedFault(at, kind, process, _lasts(random, kind, options.lease_seconds, manner), manner))
+        lasts = _lasts(random, kind, options.lease_seconds, manner)
+        faults.append(PlannedFault(at, kind, process, lasts, manner, aimed=random.random() < AIMED))
         at += random.uniform(0.3, 2 * BETWEEN_SECONDS - 0.3)
     return faults
 
@@ -54,6 +67,8 @@ def _lasts(random: Random, kind: str, lease_seconds: float, manner: bool) -> flo
         return random.uniform(0.5, 2.5) * lease_seconds
     if kind == "kill":
         return random.uniform(0.0, 1.5) * lease_seconds
+    if kind == "sever":
+        return random.uniform(0.1, 0.5)
     if kind in ("hang", "delay"):
         return random.uniform(1.0, 6.0)
     return 0.0
@@ -62,10 +77,13 @@ def _lasts(random: Random, kind: str, lease_seconds: float, manner: bool) -> flo
 class Faults:
     """Carries out a plan; what it breaks is whole again when `run` returns, also if it is cancelled."""
 
-    def __init__(self, options: Options, servers: list[Server], database: TortureDatabase, history: History) -> None:
+    def __init__(
+        self, options: Options, servers: list[Server], database: TortureDatabase, model: Model, history: History
+    ) -> None:
         self._plan = plan(options)
         self._servers = servers
         self._database = database
+        self._model = model
         self._history = history
         self._database_lock = asyncio.Lock()
 
@@ -77,12 +95,26 @@ class Faults:
     async def _carry_out(self, planned: PlannedFault) -> None:
         await asyncio.sleep(max(0.0, planned.at - self._history.now()))
         server = self._servers[planned.process]
+        if planned.aimed:
+            server = await self._aim(read_elsewhere=planned.kind in TAKEN_OVER) or server
         try:
             await getattr(self, f"_{planned.kind}")(planned, server)
         except ServerError as error:
             self._history.violate("process", str(error))
 
-    @asynccontextmanager
+    async def _aim(self, *, read_elsewhere: bool) -> Server | None:
+        """Wait for an answer that is about to be stored (and is read elsewhere); the server that generates it."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(AIM_SECONDS):
+                while True:
+                    generation = await self._model.last_word()
+                    server = self._servers[generation.process]
+                    if server.lock.locked() or (read_elsewhere and not self._history.read_elsewhere(generation)):
+                        continue
+                    return server
+        return None
+
+    @contextlib.asynccontextmanager
     async def _fault(self, planned: PlannedFault, process: int | None) -> AsyncIterator[Fault]:
         fault = Fault(planned.kind, process, self._history.now())
         self._history.faults.append(fault)
@@ -139,6 +171,15 @@ class Faults:
                 await asyncio.sleep(planned.lasts)
             finally:
                 proxy.heal()
+
+    async def _sever(self, planned: PlannedFault, server: Server) -> None:
+        proxy = self._database.proxies()[server.number]
+        async with server.lock, self._fault(planned, server.number):
+            proxy.hold(answers=planned.manner)
+            try:
+                await asyncio.sleep(planned.lasts)
+            finally:
+                proxy.lose()
 
     async def _delay(self, planned: PlannedFault, _: Server) -> None:
         async with self._database_lock, self._fault(planned, None):

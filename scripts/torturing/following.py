@@ -167,16 +167,14 @@ class Following:
     def _taken_over(self, stream: Stream) -> None:
         """Measure from the last fault of a process that generated this answer. The echo does not say which it was."""
         history = self._history
-        asked = {marker for text in self._wordings(stream.trigger) for marker in markers.found_in(text)}
+        message = history.messages.get(stream.trigger or "")
+        wordings = [] if message is None else message.wordings
+        asked = {marker for text in wordings for marker in markers.found_in(text)}
         processes = {generation.process for generation in history.generations if generation.question in asked}
         for fault in reversed(history.faults):
             if fault.kind in TAKEN_OVER and fault.process in processes:
                 history.takeovers.append(history.now() - fault.began)
                 return
-
-    def _wordings(self, trigger: str | None) -> list[str]:
-        message = self._history.messages.get(trigger or "")
-        return [] if message is None else [message.content, *(edit.value for edit in message.edits)]
 
     def _learn(self, stream: Stream, viewer: Viewer) -> None:
         """A terminal event names a message: from now on it must be there."""

@@ -49,6 +49,11 @@ class Message:
     edits: list[Write] = field(default_factory=list)
     erasures: list[Write] = field(default_factory=list)
 
+    @property
+    def wordings(self) -> list[str]:
+        """All that it may say: its first content, and what it was edited to."""
+        return [self.content, *(edit.value for edit in self.edits)]
+
 
 @dataclass(slots=True)
 class Post:
@@ -212,6 +217,15 @@ class History:
             if fault.ended != NEVER:
                 lines.append((fault.ended, f"*** {fault.kind}{who} is over"))
         return sorted(lines)
+
+    def read_elsewhere(self, generation: Generation) -> bool:
+        """True if another process than the one that generates the answer has a reader of it now."""
+        for stream in reversed(self.streams):
+            if stream.end == "open" and stream.process != generation.process and stream.trigger in self.messages:
+                trigger = self.messages[stream.trigger]
+                if any(text.startswith(generation.question) for text in trigger.wordings):
+                    return True
+        return False
 
     def disturbed(self, since: float, until: float, process: int | None = None, *, slack: float = 0.0) -> bool:
         """True if a fault touched the process (None: any process) within that time, or was over `slack` seconds before.

@@ -69,10 +69,17 @@ class Model:
         self._history = history
         self._markers = words
         self._calls: Counter[str] = Counter()
+        self._waiting: list[asyncio.Future[Generation]] = []
         self.connections = 0
 
     def base_url(self, process: int) -> str:
         return f"http://127.0.0.1:{self._port}/p{process}/v1"
+
+    async def last_word(self) -> Generation:
+        """Wait for the next answer whose last word has just been said: its end is not, so it is not stored yet."""
+        waiting: asyncio.Future[Generation] = asyncio.get_running_loop().create_future()
+        self._waiting.append(waiting)
+        return await waiting
 
     async def __aenter__(self) -> Self:
         self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
@@ -147,11 +154,19 @@ class Model:
                     writer.write(b'data: {"error": {"message": "overloaded", "type": "server_error"}}\n\n')
                 return
             await self._send(writer, {"content": word})
+            if number == len(answer.words) - 1:
+                self._said_last_word(generation)
             await asyncio.sleep(answer.pace_seconds)
         await self._send(writer, {}, "stop")
         writer.write(b"data: [DONE]\n\n")
         await writer.drain()
         generation.finished = True
+
+    def _said_last_word(self, generation: Generation) -> None:
+        waiting, self._waiting = self._waiting, []
+        for future in waiting:
+            if not future.done():
+                future.set_result(generation)
 
     async def _send(self, writer: asyncio.StreamWriter, delta: dict[str, str], reason: str | None = None) -> None:
         event = {"choices": [{"index": 0, "delta": delta, "finish_reason": reason}]}

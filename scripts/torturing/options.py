@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import argparse
 import random
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from typing import Literal
 
 # What clients do, by how often.
@@ -34,10 +34,11 @@ FAULTS = {
     "restart": 3,  # of the database: kill -9 of its postmaster, or SIGQUIT
     "hang": 2,  # of the database: all its processes are stopped, and go on later
     "partition": 5,  # of one process from the database: its connections are cut, or hang
+    "sever": 5,  # of one process from the database, for a moment: what one of them says is lost
     "delay": 2,  # of all that crosses between the processes and the database
 }
 # They need the proxies that stand before an outer database.
-OUTER_ONLY = frozenset({"partition", "delay"})
+OUTER_ONLY = frozenset({"partition", "sever", "delay"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +55,12 @@ class Options:
     work: tuple[str, ...] = tuple(WORK)
     faults: tuple[str, ...] = ()
     keep: bool = False
+    seeds: int = 1
+
+    def each(self) -> Iterator[Options]:
+        """One for each run: the seeds from `seed` on."""
+        for seed in range(self.seed, self.seed + self.seeds):
+            yield replace(self, seed=seed, seeds=1)
 
     def command(self) -> str:
         """The command line that repeats this plan."""
@@ -77,6 +84,9 @@ def parse(arguments: Sequence[str] | None = None) -> Options:
         "Exits with 1 if the contract was broken.",
     )
     parser.add_argument("--seed", type=int, help="of the plan of clients and faults; default: a new one")
+    parser.add_argument(
+        "--seeds", type=int, default=1, help="so many runs, each with the seed after the last one's (1)"
+    )
     parser.add_argument("--seconds", type=float, default=60.0, help="how long clients and faults go on (60)")
     parser.add_argument("--processes", type=int, default=3, help="server processes (3)")
     parser.add_argument("--clients", type=int, default=12, help="clients at once (12)")
@@ -97,8 +107,8 @@ def parse(arguments: Sequence[str] | None = None) -> Options:
     parser.add_argument("--faults", help=f"none, or some of {', '.join(FAULTS)}; default: all that the database allows")
     parser.add_argument("--keep", action="store_true", help="keep the servers' logs also if nothing was found")
     given = parser.parse_args(arguments)
-    if given.processes < 1 or given.clients < 1 or given.seconds <= 0:
-        parser.error("at least one process, one client and some time are needed")
+    if min(given.processes, given.clients, given.seeds) < 1 or given.seconds <= 0:
+        parser.error("at least one process, one client, one seed and some time are needed")
     possible = {kind: None for kind in FAULTS if given.database == "outer" or kind not in OUTER_ONLY}
     return Options(
         seed=random.SystemRandom().randrange(1_000_000) if given.seed is None else given.seed,
@@ -111,6 +121,7 @@ def parse(arguments: Sequence[str] | None = None) -> Options:
         work=_chosen(parser, "--only", given.only, WORK),
         faults=() if given.faults == "none" else _chosen(parser, "--faults", given.faults, possible),
         keep=given.keep,
+        seeds=given.seeds,
     )
 
 

@@ -1,4 +1,4 @@
-"""A TCP proxy in front of the database, for one server process: it can cut, hang and delay."""
+"""A TCP proxy in front of the database, for one server process: it can cut, hang, sever and delay."""
 
 from __future__ import annotations
 
@@ -17,10 +17,11 @@ class DatabaseProxy:
     def __init__(self, target_port: int) -> None:
         self._target_port = target_port
         self._writers: set[asyncio.StreamWriter] = set()
-        self._passing = asyncio.Event()
-        self._passing.set()
+        self._to_database = asyncio.Event()
+        self._to_client = asyncio.Event()
         self._refuses = False
         self.delay_seconds = 0.0
+        self.heal()
 
     async def __aenter__(self) -> Self:
         self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
@@ -41,11 +42,22 @@ class DatabaseProxy:
 
     def hang(self) -> None:
         """Keep all connections open, accept new ones, and pass nothing on, until `heal`."""
-        self._passing.clear()
+        self._to_database.clear()
+        self._to_client.clear()
+
+    def hold(self, *, answers: bool) -> None:
+        """As `hang`, but one way only: the database still gets what it is sent (`answers`), or its answers pass."""
+        (self._to_client if answers else self._to_database).clear()
+
+    def lose(self) -> None:
+        """Reset all connections with what was held back in them; new ones pass."""
+        self._abort()
+        self.heal()
 
     def heal(self) -> None:
         self._refuses = False
-        self._passing.set()
+        self._to_database.set()
+        self._to_client.set()
 
     def _abort(self) -> None:
         for writer in list(self._writers):
@@ -58,12 +70,12 @@ class DatabaseProxy:
         self._writers.add(writer)
         target: asyncio.StreamWriter | None = None
         try:
-            await self._passing.wait()
+            await self._to_database.wait()
             target_reader, target = await asyncio.open_connection("127.0.0.1", self._target_port)
             self._writers.add(target)
             copies = [
-                asyncio.ensure_future(self._copy(reader, target)),
-                asyncio.ensure_future(self._copy(target_reader, writer)),
+                asyncio.ensure_future(self._copy(reader, target, self._to_database)),
+                asyncio.ensure_future(self._copy(target_reader, writer, self._to_client)),
             ]
             try:
                 await asyncio.wait(copies, return_when=asyncio.FIRST_COMPLETED)
@@ -79,8 +91,8 @@ class DatabaseProxy:
                     self._writers.discard(end)
                     end.transport.abort()
 
-    async def _copy(self, source: asyncio.StreamReader, sink: asyncio.StreamWriter) -> None:
-        """Pass all on, each piece `delay_seconds` after it came."""
+    async def _copy(self, source: asyncio.StreamReader, sink: asyncio.StreamWriter, passing: asyncio.Event) -> None:
+        """Pass all on while it is `passing`, each piece `delay_seconds` after it came."""
         loop = asyncio.get_running_loop()
         pieces: deque[tuple[float, bytes]] = deque()
         came = asyncio.Event()
@@ -105,7 +117,7 @@ class DatabaseProxy:
                     due, data = pieces.popleft()
                     if (left := due - loop.time()) > 0:
                         await asyncio.sleep(left)
-                    await self._passing.wait()
+                    await passing.wait()
                     if not data:
                         return
                     sink.write(data)

@@ -65,6 +65,38 @@ def _takeovers(seconds: list[float]) -> str:
     )
 
 
+class Total:
+    """What many runs had, together."""
+
+    def __init__(self) -> None:
+        self._seconds = 0.0
+        self._requests = 0
+        self._calls = 0
+        self._ends: Counter[str] = Counter()
+        self._faults: Counter[str] = Counter()
+        self._seeds: dict[int, int] = {}
+        """How many violations each had."""
+        self.violations: Counter[str] = Counter()
+
+    def add(self, history: History, options: Options) -> None:
+        self._seconds += options.seconds
+        self._requests += len(history.requests) + len(history.streams)
+        self._calls += len(history.generations)
+        self._ends.update(terminal["type"] for stream in history.streams for terminal in stream.terminals)
+        self._faults.update(fault.kind for fault in history.faults)
+        self._seeds[options.seed] = len(history.violations)
+        self.violations.update(violation.kind for violation in history.violations)
+
+    def table(self) -> str:
+        lines = ["", f"{len(self._seeds)} runs, {self._seconds:.0f} s of clients and faults in all", "ends of answers:"]
+        lines += _table(self._ends)
+        lines += [f"faults injected: {self._faults.total()}", *_table(self._faults)]
+        lines += [f"{self._requests} requests, {self._calls} calls of the model"]
+        lines += [f"{self.violations.total()} violations", *(_table(self.violations) if self.violations else [])]
+        lines += [f"  seed {seed} had {count}" for seed, count in self._seeds.items() if count]
+        return "\n".join(lines)
+
+
 def violations(history: History, logs: list[Path]) -> str:
     """All of them; the first ones of each kind with the story of their conversation."""
     told: Counter[str] = Counter()

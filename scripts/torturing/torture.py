@@ -69,7 +69,7 @@ class Torture:
         operations = Operations(world)
         showing = asyncio.create_task(self._show_progress())
         try:
-            faults = asyncio.create_task(Faults(self._options, world.servers, database, self.history).run())
+            faults = asyncio.create_task(Faults(self._options, world.servers, database, model, self.history).run())
             clients = [asyncio.create_task(self._client(number, operations)) for number in range(self._options.clients)]
             try:
                 await faults  # they end before the clients do, whole again

@@ -25,7 +25,7 @@ from scripts.torturing.history import (
     Write,
 )
 from scripts.torturing.options import FAULTS, Options, parse
-from scripts.torturing.report import scandals
+from scripts.torturing.report import Total, scandals
 from scripts.torturing.viewer import Frames, Viewer
 
 CHAT, QUESTION, ANSWER, SECOND = "chat", "question", "answer", "second"
@@ -274,3 +274,56 @@ def test_same_seed_gives_the_same_plan_and_command_line_repeats_it() -> None:
     assert repeated == options
     assert plan(options) == plan(repeated) != plan(Options(8, database="outer", faults=tuple(FAULTS)))
     assert {fault.kind for fault in plan(Options(7, seconds=600, faults=tuple(FAULTS)))} == set(FAULTS)
+
+
+def test_aimed_faults_are_drawn_and_those_that_miss_the_commit_too() -> None:
+    aimed = [fault.aimed for fault in plan(Options(7, seconds=600, faults=tuple(FAULTS)))]
+    assert len(aimed) / 2 < sum(aimed) < len(aimed)
+
+
+@pytest.mark.parametrize(
+    ("change", "elsewhere"),
+    [
+        ({}, True),
+        ({"process": 0}, False),
+        ({"end": "left"}, False),
+        ({"trigger": SECOND}, False),
+        ({"trigger": None}, False),
+    ],
+)
+def test_answer_is_read_elsewhere_while_another_process_has_a_reader_of_it(
+    change: dict[str, Any], elsewhere: bool
+) -> None:
+    case = Case()
+    case.history.messages[SECOND] = Message(SECOND, CHAT, "user", "another question", 1.0)
+    values = {"process": 1, "end": "open", "trigger": QUESTION} | change
+    case.stream(2, values.pop("end"), 1.2, 3.0, **values)
+    assert case.history.read_elsewhere(case.generation) is elsewhere
+
+
+def test_several_seeds_are_runs_of_their_own_and_summed_up() -> None:
+    options = parse(["--seed", "7", "--seeds", "3", "--seconds", "5"])
+    runs = list(options.each())
+    assert [run.seed for run in runs] == [7, 8, 9]
+    assert [run.command() for run in runs] == [
+        Options(seed, 5.0, faults=options.faults).command() for seed in (7, 8, 9)
+    ]
+    total = Total()
+    for run in runs:
+        case = Case()
+        case.fault("kill", 1.0, 2.0, 0)
+        if run.seed == 8:
+            case.history.violate("no end", "it is open")
+        total.add(case.history, run)
+    assert total.violations == {"no end": 1}
+    table = total.table()
+    for part in (
+        "3 runs, 15 s",
+        "faults injected: 3",
+        "3 kill",
+        "9 requests",
+        "1 violations",
+        "1 no end",
+        "seed 8 had 1",
+    ):
+        assert part in table

@@ -36,14 +36,9 @@ class Texts:
         for generation in history.generations:
             self._by_question[generation.question].append(generation)
 
-    def questions(self, trigger: str) -> list[str]:
-        """All wordings of a trigger."""
-        message = self._history.messages[trigger]
-        return [message.content, *(edit.value for edit in message.edits)]
-
     def generations(self, trigger: str) -> list[Generation]:
         found = []
-        for wording in self.questions(trigger):
+        for wording in self._history.messages[trigger].wordings:
             for marker in markers.found_in(wording.split(" ", 1)[0]):
                 found += self._by_question[marker]
         return found
@@ -51,7 +46,7 @@ class Texts:
     def whole(self, trigger: str) -> set[str]:
         """All texts that were completed, or would have been."""
         if self._history.conversations[self._history.messages[trigger].conversation].echo:
-            return {ECHO + wording for wording in self.questions(trigger)}
+            return {ECHO + wording for wording in self._history.messages[trigger].wordings}
         return {generation.text for generation in self.generations(trigger)}
 
     def completed(self, trigger: str) -> set[str]:
@@ -130,7 +125,7 @@ def _check_calls(history: History, final: Final) -> None:
     trigger_of = {}
     for message in history.messages.values():
         if message.role == "user" and not may_be_erased(history, message):
-            for wording in [message.content, *(edit.value for edit in message.edits)]:
+            for wording in message.wordings:
                 for marker in markers.found_in(wording.split(" ", 1)[0]):
                     trigger_of[marker] = message
     for generation in history.generations:

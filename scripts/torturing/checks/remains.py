@@ -29,7 +29,7 @@ def _check_markers(history: History, final: Final) -> None:
     bearers: dict[str, str] = {}
     gone: dict[str, str] = {}
     for message in history.messages.values():
-        for text in [message.content, *(edit.value for edit in message.edits)]:
+        for text in message.wordings:
             for marker in markers.found_in(text):
                 bearers[marker] = message.conversation
                 if message.role == "user" and is_erased(history, message):
