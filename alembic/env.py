@@ -3,6 +3,7 @@
 from alembic import context
 
 from chatserver.storage import access_tables, sharing_tables  # noqa: F401 (their tables are in the metadata)
+from chatserver.storage.postgres.migrate import record_served
 from chatserver.storage.tables import metadata
 
 connection = context.config.attributes.get("connection")
@@ -12,3 +13,4 @@ if connection is None:
 context.configure(connection=connection, target_metadata=metadata, transaction_per_migration=False)
 with context.begin_transaction():
     context.run_migrations()
+    record_served(connection, context.get_context().get_current_revision())

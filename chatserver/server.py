@@ -150,6 +150,8 @@ async def _database(settings: Settings, stop: asyncio.Event) -> AsyncIterator[Pr
     if not entering.done():
         raise StartGivenUpError
     provided = entering.result()
+    if provided.note is not None:
+        logger.info(provided.note)
     try:
         yield provided
     finally:

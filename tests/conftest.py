@@ -100,6 +100,23 @@ def module_database_url(make_database: DatabaseMaker) -> Iterator[str]:
         yield url
 
 
+@pytest.fixture
+def make_empty_database(postgres_url: str) -> Iterator[Callable[[], str]]:
+    """Creates databases without tables, which are dropped after the test."""
+    made: list[str] = []
+
+    def make() -> str:
+        made.append(f"empty_{uuid.uuid4().hex}")
+        with psycopg.connect(postgres_url, autocommit=True) as connection:
+            connection.execute(f"CREATE DATABASE {made[-1]}")
+        return with_database(postgres_url, made[-1])
+
+    yield make
+    with psycopg.connect(postgres_url, autocommit=True) as connection:
+        for name in made:
+            connection.execute(f"DROP DATABASE {name} WITH (FORCE)")
+
+
 # --- groups of tests that need what Python's wheels do not bring -------------------------------------------------
 
 

@@ -8,6 +8,7 @@ revision = "0002"
 down_revision = "0001"
 branch_labels = None
 depends_on = None
+half = "after"
 
 Moment = sa.DateTime(timezone=True)
 

@@ -10,6 +10,7 @@ revision = "0005"
 down_revision = "0004"
 branch_labels = None
 depends_on = None
+half = "after"
 
 ADDED = """
 CREATE FUNCTION chat_search_messages_added() RETURNS trigger LANGUAGE plpgsql AS $$

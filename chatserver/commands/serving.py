@@ -31,7 +31,12 @@ def add_serve(commands: Commands) -> None:
 
 
 def add_migrate(commands: Commands) -> None:
-    add_command(commands, "migrate", _migrate, "bring the database to this version's schema")
+    migrate = add_command(commands, "migrate", _migrate, "bring the database to this version's schema")
+    migrate.add_argument(
+        "--finish",
+        action="store_true",
+        help="also take away what only the release before used; none of its processes may run any more",
+    )
 
 
 def add_doctor(commands: Commands) -> None:
@@ -64,11 +69,11 @@ def _with_provider(settings: Settings, arguments: argparse.Namespace) -> Setting
     return settings
 
 
-def _migrate(settings: Settings, _arguments: argparse.Namespace) -> int:
+def _migrate(settings: Settings, arguments: argparse.Namespace) -> int:
     from chatserver.storage.postgres.provision import provided_database
 
-    with provided_database(settings):
-        print("the database is up to date")
+    with provided_database(settings, finish=arguments.finish) as provided:
+        print(provided.note or "the database is up to date")
     return 0
 
 

@@ -20,7 +20,6 @@ from sqlalchemy import (
     exists,
     func,
     literal_column,
-    or_,
     select,
     update,
 )
@@ -30,12 +29,6 @@ from chatserver.storage.places import told
 from chatserver.storage.runs import LEASE, NOW
 from chatserver.storage.sharing_tables import followers
 from chatserver.storage.tables import IS_ACTIVE, conversations, runs
-
-# Processes of an earlier version that have readers say so in the row of the run.
-FOLLOWED = or_(
-    exists().where(followers.c.run_id == runs.c.id, followers.c.until > NOW).correlate(runs),
-    func.coalesce(runs.c.followed_until > NOW, False),
-)
 
 _HELD = and_(
     runs.c.id == any_(bindparam("run_ids", type_=ARRAY(Uuid))),
@@ -58,7 +51,7 @@ def _renew() -> CompoundSelect[Any]:
         runs.c.continues,
         runs.c.continues_for,
         runs.c.asked_to_yield,
-        FOLLOWED.label("followed"),
+        exists().where(followers.c.run_id == runs.c.id, followers.c.until > NOW).correlate(runs).label("followed"),
     )
     # In the order of their ids, so that two renewals do not deadlock.
     locked = select(runs.c.id).where(_HELD, due).order_by(runs.c.id).with_for_update(key_share=True).cte("locked")

@@ -165,8 +165,6 @@ runs = Table(
     Column("continues_for", ARRAY(Uuid)),
     # the company, of runs that are counted for `company_max_runs`
     Column("company_id", Uuid),
-    # until when another process has readers of it
-    Column("followed_until", Moment),
     # a requested stop: 'discard' or 'keep'
     Column("stop_requested", Text),
     # another process asks that it is dropped if nobody reads it; its owner takes that back if somebody does
@@ -278,6 +276,10 @@ bookmarks = Table(
 )
 
 Index("ix_chat_bookmarks_list", bookmarks.c.company_id, bookmarks.c.created_at, bookmarks.c.message_id)
+
+# One row: the code that has the migration `serves_from` may use the database, also code that is older than its newest
+# one (`postgres/migrate.py`).
+Table("chat_schema", metadata, Column("serves_from", Text, primary_key=True))
 
 # The search index: a row for each live message and each title, written by triggers (`search/triggers.py`). Titles have
 # no vector in their own table: each new message changes the row of its conversation, and so all indexes on it.

@@ -176,6 +176,7 @@ def test_missing_database_is_refused(refused: Refused, database_url: str) -> Non
 def test_database_of_a_newer_version_is_refused(refused: Refused, database_url: str, command: str) -> None:
     with psycopg.connect(database_url, autocommit=True) as connection:
         connection.execute("UPDATE alembic_version SET version_num = 'from_the_future'")
+        connection.execute("UPDATE chat_schema SET serves_from = 'from_the_future'")
         assert "newer" in refused(*command.split(), "--database-url", database_url)
         row = connection.execute("SELECT version_num, to_regclass('chat_messages') FROM alembic_version").fetchone()
     assert row == ("from_the_future", "chat_messages")

@@ -8,7 +8,6 @@ from datetime import timedelta
 from typing import Any
 from uuid import UUID, uuid4
 
-import psycopg
 import pytest
 from sqlalchemy import Connection, Engine, Row, func, insert, select
 
@@ -19,25 +18,7 @@ from chatserver.storage import conversations, messages
 from chatserver.storage.postgres.connections import make_engine
 from chatserver.storage.tables import messages as message_table
 from chatserver.storage.tables import runs
-from tests.conftest import with_database
 from tests.storage.answer_stores import MemoryStores, NamedProvider, PostgresStores, StoresUnderTest
-
-
-@pytest.fixture
-def make_empty_database(postgres_url: str) -> Iterator[Callable[[], str]]:
-    """Creates databases without tables, which are dropped after the test."""
-    made: list[str] = []
-
-    def make() -> str:
-        made.append(f"empty_{uuid4().hex}")
-        with psycopg.connect(postgres_url, autocommit=True) as connection:
-            connection.execute(f"CREATE DATABASE {made[-1]}")
-        return with_database(postgres_url, made[-1])
-
-    yield make
-    with psycopg.connect(postgres_url, autocommit=True) as connection:
-        for name in made:
-            connection.execute(f"DROP DATABASE {name} WITH (FORCE)")
 
 
 @pytest.fixture(scope="module")
