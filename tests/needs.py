@@ -9,6 +9,7 @@ from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 
+from tests.kit import release_before
 from tests.kit.webkit import browser_program
 
 CHROMIUM_NAMES = ("chromium", "chromium-browser", "google-chrome-stable", "google-chrome")
@@ -86,4 +87,5 @@ GROUPS: dict[str, Callable[[], str | None]] = {
     "pgbouncer": _lacks_pgbouncer,
     "root": _lacks_root,
     "local_model": _lacks_local_model,
+    "release_before": release_before.lacks,
 }

@@ -57,19 +57,24 @@ class ServerProcess(Client):
         return self.process.stdout
 
 
-async def launch(*arguments: str, log: Path | int | None = None, **environment: str) -> asyncio.subprocess.Process:
+async def launch(
+    *arguments: str, log: Path | int | None = None, code: Path = ROOT, **environment: str
+) -> asyncio.subprocess.Process:
     """`chatserver serve` with these arguments, and these CHATSERVER_ settings in its environment.
 
-    `log`: a file or a descriptor for standard error; None: a pipe, which the test reads.
+    `log`: a file or a descriptor for standard error; None: a pipe, which the test reads. `code`: the checkout whose
+    server it is.
     """
     with contextlib.ExitStack() as stack:
         stderr = subprocess.PIPE if log is None else log
         if isinstance(stderr, Path):
             stderr = stack.enter_context(stderr.open("wb")).fileno()
-        return await _launch(arguments, stderr, environment)
+        return await _launch(arguments, stderr, code, environment)
 
 
-async def _launch(arguments: Sequence[str], stderr: int, environment: Mapping[str, str]) -> asyncio.subprocess.Process:
+async def _launch(
+    arguments: Sequence[str], stderr: int, code: Path, environment: Mapping[str, str]
+) -> asyncio.subprocess.Process:
     return await asyncio.create_subprocess_exec(
         sys.executable,
         "-m",
@@ -78,7 +83,7 @@ async def _launch(arguments: Sequence[str], stderr: int, environment: Mapping[st
         "--port",
         "0",
         *arguments,
-        cwd=ROOT,
+        cwd=code,
         env={**os.environ, **environment},
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
@@ -97,9 +102,11 @@ async def ready(process: asyncio.subprocess.Process) -> ServerProcess:
 
 
 @asynccontextmanager
-async def started(*arguments: str, log: Path | int | None = None, **environment: str) -> AsyncIterator[ServerProcess]:
-    """A server that accepts requests; at the end it is killed if it still runs."""
-    process = await launch(*arguments, log=log, **environment)
+async def started(
+    *arguments: str, log: Path | int | None = None, code: Path = ROOT, **environment: str
+) -> AsyncIterator[ServerProcess]:
+    """A server that accepts requests; at the end it is killed if it still runs. `log`, `code`: as for `launch`."""
+    process = await launch(*arguments, log=log, code=code, **environment)
     server = None
     try:
         server = await ready(process)
