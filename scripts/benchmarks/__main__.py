@@ -9,6 +9,8 @@ from pathlib import Path
 
 from scripts.benchmarks import (
     burst,
+    carrier,
+    commits,
     elsewhere,
     fan_out,
     idle,
@@ -21,8 +23,10 @@ from scripts.benchmarks import (
     publish,
     relay,
     replay,
+    rolling,
     slow,
     start,
+    takeover,
     turns,
 )
 from scripts.benchmarks.bench import Bench
@@ -38,6 +42,10 @@ FIGURES = {
     "fan-out": fan_out,
     "turns": turns,
     "elsewhere": elsewhere,
+    "commits": commits,
+    "carrier": carrier,
+    "takeover": takeover,
+    "rolling": rolling,
     "idle": idle,
     "memory": memory,
     "slow": slow,

@@ -3,23 +3,21 @@
 from __future__ import annotations
 
 import asyncio
-import re
 import tempfile
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 
 from scripts.benchmarks import client, machine, servers
+from scripts.benchmarks.arrivals import Arrivals
 from scripts.benchmarks.bench import Bench
 from scripts.benchmarks.client import Connection
-from scripts.benchmarks.figures import number, quantile, spread
-from scripts.benchmarks.model import Model, ModelConnection
+from scripts.benchmarks.figures import quantile, spread
+from scripts.benchmarks.model import Model, until
 from scripts.benchmarks.report import Goal
 
 # Answers that are followed at the other process, and the seconds between two tokens of each.
 FOLLOWED = ((1, 0.05), (100, 0.25), (1_000, 2.0))
 GOAL = Goal("elsewhere: 1,000 answers, a token's lag behind the owner's readers, p99", 100, " ms")
-_STAMP = re.compile(rb'"content":"(\d+) "')
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,21 +28,6 @@ class Lags:
     owner_cpu: float
     follower_cpu: float
     database_cpu: float
-
-
-class _Arrivals:
-    """When each token arrived at each of the two processes, by its stamp."""
-
-    def __init__(self) -> None:
-        self.at: tuple[dict[int, int], dict[int, int]] = ({}, {})
-
-    def note(self, process: int, arrived_ns: int, events: bytes) -> None:
-        for match in _STAMP.finditer(events):
-            self.at[process][int(match[1])] = arrived_ns
-
-    def lags_ms(self, since_ns: int) -> list[float]:
-        owners, others = self.at
-        return [(others[stamp] - owners[stamp]) / 1e6 for stamp in owners if stamp > since_ns and stamp in others]
 
 
 def measure(bench: Bench) -> None:
@@ -66,7 +49,7 @@ def measure(bench: Bench) -> None:
         ["answers followed", "p50", "p99", "max", "CPU ms a token: owner", "other process", "database"],
         [
             [
-                number(answers),
+                f"{answers:,}",
                 *(spread([quantile(each.ms, share) for each in rounds]) for share in (0.5, 0.99, 1.0)),
                 spread([each.owner_cpu for each in rounds]),
                 spread([each.follower_cpu for each in rounds]),
@@ -75,44 +58,33 @@ def measure(bench: Bench) -> None:
             for answers, rounds in results.items()
         ],
     )
-    bench.report.goal(GOAL, [quantile(each.ms, 0.99) for each in results[FOLLOWED[-1][0]]])
+    if not bench.quick:
+        bench.report.goal(GOAL, [quantile(each.ms, 0.99) for each in results[FOLLOWED[-1][0]]])
 
 
 async def _measure(bench: Bench, owner: servers.Server, other: servers.Server, model: Model) -> dict[int, list[Lags]]:
-    results: dict[int, list[Lags]] = {answers: [] for answers, _ in FOLLOWED}
+    results: dict[int, list[Lags]] = {}
     async with model:
         for _ in range(bench.rounds):
-            for answers, pace in FOLLOWED:
-                results[answers].append(
-                    await _follow(
-                        owner, other, model, answers // 10 or 1 if bench.quick else answers, pace, bench.seconds(10)
-                    )
-                )
+            for followed, pace in FOLLOWED:
+                answers = bench.few(followed) or 1
+                lags = await _follow(owner, other, model, answers, pace, bench.seconds(10))
+                results.setdefault(answers, []).append(lags)
     return results
 
 
 async def _follow(
     owner: servers.Server, other: servers.Server, model: Model, answers: int, pace: float, seconds: float
 ) -> Lags:
-    loop = asyncio.get_running_loop()
     ended = asyncio.Event()
-
-    async def answer(connection: ModelConnection) -> None:
-        next_at = loop.time()
-        while not ended.is_set() and not connection.closed.done():
-            connection.send_token()
-            next_at += pace
-            await asyncio.sleep(next_at - loop.time())
-        connection.send_end()
-
-    model.script = answer
-    arrivals, following = _Arrivals(), []
+    model.script = until(ended, pace)
+    arrivals, following = (Arrivals(), Arrivals()), []
     asking = await Connection.open(owner.port)
     for _ in range(answers):
         path, _ = await client.ask(asking, await client.create_conversation(asking), "Tell me")
         for process, server in enumerate((owner, other)):
             reader = await Connection.open(server.port)
-            following.append(asyncio.create_task(reader.follow(path, partial(arrivals.note, process))))
+            following.append(asyncio.create_task(reader.follow(path, arrivals[process].note)))
             await asyncio.sleep(0.005 if process == 0 else pace / answers)
     asking.close()
     await asyncio.sleep(2.0)
@@ -123,9 +95,9 @@ async def _follow(
         (machine.cpu_seconds(pids) - before) * 1e3
         for before, pids in zip(cpu, ([owner.pid], [other.pid], owner.database_pids()), strict=True)
     ]
-    tokens = sum(stamp > since_ns for stamp in arrivals.at[0])
+    tokens = arrivals[0].sent(since_ns)
     ended.set()
     await asyncio.gather(*following)
-    lags = arrivals.lags_ms(int(since_ns))
+    lags = arrivals[1].lags_ms(since_ns, before=arrivals[0])
     assert len(lags) >= 0.9 * tokens, "tokens did not arrive at the other process"
     return Lags(lags, *(each / tokens for each in used))

@@ -49,17 +49,21 @@ def on_core(core: int | None) -> Iterator[None]:
         os.sched_setaffinity(0, before)
 
 
-def run(work: Coroutine[Any, Any, T]) -> T:
-    """Run `work` on the load's core and return its result. Raises TimeoutError after LONGEST_SECONDS."""
+def run(work: Coroutine[Any, Any, T], *, shared: bool = False) -> T:
+    """Run `work` on the load's core and return its result. Raises TimeoutError after LONGEST_SECONDS.
+
+    `shared`: many servers run on all cores, and the load beside them on any.
+    """
 
     async def bounded() -> T:
         async with asyncio.timeout(LONGEST_SECONDS):
             return await work
 
-    with on_core(LOAD_CORE), asyncio.Runner(loop_factory=new_loop) as runner:
+    with on_core(None if shared else LOAD_CORE), asyncio.Runner(loop_factory=new_loop) as runner:
         started, waited = time.monotonic(), seconds_without_core(os.getpid())
         result = runner.run(bounded())
-        warn_if_disturbed(seconds_without_core(os.getpid()) - waited, time.monotonic() - started)
+        if not shared:
+            warn_if_disturbed(seconds_without_core(os.getpid()) - waited, time.monotonic() - started)
     return result
 
 

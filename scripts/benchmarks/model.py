@@ -32,9 +32,10 @@ class ModelConnection:
         self.closed: asyncio.Future[int] = asyncio.get_running_loop().create_future()
         self.ended = asyncio.Event()
 
-    def send_token(self) -> None:
-        """Send a token that holds the current time. Does nothing if the server hung up."""
-        delta = json.dumps({"choices": [{"index": 0, "delta": {"content": f"{time.monotonic_ns()} "}}]})
+    def send_token(self, text: str | None = None) -> None:
+        """Send a token; None: it holds the current time. Does nothing if the server hung up."""
+        content = f"{time.monotonic_ns()} " if text is None else text
+        delta = json.dumps({"choices": [{"index": 0, "delta": {"content": content}}]})
         self._send(f"data: {delta}\n\n".encode())
 
     def send_end(self) -> None:
@@ -63,6 +64,21 @@ def paced(tokens: int, pace_seconds: float) -> Script:
             if connection.closed.done():
                 return
             connection.send_token()
+        connection.send_end()
+
+    return answer
+
+
+def until(ended: asyncio.Event, pace_seconds: float) -> Script:
+    """A script that sends a token every `pace_seconds` until `ended` is set."""
+
+    async def answer(connection: ModelConnection) -> None:
+        clock = asyncio.get_running_loop().time
+        next_at = clock()
+        while not ended.is_set() and not connection.closed.done():
+            connection.send_token()
+            next_at += pace_seconds
+            await asyncio.sleep(next_at - clock())
         connection.send_end()
 
     return answer

@@ -19,6 +19,8 @@ from scripts.benchmarks.machine import SERVER_CORE, on_core, processes_in
 
 READY_SECONDS = 120.0
 STOP_SECONDS = 60.0
+# A chatserver on a free port; what it keeps its database in follows.
+COMMAND = (sys.executable, "-m", "chatserver", "serve", "--port", "0")
 
 _READY = re.compile(rb"ready at http://127\.0\.0\.1:(\d+)\n")
 
@@ -95,10 +97,16 @@ def chatserver(
 
     The other settings have their defaults, whatever the environment says. The log goes to a file, as JSON.
     """
-    environment = {name: value for name, value in os.environ.items() if not name.upper().startswith("CHATSERVER_")}
-    environment |= {f"CHATSERVER_{name.upper()}": str(value) for name, value in settings.items()}
-    if providers:
-        environment["CHATSERVER_PROVIDERS"] = json.dumps(providers)
-    command = [sys.executable, "-m", "chatserver", "serve", "--port", "0", "--data-dir", str(data_dir)]
-    with start("chatserver", command, data_dir.parent, environment=environment, core=core, data_dir=data_dir) as server:
+    command = [*COMMAND, "--data-dir", str(data_dir)]
+    told = environment(providers, settings)
+    with start("chatserver", command, data_dir.parent, environment=told, core=core, data_dir=data_dir) as server:
         yield server
+
+
+def environment(providers: Mapping[str, object] | None, settings: Mapping[str, object]) -> dict[str, str]:
+    """The environment of a chatserver with these settings. Others have their defaults, whatever ours says."""
+    told = {name: value for name, value in os.environ.items() if not name.upper().startswith("CHATSERVER_")}
+    told |= {f"CHATSERVER_{name.upper()}": str(value) for name, value in settings.items()}
+    if providers:
+        told["CHATSERVER_PROVIDERS"] = json.dumps(providers)
+    return told

@@ -47,9 +47,13 @@ class TortureDatabase(ABC):
         """One for each process; none where the processes connect directly."""
         return []
 
+    def pids(self) -> list[int]:
+        """The ids of its processes."""
+        return processes_in(self._data)
+
     def send(self, number: signal.Signals) -> None:
         """Send a signal to all processes of the database: SIGSTOP hangs it, SIGCONT wakes it."""
-        for pid in processes_in(self._data):
+        for pid in self.pids():
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, number)
 

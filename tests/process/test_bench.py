@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 import time
@@ -128,6 +129,33 @@ def test_bench_prints_tables_and_writes_its_figures(tmp_path: Path) -> None:
     assert "| chatserver |" in run.stdout
     assert "replay: stored answers of 200 tokens" in run.stdout
     assert json.loads(figures.read_text())["figures"]["replay"]["chatserver"][0].keys() >= {"replays/s"}
+
+
+@pytest.mark.parametrize(
+    ("figure", "rows"),
+    [
+        ("elsewhere", ["1", "10", "100"]),
+        ("takeover", ["killed (SIGKILL)", "frozen (SIGSTOP)", "cut off from the database"]),
+        ("carrier", ["0", "80"]),
+        ("commits", ["1", "2", "4"]),
+    ],
+)
+def test_bench_of_several_processes_has_a_row_for_each_case(tmp_path: Path, figure: str, rows: list[str]) -> None:
+    figures = tmp_path / "figures.json"
+    run = bench(figure, "--rounds", "1", "--quick", "--json", str(figures))
+    assert run.returncode == 0, run.stdout + run.stderr
+    (table,) = re.findall(rf"^{figure}: .*?\n\n((?:\|.*\n)+)", run.stdout, re.MULTILINE)
+    assert [row.split("|")[1].strip() for row in table.splitlines()[2:]] == rows
+    assert list(json.loads(figures.read_text())["figures"][figure]) == rows
+    assert "answers, a token's lag" not in run.stdout  # few answers reach no goal of many
+
+
+def test_bench_of_a_rolling_restart_shows_each_answer_whole() -> None:
+    run = bench("rolling", "--rounds", "1", "--quick")
+    assert run.returncode == 0, run.stdout + run.stderr
+    exact, streams, *_ = [cell.strip() for cell in run.stdout.rstrip().splitlines()[-1].split("|")[1:]]
+    assert int(streams) > 10
+    assert exact == streams
 
 
 def test_bench_without_a_compiler_says_what_it_leaves_out(tmp_path: Path) -> None:
