@@ -148,6 +148,8 @@ VIOLATIONS: list[tuple[str, Callable[[Case], Any]]] = [
     ("no terminal event", lambda case: case.stream(2, "clean", 1.0, 2.0, text=case.text[:7])),
     ("broken stream", lambda case: case.stream(2, "broken", 1.0, 2.0, text=case.text[:7])),
     ("stopped by nobody", lambda case: _end(case, type="stopped", messageId=None)),
+    ("stopped by nobody", lambda case: (case.chat.moves.append(Write(1.5, 1.6, value="rewind")),
+                                        _end(case, type="stopped", messageId=None))),
     ("garbled text", lambda case: _other_reader(case, case.text[:8] + case.text[9:])),
     ("garbled text", lambda case: _other_reader(case, case.text[:16] + case.text)),
     ("done without the whole text", lambda case: _other_reader(case, case.text[:16])),
@@ -208,6 +210,9 @@ EXCUSED: list[tuple[str, Callable[[Case], Any]]] = [
                                  setattr(case, "faults", ("kill",)),
                                  case.history.generations.append(case.generation))),
     ("deleted", lambda case: (case.chat.deletions.append(Write(0.5, 0.6)), setattr(case.request, "status", 404))),
+    ("superseded while it waited", lambda case: (
+        case.chat.moves.append(Write(1.5, value="rewind")),
+        case.stream(2, "terminal", 1.2, 3.0, terminals=[{"type": "stopped", "messageId": None}], trigger=SECOND))),
 ]  # fmt: skip
 
 

@@ -52,11 +52,15 @@ def _faults(history: History, stream: Stream) -> Iterator[Fault]:
 
 
 def _check_stopped(history: History, stream: Stream) -> None:
-    """Somebody stopped, interrupted, deleted or erased, before the end was seen."""
+    """Somebody stopped, interrupted, deleted or erased, before the end was seen.
+
+    An answer that still waited for its turn ends in this way, too, when its question is superseded.
+    """
     conversation = history.conversations[stream.conversation]
     writes = [*conversation.stops, *conversation.deletions, *conversation.erasures]
     trigger = history.messages.get(stream.trigger or "")
     writes += [] if trigger is None else trigger.erasures
+    writes += [] if stream.text else conversation.moves
     if any(write.sent <= stream.ended for write in writes):
         return
     for other in history.streams:
