@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import Callable
 from contextlib import AsyncExitStack
 from pathlib import Path
@@ -19,7 +20,7 @@ from tests.process.rolling_load import CountingModel, RollingLoad, check
 
 SERVERS, CLIENTS = 3, 8
 # How many answers come to their end in each state of the upgrade, at least.
-ANSWERS = 12
+ANSWERS = 8
 UNFINISHED = "the database still serves the release before; when none of that runs: chatserver migrate --finish"
 ENVIRONMENT = {
     "CHATSERVER_DRAIN_SECONDS": "1",
@@ -53,21 +54,27 @@ async def test_servers_are_replaced_one_by_one_under_load(
     release_before.check_out(old_code)
     counting = CountingModel()
     async with ModelServer(counting.answer) as model, AsyncExitStack() as stack:
-        environment = {**ENVIRONMENT, **model.environment}
 
         async def start(number: int, code: Path) -> ServerProcess:
+            main = model.settings["providers"]["main"]
+            main["base_url"] += counting.path_of(number)
+            environment = {
+                **ENVIRONMENT,
+                **model.environment,
+                "CHATSERVER_PROVIDERS": json.dumps({"main": main}),
+            }
             server = started("--database-url", url, log=tmp_path / f"{number}.log", code=code, **environment)
             return await stack.enter_async_context(server)
 
-        before = [await start(number, old_code) for number in range(SERVERS)]
+        before = {number: await start(number, old_code) for number in range(SERVERS)}
         assert revision(url) == release_before.REVISION
-        load = RollingLoad(list(before), seed=72)
+        load = RollingLoad(before, seed=72)
         load.start(CLIENTS)
         await load.more(ANSWERS)
-        for number, server in enumerate(before, SERVERS):
-            load.servers.append(await start(number, command.ROOT))
+        for number, server in before.items():
+            load.servers[SERVERS + number] = await start(SERVERS + number, command.ROOT)
             await load.more(ANSWERS)
-            load.leave(server)
+            load.leave(number)
             server.terminate()
             status, _ = await server.ended()
             assert status == 0
@@ -79,7 +86,7 @@ async def test_servers_are_replaced_one_by_one_under_load(
         assert revision(url) == newest.name
         await load.more(ANSWERS)
         await load.end()
-        await check(load, counting, load.servers[0])
+        await check(load, counting, load.servers[SERVERS])
         for left in ("chat_runs WHERE status = 'active'", "chat_frames"):
             await eventually(lambda left=left: value(url, f"SELECT count(*) FROM {left}") == 0)
     for number in range(2 * SERVERS):
