@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import random
 import time
 from dataclasses import dataclass
 
@@ -16,7 +17,7 @@ from scripts.benchmarks.bench import Bench
 from scripts.benchmarks.client import Connection
 from scripts.benchmarks.figures import quantile, spread
 from scripts.benchmarks.fleet import Fleet, fleet
-from scripts.benchmarks.model import Model, until
+from scripts.benchmarks.model import Model, ModelConnection, until
 from scripts.benchmarks.whole_turns import WholeTurns
 
 OWNERS = 2
@@ -27,6 +28,7 @@ PACE_SECONDS = 0.05
 CONNECTIONS, TOKENS = 8, 20
 ECHO = "echo"
 WARM_SECONDS = 3.0
+OPENED_AT_ONCE = 20
 # PostgreSQL counts rows when a session is idle, at most once a second.
 ROWS = "SELECT n_tup_ins FROM pg_stat_user_tables WHERE relname = 'chat_frames'"
 
@@ -100,11 +102,21 @@ async def _measure(bench: Bench, model: Model) -> dict[int, list[_Measured]]:
 
 
 async def _carry(processes: Fleet, model: Model, followed: int, seconds: float) -> _Measured:
-    ended = asyncio.Event()
-    model.script = until(ended, PACE_SECONDS)
+    go, ended = asyncio.Event(), asyncio.Event()
+    talk = until(ended, PACE_SECONDS)
+
+    async def answer(connection: ModelConnection) -> None:
+        connection.send_token("Well, ")
+        await go.wait()
+        await asyncio.sleep(random.uniform(0, PACE_SECONDS))  # noqa: S311 - no secret
+        await talk(connection)
+
+    model.script = answer
     *owners, reading = processes.ports()
-    arrivals, turns = Arrivals(), WholeTurns()
-    following = [await _follow(owners[number % OWNERS], reading, arrivals, followed) for number in range(followed)]
+    arrivals, turns, opening = Arrivals(), WholeTurns(), asyncio.Semaphore(OPENED_AT_ONCE)
+    begun = (_follow(owners[number % OWNERS], reading, arrivals, opening) for number in range(followed))
+    following = await asyncio.gather(*begun)
+    go.set()
     taking = asyncio.create_task(turns.take(owners, CONNECTIONS, ECHO, TOKENS))
     await asyncio.sleep(WARM_SECONDS)
     turns.forget()
@@ -136,29 +148,32 @@ async def _carry(processes: Fleet, model: Model, followed: int, seconds: float) 
     )
 
 
-async def _follow(owner: int, reading: int, arrivals: Arrivals, followed: int) -> asyncio.Task[None]:
+async def _follow(owner: int, reading: int, arrivals: Arrivals, opening: asyncio.Semaphore) -> asyncio.Task[None]:
     """Have an answer begun at its owner, and read at the other process alone."""
-    asking, first, reader = [await Connection.open(port) for port in (owner, owner, reading)]
-    path, _ = await client.ask(asking, await client.create_conversation(asking), "Tell me")
-    asking.close()
-    began, joined = asyncio.Event(), asyncio.Event()
-    beginning = asyncio.create_task(
-        first.follow(path, lambda _, events: began.set() if client.TOKEN in events else None)
-    )
-    await began.wait()
+    async with opening:
+        asking, first, reader = [await Connection.open(port) for port in (owner, owner, reading)]
+        path, _ = await client.ask(asking, await client.create_conversation(asking), "Tell me")
+        asking.close()
+        beginning, began = _read(first, path, Arrivals())
+        await began.wait()
+        following, joined = _read(reader, path, arrivals)
+        await joined.wait()
+        first.close()
+        with contextlib.suppress(EOFError):
+            await beginning
+    return following
+
+
+def _read(connection: Connection, path: str, arrivals: Arrivals) -> tuple[asyncio.Task[None], asyncio.Event]:
+    """A task that reads an answer, and what is set when it has the first token."""
+    began = asyncio.Event()
 
     def note(arrived_ns: int, events: bytes) -> None:
-        joined.set()
+        if client.TOKEN in events:
+            began.set()
         arrivals.note(arrived_ns, events)
 
-    following = asyncio.create_task(reader.follow(path, note))
-    await joined.wait()
-    first.close()
-    with contextlib.suppress(EOFError):
-        await beginning
-    # So that the tokens of all are spread evenly.
-    await asyncio.sleep(PACE_SECONDS / followed)
-    return following
+    return asyncio.create_task(connection.follow(path, note)), began
 
 
 def _rows(processes: Fleet) -> int:

@@ -99,7 +99,7 @@ def cpu_seconds(pids: Iterable[int]) -> float:
     nanoseconds = 0
     for pid in pids:
         tasks = list(Path(f"/proc/{pid}/task").glob("*/schedstat"))
-        if not tasks:
+        if not tasks and Path(f"/proc/{pid}").exists():  # else it has ended meanwhile
             return float("nan")
         for task in tasks:
             with contextlib.suppress(FileNotFoundError):
