@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import AsyncIterator
 from uuid import UUID
 
 from chatserver.errors import DatabaseUnavailableError, ErrorCode
@@ -27,8 +26,7 @@ class RunRecord:
 
     The fence guards the other writes.
 
-    The run and its epoch are those of `journal`. Before each write the answer is withdrawn from `sharing`, and those
-    who followed it at other processes are told afterwards.
+    The run and its epoch are those of `journal`. During each write the answer is withdrawn from `sharing`.
     """
 
     def __init__(self, store: AnswerStore, sharing: Sharing, journal: Journal, *, owned: bool) -> None:
@@ -52,7 +50,7 @@ class RunRecord:
     async def begin_anew(self) -> Restarted | Lost:
         """Begin the next epoch. Raises DatabaseUnavailableError."""
         run_id, epoch = self._journal.run_id, self._journal.epoch
-        async with self._told():
+        async with self._sharing.withdrawn(self._journal):
             return await persist(lambda: self._store.next_epoch(run_id, epoch), self._given_up)
 
     def generates(self, model: str | None) -> None:
@@ -78,7 +76,7 @@ class RunRecord:
             reasoning=reasoning,
             reasoning_ms=None if reasoning is None else _milliseconds(journal.thought_seconds),
         )
-        async with self._told():
+        async with self._sharing.withdrawn(self._journal):
             result = await persist(lambda: self._store.commit(journal.run_id, journal.epoch, answer), self._given_up)
         return result if isinstance(result, Lost) else answer.message_id
 
@@ -91,7 +89,7 @@ class RunRecord:
             return
         run_id, epoch = self._journal.run_id, self._journal.epoch
         try:
-            async with self._told():
+            async with self._sharing.withdrawn(self._journal):
                 await persist(lambda: self._store.end(run_id, epoch, status, code, message), self._given_up)
         except DatabaseUnavailableError:
             logger.warning("run %s: its end could not be stored", run_id)
@@ -104,19 +102,11 @@ class RunRecord:
         if not self.owned:
             return
         with contextlib.suppress(DatabaseUnavailableError):
-            async with self._told():
+            async with self._sharing.withdrawn(self._journal):
                 if continues:
                     await self._store.release(self._journal.run_id)
                 else:
                     await self._store.end(self._journal.run_id, self._journal.epoch, "dropped")
-
-    @contextlib.asynccontextmanager
-    async def _told(self) -> AsyncIterator[None]:
-        """In here the run is written to. Those who follow it look at it afterwards."""
-        followed = await self._sharing.withdraw(self._journal)
-        yield
-        if followed:
-            self._sharing.tell(self._journal.run_id)
 
 
 def _milliseconds(seconds: float) -> int:

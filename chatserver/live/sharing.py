@@ -7,8 +7,9 @@ statement, about every SHARE_SECONDS. There whoever follows finds all events of 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from uuid import UUID
 
 from chatserver.errors import DatabaseUnavailableError
@@ -48,6 +49,7 @@ class Sharing:
         self._shared: dict[Journal, _Shared] = {}
         self._behind: dict[_Shared, None] = {}
         """Those that have events which are not written yet."""
+        self._withdrawn: set[Journal] = set()
         self._to_tell: set[UUID] = set()
         self._writing: set[Journal] = set()
         self._written = asyncio.Event()
@@ -55,28 +57,32 @@ class Sharing:
 
     def share(self, journal: Journal, followed: bool = True) -> None:
         """Other processes follow this answer from now on, or do not any more. May be repeated."""
-        if followed and journal not in self._shared:
+        if followed and journal not in self._shared and journal not in self._withdrawn:
             shared = self._shared[journal] = _Shared(journal, self._has_more)
             journal.add_waker(shared.wake)
             self._has_more(shared)
         elif not followed:
             self._forget(journal)
 
-    async def withdraw(self, journal: Journal) -> bool:
-        """Write no more of this answer; whether it was followed. By then nothing of it is being written.
+    @contextlib.asynccontextmanager
+    async def withdrawn(self, journal: Journal) -> AsyncIterator[None]:
+        """In here the run is written to, and nothing of its answer is: that would stay in the database.
 
-        To be done before its end is written: what comes later would stay in the database.
+        Whoever followed it is told afterwards that the answer has ended, or is begun anew.
         """
         was_followed = journal in self._shared
-        self._forget(journal)
-        while journal in self._writing:
-            await self._written.wait()
-        return was_followed
-
-    def tell(self, run_id: UUID) -> None:
-        """Tell those who followed that the answer has ended, or is begun anew."""
-        self._to_tell.add(run_id)
-        self._work.start()
+        # A renewal that comes meanwhile says that it is still followed.
+        self._withdrawn.add(journal)
+        try:
+            self._forget(journal)
+            while journal in self._writing:
+                await self._written.wait()
+            yield
+        finally:
+            self._withdrawn.discard(journal)
+        if was_followed:
+            self._to_tell.add(journal.run_id)
+            self._work.start()
 
     async def close(self) -> None:
         """Tell what is still to be told, and write no more. May be called again."""
