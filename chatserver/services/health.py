@@ -58,10 +58,21 @@ class DatabaseHealth:
         self._databases = tuple(databases)
         self._failures = 0
         """How often in a row it has not answered."""
+        self._asking: asyncio.Task[None] | None = None
         self._work: asyncio.Task[None] | None = None
 
     async def require(self) -> None:
-        """Raises DatabaseUnavailableError if the database does not answer, after 2 s at the latest."""
+        """Raises DatabaseUnavailableError if the database does not answer, after 2 s at the latest.
+
+        All who ask at the same time share one question: they neither wait for one another nor count as several.
+        """
+        if self._asking is None or self._asking.done():
+            self._asking = asyncio.get_running_loop().create_task(self._ask(), context=logs.without_request())
+            # If all have left, nobody takes the error.
+            self._asking.add_done_callback(lambda asked: asked.cancelled() or asked.exception())
+        await asyncio.shield(self._asking)
+
+    async def _ask(self) -> None:
         try:
             await self._probe.autocommit(_ping)
         except DatabaseUnavailableError:
