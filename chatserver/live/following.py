@@ -15,7 +15,7 @@ from uuid import UUID
 from chatserver.errors import DatabaseUnavailableError
 from chatserver.live.background import BackgroundTask
 from chatserver.live.journal import Journal
-from chatserver.live.outcomes import Elsewhere, RunState
+from chatserver.live.outcomes import Elsewhere, RunOver
 from chatserver.live.sharing_store import Hints, Look, Position, SharedEvents, SharingStore
 
 logger = logging.getLogger(__name__)
@@ -26,6 +26,8 @@ POLL_SECONDS = 0.5
 INTEREST_SECONDS = 1.0
 # How many runs one statement looks at.
 RUNS_AT_ONCE = 64
+# After a row of so many events everything else has a turn of the loop.
+MANY_EVENTS = 200
 
 
 class _Followed:
@@ -33,7 +35,7 @@ class _Followed:
 
     __slots__ = ("journal", "owner", "run_id", "state")
 
-    def __init__(self, journal: Journal, state: asyncio.Future[RunState]) -> None:
+    def __init__(self, journal: Journal, state: asyncio.Future[RunOver]) -> None:
         self.run_id = journal.run_id
         self.journal = journal
         self.state = state
@@ -56,7 +58,7 @@ class Following:
         self._wake = asyncio.Event()
         self._work = BackgroundTask(self._repeat)
 
-    async def follow(self, journal: Journal) -> RunState:
+    async def follow(self, journal: Journal) -> RunOver:
         """Append the events of the journal's run to the journal, while another process generates it.
 
         Returns what has become of the run then. New epochs are told to the readers of the journal.
@@ -159,21 +161,25 @@ class Following:
         for run_id, look in looks.items():
             followed = self._runs.get(run_id)
             if followed is not None and not followed.state.done():
-                self._take(followed, look)
+                await self._take(followed, look)
 
-    def _take(self, followed: _Followed, look: Look) -> None:
+    async def _take(self, followed: _Followed, look: Look) -> None:
         state, journal = look.state, followed.journal
-        if isinstance(state, Elsewhere):
-            self._listen(followed, look.owner)
-            if state.epoch != journal.epoch:
-                journal.reset(state.run_id, state.epoch)
-            for events in look.events:
-                _append(journal, events)
-            if look.more:
-                self._due.add(followed.run_id)
-                self._wake.set()
-        else:
+        if not isinstance(state, Elsewhere):
             followed.state.set_result(state)
+            return
+        self._listen(followed, look.owner)
+        if state.epoch != journal.epoch:
+            journal.reset(state.run_id, state.epoch)
+        for events in look.events:
+            _append(journal, events)
+            if events.seq - events.after >= MANY_EVENTS:
+                await asyncio.sleep(0)
+                if self._runs.get(followed.run_id) is not followed:
+                    return
+        if look.more:
+            self._due.add(followed.run_id)
+            self._wake.set()
 
 
 def _append(journal: Journal, events: SharedEvents) -> None:

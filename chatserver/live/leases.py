@@ -135,7 +135,7 @@ class Leases:
             await self._renew({run_id: owned[run_id] for run_id in ids[at : at + RUNS_AT_ONCE]})
         waiting = {run.place: run for run in runs if run.place is not None}
         if waiting:
-            await self._renew_places(waiting)
+            await self._renew_places(waiting, heartbeat=named is None)
 
     async def _renew(self, owned: Mapping[UUID, Run]) -> None:
         # If the database is down, no other process can take our runs. If only our connection is down, another process
@@ -151,11 +151,13 @@ class Leases:
         if stay:
             await self._store.decline(stay)
 
-    async def _renew_places(self, waiting: Mapping[Place, Run]) -> None:
-        # A claim that is under way removes a place, so only those that are missing twice are put back.
-        lost = [place for place in self._missing if place in waiting and waiting[place].place == place]
+    async def _renew_places(self, waiting: Mapping[Place, Run], *, heartbeat: bool) -> None:
+        # A claim that is under way removes a place, so only those that are missing at two heartbeats are put back.
+        missing = self._missing if heartbeat else ()
+        lost = [place for place in missing if place in waiting and waiting[place].place == place]
         renewed = await self._store.renew_places({place: run.key for place, run in waiting.items()}, lost)
-        self._missing = renewed.missing
+        if heartbeat:
+            self._missing = renewed.missing
         for place in renewed.stopped:
             if waiting[place].place == place:
                 waiting[place].interrupt(Interrupt.DISCARD)

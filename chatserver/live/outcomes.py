@@ -133,7 +133,8 @@ class Lost:
 
 
 ClaimOutcome = Claimed | Elsewhere | Stored | Ended | Waiting
-RunState = Elsewhere | Stored | Ended | Orphaned
+RunOver = Stored | Ended | Orphaned
+RunState = Elsewhere | RunOver
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ import contextlib
 from chatserver.live import steps
 from chatserver.live.following import POLL_SECONDS, Following
 from chatserver.live.journal import Journal
-from chatserver.live.outcomes import Elsewhere, Ended, Orphaned, Stored
+from chatserver.live.outcomes import Ended, Orphaned, Stored
 from chatserver.live.queue import ConversationQueue, Q
 from chatserver.live.terminal_events import end_of_stored, end_without_answer
 
@@ -36,8 +36,6 @@ async def follow(following: Following, journal: Journal, step: steps.Follow) -> 
             return steps.Claim(back=step)
         case Ended() as ended:
             return steps.Over("elsewhere", end_without_answer(ended))
-        case Elsewhere():
-            return step
 
 
 def show_stored(journal: Journal, stored: Stored) -> steps.Over:

@@ -86,9 +86,14 @@ FROM told CROSS JOIN LATERAL (SELECT owner FROM chat_runs WHERE id = told.run_id
 WHERE told.new
 """  # noqa: S608 (only constants are put in)
 
+# What is locked is being removed with the end of its run.
 _UNFOLLOW = f"""
-WITH gone AS (
-    DELETE FROM chat_followers WHERE run_id = ANY (%(runs)s::uuid[]) AND process = %(process)s RETURNING run_id
+WITH left_behind AS MATERIALIZED (
+    SELECT run_id, process FROM chat_followers WHERE run_id = ANY (%(runs)s::uuid[]) AND process = %(process)s
+    FOR UPDATE SKIP LOCKED
+), gone AS (
+    DELETE FROM chat_followers AS f USING left_behind AS l WHERE f.run_id = l.run_id AND f.process = l.process
+    RETURNING f.run_id
 )
 SELECT pg_notify('chatserver_' || replace(r.owner::text, '-', ''), 'run ' || gone.run_id)::text
 FROM gone CROSS JOIN LATERAL (

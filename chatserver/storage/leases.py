@@ -45,13 +45,16 @@ def _renew() -> CompoundSelect[Any]:
     """
     third = func.make_interval(0, 0, 0, 0, 0, 0, bindparam("lease_seconds") / 3)
     due = runs.c.lease_until < func.statement_timestamp() + 2 * third
+    # A process that has taken a run over may still be down as its follower.
+    elsewhere = followers.c.process != runs.c.owner
+    followed = exists().where(followers.c.run_id == runs.c.id, elsewhere, followers.c.until > NOW).correlate(runs)
     state = (
         runs.c.id,
         runs.c.stop_requested,
         runs.c.continues,
         runs.c.continues_for,
         runs.c.asked_to_yield,
-        exists().where(followers.c.run_id == runs.c.id, followers.c.until > NOW).correlate(runs).label("followed"),
+        followed.label("followed"),
     )
     # In the order of their ids, so that two renewals do not deadlock.
     locked = select(runs.c.id).where(_HELD, due).order_by(runs.c.id).with_for_update(key_share=True).cte("locked")

@@ -25,6 +25,7 @@ _DEAD = (
         runs.c.lease_until < NOW - _LEFT_TO_FOLLOWERS,
         not_(_AWAITED),
     )
+    .order_by(runs.c.id)  # as processes lock followers, which the ends remove
     .limit(AT_ONCE)
     .with_for_update(skip_locked=True)
     .cte("dead")
@@ -56,8 +57,14 @@ WITH RECURSIVE of_runs AS (
 )
 DELETE FROM chat_frames AS f USING over WHERE f.run_id = over.run_id AND f.epoch = over.epoch
 """)
+_LONG_GONE = (
+    select(followers.c.run_id, followers.c.process)
+    .where(followers.c.until < func.clock_timestamp() - literal_column("interval '10 seconds'"))
+    .with_for_update(skip_locked=True)
+    .cte("long_gone")
+)
 _REMOVE_FOLLOWERS = delete(followers).where(
-    followers.c.until < func.clock_timestamp() - literal_column("interval '10 seconds'")
+    followers.c.run_id == _LONG_GONE.c.run_id, followers.c.process == _LONG_GONE.c.process
 )
 
 

@@ -580,7 +580,8 @@ class MemoryStore:
             for row in map(self.database.rows.get, asked):
                 if row is not None and row.owner == self.owner and row.status == "active":
                     row.lease_until = self._lease()
-                    followed = any(until > self.database.clock() for until in row.followers.values())
+                    others = (until for process, until in row.followers.items() if process != row.owner)
+                    followed = any(until > self.database.clock() for until in others)
                     renewals[row.id] = Renewal(row.stop_requested, followed, row.askers, row.asked_to_yield)
             return renewals
 

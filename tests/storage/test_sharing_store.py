@@ -125,6 +125,9 @@ async def test_owner_knows_who_follows(stores: StoresUnderTest, key: RunKey) -> 
         return (await stores.here.renew([run.run_id]))[run.run_id].followed
 
     assert not await followed()
+    # as it would have, if it had taken the run over
+    await stores.sharing_here.follow([run.run_id])
+    assert not await followed()
     for _ in range(2):
         await stores.sharing_there.follow([run.run_id, uuid4()])
         assert await followed()

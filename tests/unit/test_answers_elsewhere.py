@@ -12,7 +12,7 @@ from chatserver.live import sharing
 from chatserver.live.following import INTEREST_SECONDS, POLL_SECONDS
 from chatserver.live.leases import HEARTBEAT_SECONDS
 from chatserver.live.sharing import RETRY_SECONDS, SHARE_SECONDS
-from chatserver.providers.base import ReasoningDelta
+from chatserver.providers.base import ReasoningDelta, TextDelta
 from tests.kit.processes import ELSEWHERE, FIRST, SECOND, STOP, Client, World, clients, run_of, world
 from tests.kit.virtual_time import in_virtual_time, now, quiet
 
@@ -68,6 +68,20 @@ async def test_whoever_comes_late_to_another_process_gets_what_was_said_before()
             late.leave()
         w.model.say(STOP)
         await first.rest()
+
+
+@in_virtual_time
+async def test_many_events_that_come_from_another_process_at_once_do_not_hold_up_the_loop() -> None:
+    text = "x" * 4 * sharing.ROW_CHARS
+    async with world(max_answer_chars=len(text)) as w:
+        (first,) = await clients(w.process(), FIRST)
+        w.model.say([TextDelta(each) for each in text])
+        await first.until_text(text)
+        (late,) = await clients(w.process(), FIRST)
+        await late.until(lambda: late.text != "")
+        assert len(late.text) < len(text)  # there was a turn for others
+        w.model.say(STOP)
+        await asyncio.gather(first.rest(), late.rest())
 
 
 @in_virtual_time

@@ -26,6 +26,7 @@ from tests.kit.processes import (
     World,
     clients,
     key,
+    run_of,
     world,
 )
 from tests.kit.virtual_time import in_virtual_time, now, quiet
@@ -119,6 +120,26 @@ async def test_places_are_put_back_after_a_crash_of_the_database() -> None:
             await client.rest()
         asked = [row.key for row in w.database.rows.values()]
         assert asked == [FIRST, SECOND, THIRD, FOURTH, ZEROTH]
+
+
+@in_virtual_time
+async def test_hints_neither_put_a_place_back_nor_have_another_one_forgotten() -> None:
+    """A claim that is under way has removed its place; those that are missing at two heartbeats were lost."""
+    async with world() as w:
+        w.process(), w.process()
+        await asks(w, 0, FIRST)
+        second, third = [run_of(await asks(w, 1, asked)) for asked in (SECOND, THIRD)]
+        assert second.place is not None and third.place is not None
+        await asyncio.sleep(HEARTBEAT_SECONDS / 2)
+        w.database.places.entries.clear()
+        for beats in range(3):
+            for _ in range(3):
+                w.processes[1].answers.heard(f"run {second.place.id}")
+                await quiet()
+            if beats == 0:
+                assert not w.database.places.entries
+            await asyncio.sleep(HEARTBEAT_SECONDS)
+        assert w.database.places.entries.keys() == {second.place.id, third.place.id}
 
 
 @HEARS

@@ -56,22 +56,24 @@ def commit_answers(connection: Connection, items: Sequence[Answer], *, owner: UU
 
     False: perhaps it happened before, the run is `owner`'s no more, or the conversation was deleted.
     """
+    # The end of a run removes its followers, whose processes lock them in the same order (`storage/frames.py`).
+    ordered = sorted(items, key=lambda item: item.run_id)
     rows = execute(
         connection,
         _COMMIT,
         {
-            "runs": array(item.run_id for item in items),
-            "epochs": array(item.epoch for item in items),
-            "messages": array(item.message_id for item in items),
-            "contents": [item.content for item in items],
-            "kept": array(item.kept for item in items),
-            "input_tokens": array(item.input_tokens for item in items),
-            "output_tokens": array(item.output_tokens for item in items),
-            "models": [item.model or "" for item in items],
-            "reasons": [item.stop_reason for item in items],
-            "durations": array(item.duration_ms for item in items),
-            "reasonings": [item.reasoning or "" for item in items],
-            "reasoning_times": array(item.reasoning_ms for item in items),
+            "runs": array(item.run_id for item in ordered),
+            "epochs": array(item.epoch for item in ordered),
+            "messages": array(item.message_id for item in ordered),
+            "contents": [item.content for item in ordered],
+            "kept": array(item.kept for item in ordered),
+            "input_tokens": array(item.input_tokens for item in ordered),
+            "output_tokens": array(item.output_tokens for item in ordered),
+            "models": [item.model or "" for item in ordered],
+            "reasons": [item.stop_reason for item in ordered],
+            "durations": array(item.duration_ms for item in ordered),
+            "reasonings": [item.reasoning or "" for item in ordered],
+            "reasoning_times": array(item.reasoning_ms for item in ordered),
             "owner": owner,
         },
     )
