@@ -165,13 +165,18 @@ class Following:
         stream.end = "terminal" if frames.terminals else "clean"
 
     def _taken_over(self, stream: Stream) -> None:
-        """Measure from the last fault of a process that generated this answer. The echo does not say which it was."""
+        """Measure from the last fault of a process that generated this answer, if this reader was there already.
+
+        The echo does not say which process it was.
+        """
         history = self._history
         message = history.messages.get(stream.trigger or "")
         wordings = [] if message is None else message.wordings
         asked = {marker for text in wordings for marker in markers.found_in(text)}
         processes = {generation.process for generation in history.generations if generation.question in asked}
         for fault in reversed(history.faults):
+            if fault.began < stream.began:
+                return
             if fault.kind in TAKEN_OVER and fault.process in processes:
                 history.takeovers.append(history.now() - fault.began)
                 return
