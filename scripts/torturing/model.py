@@ -23,9 +23,9 @@ REFUSAL = b"HTTP/1.1 500 Broken\r\nContent-Type: application/json\r\nContent-Len
 
 Manner = Literal["plain", "reasoning", "long", "slow", "refusal", "break", "report"]
 MANNERS: dict[Manner, int] = {"plain": 62, "reasoning": 12, "long": 8, "slow": 4, "refusal": 5, "break": 5, "report": 4}
-# Of answers that are generated again, so many are slow: an owner that was frozen, and has the whole of its answer, then
-# finds the new owner still at it.
-SLOW_AGAIN = 0.5
+# Of answers that are generated again, so many are slow and not short: an owner that was frozen, and has the whole of its
+# answer, then finds the new owner still at it.
+SLOW_AGAIN = 0.7
 _PACES: dict[Manner, tuple[float, float]] = {"long": (0.002, 0.01), "slow": (0.1, 0.2)}
 
 
@@ -43,9 +43,10 @@ class Answer:
     def drawn(cls, random: Random, marker: str, *, again: bool = False) -> Self:
         """`again`: the question was asked before."""
         manner = random.choices(list(MANNERS), list(MANNERS.values()))[0]
+        fewest, most = (150, 400) if manner == "long" else (3, 50)
         if again and random.random() < SLOW_AGAIN:
-            manner = "slow"
-        count = random.randint(150, 400) if manner == "long" else random.randint(3, 50)
+            manner, fewest, most = "slow", 20, 50
+        count = random.randint(fewest, most)
         # Each word bears the marker and its number: a piece that is missing or doubled cannot go unnoticed.
         words = tuple(f"{marker}.{number} " for number in range(count))
         return cls(
