@@ -23,8 +23,8 @@ REFUSAL = b"HTTP/1.1 500 Broken\r\nContent-Type: application/json\r\nContent-Len
 
 Manner = Literal["plain", "reasoning", "long", "slow", "refusal", "break", "report"]
 MANNERS: dict[Manner, int] = {"plain": 62, "reasoning": 12, "long": 8, "slow": 4, "refusal": 5, "break": 5, "report": 4}
-# Of answers that are generated again, so many are slow and not short: an owner that was frozen, and has the whole of its
-# answer, then finds the new owner still at it.
+# Of answers that are generated again, so many are slow and not short: an owner that was frozen, and has the whole of
+# its answer, then finds the new owner still at it.
 SLOW_AGAIN = 0.7
 _PACES: dict[Manner, tuple[float, float]] = {"long": (0.002, 0.01), "slow": (0.1, 0.2)}
 

@@ -43,6 +43,7 @@ class Case:
         words = markers.Markers()
         self.asked, self.said = words.new(), words.new()
         self.edited = words.new()
+        self.other = f"{words.new()}.0 "
         self.text = f"{self.said}.0 {self.said}.1 {self.said}.2 "
         history = self.history
         self.chat = history.conversations[CHAT] = Conversation(CHAT, echo=False)
@@ -210,6 +211,12 @@ EXCUSED: list[tuple[str, Callable[[Case], Any]]] = [
                                  setattr(case, "faults", ("kill",)),
                                  case.history.generations.append(case.generation))),
     ("deleted", lambda case: (case.chat.deletions.append(Write(0.5, 0.6)), setattr(case.request, "status", 404))),
+    ("superseded while its owner was frozen", lambda case: (
+        case.fault("freeze", 1.5, 2.5, 0), setattr(case, "faults", ("freeze",)), setattr(case.run, "epoch", 2),
+        case.chat.moves.append(Write(1.6, value="rewind")),
+        case.history.generations.append(
+            Generation(case.asked, case.other[:-3], 0, case.other, 1.1, 3.0, finished=False)),
+        case.stream(2, "terminal", 1.2, 3.0, text=case.other, terminals=[{"type": "stopped", "messageId": None}]))),
     ("superseded while it waited", lambda case: (
         case.chat.moves.append(Write(1.5, value="rewind")),
         case.stream(2, "terminal", 1.2, 3.0, terminals=[{"type": "stopped", "messageId": None}], trigger=SECOND))),

@@ -54,13 +54,15 @@ def _faults(history: History, stream: Stream) -> Iterator[Fault]:
 def _check_stopped(history: History, stream: Stream) -> None:
     """Somebody stopped, interrupted, deleted or erased, before the end was seen.
 
-    An answer that still waited for its turn ends in this way, too, when its question is superseded.
+    When its question is superseded, an answer ends in this way, too, if it still waited for its turn, or if a fault
+    held its owner up: then it counts as over.
     """
     conversation = history.conversations[stream.conversation]
     writes = [*conversation.stops, *conversation.deletions, *conversation.erasures]
     trigger = history.messages.get(stream.trigger or "")
     writes += [] if trigger is None else trigger.erasures
-    writes += [] if stream.text else conversation.moves
+    if not stream.text or any(history.faults_within(stream.began, stream.ended)):
+        writes += conversation.moves
     if any(write.sent <= stream.ended for write in writes):
         return
     for other in history.streams:
