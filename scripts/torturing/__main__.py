@@ -18,7 +18,8 @@ from scripts.torturing.torture import Torture
 def main() -> int:
     options = parse()
     raise_open_files()
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    for number in (signal.SIGINT, signal.SIGTERM):  # a shell has its jobs in the background ignore SIGINT
+        signal.signal(number, signal.default_int_handler)
     total = report.Total()
     interrupted = False
     for one in options.each():
