@@ -18,8 +18,8 @@ from scripts.torturing.torture import Torture
 def main() -> int:
     options = parse()
     raise_open_files()
-    for number in (signal.SIGINT, signal.SIGTERM):  # a shell has its jobs in the background ignore SIGINT
-        signal.signal(number, signal.default_int_handler)
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell has its jobs in the background ignore it
+    signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
     total = report.Total()
     interrupted = False
     for one in options.each():

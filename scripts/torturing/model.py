@@ -17,6 +17,7 @@ from typing import Any, Literal, Self
 from scripts.torturing import markers
 from scripts.torturing.history import Generation, History
 from scripts.torturing.options import Options
+from scripts.torturing.serving import ServingTasks
 
 HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nConnection: close\r\n\r\n"
 REFUSAL = b"HTTP/1.1 500 Broken\r\nContent-Type: application/json\r\nContent-Length: 2\r\nConnection: close\r\n\r\n{}"
@@ -71,6 +72,7 @@ class Model:
         self._markers = words
         self._calls: Counter[str] = Counter()
         self._waiting: list[asyncio.Future[Generation]] = []
+        self._tasks = ServingTasks()
         self.connections = 0
 
     def base_url(self, process: int) -> str:
@@ -91,11 +93,12 @@ class Model:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._server.close()
+        await self._tasks.ended()
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.connections += 1
         try:
-            with contextlib.suppress(OSError, asyncio.IncompleteReadError):
+            with self._tasks.running(), contextlib.suppress(OSError, asyncio.IncompleteReadError):
                 head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1")
                 fields = {
                     name.lower(): value for name, _, value in (line.partition(": ") for line in head.split("\r\n"))

@@ -8,6 +8,8 @@ from collections import deque
 from types import TracebackType
 from typing import Self
 
+from scripts.torturing.serving import ServingTasks
+
 PIECE_BYTES = 65_536
 
 
@@ -17,6 +19,7 @@ class DatabaseProxy:
     def __init__(self, target_port: int) -> None:
         self._target_port = target_port
         self._writers: set[asyncio.StreamWriter] = set()
+        self._tasks = ServingTasks()
         self._to_database = asyncio.Event()
         self._to_client = asyncio.Event()
         self._refuses = False
@@ -34,6 +37,7 @@ class DatabaseProxy:
         self._server.close()
         self.heal()
         self._abort()
+        await self._tasks.ended()
 
     def cut(self) -> None:
         """Reset all connections, and each new one, until `heal`."""
@@ -68,6 +72,10 @@ class DatabaseProxy:
             writer.transport.abort()
             return
         self._writers.add(writer)
+        with self._tasks.running():
+            await self._pass_on(reader, writer)
+
+    async def _pass_on(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         target: asyncio.StreamWriter | None = None
         try:
             await self._to_database.wait()

@@ -52,7 +52,8 @@ def test_short_run_finds_no_violation_and_leaves_nothing(tmp_path: Path, databas
     assert processes_of(tmp_path) == []
 
 
-def test_interrupted_run_leaves_no_processes(tmp_path: Path) -> None:
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_interrupted_run_leaves_no_processes(tmp_path: Path, number: signal.Signals) -> None:
     with subprocess.Popen(
         [*COMMAND, "--seed", "1", "--seconds", "300"],
         cwd=ROOT,
@@ -64,7 +65,7 @@ def test_interrupted_run_leaves_no_processes(tmp_path: Path) -> None:
         assert process.stdout is not None
         while "requests" not in (line := process.stdout.readline()):  # the first line of progress
             assert line, process.stderr.read() if process.stderr else ""
-        process.send_signal(signal.SIGINT)
+        process.send_signal(number)
         output, errors = process.communicate(timeout=TIMEOUT_SECONDS)
     assert (process.returncode, errors) == (130, "")
     assert "interrupted" in output
