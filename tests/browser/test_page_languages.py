@@ -73,14 +73,18 @@ def test_german_page_has_no_english_text(open_context: OpenContext, server: Serv
     expect(page.get_by_role("menuitem").first).to_be_visible()
     expect_german(page, known)
     page.get_by_role("menuitem", name="Umbenennen").click()
+    expect(page.get_by_role("textbox", name="Titel")).to_be_visible()
     expect_german(page, known)
     page.keyboard.press("Escape")
 
     page.get_by_role("button", name="Einstellungen").click()
     expect_german(page, known)
     page.get_by_role("button", name="Tastenkürzel").click()
+    shortcuts = page.get_by_role("dialog", name="Tastenkürzel")
+    expect(shortcuts).to_be_visible()  # else it would open behind the next key
     expect_german(page, known)
     page.keyboard.press("Escape")
+    expect(shortcuts).to_be_hidden()
     page.keyboard.press("Control+k")
     expect(page.get_by_role("option").first).to_be_visible()
     expect_german(page, known)
