@@ -71,6 +71,7 @@ def test_look_and_send_key_are_kept_and_followed_by_another_tab(open_context: Op
     expect(root(page)).to_have_css("color-scheme", "dark")
     expect(root(page)).to_have_css("font-size", "20px")
     held[0].continue_()
+    expect(page.get_by_role("heading", level=1)).not_to_be_empty()  # the buttons work from then on
 
     open_settings(page)
     expect(page.get_by_role("radio", name="Dark")).to_be_checked()
